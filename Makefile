@@ -1,0 +1,35 @@
+# make reproduce   set up, then run every notebook (PROFILE=demo, or fma_small, or a profile file of yours)
+# make test        set up, then unit tests and the notebooks through nbval
+# make lab         set up, then open JupyterLab
+PYTHON ?= python3
+PROFILE ?= demo
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: reproduce test lab lock clean
+
+reproduce: $(READY)
+	$(BIN)/soundfusion reproduce $(PROFILE)
+
+test: $(READY)
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+# The environment is made again whenever the lock changes, and left alone otherwise.
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (SoundFusion)" >/dev/null
+	touch $@
+
+lock:
+	uv pip compile --universal --python-version 3.11 --extra test --no-emit-index-url --no-annotate --upgrade \
+		pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv

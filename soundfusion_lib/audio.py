@@ -1,0 +1,59 @@
+"""One file -> samples: decoding, channels, sample rate."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+
+class UnusableAudio(Exception):
+    """A file that cannot be used; the message is the reason, as the report of clips left out shows it."""
+
+
+def decode(file: Path) -> tuple[np.ndarray, int]:
+    """Decode a file (MP3, FLAC, OGG, WAV: whatever libsndfile reads).
+
+    Returns:
+        Samples (time, channels), float32, full scale at +-1, and the sample rate in Hz.
+
+    Raises:
+        UnusableAudio: no such file, it cannot be decoded, it holds no audio, or samples that are not finite.
+    """
+    if not Path(file).is_file():
+        raise UnusableAudio("file not found")
+    try:
+        samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        if reason.startswith("File does not exist"):  # libsndfile's words for an MP3 without a frame, too
+            reason = "no audio found in it"
+        raise UnusableAudio(f"cannot be decoded ({reason})") from error
+    if samples.size == 0:
+        raise UnusableAudio("holds no audio")
+    if not np.isfinite(samples).all():
+        raise UnusableAudio("holds samples that are not finite")
+    return samples, sample_rate
+
+
+def to_channels(samples: np.ndarray, channels: int) -> np.ndarray:
+    """(time, any number of channels) -> (time, channels).
+
+    One channel is the mean of all; two are the first two (left and right), a single one standing for both.
+    """
+    have = samples.shape[1]
+    if have == channels:
+        return samples
+    if channels == 1:  # numpy's mean over so short an axis is 20 times slower than adding columns
+        total = samples[:, 0].copy()
+        for channel in range(1, have):
+            total += samples[:, channel]
+        return (total / have)[:, None]
+    return samples[:, :channels] if have > channels else np.repeat(samples[:, :1], channels, axis=1)
+
+
+def resample(samples: np.ndarray, sample_rate: int, target: int) -> np.ndarray:
+    """(time, channels) at `sample_rate` Hz -> (time, channels) at `target` Hz (soxr, its high quality)."""
+    if sample_rate == target:
+        return samples
+    return soxr.resample(np.ascontiguousarray(samples), sample_rate, target)

@@ -1,0 +1,147 @@
+"""Augmentation of raw inputs on their own device, different for every sample, and only in training mode.
+
+Everything is drawn and applied for the whole batch at once, without a loop over samples and without asking the device
+for a value.
+"""
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+
+from soundfusion_lib.errors import SoundFusionError
+
+
+class SpecAugment(nn.Module):
+    """Hide random stretches of time and of frequency (Park et al., "SpecAugment", Interspeech 2019; no time warping).
+
+    A mask's width is uniform in 0..max_fraction of its axis, its place uniform among those where it fits. A sample's
+    masks are the same in all of its channels, and are filled with its mean over channels, bands and time.
+
+    Args:
+        n_time_masks: masks along time.
+        n_frequency_masks: masks along frequency.
+        probability: chance of each mask to be applied.
+        max_fraction: largest width of a mask, as a fraction of its axis.
+
+    Shape: (N, C, M, T) in dB -> the same.
+
+    Raises:
+        SoundFusionError: probability or max_fraction is outside 0..1, or a number of masks is negative.
+    """
+
+    def __init__(
+        self,
+        n_time_masks: int = 2,
+        n_frequency_masks: int = 2,
+        probability: float = 1.0,
+        max_fraction: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if not (0 <= probability <= 1 and 0 <= max_fraction <= 1 and min(n_time_masks, n_frequency_masks) >= 0):
+            raise SoundFusionError(
+                "SpecAugment takes a probability and a max_fraction in 0..1 and numbers of masks of 0 or more, got "
+                f"{probability}, {max_fraction}, {n_time_masks} and {n_frequency_masks}."
+            )
+        self.n_time_masks = n_time_masks
+        self.n_frequency_masks = n_frequency_masks
+        self.probability = probability
+        self.max_fraction = max_fraction
+
+    def forward(self, specgram: Tensor) -> Tensor:
+        if not self.training:
+            return specgram
+        n_samples, _, n_mels, n_frames = specgram.shape
+        time = self._masks(n_samples, n_frames, self.n_time_masks, specgram.device)  # (N, T)
+        frequency = self._masks(n_samples, n_mels, self.n_frequency_masks, specgram.device)  # (N, M)
+        masked = time[:, None, None, :] | frequency[:, None, :, None]  # (N, 1, M, T)
+        mean = specgram.mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
+        return torch.where(masked, mean, specgram)
+
+    def _masks(self, n_samples: int, length: int, n_masks: int, device: torch.device) -> Tensor:
+        """Boolean (n_samples, length), true where any of a sample's masks lies."""
+        width, start, chance = torch.rand(3, n_samples, n_masks, 1, device=device)
+        width = (width * (int(self.max_fraction * length) + 1)).floor()
+        start = (start * (length - width + 1)).floor()
+        position = torch.arange(length, device=device)
+        inside = (position >= start) & (position < start + width) & (chance < self.probability)
+        return inside.any(dim=1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"n_time_masks={self.n_time_masks}, n_frequency_masks={self.n_frequency_masks}, "
+            f"probability={self.probability}, max_fraction={self.max_fraction}"
+        )
+
+
+class GaussianNoise(nn.Module):
+    """Add white noise of standard deviation ``std``, in units of full scale. Shape: (N, 1, L) -> the same."""
+
+    def __init__(self, std: float = 0.02) -> None:
+        super().__init__()
+        if std < 0:
+            raise SoundFusionError(f"GaussianNoise takes a standard deviation of 0 or more, got {std}.")
+        self.std = std
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if not self.training:
+            return waveform
+        return waveform + self.std * torch.randn_like(waveform)
+
+    def extra_repr(self) -> str:
+        return f"std={self.std}"
+
+
+class RandomGain(nn.Module):
+    """Change each sample's volume by a gain uniform in min_db..max_db decibels. Shape: (N, 1, L) -> the same."""
+
+    def __init__(self, min_db: float = -12.0, max_db: float = 12.0) -> None:
+        super().__init__()
+        if min_db > max_db:
+            raise SoundFusionError(f"RandomGain takes min_db <= max_db, got {min_db} and {max_db}.")
+        self.min_db = min_db
+        self.max_db = max_db
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if not self.training:
+            return waveform
+        draw = torch.rand(waveform.shape[0], 1, 1, dtype=waveform.dtype, device=waveform.device)
+        decibels = self.min_db + (self.max_db - self.min_db) * draw  # (N, 1, 1)
+        return waveform * 10 ** (decibels / 20)
+
+    def extra_repr(self) -> str:
+        return f"min_db={self.min_db}, max_db={self.max_db}"
+
+
+def waveform_augmentation(noise_std: float = 0.02, min_db: float = -12.0, max_db: float = 12.0) -> nn.Module:
+    """The report's augmentation of waveforms: noise, then gain."""
+    return nn.Sequential(GaussianNoise(noise_std), RandomGain(min_db, max_db))
+
+
+AUGMENTATIONS = {"mel": SpecAugment, "waveform": waveform_augmentation}
+
+
+def augmentation(input_name: str, **options) -> nn.Module:
+    """The report's augmentation of an input, with its settings where ``options`` do not say otherwise.
+
+    Args:
+        input_name: ``mel`` (`SpecAugment`) or ``waveform`` (`GaussianNoise`, then `RandomGain`).
+        **options: for ``mel`` n_time_masks, n_frequency_masks, probability, max_fraction; for ``waveform`` noise_std,
+            min_db, max_db.
+
+    Raises:
+        SoundFusionError: there is no such input, or no such option for it.
+
+    Example:
+        >>> augmentation("mel", max_fraction=0.2)
+        SpecAugment(n_time_masks=2, n_frequency_masks=2, probability=1.0, max_fraction=0.2)
+    """
+    if input_name not in AUGMENTATIONS:
+        raise SoundFusionError(f"No augmentation for {input_name!r}; there are: {', '.join(AUGMENTATIONS)}.")
+    valid = inspect.signature(AUGMENTATIONS[input_name]).parameters
+    unknown = sorted(options.keys() - valid.keys())
+    if unknown:
+        raise SoundFusionError(
+            f"The augmentation of {input_name!r} has no option {', '.join(unknown)}; its options: {', '.join(valid)}."
+        )
+    return AUGMENTATIONS[input_name](**options)

@@ -1,0 +1,99 @@
+"""The command `soundfusion`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from soundfusion_lib.errors import SoundFusionError
+
+# torch takes seconds to import: each command imports what it needs
+
+
+class _Commands(click.Group):
+    """Prints a SoundFusionError as one message, without a traceback."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except SoundFusionError as error:
+            raise click.ClickException(str(error)) from error
+
+
+profile_argument = click.argument("profile", default="demo")
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="soundfusion")
+def main():
+    """Music genre recognition from waveforms, mel spectrograms and their fusion.
+
+    PROFILE is a built-in profile (demo, fma_small) or a TOML file of yours. Corpora, decoded clips and trained models
+    are kept in data/ (or where SOUNDFUSION_DATA says), results in results/ (SOUNDFUSION_RESULTS).
+    """
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["fma_small", "fma_metadata", "gtzan"]))
+def download(what):
+    """Fetch a corpus: fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB)."""
+    from soundfusion_lib import corpora
+    from soundfusion_lib.profiles import data_dir
+
+    folder = corpora.download(what, data_dir() / what.split("_")[0])
+    click.echo(f"{what} is in {folder}")
+
+
+@main.command()
+@profile_argument
+def prepare(profile):
+    """Decode every clip of PROFILE's corpus once, and report the clips left out."""
+    from soundfusion_lib.study import Study
+
+    store = Study("prepare", profile, "cpu").store
+    clips, out = store.tracks, store.left_out
+    click.echo(
+        f"{len(clips):,} clips, {clips['seconds'].sum() / 3600:.2f} hours, "
+        f"{store.bytes / 1e9:.2f} GB in {next(iter(store.arrays.values())).folder.parent}"
+    )
+    click.echo(f"{len(out)} clips left out" + (":" if len(out) else ""))
+    for track, row in out.iterrows():
+        click.echo(f"  {track}  {row['path']}: {row['reason']}")
+
+
+@main.command()
+@profile_argument
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps")
+@click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
+def reproduce(profile, device, only):
+    """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/."""
+    from soundfusion_lib.notebooks import reproduce as run_notebooks
+
+    folder = run_notebooks(profile, device, only)
+    click.echo(f"tables, figures and summary are in {folder}")
+
+
+@main.command()
+@profile_argument
+def status(profile):
+    """List the runs that PROFILE's study has trained or is training."""
+    from soundfusion_lib.experiments import list_runs
+    from soundfusion_lib.profiles import data_dir, load_profile, open_corpus
+
+    corpus = open_corpus(load_profile(profile).corpus)
+    table = list_runs(data_dir() / "runs" / corpus.name)
+    click.echo(table.to_string(index=False) if len(table) else f"no runs on corpus {corpus.name!r} yet")
+
+
+@main.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--device", default="auto", show_default=True)
+def predict(run, files, device):
+    """Say what a trained model hears in FILES; RUN is the folder of its run (see `soundfusion status`)."""
+    from soundfusion_lib.prediction import predict_files
+
+    table = predict_files(run, list(files), device)
+    click.echo(table.to_string(index=False))
+    if table["error"].notna().any():
+        sys.exit(1)

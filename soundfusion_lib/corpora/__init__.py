@@ -1,0 +1,9 @@
+"""Where music comes from: each reader returns a Corpus, a table of labelled tracks."""
+
+from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.corpora.download import download
+from soundfusion_lib.corpora.fma import fma
+from soundfusion_lib.corpora.folder import folder
+from soundfusion_lib.corpora.gtzan import gtzan
+
+__all__ = ["Corpus", "download", "fma", "folder", "gtzan"]

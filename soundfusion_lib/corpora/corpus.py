@@ -1,0 +1,80 @@
+"""A corpus: a table of tracks, and where their files are."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from soundfusion_lib.errors import SoundFusionError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Labelled tracks on disk.
+
+    Args:
+        name: short name, part of the names of files made from this corpus.
+        root: folder that the paths of the tracks are relative to.
+        tracks: one row a track, indexed by track id (str). Columns: ``path`` (relative to root, with ``/``),
+            ``genre`` (the label), ``artist`` (whoever must stay on one side of a split; None where unknown) and,
+            where the source has an official one, ``split`` ("train", "validation" or "test").
+        label: what the column genre holds, for titles and axes ("genre", or "soundtrack").
+        synthetic: whether the music was made by a program; shown wherever results are.
+
+    Raises:
+        SoundFusionError: no tracks, a missing column, a repeated id, a track without a label, an unknown split.
+    """
+
+    name: str
+    root: Path
+    tracks: pd.DataFrame
+    label: str = "genre"
+    synthetic: bool = False
+
+    def __post_init__(self):
+        def refuse(what):
+            raise SoundFusionError(f"corpus {self.name!r} at {self.root}: {what}")
+
+        missing = [column for column in ("path", "genre", "artist") if column not in self.tracks]
+        if missing:
+            refuse(f"the table of tracks has no column {', '.join(missing)}")
+        if self.tracks.empty:
+            refuse("it holds no tracks")
+        repeated = self.tracks.index[self.tracks.index.duplicated()]
+        if len(repeated):
+            refuse(f"track id {repeated[0]!r} occurs more than once")
+        unlabelled = self.tracks.index[self.tracks["genre"].isna()]
+        if len(unlabelled):
+            refuse(f"track {unlabelled[0]!r} has no {self.label} ({len(unlabelled)} such tracks)")
+        if "split" in self.tracks:
+            unknown = sorted(set(self.tracks["split"].astype(str)) - set(SPLITS))
+            if unknown:
+                refuse(f"split {unknown[0]!r} is none of {', '.join(SPLITS)}")
+
+    @property
+    def genres(self) -> list[str]:
+        """The labels in alphabetical order: a label's class index is its position here."""
+        return sorted(self.tracks["genre"].unique())
+
+    def file(self, track: str) -> Path:
+        """Absolute path of a track's file."""
+        return Path(self.root) / self.tracks.loc[track, "path"]
+
+    def audio_id(self) -> str:
+        """Hash of what the decoded audio depends on: ids, paths and file sizes (a missing file counts as -1)."""
+        digest = hashlib.sha256()
+        for track, path in self.tracks["path"].items():
+            file = Path(self.root) / path
+            size = file.stat().st_size if file.is_file() else -1
+            digest.update(f"{track}\t{path}\t{size}\n".encode())
+        return digest.hexdigest()[:12]
+
+    def content_id(self) -> str:
+        """Hash of everything that a result depends on: the audio, and each track's genre, artist and split."""
+        columns = self.tracks.reindex(columns=["genre", "artist", "split"]).astype("string").fillna("")
+        digest = hashlib.sha256(self.audio_id().encode())
+        digest.update(columns.to_csv().encode())
+        return digest.hexdigest()[:12]

@@ -1,0 +1,131 @@
+"""Any folder of music: one folder a label, or Hugging Face's AudioFolder convention (a metadata.csv)."""
+
+import csv
+import os
+import posixpath
+import re
+from pathlib import Path, PureWindowsPath
+
+import pandas as pd
+import soundfile
+
+from soundfusion_lib.corpora.corpus import SPLITS, Corpus
+from soundfusion_lib.errors import SoundFusionError
+
+# libsndfile's format names serve as suffixes, with these common ones besides; RAW has no header to decode by
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
+    ".aif", ".aifc", ".oga", ".opus", ".snd", ".wave",
+}  # fmt: skip
+
+
+def folder(root, *, name=None, label="genre") -> Corpus:
+    """A corpus of one's own.
+
+    With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
+    ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test); other columns,
+    and audio files that it does not list, are ignored. A listed file that is missing stays in the table: decoding
+    finds it. Without: each folder in root is a label, and every audio file in it, however deep, a track; hidden files
+    and files directly in root are ignored, and no artist is known.
+
+    Args:
+        root: the folder.
+        name: the corpus's name; by default the folder's, with anything but letters, digits, - and _ replaced.
+        label: what the labels are, for titles and axes.
+
+    Returns:
+        Corpus: track ids are the paths relative to root, without suffix unless two files then look alike.
+
+    Raises:
+        SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv (with the line).
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise SoundFusionError(f"{root}: no such folder")
+    metadata = root / "metadata.csv"
+    rows = _read_metadata(metadata) if metadata.is_file() else _walk(root)
+    if not any((root / row["path"]).is_file() for row in rows):
+        raise SoundFusionError(f"{metadata}: none of the {len(rows)} files it lists exists (first: {rows[0]['path']})")
+    labels = {row["genre"] for row in rows}
+    if len(labels) == 1:
+        raise SoundFusionError(f"{root}: only one {label} ({labels.pop()!r}); there is nothing to tell apart")
+
+    paths = [row["path"] for row in rows]
+    ids = [posixpath.splitext(path)[0] for path in paths]
+    if len(set(ids)) < len(ids):
+        ids = paths
+    tracks = pd.DataFrame(rows, index=pd.Index(ids, name="track"), dtype=object)
+    name = name or re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
+    return Corpus(name, root, tracks, label=label)
+
+
+def _walk(root) -> list[dict]:
+    """One folder a label: every audio file below it."""
+    labels = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if labels and {path.name.lower() for path in labels} <= {*SPLITS, "valid", "val"}:
+        raise SoundFusionError(
+            f"{root}: its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels; list "
+            "the files in a metadata.csv with the columns file_name, genre and split"
+        )
+    rows = []
+    for top in labels:
+        for parent, folders, files in os.walk(top):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for file in sorted(files):
+                if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
+                    path = (Path(parent) / file).relative_to(root).as_posix()
+                    rows.append({"path": path, "genre": top.name, "artist": None})
+    if not rows:
+        raise SoundFusionError(
+            f"{root}: no audio files; expected a folder a label with files in it (such as rock/song.mp3), or a "
+            f"metadata.csv. Suffixes looked for: {' '.join(sorted(SUFFIXES))}"
+        )
+    return rows
+
+
+def _read_metadata(file) -> list[dict]:
+    """The rows of metadata.csv as path, genre, artist and, where there is such a column, split."""
+    rows, line_of = [], {}
+    try:
+        # the csv module and not pandas, because it knows the line that a row stands on
+        with open(file, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+            missing = [column for column in ("file_name", "genre") if column not in reader.fieldnames]
+            if missing:
+                raise SoundFusionError(
+                    f"{file}: no column {' and no column '.join(missing)}; "
+                    f"it has {', '.join(reader.fieldnames) or 'no header row'}"
+                )
+            for cells in reader:
+                where = f"{file}, line {reader.line_num}"
+                row = _read_row(cells, where)
+                first = line_of.setdefault(row["path"], reader.line_num)
+                if first != reader.line_num:
+                    raise SoundFusionError(f"{where}: {row['path']} is listed on line {first} already")
+                rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
+    if not rows:
+        raise SoundFusionError(f"{file}: lists no files")
+    return rows
+
+
+def _read_row(cells, where) -> dict:
+    """One row of metadata.csv; ``where`` (file and line) goes into the errors."""
+    if None in cells or None in cells.values():  # how DictReader marks surplus and missing cells
+        raise SoundFusionError(f"{where}: not as many cells as the header; names with a comma need quotes")
+    name = cells["file_name"]
+    if not name.strip():
+        raise SoundFusionError(f"{where}: empty file_name")
+    windows = PureWindowsPath(name)  # also reads /, and knows drive letters
+    path = posixpath.normpath(name)
+    if "\\" in name or windows.drive or windows.root or path.split("/")[0] == "..":
+        raise SoundFusionError(f"{where}: {name!r} is not a path inside the folder, relative to it and with /")
+    row = {"path": path, "genre": cells["genre"].strip(), "artist": cells.get("artist", "").strip() or None}
+    if not row["genre"]:
+        raise SoundFusionError(f"{where}: {name!r} has no genre")
+    if "split" in cells:
+        row["split"] = cells["split"].strip()
+        if row["split"] not in SPLITS:
+            raise SoundFusionError(f"{where}: split {row['split']!r} is none of {', '.join(SPLITS)}")
+    return row

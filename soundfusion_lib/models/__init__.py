@@ -1,0 +1,54 @@
+"""The models of the report, by name: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``."""
+
+import inspect
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models.base import AudioClassifier, Standardize
+from soundfusion_lib.models.fusion import FusionConcat, FusionDecision
+from soundfusion_lib.models.nnet import NNet1, NNet2
+from soundfusion_lib.models.resnet1d import ResNet1D, architecture_table
+from soundfusion_lib.models.resnet2d import ResNet2D
+from soundfusion_lib.models.simple_cnn import SimpleCNN
+from soundfusion_lib.models.summary import count_parameters, summarize
+from soundfusion_lib.models.vgg16 import VGG16
+
+__all__ = [
+    "MODELS",
+    "AudioClassifier",
+    "Standardize",
+    "architecture_table",
+    "build_model",
+    "count_parameters",
+    "summarize",
+]
+
+MODELS: dict[str, type[AudioClassifier]] = {
+    "simple_cnn": SimpleCNN,
+    "resnet2d": ResNet2D,
+    "resnet1d": ResNet1D,
+    "nnet1": NNet1,
+    "nnet2": NNet2,
+    "vgg16": VGG16,
+    "fusion_concat": FusionConcat,
+    "fusion_decision": FusionDecision,
+}
+
+
+def build_model(name: str, num_classes: int, **options) -> AudioClassifier:
+    """Build an untrained model.
+
+    Args:
+        name: one of `MODELS`.
+        num_classes: number of genres.
+        **options: the other arguments of the model's class, numbers, strings, lists and dictionaries.
+
+    Raises:
+        SoundFusionError: there is no such model, or no such option for it.
+    """
+    if name not in MODELS:
+        raise SoundFusionError(f"There is no model {name!r}; there are: {', '.join(MODELS)}.")
+    valid = [option for option in inspect.signature(MODELS[name]).parameters if option != "num_classes"]
+    unknown = sorted(options.keys() - set(valid))
+    if unknown:
+        raise SoundFusionError(f"{name} has no option {', '.join(unknown)}; its options: {', '.join(valid)}.")
+    return MODELS[name](num_classes, **options)

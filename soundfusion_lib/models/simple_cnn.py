@@ -1,0 +1,38 @@
+"""SimpleCNN: the report's baseline on mel spectrograms, four convolutions and a linear layer (25,472 parameters)."""
+
+from torch import Tensor, nn
+
+from soundfusion_lib.models.base import AudioClassifier
+
+
+class SimpleCNN(AudioClassifier):
+    """Four strided convolutions of 8, 16, 32 and 64 filters, each with ReLU and batch norm, and global average pooling.
+
+    The report gives it the whole clip; any number of frames goes.
+
+    Args:
+        num_classes: number of genres.
+        in_channels: channels of the spectrogram.
+        n_mels: mel bands of the spectrogram.
+        dropout: dropout on the output layer.
+
+    Shape: mel (N, in_channels, n_mels, T) in dB -> logits (N, num_classes); ``features`` (N, 64).
+    """
+
+    inputs = ("mel",)
+
+    def __init__(self, num_classes: int, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.0) -> None:
+        super().__init__({"mel": n_mels}, num_features=64, num_classes=num_classes, dropout=dropout)
+        layers: list[nn.Module] = []
+        for width, kernel_size in ((8, 5), (16, 3), (32, 3), (64, 3)):
+            layers += [
+                nn.Conv2d(in_channels, width, kernel_size, stride=2, padding=kernel_size // 2),
+                nn.ReLU(inplace=True),
+                nn.BatchNorm2d(width),
+            ]
+            in_channels = width
+        self.layers = nn.Sequential(*layers)
+
+    def embed(self, x: Tensor) -> Tensor:
+        x = self.layers(x)  # (N, 64, M / 16, T / 16)
+        return x.mean(dim=(2, 3))  # (N, 64)

@@ -1,0 +1,129 @@
+"""The notebooks in batch: each executed by papermill in a fresh kernel, whole or not at all."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from soundfusion_lib.device import choose_device
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.profiles import PROJECT, load_profile
+from soundfusion_lib.study import results_dir
+
+KERNEL = "python3"
+DEFAULTS = {"profile": "demo", "device": "auto"}
+
+
+def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
+    """The numbered notebooks, in order; `only` those whose names begin with one of these.
+
+    Raises:
+        SoundFusionError: there are none, or none that begins so.
+    """
+    folder = PROJECT / "notebooks"
+    files = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not files:
+        raise SoundFusionError(f"no notebooks in {folder}: run this from a clone of the project")
+    for prefix in only:
+        if not any(file.stem.startswith(prefix) for file in files):
+            names = ", ".join(file.stem for file in files)
+            raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {names}")
+    return [file for file in files if not only or file.stem.startswith(only)]
+
+
+def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...] = ()) -> Path:
+    """Execute the notebooks on a profile, one after the other.
+
+    On the demo profile the notebooks of the project take up the outputs; on another one, copies of them in
+    results/<profile>/notebooks/ do.
+
+    Args:
+        profile: a built-in profile's name, or a TOML file.
+        device: see `choose_device`.
+        only: notebooks to run, by the beginnings of their names; all by default.
+
+    Returns:
+        The folder of the results.
+
+    Raises:
+        SoundFusionError: bad profile, device or notebook name; a cell failed (what it had finished is kept).
+    """
+    files = notebook_files(only)
+    loaded = load_profile(profile)
+    choose_device(device)
+    if str(profile).endswith(".toml"):
+        profile = str(Path(profile).resolve())  # the kernels work in another folder
+    parameters = {"profile": profile, "device": device}
+    parameters = {} if parameters == DEFAULTS else parameters
+    folder = results_dir() / loaded.name
+    output = PROJECT / "notebooks" if loaded.name == "demo" else folder / "notebooks"
+    output.mkdir(parents=True, exist_ok=True)
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    began = time.perf_counter()
+    for number, file in enumerate(files, 1):
+        print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
+        started = time.perf_counter()
+        _execute(file, output / file.name, parameters)
+        print(f"    {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    _add_to_summary(folder / "summary.json", {"wall_seconds": round(time.perf_counter() - began, 1)})
+    return folder
+
+
+def _execute(source: Path, target: Path, parameters: dict[str, str]):
+    known = papermill.inspect_notebook(source)
+    missing = sorted(set(DEFAULTS) - set(known))
+    if missing:  # papermill would only warn, and run with the wrong ones
+        raise SoundFusionError(f"{source}: its cell tagged `parameters` lacks {', '.join(missing)}")
+    aside = target.with_name(f".{target.stem}.running.ipynb")
+    try:
+        papermill.execute_notebook(
+            source, aside, parameters, kernel_name=KERNEL, cwd=source.parent, progress_bar=False, stderr_file=sys.stderr
+        )
+    except PapermillExecutionError as error:
+        failed = target.with_name(f"{target.stem}.failed.ipynb")
+        os.replace(aside, failed)
+        raise SoundFusionError(
+            f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"The notebook up to there is {failed}; what was trained is kept and found again."
+        ) from error
+    notebook = nbformat.read(aside, as_version=4)
+    clean(notebook)
+    nbformat.write(notebook, aside)
+    os.replace(aside, target)
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Take out what differs from one execution to the next, in place: progress bars, times, widget state."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
+        "language_info": {"name": "python"},
+    }
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index:02d}"
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [output for output in map(_without_bars, cell.outputs) if output is not None]
+
+
+def _without_bars(output):
+    if output.output_type == "stream" and output.name == "stderr":
+        # a progress bar rewrites its line: it is the text around carriage returns
+        lines = [line for line in output.text.split("\n") if "\r" not in line and line.strip()]
+        output.text = "".join(line + "\n" for line in lines)
+        return output if lines else None
+    return output
+
+
+def _add_to_summary(path: Path, values: dict):
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    summary |= values
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    os.replace(aside, path)

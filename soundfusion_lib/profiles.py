@@ -1,0 +1,150 @@
+"""Profiles: which corpus, how many epochs, seeds and sizes; a TOML file each."""
+
+import dataclasses
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.representations import MelSpectrogram, Representation, Waveform
+from soundfusion_lib.segments import Segmenting
+from soundfusion_lib.splits import Split
+from soundfusion_lib.training import Training
+
+BUILT_IN = Path(__file__).with_name("profiles")
+PROJECT = Path(__file__).parents[1]
+
+
+def data_dir() -> Path:
+    """Folder of corpora, stores and runs: SOUNDFUSION_DATA, or data/ in the project."""
+    return Path(os.environ.get("SOUNDFUSION_DATA") or PROJECT / "data").expanduser().resolve()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a study runs on, and how long.
+
+    Args:
+        name: of its folder in results/.
+        corpus: `kind` ("demo", "fma", "gtzan" or "folder") and its arguments, see `open_corpus`.
+        waveform, mel: the two representations.
+        segmenting: how clips are cut for the models fed by segments.
+        clip_seconds: length of a whole clip for the models fed without segmentation.
+        split: which tracks train, validate and test.
+        test_folds: folds to run; their test predictions are pooled.
+        seeds: every experiment is run with each of them.
+        training: overrides the report's settings (see `Training`) for all models,
+        models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
+    """
+
+    name: str
+    corpus: dict[str, Any]
+    waveform: Waveform = Waveform()
+    mel: MelSpectrogram = MelSpectrogram()
+    segmenting: Segmenting = Segmenting()
+    clip_seconds: float = 30.0
+    split: Split = Split()
+    test_folds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)
+    training: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def representations(self) -> list[Representation]:
+        return [self.waveform, self.mel]
+
+
+def load_profile(name: str | Path) -> Profile:
+    """The built-in profile of this name, or the one in a TOML file.
+
+    Paths in a file are relative to that file.
+
+    Raises:
+        SoundFusionError: no such profile; the file is no TOML; a key that profiles do not have.
+    """
+    path = Path(name).expanduser() if str(name).endswith(".toml") else BUILT_IN / f"{name}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
+        raise SoundFusionError(f"there is no profile {str(name)!r}: give one of {names}, or a TOML file")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SoundFusionError(f"profile {path}: not valid TOML: {error}") from error
+    return _parse(content, path)
+
+
+def _parse(content: dict, path: Path) -> Profile:
+    def build(kind, key):
+        values = content.pop(key, {})
+        _check_keys(values, {item.name for item in dataclasses.fields(kind)}, f"{path}: [{key}]")
+        return kind(**values)
+
+    content.setdefault("name", path.stem)
+    _check_keys(content, {item.name for item in dataclasses.fields(Profile)}, str(path))
+    if "kind" not in content.get("corpus", {}):
+        raise SoundFusionError(f'profile {path}: [corpus] needs a kind: "demo", "fma", "gtzan" or "folder"')
+    if "path" in content["corpus"]:
+        content["corpus"]["path"] = str((path.parent / Path(content["corpus"]["path"]).expanduser()).resolve())
+    training_keys = {item.name for item in dataclasses.fields(Training)}
+    _check_keys(content.get("training", {}), training_keys, f"{path}: [training]")
+    _check_keys(content.get("models", {}), set(MODELS), f"{path}: [models]")
+    built = {
+        "waveform": build(Waveform, "waveform"),
+        "mel": build(MelSpectrogram, "mel"),
+        "segmenting": build(Segmenting, "segmenting"),
+        "split": build(Split, "split"),
+    }
+    for key in ("seeds", "test_folds"):
+        if key in content:
+            content[key] = tuple(content[key])
+    return Profile(**content, **built)
+
+
+def _check_keys(values: dict, valid: set[str], where: str):
+    unknown = sorted(set(values) - valid)
+    if unknown:
+        raise SoundFusionError(f"profile {where} has no key {unknown[0]!r}; there are: {', '.join(sorted(valid))}")
+
+
+def open_corpus(spec: dict[str, Any]) -> Corpus:
+    """The corpus that a profile names.
+
+    Kinds and their arguments: "demo" (tracks, seconds, seed; synthesised first where it is not there yet), "fma"
+    (subset, path), "gtzan" (path), "folder" (path, label). The path of "fma" and "gtzan" is where `soundfusion
+    download` puts them by default.
+
+    Raises:
+        SoundFusionError: unknown kind or argument; see the corpora for the rest.
+    """
+    from soundfusion_lib import corpora
+    from soundfusion_lib.corpora.demo import write_demo
+
+    spec = dict(spec)
+    kind = spec.pop("kind")
+
+    def demo(tracks=240, seconds=15.0, seed=0):
+        root = data_dir() / "demo" / f"fma-{tracks}x{seconds:g}s-seed{seed}"
+        return corpora.fma(write_demo(root, tracks, seconds, seed), name="demo", synthetic=True)
+
+    def fma(subset="small", path=None):
+        return corpora.fma(path or data_dir() / "fma", subset)
+
+    def gtzan(path=None):
+        return corpora.gtzan(path or data_dir() / "gtzan")
+
+    def folder(path, label="genre"):
+        return corpora.folder(path, label=label)
+
+    kinds = {"demo": demo, "fma": fma, "gtzan": gtzan, "folder": folder}
+    if kind not in kinds:
+        raise SoundFusionError(f"there is no corpus of kind {kind!r}, only {', '.join(kinds)}")
+    try:
+        return kinds[kind](**spec)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise SoundFusionError(f"corpus of kind {kind!r}: {str(error).split('() ')[-1]}") from error

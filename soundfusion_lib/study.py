@@ -1,0 +1,204 @@
+"""A study: a profile's corpus, its store, and the experiments of the report run on them."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from soundfusion_lib import experiments
+from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.device import choose_device, describe
+from soundfusion_lib.experiments import Experiment, Run
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
+from soundfusion_lib.segments import Segmenting
+from soundfusion_lib.splits import Split
+from soundfusion_lib.store import Store
+from soundfusion_lib.training import Training
+
+TRAINING_OPTIONS = {item.name for item in fields(Training)}
+
+# the report's settings, where they differ from Training's defaults
+REPORTED_SETTINGS: dict[str, dict[str, Any]] = {
+    "simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256},
+}
+WHOLE_CLIP_MODELS = {"simple_cnn"}
+
+
+def results_dir() -> Path:
+    """Folder of results: SOUNDFUSION_RESULTS, or results/ in the project."""
+    return Path(os.environ.get("SOUNDFUSION_RESULTS") or PROJECT / "results").resolve()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one experiment: one for each seed and fold."""
+
+    runs: list[Run]
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.runs[0].experiment
+
+    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
+        """For each seed, the predictions of its folds together; see `evaluation.predict`."""
+        seeds = dict.fromkeys(run.experiment.seed for run in self.runs)
+        return [
+            pd.concat(
+                [run.predictions(part) for run in self.runs if run.experiment.seed == seed], ignore_index=True
+            )
+            for seed in seeds
+        ]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The epochs of the first run, see `training.fit`."""
+        return self.runs[0].history
+
+
+class Study:
+    """A profile at work in one notebook.
+
+    Args:
+        notebook: its name, which its results are filed under.
+        profile: a built-in profile's name, or a TOML file.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        progress: show progress bars.
+
+    Raises:
+        SoundFusionError: whatever is wrong with the profile, its corpus or the device.
+    """
+
+    def __init__(self, notebook: str, profile: str | Path = "demo", device: str = "auto", progress: bool = True):
+        self.notebook = notebook
+        self.profile: Profile = load_profile(profile)
+        self.device: torch.device = choose_device(device)
+        self.progress = progress
+        self._began = time.perf_counter()
+        self._runs: dict[str, Run] = {}
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return open_corpus(self.profile.corpus)
+
+    @cached_property
+    def store(self) -> Store:
+        """All clips in both representations, decoded first where they are not there yet."""
+        specs = self.profile.representations
+        shortest = self.profile.segmenting.seconds
+        return Store.build(self.corpus, specs, data_dir() / "store", shortest=shortest, progress=self.progress)
+
+    @property
+    def tracks(self) -> pd.DataFrame:
+        """The usable tracks, with `split`: the part that each is in (in the first fold)."""
+        return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
+
+    def split(self, fold: int) -> Split:
+        """The profile's split with this fold for testing."""
+        return replace(self.profile.split, fold=fold)
+
+    def experiment(self, name: str, model: str, *, augment: bool = False, **options: Any) -> Experiment:
+        """An experiment with the report's settings, the profile's over them, and `options` over both.
+
+        Args:
+            name: title in tables and figures.
+            model: a name in `MODELS`.
+            augment: augment the model's inputs as the report does.
+            options: of the model, or fields of `Training`.
+        """
+        profile = self.profile
+        settings = {**REPORTED_SETTINGS.get(model, {}), **profile.training, **profile.models.get(model, {}), **options}
+        training = Training(**{key: value for key, value in settings.items() if key in TRAINING_OPTIONS})
+        model_options = {key: value for key, value in settings.items() if key not in TRAINING_OPTIONS}
+        whole = model in WHOLE_CLIP_MODELS
+        inputs = MODELS[model].inputs
+        return Experiment(
+            name=name,
+            model=model,
+            representations=tuple(spec for spec in profile.representations if spec.kind in inputs),
+            options=model_options,
+            segmenting=Segmenting(profile.clip_seconds, None) if whole else profile.segmenting,
+            augment={kind: {} for kind in inputs} if augment else {},
+            training=training,
+        )
+
+    def run(self, experiment: Experiment) -> Runs:
+        """Train an experiment with every seed and fold of the profile, or find what is trained already."""
+        folder = data_dir() / "runs" / self.corpus.name
+        runs = []
+        for seed in self.profile.seeds:
+            for fold in self.profile.test_folds:
+                one = replace(experiment, seed=seed, split=self.split(fold))
+                run = experiments.run(one, self.store, folder, self.device, progress=self.progress)
+                known = self._runs.get(run.folder.name)
+                self._runs[run.folder.name] = known if known else run
+                runs.append(run)
+        return Runs(runs)
+
+    @property
+    def folder(self) -> Path:
+        """Where results go: results/<profile>."""
+        return results_dir() / self.profile.name
+
+    def save_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write a table to tables/<name>.csv of the results; returns it."""
+        path = self.folder / "tables" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
+        return table
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """Write a figure to figures/<name>.png of the results; returns it, for the notebook to show."""
+        path = self.folder / "figures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)  # shown once, as the cell's value
+        return figure
+
+    def finish(self) -> pd.DataFrame:
+        """File what this notebook ran in summary.json; returns the number of runs trained and found."""
+        trained = sum(run.trained for run in self._runs.values())
+        entry = {
+            "runs_trained": trained,
+            "runs_found": len(self._runs) - trained,
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "device": describe(self.device),
+            "cpu_count": os.cpu_count(),
+            "platform": platform.platform(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **experiments.provenance(),
+            "runs": {key: _about(run) for key, run in self._runs.items()},
+        }
+        path = self.folder / "summary.json"
+        summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        summary |= {
+            "profile": self.profile.name,
+            "corpus": self.corpus.name,
+            "synthetic": self.corpus.synthetic,
+            "tracks": len(self.store.tracks),
+            "left_out": len(self.store.left_out),
+            "seeds": list(self.profile.seeds),
+        }
+        notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
+        summary["notebooks"] = dict(sorted(notebooks.items()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".new")
+        aside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        os.replace(aside, path)
+        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
+        return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
+
+
+def _about(run: Run) -> dict[str, Any]:
+    keep = ("seconds", "best_epoch", "device", "commit", "finished")
+    return {"name": run.experiment.name, "seed": run.experiment.seed, **{key: run.info[key] for key in keep}}

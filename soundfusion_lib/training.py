@@ -1,0 +1,148 @@
+"""fit(): train a classifier with early stopping; interrupted anywhere, it goes on at the last epoch."""
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from soundfusion_lib.device import autocast
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.evaluation import log_probabilities
+from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.segments import Segments
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Args:
+        epochs: at most so many.
+        patience: stop after so many epochs without a better validation accuracy.
+        batch_size: segments.
+        learning_rate: of the optimizer.
+        weight_decay: of the optimizer.
+        optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
+    """
+
+    epochs: int = 60
+    patience: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+
+    def __post_init__(self):
+        if self.optimizer not in OPTIMIZERS:
+            raise SoundFusionError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}")
+        if min(self.epochs, self.patience, self.batch_size) < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+            raise SoundFusionError(
+                "epochs, patience and batch_size must be at least 1, learning_rate positive, weight_decay not negative"
+            )
+
+
+def fit(
+    model: AudioClassifier,
+    train: Segments,
+    validation: Segments,
+    training: Training,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    description: str = "training",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train a model in place; it ends with the weights of its best epoch, in evaluation mode.
+
+    The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
+
+    Args:
+        model: on any device; it is moved to the segments'.
+        train: segments to learn from. Their loss and accuracy are taken in training mode, as the epoch goes along.
+        validation: segments to choose the epoch by.
+        training: how.
+        seed: of the order of the segments, the dropout and the augmentation.
+        checkpoint: file to keep the state in after every epoch, and to go on from if it is there.
+        description: title of the progress bar.
+        progress: show it.
+
+    Returns:
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds.
+
+    Raises:
+        SoundFusionError: the loss is no longer finite.
+    """
+    device = train.device
+    model.to(device, memory_format=torch.channels_last)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = OPTIMIZERS[training.optimizer](
+        parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=device.type != "mps"
+    )
+    history, best = _resume(checkpoint, model, optimizer, device)
+    bar = tqdm(total=training.epochs, initial=len(history), desc=description, unit="epoch", leave=False, disable=not progress)
+    with bar:
+        while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
+            epoch, began = len(history) + 1, time.perf_counter()
+            torch.manual_seed(1_000_003 * seed + epoch)  # a resumed run needs no other random state
+            order = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+            model.train()
+            total = torch.zeros(2, device=device)  # loss, right: read once an epoch, since reading waits for the device
+            for inputs, targets in train.batches(training.batch_size, order):
+                optimizer.zero_grad(set_to_none=True)
+                with autocast(device):
+                    logits = model(*inputs)  # (N, classes)
+                loss = functional.cross_entropy(logits.float(), targets)
+                loss.backward()
+                optimizer.step()
+                total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
+            train_loss, train_accuracy = (total / len(train)).tolist()
+            log_p = log_probabilities(model, validation)
+            row = {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "train_accuracy": train_accuracy,
+                "validation_loss": functional.nll_loss(log_p, validation.targets).item(),
+                "validation_accuracy": (log_p.argmax(1) == validation.targets).float().mean().item(),
+                "seconds": time.perf_counter() - began,
+            }
+            if not math.isfinite(row["train_loss"] + row["validation_loss"]):
+                raise SoundFusionError(
+                    f"{description}: the loss is not finite in epoch {epoch} (learning rate {training.learning_rate:g}): "
+                    "use a lower learning rate"
+                )
+            history.append(row)
+            score = (row["validation_accuracy"], -row["validation_loss"])
+            if score > best["score"]:
+                weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+                best = {"epoch": epoch, "score": score, "weights": weights}
+            _save(checkpoint, history, best, model, optimizer)
+            bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+            bar.update()
+    model.load_state_dict(best["weights"])
+    model.eval()
+    return pd.DataFrame(history)
+
+
+def _save(checkpoint, history, best, model, optimizer):
+    if checkpoint is not None:
+        state = {"history": history, "best": best, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        aside = checkpoint.with_name(checkpoint.name + ".new")
+        torch.save(state, aside)
+        os.replace(aside, checkpoint)
+
+
+def _resume(checkpoint, model, optimizer, device):
+    if checkpoint is None or not checkpoint.exists():
+        return [], {"epoch": 0, "score": (-math.inf, -math.inf), "weights": None}
+    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["history"], state["best"]

@@ -1,0 +1,126 @@
+"""Augmentation: width, place and filling of masks, level of noise, range of gains; and nothing in evaluation."""
+
+import pytest
+import torch
+
+from soundfusion_lib.augment import GaussianNoise, RandomGain, SpecAugment, augmentation
+from soundfusion_lib.errors import SoundFusionError
+
+
+@pytest.fixture
+def specgram():
+    generator = torch.Generator().manual_seed(1)
+    return 20 * torch.rand(64, 2, 40, 100, generator=generator) - 60  # (N, C, M, T) in dB
+
+
+def runs(mask):
+    """Number of stretches of True in each row of a boolean (N, length)."""
+    padded = torch.nn.functional.pad(mask.int(), (1, 0))
+    return (padded.diff(dim=1) == 1).sum(dim=1)
+
+
+def hidden(before, after):
+    """Masked time frames (N, T) and mel bands (N, M)."""
+    changed = (before != after).all(dim=1)  # (N, M, T)
+    return changed.all(dim=1), changed.all(dim=2)
+
+
+def test_masks_are_stretches_of_limited_width(specgram):
+    torch.manual_seed(0)
+    time, frequency = hidden(specgram, SpecAugment(n_time_masks=1, n_frequency_masks=1)(specgram))
+    for mask, limit in ((time, 30), (frequency, 12)):
+        assert runs(mask).max() == 1
+        widths = mask.sum(dim=1)
+        assert widths.max() <= limit
+        assert widths.max() >= 0.8 * limit  # 64 draws of a uniform width come near the limit
+        assert widths.float().mean().item() == pytest.approx(limit / 2, rel=0.25)
+
+
+def test_masks_lie_anywhere():
+    torch.manual_seed(0)
+    masks = SpecAugment()._masks(4000, 100, 1, torch.device("cpu"))
+    share = masks.float().mean(dim=0)  # (100,)
+    assert share[0] > 0 and share[-1] > 0
+    torch.testing.assert_close(share, share.flip(0), rtol=0, atol=0.03)
+    assert share[40:60].mean().item() == pytest.approx(15 / 85, abs=0.02)  # mean width over places, roughly
+
+
+def test_two_masks_can_be_apart_and_hide_at_most_twice_the_fraction(specgram):
+    torch.manual_seed(0)
+    time, frequency = hidden(specgram, SpecAugment()(specgram))
+    assert runs(time).max() == 2 and runs(frequency).max() == 2
+    assert time.sum(dim=1).max() <= 60 and frequency.sum(dim=1).max() <= 24
+
+
+def test_masks_are_the_same_in_all_channels_and_filled_with_the_mean(specgram):
+    augmented = SpecAugment()(specgram)
+    changed = specgram != augmented
+    assert torch.equal(changed[:, 0], changed[:, 1])
+    mean = specgram.mean(dim=(1, 2, 3), keepdim=True).expand_as(specgram)
+    torch.testing.assert_close(augmented[changed], mean[changed])
+
+
+def test_samples_have_masks_of_their_own(specgram):
+    time, _ = hidden(specgram, SpecAugment()(specgram))
+    assert len({tuple(row.tolist()) for row in time}) > 50
+
+
+def test_a_mask_is_applied_with_its_probability(specgram):
+    torch.manual_seed(0)
+    masks = SpecAugment(1, 0, probability=0.25)._masks(4000, 100, 1, torch.device("cpu"))  # widths are 0 one time in 31
+    assert masks.any(dim=1).float().mean().item() == pytest.approx(0.25 * 30 / 31, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "options", [{"probability": 0.0}, {"max_fraction": 0.0}, {"n_time_masks": 0, "n_frequency_masks": 0}]
+)
+def test_nothing_to_hide_is_the_identity(specgram, options):
+    assert torch.equal(SpecAugment(**options)(specgram), specgram)
+
+
+@pytest.mark.parametrize("options", [{"probability": 1.1}, {"max_fraction": -0.1}, {"n_time_masks": -1}])
+def test_specaugment_refuses_settings_out_of_range(options):
+    with pytest.raises(SoundFusionError, match="SpecAugment takes"):
+        SpecAugment(**options)
+
+
+def test_noise_has_its_deviation_and_differs_between_samples():
+    torch.manual_seed(0)
+    noise = GaussianNoise(std=0.02)(torch.zeros(8, 1, 50_000))
+    torch.testing.assert_close(noise.std(dim=2), torch.full((8, 1), 0.02), rtol=0.02, atol=0)
+    assert noise.mean().abs() < 1e-3
+    assert not torch.equal(noise[0], noise[1])
+
+
+def test_gain_is_one_per_sample_and_uniform_in_decibels():
+    torch.manual_seed(0)
+    waveform = torch.linspace(-1, 1, 100).expand(2000, 1, 100)
+    gain = (RandomGain(-12, 12)(waveform) / waveform).squeeze(1)  # (2000, 100)
+    torch.testing.assert_close(gain, gain[:, :1].expand_as(gain))
+    decibels = 20 * gain[:, 0].log10()
+    assert -12.001 <= decibels.min() < -11.9 and 11.9 < decibels.max() <= 12.001
+    assert decibels.mean().abs() < 0.6
+    assert decibels.std().item() == pytest.approx(24 / 12**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name, shape", [("mel", (4, 2, 64, 50)), ("waveform", (4, 1, 1000))])
+def test_augmentation_acts_only_in_training(name, shape):
+    module, x = augmentation(name), torch.randn(shape)
+    untouched = x.clone()
+    assert not torch.equal(module.train()(x), x)
+    assert torch.equal(module.eval()(x), x)
+    assert torch.equal(x, untouched)  # never in place: the input may be the store's
+
+
+def test_augmentation_takes_options_and_refuses_others():
+    assert augmentation("mel", n_time_masks=1, max_fraction=0.1).max_fraction == 0.1
+    noise, gain = augmentation("waveform", noise_std=0.1, min_db=-3, max_db=3)
+    assert (noise.std, gain.min_db, gain.max_db) == (0.1, -3, 3)
+    with pytest.raises(SoundFusionError, match="no option width; its options: n_time_masks"):
+        augmentation("mel", width=3)
+    with pytest.raises(SoundFusionError, match="there are: mel, waveform"):
+        augmentation("chroma")
+    with pytest.raises(SoundFusionError, match="min_db <= max_db"):
+        augmentation("waveform", min_db=3, max_db=0)
+    with pytest.raises(SoundFusionError, match="0 or more"):
+        augmentation("waveform", noise_std=-1)

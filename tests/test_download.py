@@ -1,0 +1,443 @@
+"""The downloader, against a server on this machine that misbehaves in the ways servers do."""
+
+import hashlib
+import http.server
+import importlib
+import io
+import re
+import socket
+import stat
+import tarfile
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import filelock
+import numpy as np
+import pytest
+
+from soundfusion_lib.corpora.download import BLOCK, SOURCES, Source, download
+from soundfusion_lib.errors import SoundFusionError
+
+module = importlib.import_module("soundfusion_lib.corpora.download")  # the package re-exports the function's name
+
+
+@dataclass
+class Site:
+    """What the server serves and how, and what it was asked and sent."""
+
+    body: bytes = b""
+    etag: str | None = '"one"'
+    last_modified: str | None = None
+    ranges: bool = True
+    if_range: bool = True
+    length: bool = True
+    encoding: str | None = None
+    statuses: list = field(default_factory=list)  # answers before the real one
+    cuts: list = field(default_factory=list)  # bytes after which the connection ends, one an answer
+    asked: list = field(default_factory=list)  # the Range of each request
+    sent: list = field(default_factory=list)  # bytes of each answer
+    port: int = 0
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        site = self.server.site
+        wanted = self.headers["Range"]
+        site.asked.append(wanted)
+        if site.statuses:
+            self.send_error(site.statuses.pop(0))
+            return
+        version = site.etag or site.last_modified
+        start = 0
+        if wanted and site.ranges and (not site.if_range or self.headers["If-Range"] == version):
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if start >= len(site.body):
+                self.send_error(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
+        else:
+            self.send_response(200)
+        body = site.body[start:]
+        for name, value in (
+            ("ETag", site.etag),
+            ("Last-Modified", None if start else site.last_modified),  # as RFC 9110, 15.3.7 has it
+            ("Content-Encoding", site.encoding),
+            ("Content-Length", str(len(body)) if site.length else None),
+        ):
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        body = body[: site.cuts.pop(0) if site.cuts else None]
+        self.wfile.write(body)
+        site.sent.append(len(body))
+        self.close_connection = True
+
+
+@pytest.fixture
+def site(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.site = Site(port=server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.site
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The waits between attempts, in seconds, not waited."""
+    seconds = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=seconds.append))
+    return seconds
+
+
+NOISE = np.random.default_rng(1).bytes(400_000)  # does not compress, so the archive is as long
+FILES = {"clips/000/000001.mp3": NOISE, "clips/000/000002.mp3": b"b" * 1000, "clips/readme.txt": b"hello"}
+
+
+def zipped(files, compression=zipfile.ZIP_BZIP2, mode=0o644):
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", compression) as archive:
+        for name, content in files.items():
+            member = zipfile.ZipInfo(name)
+            member.compress_type = compression
+            member.external_attr = mode << 16
+            archive.writestr(member, content)
+    return memory.getvalue()
+
+
+ZIP = zipped(FILES)  # compressed with bzip2, as FMA's archives are
+
+
+def tarred(files, kind=tarfile.REGTYPE, link=""):
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w:gz", compresslevel=1) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            if content == b"special":
+                member.type, member.linkname, member.size = kind, link, 0
+            archive.addfile(member, io.BytesIO(content))
+    return memory.getvalue()
+
+
+def get(site, root, *, checksum="right", kind="zip", **options):
+    if checksum == "right":
+        checksum = "sha1:" + hashlib.sha1(site.body).hexdigest()
+    url = f"http://127.0.0.1:{site.port}/music/clips.{kind}"
+    source = Source(url, checksum, len(site.body), 500_000, kind, "clips")
+    return download("clips", root, progress=False, sources={"clips": source}, **options)
+
+
+def read(folder):
+    return {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def names(root):
+    return {path.name for path in root.iterdir()} - {"clips.zip.part.lock", "clips.tar.gz.part.lock"}
+
+
+def starts(site):
+    return [int(wanted[6:-1]) if wanted else 0 for wanted in site.asked]
+
+
+@pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
+def test_a_clean_download_unpacks_and_leaves_only_the_folder(site, tmp_path, capsys, kind, pack):
+    site.body = pack(FILES)
+    folder = get(site, tmp_path / "new", kind=kind)
+    assert folder == tmp_path / "new" / "clips"
+    assert read(folder) == FILES
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["clips"]
+    assert site.asked == [None]
+    assert "deleted the archive" in capsys.readouterr().out
+
+    assert get(site, tmp_path / "new", kind=kind) == folder
+    assert len(site.asked) == 1
+    assert "already" in capsys.readouterr().out
+
+
+def test_cut_connections_are_resumed_where_they_broke(site, tmp_path, waits):
+    site.body = ZIP
+    site.cuts = [150_000, 100_000, 70_000]
+    assert read(get(site, tmp_path)) == FILES
+    begun = starts(site)
+    assert len(begun) == 4 and begun[0] == 0
+    for previous, sent, start in zip(begun, site.sent, begun[1:], strict=False):
+        assert previous + sent - BLOCK < start <= previous + sent
+    assert sum(site.sent) < len(site.body) + 3 * BLOCK
+    assert waits == [1, 2, 4]
+
+
+def interrupted(site, root, at=200_000):
+    """Bytes kept by a download that broke off after ``at`` bytes and had one attempt only."""
+    site.cuts = [at]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ATTEMPTS", 1)
+        with pytest.raises(SoundFusionError, match="the same command goes on from there") as caught:
+            get(site, root)
+    kept = (root / "clips.zip.part").stat().st_size
+    assert at - BLOCK < kept <= at and f"{kept:,} bytes are kept" in str(caught.value)
+    assert not (root / "clips").exists()
+    return kept
+
+
+@pytest.mark.parametrize("etag, date", [('"one"', None), (None, "Tue, 09 May 2017 10:00:00 GMT")])
+def test_a_later_call_goes_on_where_the_last_one_gave_up(site, tmp_path, etag, date):
+    site.body, site.etag, site.last_modified = ZIP, etag, date
+    kept = interrupted(site, tmp_path)
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked == [None, f"bytes={kept}-"]
+    assert site.sent[1] == len(site.body) - kept
+
+
+def test_a_server_that_ignores_ranges_is_read_from_the_start(site, tmp_path, capsys):
+    site.body, site.ranges = ZIP, False
+    kept = interrupted(site, tmp_path)
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked[1:] == [f"bytes={kept}-"]
+    assert site.sent[1] == len(site.body)
+    assert "the whole file again" in capsys.readouterr().out
+
+
+def test_a_file_that_changed_on_the_server_is_read_from_the_start(site, tmp_path):
+    site.body = zipped({"clips/old.txt": NOISE})
+    kept = interrupted(site, tmp_path)
+    site.body, site.etag = ZIP, '"two"'
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked[1:] == [f"bytes={kept}-"]
+
+
+def test_the_rest_of_another_version_is_not_appended(site, tmp_path):
+    """A server that does not know If-Range sends the rest of the new file."""
+    site.body = zipped({"clips/old.txt": NOISE})
+    kept = interrupted(site, tmp_path)
+    site.body, site.etag, site.if_range = ZIP, '"two"', False
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked[1:] == [f"bytes={kept}-", None]
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+def test_without_a_version_to_compare_nothing_is_appended(site, tmp_path, etag):
+    site.body, site.etag = ZIP, etag
+    interrupted(site, tmp_path)
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked == [None, None]
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(site, tmp_path):
+    site.body = ZIP
+    interrupted(site, tmp_path)
+    with (tmp_path / "clips.zip.part").open("ab") as part:
+        part.write(bytes(len(site.body)))
+    length = (tmp_path / "clips.zip.part").stat().st_size
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked[1:] == [f"bytes={length}-", None]  # the first of these was answered 416
+
+
+def test_a_damaged_state_file_means_a_fresh_start(site, tmp_path):
+    site.body = ZIP
+    interrupted(site, tmp_path)
+    (tmp_path / "clips.zip.part.json").write_text('{"url": "htt')
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked == [None, None]
+
+
+def test_a_server_that_does_not_tell_the_length(site, tmp_path):
+    site.body, site.length = ZIP, False
+    assert read(get(site, tmp_path)) == FILES
+
+
+def test_bytes_are_kept_as_sent(site, tmp_path):
+    site.body, site.encoding = tarred(FILES), "gzip"
+    assert read(get(site, tmp_path, kind="tar.gz")) == FILES
+
+
+def test_server_errors_are_tried_again_with_growing_waits(site, tmp_path, waits, capsys):
+    site.body, site.statuses = ZIP, [500, 503, 429]
+    assert read(get(site, tmp_path)) == FILES
+    assert len(site.asked) == 4
+    assert waits == [1, 2, 4]
+    assert "the server answered 503" in capsys.readouterr().out
+
+
+def test_a_missing_file_is_not_tried_again(site, tmp_path):
+    site.statuses = [404]
+    with pytest.raises(SoundFusionError, match=r"clips\.zip: the server answered 404"):
+        get(site, tmp_path)
+    assert len(site.asked) == 1
+
+
+def test_attempts_end(site, tmp_path, waits):
+    site.body, site.cuts = ZIP, [0] * 100
+    with pytest.raises(SoundFusionError, match="did not arrive in 10 attempts"):
+        get(site, tmp_path)
+    assert len(site.asked) == 10
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_no_server_at_all(tmp_path, waits):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(SoundFusionError, match="ConnectionError"):
+        get(Site(port=port), tmp_path)
+    assert len(waits) == 9
+
+
+def test_a_wrong_checksum_deletes_what_came_and_names_both(site, tmp_path):
+    site.body = ZIP
+    with pytest.raises(SoundFusionError) as caught:
+        get(site, tmp_path, checksum="sha256:" + "0" * 64)
+    assert hashlib.sha256(site.body).hexdigest() in str(caught.value) and "0" * 64 in str(caught.value)
+    assert names(tmp_path) == set()
+
+
+def test_without_a_published_checksum_the_digest_is_told(site, tmp_path, capsys):
+    site.body = ZIP
+    get(site, tmp_path, checksum=None)
+    printed = capsys.readouterr().out
+    assert hashlib.sha256(site.body).hexdigest() in printed and "not verified" in printed
+
+
+def test_free_space_is_checked_before_anything_is_asked(site, tmp_path, monkeypatch):
+    site.body = ZIP
+    needed = len(site.body) + 500_000
+    usage = SimpleNamespace(free=needed - 1)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(SoundFusionError, match="are free"):
+        get(site, tmp_path)
+    assert site.asked == []
+    usage.free = needed
+    assert read(get(site, tmp_path)) == FILES
+
+
+OUTSIDE = ["../evil.txt", "clips/../../evil.txt", "/evil.txt", "C:/evil.txt", "C:evil.txt", "clips\\..\\..\\evil.txt"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
+def test_members_outside_the_folder_are_refused(site, tmp_path, kind, pack, name):
+    root = tmp_path / "deep" / "root"
+    site.body = pack({"clips/good.txt": b"good", name: b"evil"})
+    with pytest.raises(SoundFusionError, match=r"evil\.txt.* lies outside"):
+        get(site, root, kind=kind)
+    assert names(root) == set()
+    assert not list(tmp_path.rglob("evil*")) and not list(tmp_path.rglob("good*"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_in_a_tar_are_refused(site, tmp_path, kind):
+    site.body = tarred({"clips/good.txt": b"good", "clips/evil": b"special"}, kind, "clips/good.txt")
+    with pytest.raises(SoundFusionError, match="evil"):
+        get(site, tmp_path, kind="tar.gz")
+    assert names(tmp_path) == set()
+
+
+def test_links_in_a_zip_are_refused(site, tmp_path):
+    site.body = zipped({"clips/evil": b"/etc/passwd"}, mode=stat.S_IFLNK | 0o777)
+    with pytest.raises(SoundFusionError, match="is a link"):
+        get(site, tmp_path)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
+def test_a_damaged_archive_is_deleted(site, tmp_path, kind, pack):
+    site.body = pack(FILES)[:-20_000]
+    with pytest.raises(SoundFusionError, match="cannot be unpacked and was deleted"):
+        get(site, tmp_path, kind=kind)
+    assert names(tmp_path) == set()
+
+
+def test_an_archive_of_something_else(site, tmp_path):
+    site.body = zipped({"other/file.txt": b"text"})
+    with pytest.raises(SoundFusionError, match="no folder clips"):
+        get(site, tmp_path)
+    assert names(tmp_path) == set()
+
+
+def test_killed_while_unpacking(site, tmp_path, monkeypatch):
+    site.body = ZIP
+    extract, done = zipfile.ZipFile.extract, []
+
+    def extract_one_only(self, member, path):
+        if done:
+            raise KeyboardInterrupt
+        done.append(extract(self, member, path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extract", extract_one_only)
+        patch.setattr(module.shutil, "rmtree", lambda *args, **kwargs: None)  # a kill tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            get(site, tmp_path)
+    assert names(tmp_path) == {"clips.partial", "clips.zip.part", "clips.zip.part.json"}
+    (tmp_path / "clips.partial" / "clips" / "stale.txt").write_text("half")
+
+    assert read(get(site, tmp_path)) == FILES
+    assert names(tmp_path) == {"clips"}
+    assert len(site.asked) == 1  # the archive was complete, and not asked for again
+
+
+def test_killed_while_downloading(site, tmp_path, monkeypatch):
+    site.body = ZIP
+
+    class Bar(module.tqdm):
+        def update(self, n=1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "tqdm", Bar)
+        with pytest.raises(KeyboardInterrupt):
+            get(site, tmp_path)
+    assert names(tmp_path) == {"clips.zip.part", "clips.zip.part.json"}
+    assert read(get(site, tmp_path)) == FILES
+    assert site.asked == [None, f"bytes={BLOCK}-"]
+
+
+def test_a_disk_that_fills_up_keeps_the_archive(site, tmp_path, monkeypatch):
+    site.body = ZIP
+    with monkeypatch.context() as patch:
+
+        def full(*args):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(zipfile.ZipFile, "extract", full)
+        with pytest.raises(SoundFusionError, match="No space left"):
+            get(site, tmp_path)
+    assert names(tmp_path) == {"clips.zip.part", "clips.zip.part.json"}
+    assert read(get(site, tmp_path)) == FILES
+    assert len(site.asked) == 1
+
+
+def test_two_downloads_of_the_same_at_once(site, tmp_path):
+    with filelock.FileLock(tmp_path / "clips.zip.part.lock"):
+        with pytest.raises(SoundFusionError, match="another process"):
+            get(site, tmp_path)
+    assert site.asked == []
+
+
+def test_unknown_name_and_unusable_root(site, tmp_path):
+    with pytest.raises(SoundFusionError, match="fma_small, fma_metadata, gtzan"):
+        download("fma_large", tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SoundFusionError, match="cannot write"):
+        get(site, tmp_path / "file")
+
+
+def test_the_known_sources():
+    assert {name: source.folder for name, source in SOURCES.items()} == {
+        "fma_small": "fma_small",
+        "fma_metadata": "fma_metadata",
+        "gtzan": "genres",
+    }
+    for source in SOURCES.values():
+        assert source.url.startswith("https://") and source.url.endswith(source.kind)
+        assert source.checksum is None or re.fullmatch(r"sha1:[0-9a-f]{40}", source.checksum)

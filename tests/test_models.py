@@ -1,0 +1,496 @@
+"""Models: exact parameter counts, shapes, the slides' table, and what saving, freezing, fusing and training rely on."""
+
+import json
+import urllib.error
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import adaptive_avg_pool2d, conv1d, cross_entropy
+from torchvision.models import VGG16_Weights
+from torchvision.models.vgg import cfgs, make_layers
+
+from soundfusion_lib.augment import augmentation
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import MODELS, architecture_table, build_model, count_parameters, summarize
+from soundfusion_lib.models.base import Standardize, adaptive_average_pool
+from soundfusion_lib.models.resnet1d import conv
+from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
+
+SMALL = {"vgg16": {"width": 8}, "resnet1d": {"width": 4}, "resnet2d": {"width": 4}}
+SMALL_PARTS = [["resnet1d", {"width": 4}], ["resnet2d", {"width": 4, "pool": 1}]]
+SMALL["fusion_concat"] = SMALL["fusion_decision"] = {"parts": SMALL_PARTS}
+
+SLIDES = """\
+Input - - - - 110,250
+Conv1D 128 3 - 3 128×36,750
+Res1D 128 3 - 1 128×36,750
+MaxPool - - 3 3 128×12,250
+Res1D 128 3 - 1 128×12,250
+MaxPool - - 3 3 128×4,083
+Res1D 256 3 - 1 256×4,083
+MaxPool - - 3 3 256×1,361
+Res1D 256 3 - 1 256×1,361
+MaxPool - - 3 3 256×453
+Res1D 256 3 - 1 256×453
+MaxPool - - 3 3 256×151
+Res1D 256 3 - 1 256×151
+MaxPool - - 3 3 256×50
+Res1D 256 3 - 1 256×50
+MaxPool - - 3 3 256×16
+Res1D 256 3 - 1 256×16
+MaxPool - - 3 3 256×5
+Res1D 512 3 - 1 512×5
+MaxPool - - 3 3 512×1
+Conv1D 512 1 - 1 512×1
+Output - - - - 10"""
+
+
+def build(name, num_classes=8, **options):
+    torch.manual_seed(0)
+    return build_model(name, num_classes, **{**SMALL.get(name, {}), **options})
+
+
+def batch(model, size=2, samples=15_000, frames=70, in_channels=2, n_mels=64):
+    """Raw inputs for a model: waveforms in [-1, 1] and spectrograms in dB."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = {
+        "waveform": 2 * torch.rand(size, 1, samples, generator=generator) - 1,
+        "mel": 80 * torch.rand(size, in_channels, n_mels, frames, generator=generator) - 60,
+    }
+    return [inputs[name] for name in model.inputs]
+
+
+@pytest.mark.parametrize(
+    "name, num_classes, options, expected",
+    [
+        ("simple_cnn", 8, {}, 25_472),
+        ("resnet2d", 8, {"width": 16, "in_channels": 1}, 445_176),
+        ("resnet2d", 8, {"width": 32, "in_channels": 1}, 1_724_392),
+        ("resnet2d", 8, {"width": 64, "in_channels": 1}, 6_784_968),
+        ("resnet2d", 8, {"width": 16}, 445_176 + 49 * 16),
+        ("resnet2d", 8, {"width": 32}, 1_724_392 + 49 * 32),
+        ("resnet2d", 8, {"width": 64}, 6_784_968 + 49 * 64),
+        ("resnet1d", 8, {"width": 16}, 70_904),
+        ("resnet1d", 8, {"width": 32}, 280_040),
+        ("resnet1d", 8, {"width": 64}, 1_113_032),
+        ("resnet1d", 10, {"width": 128, "variant": "allamy"}, 4_086_794),
+        ("vgg16", 1000, {"width": 64, "in_channels": 3}, 138_357_544),  # as published
+        # the two parts without their heads of 64 (520) and 3136 features (25,096), and 128 -> 8
+        ("fusion_concat", 8, {}, (70_904 - 520) + (445_176 + 49 * 16 - 25_096) + (128 * 8 + 8)),
+        ("fusion_decision", 8, {}, (70_904 - 520) + (445_176 + 49 * 16 - 25_096) + 2 * (64 * 8 + 8)),
+        ("nnet1", 8, {"in_channels": 1, "n_mels": 128},
+         (512 * 128 + 128) + (512 * 128 + 128) + (512 * 256 + 256) + (512 * 300 + 300) + (300 * 150 + 150) + 1208),
+        ("nnet2", 8, {"in_channels": 1, "n_mels": 128},
+         (512 * 256 + 256) + 2 * (1024 * 256 + 256) + 3 * 512 + (512 * 300 + 300) + (300 * 150 + 150) + 1208),
+    ],
+)  # fmt: skip
+def test_parameter_counts_are_exact(name, num_classes, options, expected):
+    with torch.device("meta"):
+        model = build_model(name, num_classes, **options)
+    assert count_parameters(model) == expected
+
+
+def test_architecture_table_is_the_slides():
+    with torch.device("meta"):
+        model = build_model("resnet1d", 10, width=128, variant="allamy")
+    table = architecture_table(model)
+    assert list(table.columns) == ["Layer", "# Filters", "Kernel Size", "Pool Size", "Stride", "Output Shape"]
+    assert [" ".join(row) for row in table.itertuples(index=False)] == SLIDES.splitlines()
+
+
+def test_architecture_table_of_the_reports_variant():
+    rows = [" ".join(row) for row in architecture_table(build_model("resnet1d", 8)).itertuples(index=False)]
+    assert rows[1] == "Conv1D 16 3 - 3 16×36,752"
+    assert rows[3] == "MaxPool - - 9 9 16×4,083"
+    assert rows[-4:] == ["Res1D 64 3 - 1 64×1", "MaxPool - - 3 3 64×1", "Conv1D 64 1 - 1 64×1", "Output - - - - 8"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_summary_counts_every_parameter_and_leaves_the_model_alone(name):
+    model = build(name)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    shapes = {"waveform": (1, 110_250), "mel": (2, 64, 431)}
+    table = summarize(model, *(shapes[name] for name in model.inputs))
+    assert list(table.columns) == ["layer", "filters", "kernel", "stride", "output shape", "parameters"]
+    assert table["parameters"].sum() == count_parameters(model)
+    assert model.training and all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_summary_of_simple_cnn():
+    table = summarize(build("simple_cnn"), (2, 64, 2584))  # the whole clip
+    assert list(table["output shape"][::3]) == ["8×32×1,292", "16×16×646", "32×8×323", "64×4×162", "8"]
+    first = table.loc[0, ["layer", "filters", "kernel", "stride", "parameters"]]
+    assert tuple(first) == ("Conv2d", "8", "5×5", "2×2", 408)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("samples, frames, in_channels, n_mels", [(15_000, 70, 2, 64), (40_000, 40, 1, 128)])
+def test_output_shapes(name, samples, frames, in_channels, n_mels):
+    options = {"in_channels": in_channels, "n_mels": n_mels} if "mel" in MODELS[name].inputs else {}
+    model = build(name, num_classes=5, **options).eval()
+    inputs = batch(model, 3, samples, frames, in_channels, n_mels)
+    assert model(*inputs).shape == (3, 5)
+    assert model.features(*inputs).shape == (3, model.num_features)
+
+
+@pytest.mark.parametrize(
+    "name, options, expected",
+    [
+        ("simple_cnn", {}, 64),
+        ("resnet1d", {"width": 16}, 64),
+        ("resnet2d", {"width": 16}, 3136),
+        ("resnet2d", {"width": 16, "pool": 1}, 64),
+        ("nnet1", {}, 150),
+        ("nnet2", {}, 150),
+        ("vgg16", {"width": 64}, 4096),
+        ("fusion_concat", {}, 128),
+        ("fusion_decision", {}, 128),
+    ],
+)
+def test_feature_widths(name, options, expected):
+    with torch.device("meta"):
+        assert build_model(name, 8, **options).num_features == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_gradient(name):
+    model = build(name)
+    cross_entropy(model(*batch(model, 4, samples=60_000)), torch.arange(4)).backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_model_gives_the_same_logits(name, tmp_path):
+    model = build(name)
+    model.set_statistics(statistics(model))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    other = build_model(name, 8, **SMALL.get(name, {}))
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    inputs = batch(model)
+    assert torch.equal(model.eval()(*inputs), other.eval()(*inputs))
+    assert all(standardize.std.min() > 1 for _, standardize in other.frontends())
+
+
+def statistics(model):
+    known = {
+        "waveform": (torch.tensor([0.1]), torch.tensor([2.0])),
+        "mel": (torch.linspace(-50, -20, 64), torch.linspace(10, 20, 64)),
+    }
+    return {name: known[name] for name in model.inputs}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dropout_and_augmentation_act_only_in_training(name):
+    model = build(name, dropout=0.5)
+    model.set_augmentation({name: augmentation(name) for name in model.inputs})
+    inputs = batch(model, 8)
+    assert not torch.equal(model(*inputs), model(*inputs))
+    model.eval()
+    assert torch.equal(model(*inputs), model(*inputs))
+    model.set_augmentation({name: augmentation(name) for name in model.inputs})  # set late, still evaluating
+    assert torch.equal(model(*inputs), model(*inputs))
+
+
+def test_dropout_is_on_the_output_layer():
+    model = build("simple_cnn", num_classes=1000, dropout=0.3)
+    assert (model(*batch(model)) == 0).float().mean().item() == pytest.approx(0.3, abs=0.05)
+
+
+def test_augmentation_applies_to_raw_inputs_and_can_be_removed():
+    model = build("simple_cnn")
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return x
+
+    model.set_statistics(statistics(model))
+    model.set_augmentation({"mel": Spy()})
+    (mel,) = batch(model)
+    model(mel)
+    assert seen[0] is mel
+    model.set_augmentation({"mel": None})
+    model(mel)
+    assert len(seen) == 1
+
+
+def test_standardize_gives_zero_mean_and_unit_deviation_per_band():
+    mel = 10 * torch.randn(16, 2, 5, 200) - 40 + torch.arange(5.0)[:, None]
+    mel[:, :, 3] = -80.0  # a band that never changes
+    standardize = Standardize(5)
+    assert torch.equal(standardize(mel), mel)
+    standardize.set_statistics(mel.mean(dim=(0, 1, 3)), mel.std(dim=(0, 1, 3)))
+    result = standardize(mel)
+    assert standardize.mean.shape == (5, 1) and Standardize(1).mean.shape == (1,)
+    assert result.mean(dim=(0, 1, 3)).abs().max() < 1e-4
+    torch.testing.assert_close(result.std(dim=(0, 1, 3)), torch.tensor([1.0, 1, 1, 0, 1]), rtol=0, atol=1e-4)
+
+
+def test_standardize_refuses_what_does_not_fit():
+    standardize = Standardize(64)
+    with pytest.raises(SoundFusionError, match="64"):
+        standardize.set_statistics(torch.zeros(128), torch.ones(128))
+    with pytest.raises(SoundFusionError, match="not finite"):
+        standardize.set_statistics(torch.full((64,), torch.nan), torch.ones(64))
+    with pytest.raises(SoundFusionError, match="64 mel bands, the input has 128"):
+        standardize(torch.zeros(2, 1, 128, 10))
+    with pytest.raises(SoundFusionError, match="no input waveform; its inputs: mel"):
+        build("simple_cnn").set_statistics({"waveform": (torch.zeros(1), torch.ones(1))})
+
+
+@pytest.mark.parametrize("height, width", [(2, 14), (4, 7), (1, 1), (9, 30)])
+@pytest.mark.parametrize("size", [1, 7])
+def test_average_pool_is_torchs(height, width, size):
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    torch.testing.assert_close(adaptive_average_pool(x, size), adaptive_avg_pool2d(x, size))
+
+
+def test_one_dimensional_convolution_is_torchs():
+    layer, x = conv(4, 6, 3, bias=True, stride=3, padding=3), torch.randn(2, 4, 50)
+    expected = conv1d(x, layer.weight.squeeze(2), layer.bias, stride=3, padding=3)
+    torch.testing.assert_close(layer(x.unsqueeze(2)).squeeze(2), expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_run_under_autocast(name):
+    model = build(name).eval()
+    model.set_statistics(statistics(model))
+    inputs = batch(model)
+    expected = model(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(model(*inputs).float(), expected, rtol=0.05, atol=0.05)
+
+
+def test_memory_format_changes_nothing_but_speed():
+    model = build("fusion_concat").eval()
+    inputs = batch(model)
+    expected = model(*inputs)
+    torch.testing.assert_close(model.to(memory_format=torch.channels_last)(*inputs), expected)
+
+
+@pytest.mark.parametrize(
+    "name, options, shortest",
+    [
+        ("nnet1", {}, (1, 2, 64, 25)),
+        ("nnet2", {}, (1, 2, 64, 4)),
+        ("vgg16", {}, (1, 2, 64, 32)),
+        ("resnet1d", {"variant": "soundfusion"}, (1, 1, 14_757)),
+        ("resnet1d", {"variant": "allamy"}, (1, 1, 3**10)),
+    ],
+)
+def test_inputs_that_are_too_short_are_refused(name, options, shortest):
+    model = build(name, **options).eval()
+    assert model(torch.zeros(shortest)).shape == (1, 8)
+    with pytest.raises(SoundFusionError, match="or more, got"):
+        model(torch.zeros(*shortest[:-1], shortest[-1] - 1))
+
+
+def test_unknown_names_and_options_are_refused():
+    with pytest.raises(SoundFusionError, match="no model 'resnet3d'; there are: simple_cnn, resnet2d"):
+        build_model("resnet3d", 8)
+    with pytest.raises(SoundFusionError, match="no option depth; its options: width, in_channels"):
+        build_model("resnet2d", 8, depth=3)
+    with pytest.raises(SoundFusionError, match="no variant 'other'"):
+        build_model("resnet1d", 8, variant="other")
+    with pytest.raises(SoundFusionError, match="no weighting 'other'"):
+        build_model("fusion_decision", 8, weighting="other")
+    with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
+        build_model("fusion_concat", 8, parts=[["resnet3d", {}], ["resnet1d", {}]])
+    with pytest.raises(SoundFusionError, match="takes two parts, got 1"):
+        build_model("fusion_concat", 8, parts=[["resnet1d", {}]])
+    with pytest.raises(SoundFusionError, match="takes two parts, got 3"):
+        build_model("fusion_decision", 8, parts=[["simple_cnn", {}]] * 3)
+
+
+# VGG16
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The convolutions of a VGG16 under torchvision's names, at random, and a dense layer of the right name."""
+    torch.manual_seed(3)
+    state = {f"features.{name}": value for name, value in make_layers(cfgs["D"]).state_dict().items()}
+    return state | {"classifier.3.bias": torch.randn(4096), "classifier.6.bias": torch.randn(1000)}
+
+
+@pytest.fixture(scope="module")
+def full_vgg16():
+    return build_model("vgg16", 8, width=64)
+
+
+def only_convolutions(state):
+    return {name: value for name, value in state.items() if name.startswith("features.")}
+
+
+def test_whole_network_is_loaded_but_for_its_last_layer(full_vgg16, published, tmp_path):
+    torch.save(published, tmp_path / "vgg16.pth")
+    loaded = load_imagenet(full_vgg16, tmp_path / "vgg16.pth")
+    assert len(loaded) == 27 and "dense.3.bias" in loaded and not any(name.startswith("head.") for name in loaded)
+    assert torch.equal(full_vgg16.dense[3].bias, published["classifier.3.bias"])
+    assert full_vgg16.input_scale == 1
+
+
+def test_convolutions_alone_are_the_original_release(full_vgg16, published, tmp_path):
+    dense = full_vgg16.dense[0].weight.clone()
+    save_file({n: v.half() for n, v in only_convolutions(published).items()}, tmp_path / "vgg16.safetensors")
+    loaded = load_imagenet(full_vgg16, tmp_path / "vgg16.safetensors")
+    assert len(loaded) == 26 and torch.equal(full_vgg16.dense[0].weight, dense)
+    assert full_vgg16.convolutions[2].weight.dtype == torch.float32
+    assert full_vgg16.input_scale.item() == pytest.approx(57.6)
+    state = published | {"classifier.3.bias": torch.full((4096,), torch.nan)}  # as torchvision's IMAGENET1K_FEATURES
+    torch.save(state, tmp_path / "features.pth")
+    assert len(load_imagenet(full_vgg16, tmp_path / "features.pth")) == 26
+    assert full_vgg16.input_scale.item() == pytest.approx(57.6)
+
+
+def test_adapted_first_convolution_answers_as_to_a_grey_picture(full_vgg16, published, tmp_path):
+    torch.save(only_convolutions(published), tmp_path / "vgg16.pth")
+    load_imagenet(full_vgg16, tmp_path / "vgg16.pth", scale=2.0)
+    reference = make_layers(cfgs["D"])
+    reference.load_state_dict({n.removeprefix("features."): v for n, v in only_convolutions(published).items()})
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        expected = reference(2.0 * image.expand(-1, 3, -1, -1))
+        mine = full_vgg16.convolutions(full_vgg16.input_scale * image.expand(-1, 2, -1, -1))
+    torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+
+
+def test_faults_in_weights_are_told(full_vgg16, published, tmp_path, monkeypatch):
+    with pytest.raises(SoundFusionError, match="no weights file"):
+        load_imagenet(full_vgg16, tmp_path / "none.pth")
+    (tmp_path / "broken.safetensors").write_bytes(b"broken")
+    with pytest.raises(SoundFusionError, match="cannot be read"):
+        load_imagenet(full_vgg16, tmp_path / "broken.safetensors")
+    save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "part.safetensors")
+    with pytest.raises(SoundFusionError, match="lacks 25 of VGG16's convolutions"):
+        load_imagenet(full_vgg16, tmp_path / "part.safetensors")
+    save_file(only_convolutions(published) | {"features.2.bias": torch.zeros(8)}, tmp_path / "other.safetensors")
+    with pytest.raises(SoundFusionError, match="does not fit"):
+        load_imagenet(full_vgg16, tmp_path / "other.safetensors")
+    with pytest.raises(SoundFusionError, match="width 64 only"):
+        load_imagenet(build("vgg16"))
+
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(VGG16_Weights, "get_state_dict", offline)
+    with pytest.raises(SoundFusionError, match="not at hand.*no network.*local"):
+        load_imagenet(full_vgg16)
+
+
+def test_backbone_moves_between_different_numbers_of_genres():
+    gtzan, model = build("vgg16", num_classes=10), build_model("vgg16", 8, width=8)
+    gtzan.set_statistics({"mel": (torch.ones(64), torch.ones(64))})
+    gtzan.input_scale.fill_(57.6)
+    head = model.head.weight.clone()
+    loaded = load_backbone(model, gtzan.state_dict())
+    assert len(loaded) == 30
+    assert torch.equal(model.dense[3].weight, gtzan.dense[3].weight) and torch.equal(model.head.weight, head)
+    assert model.standardize["mel"].mean.sum() == 0 and model.input_scale == gtzan.input_scale
+    with pytest.raises(SoundFusionError, match="does not fit"):
+        load_backbone(build("vgg16", in_channels=1), gtzan.state_dict())
+    with pytest.raises(SoundFusionError, match="lack 31"):
+        load_backbone(model, build("simple_cnn").state_dict())
+
+
+def test_frozen_layers_get_no_gradient():
+    model = build("vgg16")
+    freeze(model)
+    trained = ["head.weight", "head.bias", "convolutions.0.weight", "convolutions.0.bias"]
+    cross_entropy(model(*batch(model)), torch.tensor([0, 1])).backward()
+    assert sorted(name for name, p in model.named_parameters() if p.grad is not None) == sorted(trained)
+    assert count_parameters(model) == sum(model.get_parameter(name).numel() for name in trained)
+    assert count_parameters(model, trainable_only=False) > 10 * count_parameters(model)
+
+
+def test_only_what_was_loaded_is_frozen():
+    model = build("vgg16")
+    freeze(model, loaded=["convolutions.0.weight", "convolutions.2.weight"])
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["convolutions.2.weight"]
+
+
+# Fusion
+
+
+@pytest.mark.parametrize("name", ["fusion_concat", "fusion_decision"])
+def test_fusion_of_trained_parts_has_their_features(name):
+    trained = [build(part, **options) for part, options in SMALL_PARTS]
+    for part in trained:
+        part.set_statistics(statistics(part))
+    fusion = build(name).eval()
+    fusion.load_parts([part.state_dict() for part in trained])
+    waveform, mel = batch(fusion)
+    expected = torch.cat([trained[0].eval().features(waveform), trained[1].eval().features(mel)], dim=1)
+    assert torch.equal(fusion.features(waveform, mel), expected)
+    with pytest.raises(SoundFusionError, match="1 trained models given for a fusion of 2"):
+        fusion.load_parts([trained[0].state_dict()])
+    with pytest.raises(SoundFusionError, match="does not fit its part ResNet1D"):
+        fusion.load_parts([part.state_dict() for part in reversed(trained)])
+
+
+def test_equal_weights_are_the_mean_of_the_softmaxes():
+    fusion = build("fusion_decision").eval()
+    waveform, mel = batch(fusion)
+    first, second = fusion.parts[0](waveform).softmax(dim=1), fusion.parts[1](mel).softmax(dim=1)
+    output = fusion(waveform, mel)
+    torch.testing.assert_close(output.exp(), (first + second) / 2)
+    torch.testing.assert_close(output.softmax(dim=1), output.exp())
+    labels = torch.tensor([3, 5])
+    expected = -((first + second) / 2)[torch.arange(2), labels].log().mean()
+    torch.testing.assert_close(cross_entropy(output, labels), expected)
+
+
+@pytest.mark.parametrize("weighting", ["equal", "learned"])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_a_searched_weight_is_used(weighting, weight):
+    fusion = build("fusion_decision", weighting=weighting).eval()
+    waveform, mel = batch(fusion)
+    fusion.set_weight(weight)
+    assert fusion.weight == pytest.approx(weight)
+    first, second = fusion.parts[0](waveform).softmax(dim=1), fusion.parts[1](mel).softmax(dim=1)
+    torch.testing.assert_close(fusion(waveform, mel).exp(), weight * first + (1 - weight) * second)
+    with pytest.raises(SoundFusionError, match="lies in 0..1"):
+        fusion.set_weight(1.2)
+
+
+def test_decisions_stay_finite_where_a_softmax_underflows():
+    fusion = build("fusion_decision").eval()
+    with torch.no_grad():
+        fusion.parts[0].head.bias[0] = fusion.parts[1].head.bias[0] = 300.0
+    loss = cross_entropy(fusion(*batch(fusion)), torch.tensor([1, 2]))
+    assert torch.isfinite(loss) and loss > 200
+
+
+def test_only_a_learned_weight_trains():
+    equal, learned = build("fusion_decision"), build("fusion_decision", weighting="learned")
+    assert count_parameters(learned) == count_parameters(equal) + 1
+    assert learned.weight == 0.5
+    with torch.no_grad():
+        learned.parts[1].head.weight.zero_()
+        learned.parts[1].head.bias.copy_(torch.tensor([9.0] + [0.0] * 7))  # the second part knows
+    optimizer = torch.optim.SGD([learned.weight_logit], lr=1.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        cross_entropy(learned.eval()(*batch(learned)), torch.tensor([0, 0])).backward()
+        optimizer.step()
+    assert learned.weight < 0.4
+
+
+def test_parts_with_the_same_input_and_other_models_can_be_fused():
+    parts = [["simple_cnn", {}], ["nnet1", {}]]
+    fusion = build("fusion_concat", parts=json.loads(json.dumps(parts)), in_channels=1, n_mels=32)
+    assert fusion.inputs == ("mel",) and fusion.num_features == 64 + 150
+    assert len(list(fusion.frontends())) == 2
+    fusion.set_statistics({"mel": (torch.ones(32), torch.ones(32))})
+    assert all(standardize.mean.sum() == 32 for _, standardize in fusion.frontends())
+    assert fusion(torch.randn(2, 1, 32, 50)).shape == (2, 8)
+    assert build("fusion_decision", parts=[["nnet2", {}], ["resnet1d", {}]]).inputs == ("mel", "waveform")
+
+
+def test_dropout_of_a_fusion_is_on_its_output_layers():
+    concat = build("fusion_concat")
+    assert concat.dropout.p == 0.3 and all(part.dropout.p == 0 for part in concat.parts)
+    decision = build("fusion_decision", parts=[["simple_cnn", {}], ["resnet1d", {"dropout": 0.5}]])
+    assert [part.dropout.p for part in decision.parts] == [0.3, 0.5] and decision.dropout.p == 0
