@@ -1,6 +1,5 @@
 """The notebooks in batch: each executed by papermill in a fresh kernel, whole or not at all."""
 
-import json
 import os
 import sys
 import time
@@ -13,7 +12,7 @@ from papermill.exceptions import PapermillExecutionError
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.profiles import PROJECT, load_profile
-from soundfusion_lib.study import results_dir
+from soundfusion_lib.study import results_dir, update_summary
 
 KERNEL = "python3"
 DEFAULTS = {"profile": "demo", "device": "auto"}
@@ -70,7 +69,7 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         started = time.perf_counter()
         _execute(file, output / file.name, parameters)
         print(f"    {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    _add_to_summary(folder / "summary.json", {"wall_seconds": round(time.perf_counter() - began, 1)})
+    update_summary(folder / "summary.json", {"wall_seconds": round(time.perf_counter() - began, 1)})
     return folder
 
 
@@ -82,7 +81,14 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]):
     aside = target.with_name(f".{target.stem}.running.ipynb")
     try:
         papermill.execute_notebook(
-            source, aside, parameters, kernel_name=KERNEL, cwd=source.parent, progress_bar=False, stderr_file=sys.stderr
+            source,
+            aside,
+            parameters,
+            kernel_name=KERNEL,
+            cwd=source.parent,
+            progress_bar=False,  # of cells; those of the training, on stderr, say more
+            stderr_file=sys.stderr,
+            extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
         failed = target.with_name(f"{target.stem}.failed.ipynb")
@@ -120,10 +126,3 @@ def _without_bars(output):
         return output if lines else None
     return output
 
-
-def _add_to_summary(path: Path, values: dict):
-    summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    summary |= values
-    aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, path)

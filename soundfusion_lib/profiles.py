@@ -91,6 +91,7 @@ def _parse(content: dict, path: Path) -> Profile:
         content["corpus"]["path"] = str((path.parent / Path(content["corpus"]["path"]).expanduser()).resolve())
     training_keys = {item.name for item in dataclasses.fields(Training)}
     _check_keys(content.get("training", {}), training_keys, f"{path}: [training]")
+    Training(**content.get("training", {}))  # complains of impossible values
     _check_keys(content.get("models", {}), set(MODELS), f"{path}: [models]")
     built = {
         "waveform": build(Waveform, "waveform"),

@@ -91,7 +91,9 @@ class Split:
         """Positions of the tracks in this fold."""
         kind = StratifiedKFold if self.scheme == "stratified" else StratifiedGroupKFold
         splitter = kind(folds, shuffle=True, random_state=self.seed)
-        return list(splitter.split(tracks, tracks["genre"], groups))[fold][1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of genres that are rare, which `assign` warns of itself
+            return list(splitter.split(tracks, tracks["genre"], groups))[fold][1]
 
 
 def groups_of(tracks: pd.DataFrame) -> pd.Series:

@@ -180,23 +180,34 @@ class Study:
             "runs": {key: _about(run) for key, run in self._runs.items()},
         }
         path = self.folder / "summary.json"
-        summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        summary |= {
-            "profile": self.profile.name,
-            "corpus": self.corpus.name,
-            "synthetic": self.corpus.synthetic,
-            "tracks": len(self.store.tracks),
-            "left_out": len(self.store.left_out),
-            "seeds": list(self.profile.seeds),
-        }
-        notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
-        summary["notebooks"] = dict(sorted(notebooks.items()))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".new")
-        aside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, path)
+        notebooks = read_summary(path).get("notebooks", {}) | {self.notebook: entry}
+        update_summary(
+            path,
+            {
+                "profile": self.profile.name,
+                "corpus": self.corpus.name,
+                "synthetic": self.corpus.synthetic,
+                "tracks": len(self.store.tracks),
+                "left_out": len(self.store.left_out),
+                "seeds": list(self.profile.seeds),
+                "notebooks": dict(sorted(notebooks.items())),
+            },
+        )
         counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The content of a summary.json; empty where there is none yet."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def update_summary(path: Path, values: dict[str, Any]) -> None:
+    """Set entries of a summary.json, which is made where there is none yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps(read_summary(path) | values, indent=2) + "\n", encoding="utf-8")
+    os.replace(aside, path)
 
 
 def _about(run: Run) -> dict[str, Any]:

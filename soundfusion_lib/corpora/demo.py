@@ -22,7 +22,7 @@ from soundfusion_lib.corpora.synthesis import RATE
 from soundfusion_lib.errors import SoundFusionError
 
 SYNTHESIS = 1  # revision: raise it when the same arguments give other samples
-TRACKS_PER_ARTIST = 2
+SIBLINGS = 3  # tracks of an artist in the training part; in the others each track has its own, for tests that vary less
 TEST_SHARE = 0.2  # of the tracks, and as much again for validation
 GTZAN_RATE = 22_050  # Hz
 
@@ -50,7 +50,7 @@ def plan_demo(tracks: int, seed: int) -> pd.DataFrame:
     for genre in FMA_STYLES:
         for split, count in (("training", per_genre - 2 * test), ("validation", test), ("test", test)):
             for index in range(count):
-                artist += index % TRACKS_PER_ARTIST == 0
+                artist += index % (SIBLINGS if split == "training" else 1) == 0
                 rows.append((genre, artist, split))
     plan = pd.DataFrame(rows, columns=["genre", "artist", "split"])
     rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def plan_demo_gtzan(tracks: int) -> pd.DataFrame:
     """
     per_genre = _per_genre(tracks, len(GTZAN_STYLES), fewest=1)
     rows = [
-        (genre, 1 + number * per_genre + index // TRACKS_PER_ARTIST, f"genres/{genre}/{genre}.{index:05d}.wav", "wav")
+        (genre, 1 + number * per_genre + index // SIBLINGS, f"genres/{genre}/{genre}.{index:05d}.wav", "wav")
         for number, genre in enumerate(GTZAN_STYLES)
         for index in range(per_genre)
     ]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soundfusion_lib.corpora.synthesis import RATE, distort, drum, echoes, master, note, place, rms, tilt
+from soundfusion_lib.corpora.synthesis import RATE, colour, distort, drum, echoes, master, note, place, rms
 
-BORROWED = (1, 1, 2)  # habits that an artist takes from a neighbouring genre; one of these numbers
-UNUSUAL = 0.2  # how often a track departs from a habit of its artist
+BORROWED = (0, 1, 1)  # habits that an artist takes from a neighbouring genre; one of these numbers
+UNUSUAL = 0.1  # how often a track departs from a habit of its artist
 BARS = 4  # in the loop that a track repeats
 FADE = 256  # samples between two sections
 PRESENCE = (0.9, 0.9, 1.0, 0.75)  # of drums, bass, chords and lead in a section
@@ -151,9 +151,12 @@ class Sound:
     brightness: float
     room: float
     hiss: float
-    tilt: float  # dB
+    tilt: float  # dB; this, centre (Hz) and gain (dB) are the equaliser's
+    centre: float
+    gain: float
     width: float  # 0 to 1
     tuning: float  # of the drums
+    key: int  # MIDI pitch
 
 
 def draw_sound(genre: str, rng: np.random.Generator) -> Sound:
@@ -175,9 +178,12 @@ def draw_sound(genre: str, rng: np.random.Generator) -> Sound:
         brightness=style.brightness + rng.normal(0, 0.12),
         room=style.room * rng.uniform(0.3, 1.7),
         hiss=style.hiss + rng.normal(0, 6),
-        tilt=rng.normal(0, 3),
+        tilt=rng.normal(0, 2),
+        centre=200 * 30 ** rng.random(),
+        gain=rng.normal(0, 6),
         width=rng.random(),
         tuning=rng.uniform(0.85, 1.2),
+        key=int(rng.integers(40, 52)),
     )
 
 
@@ -188,16 +194,15 @@ def _pitch(scale: tuple, degree: int) -> int:
 
 def _drums(sound: Sound, bar: int, bars: int, rng) -> np.ndarray:
     kit, name = sound.drums.split("/")
-    loop = np.zeros(bar * bars, np.float32)
-    pattern = PATTERNS.get(name)
+    loop = np.zeros(bar, np.float32)
+    pattern = PATTERNS[name]
     if name == "scatter":
         pattern = {voice: "".join(rng.choice(["x", "."], 16, p=[0.15, 0.85])) for voice in ("kick", "snare", "hat", "ride")}
     for voice, steps in pattern.items():
         hit = drum(kit, voice, sound.tuning, rng) if "x" in steps else None
         for step in np.flatnonzero(np.array(list(steps)) == "x"):
-            for at in (np.arange(bars) + step / len(steps)) * bar:
-                place(loop, int(at), hit, rng.uniform(0.7, 1.0))
-    return loop
+            place(loop, int(step / len(steps) * bar), hit, rng.uniform(0.7, 1.0))
+    return np.tile(loop, bars)
 
 
 def _play(length: int, instrument: str, events: list, brightness: float, rng) -> np.ndarray:
@@ -286,8 +291,8 @@ def synthesise(genre: str, artist_seed, track_rng: np.random.Generator, seconds:
     sound = replace(artist, **unusual)
     rng, count = track_rng, int(seconds * RATE)
     bar = int(4 * 60 / (sound.tempo * rng.uniform(0.96, 1.04)) * RATE)
-    bars = BARS if 2 * bar < count else 2
-    root, progression = int(rng.integers(40, 52)), PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
+    bars = BARS if BARS * bar <= count else 2
+    root, progression = sound.key + int(rng.choice([0, 0, 2, -3])), PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
     common = progression, sound, bar, bars, rng
 
     chords = _accompany(sound.chords, (0, 4, 7) if sound.drive > 1.5 else (0, 2, 4), root + 12, *common)
@@ -299,10 +304,10 @@ def synthesise(genre: str, artist_seed, track_rng: np.random.Generator, seconds:
     pan = rng.uniform(-0.5, 0.5) * sound.width
     lead *= np.array([[1 - pan], [1 + pan]], np.float32)
     stems = [_drums(sound, bar, bars, rng), _accompany(sound.bass, (0, 2, 4, 5), root - 12, *common), chords, lead]
-    gains = np.float32(10 ** (sound.levels / 20))
-    mix = _arrange([gain * stem for gain, stem in zip(gains, stems)], 2 * bar, count, rng)
-
-    mix = tilt(mix, sound.tilt)
+    for stem, level in zip(stems, sound.levels):
+        stem *= np.float32(10 ** (level / 20))
+    mix = _arrange(stems, 2 * bar, count, rng)
+    mix = colour(mix, sound.tilt, sound.centre, sound.gain)
     hiss = rng.standard_normal((2, RATE), np.float32) * np.float32(rms(mix) * 10 ** (sound.hiss / 20))
     for start in range(0, count, RATE):
         mix[:, start : start + RATE] += hiss[:, : count - start]

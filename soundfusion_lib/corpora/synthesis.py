@@ -247,14 +247,14 @@ def _lowpass(cutoff: float) -> np.ndarray:
 
 
 def echoes(loop: np.ndarray, amount: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """A room: eight decaying reflections each side, the same length as the loop that they wrap round.
+    """A room: six decaying reflections each side, the same length as the loop that they wrap round.
 
     Returns:
         (2, samples): the loop itself and its reflections, which differ between the sides.
     """
     wet = np.stack([loop, loop])
     for side in wet:
-        for delay in seconds * rng.uniform(0.05, 1, 8):
+        for delay in seconds * rng.uniform(0.05, 1, 6):
             gain = np.float32(amount * np.exp(-2 * delay / seconds))
             shift = int(delay * RATE) % len(loop)
             side[shift:] += gain * loop[: len(loop) - shift]
@@ -268,15 +268,24 @@ def rms(sound: np.ndarray) -> float:
     return float(np.sqrt(np.dot(flat, flat) / len(flat))) + 1e-9
 
 
-def tilt(stereo: np.ndarray, decibels: float) -> np.ndarray:
-    """Lift everything above some 1 kHz by so many dB, and lower what is below by as much; (2, samples), in place."""
-    pole, gain = np.exp(-2 * np.pi * 1000 / RATE), 10 ** (decibels / 20)
-    numerator, denominator = np.float32([(1 - pole) * (1 / gain - gain)]), np.float32([1, -pole])
-    for side in stereo:
-        low = signal.lfilter(numerator, denominator, side)
-        side *= np.float32(gain)
-        side += low
-    return stereo
+def colour(stereo: np.ndarray, decibels: float, centre: float, gain: float) -> np.ndarray:
+    """An equaliser: tilts the spectrum about 1 kHz, and lifts or lowers an octave or two of it.
+
+    Args:
+        stereo: (2, samples).
+        decibels: added to what is high, taken from what is low.
+        centre: of the band, in Hz.
+        gain: of the band, in dB (R. Bristow-Johnson, "Audio EQ Cookbook", peaking filter with Q = 1).
+
+    Returns:
+        (2, samples) float32.
+    """
+    pole, high = np.exp(-2 * np.pi * 1000 / RATE), 10 ** (decibels / 20)
+    shelf = [high + (1 - pole) * (1 / high - high), -high * pole, 0, 1, -pole, 0]
+    amplitude, turn = 10 ** (gain / 40), 2 * np.pi * centre / RATE
+    up, down = np.sin(turn) / 2 * amplitude, np.sin(turn) / 2 / amplitude
+    bell = np.array([1 + up, -2 * np.cos(turn), 1 - up, 1 + down, -2 * np.cos(turn), 1 - down]) / (1 + down)
+    return signal.sosfilt(np.float32([shelf, bell]), stereo)
 
 
 def master(stereo: np.ndarray, loudness: float) -> np.ndarray:

@@ -1,0 +1,54 @@
+"""A small real corpus on disk: three labels that sound different, four artists each."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.representations import MelSpectrogram, Waveform
+from soundfusion_lib.store import Store
+
+RATE = 22_050
+SMALL_MEL = MelSpectrogram(sample_rate=22_050, channels=2, n_mels=32, n_fft=512, hop_length=256)
+
+
+def tone(label: str, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """(time, 2), float32: a low or a high tone with an overtone, or noise."""
+    time = np.arange(int(seconds * rate)) / rate
+    frequency = {"low": 220, "high": 3000, "noise": 0}[label] * rng.uniform(0.8, 1.25)
+    if label == "noise":
+        left = rng.normal(0, 0.1, len(time))
+    else:
+        left = 0.2 * np.sin(2 * np.pi * frequency * time) + 0.1 * np.sin(4 * np.pi * frequency * time)
+    right = 0.7 * left + rng.normal(0, 0.01, len(time))
+    return np.stack([left, right], 1).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Corpus:
+    """36 good clips of 4 s to 4.6 s: stereo, some mono, some at 48 kHz."""
+    root = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    rows = {}
+    for label in ("low", "high", "noise"):
+        for number in range(12):
+            rate = 48_000 if number == 3 else RATE
+            samples = tone(label, 4 + 0.2 * (number % 4), rate, rng)
+            samples = samples[:, :1] if number == 5 else samples
+            track = f"{label}{number:02d}"
+            soundfile.write(root / f"{track}.wav", samples, rate)
+            rows[track] = {"path": f"{track}.wav", "genre": label, "artist": f"{label}-artist{number % 4}"}
+    return Corpus("tones", root, pd.DataFrame.from_dict(rows, orient="index").rename_axis("track"))
+
+
+@pytest.fixture(scope="session")
+def store(corpus, tmp_path_factory) -> Store:
+    cache = tmp_path_factory.mktemp("cache")
+    return Store.build(corpus, [Waveform(), SMALL_MEL], cache, shortest=1.0, workers=1, progress=False)
+
+
+@pytest.fixture
+def cpu() -> torch.device:
+    return torch.device("cpu")

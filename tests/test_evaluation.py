@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom, binomtest
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.evaluation import accuracy, compare, interval, per_track, scores
+
+
+def predictions(choices: dict[str, list[str]], targets: dict[str, str], confidence=0.6) -> pd.DataFrame:
+    """Segments of classes a, b, c, as `predict` gives them."""
+    rows = []
+    for track, letters in choices.items():
+        for number, letter in enumerate(letters):
+            rest = (1 - confidence) / 2
+            p = {name: confidence if name == letter else rest for name in "abc"}
+            rows.append({"track": track, "segment": number, "target": "abc".index(targets[track]), **p})
+    return pd.DataFrame(rows)
+
+
+def test_votes_means_and_shares():
+    frame = predictions({"t1": list("aab"), "t2": list("bc"), "t3": list("ccc")}, {"t1": "a", "t2": "c", "t3": "a"})
+    tracks = per_track(frame)
+    assert tracks["vote"].to_dict() == {"t1": 0, "t2": 1, "t3": 2}  # t2 is a tie: the lowest class index
+    assert tracks["segment"].to_dict() == {"t1": 2 / 3, "t2": 0.5, "t3": 0}
+    assert accuracy(frame, "vote") == pytest.approx(1 / 3)
+    assert accuracy(frame, "segment") == pytest.approx(3 / 8)
+
+
+def test_mean_probability_may_overrule_the_vote():
+    frame = predictions({"t": list("bb")}, {"t": "a"}, confidence=0.4)
+    sure = predictions({"t": ["a"]}, {"t": "a"}, confidence=0.98).assign(segment=2)
+    frame = pd.concat([frame, sure])
+    assert accuracy(frame, "vote") == 0 and accuracy(frame, "mean") == 1
+
+
+def test_aggregation_is_of_tracks_however_rows_are_ordered():
+    frame = predictions({f"t{i}": list("abc"[: 1 + i % 3]) for i in range(9)}, {f"t{i}": "abc"[i % 3] for i in range(9)})
+    shuffled = frame.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(per_track(frame), per_track(shuffled))
+
+
+def random_run(seed, tracks=200, right=0.6):
+    rng = np.random.default_rng(seed)
+    return predictions(
+        {f"t{i}": ["a" if rng.random() < right else "b"] for i in range(tracks)}, {f"t{i}": "a" for i in range(tracks)}
+    )
+
+
+def test_interval_is_the_binomial_one_for_one_segment_a_track():
+    frame = random_run(0)
+    low, high = interval(frame, "vote")
+    k = round(accuracy(frame) * 200)
+    assert low == pytest.approx(binom.ppf(0.025, 200, k / 200) / 200, abs=0.011)
+    assert high == pytest.approx(binom.ppf(0.975, 200, k / 200) / 200, abs=0.011)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    covered = [low <= 0.6 <= high for low, high in (interval(random_run(seed)) for seed in range(150))]
+    assert 0.89 <= np.mean(covered) <= 0.99
+
+
+def test_interval_over_segments_draws_tracks():
+    """Segments of a track that are all alike must not narrow the interval."""
+    one, many = random_run(1), pd.concat([random_run(1).assign(segment=i) for i in range(7)])
+    assert interval(many, "segment") == pytest.approx(interval(one, "segment"))
+
+
+def test_p_is_mcnemars_for_one_run_each():
+    a, b = random_run(0, right=0.7), random_run(1, right=0.6)
+    right_a, right_b = scores(a)[0][0], scores(b)[0][0]
+    only_a, only_b = int(((right_a == 1) & (right_b == 0)).sum()), int(((right_a == 0) & (right_b == 1)).sum())
+    result = compare(a, b)
+    assert result["difference"] == pytest.approx((only_a - only_b) / 200)
+    assert result["p"] == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, abs=0.015)
+    assert result["low"] < result["difference"] < result["high"]
+
+
+def test_p_is_uniform_when_nothing_differs_and_small_when_much_does():
+    values = [compare(random_run(2 * seed), random_run(2 * seed + 1))["p"] for seed in range(60)]
+    assert np.mean(np.array(values) < 0.05) < 0.15 and np.median(values) > 0.25
+    assert compare(random_run(0, right=0.9), random_run(1, right=0.4))["p"] < 0.001
+
+
+def test_paired_interval_is_narrower_than_that_of_two_independent_runs():
+    a = random_run(0, right=0.7)
+    b = a.copy()
+    flip = b["track"].isin(["t1", "t2", "t3"])
+    b.loc[flip, ["a", "b"]] = b.loc[flip, ["b", "a"]].to_numpy()
+    result = compare(a, b)
+    assert result["high"] - result["low"] < 0.05 < np.subtract(*interval(a)[::-1])
+
+
+def test_several_runs_count_as_seeds():
+    runs = [random_run(seed) for seed in range(3)]
+    assert accuracy(runs) == pytest.approx(np.mean([accuracy(run) for run in runs]))
+    low, high = interval(runs)
+    assert low < accuracy(runs) < high
+    assert compare(runs, runs)["p"] == 1
+
+
+def test_a_comparison_of_other_tracks_is_refused():
+    a, b = random_run(0), random_run(0)
+    with pytest.raises(SoundFusionError, match="same tracks"):
+        compare(a, b.assign(track="x" + b["track"]))
+    with pytest.raises(SoundFusionError, match="same tracks"):
+        accuracy([a, b[:-1]])
+    with pytest.raises(SoundFusionError, match="none of segment, vote, mean"):
+        accuracy(a, "median")

@@ -1,0 +1,161 @@
+import dataclasses
+import json
+import os
+
+import pytest
+import torch
+from conftest import SMALL_MEL
+
+from soundfusion_lib import experiments, training
+from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.evaluation import log_probabilities
+from soundfusion_lib.experiments import Experiment, Run, list_runs, load_run, run, segments_of
+from soundfusion_lib.prediction import predict_files
+from soundfusion_lib.representations import MelSpectrogram, Waveform
+from soundfusion_lib.segments import Segmenting
+from soundfusion_lib.splits import Split
+from soundfusion_lib.training import Training
+
+EXPERIMENT = Experiment(
+    name="small",
+    model="simple_cnn",
+    representations=(SMALL_MEL,),
+    options={"dropout": 0.1},
+    segmenting=Segmenting(1.0, 0.25),
+    augment={"mel": {"max_fraction": 0.2}},
+    split=Split("artist", 4),
+    training=Training(epochs=3, batch_size=16, learning_rate=3e-3),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory) -> Run:
+    return run(EXPERIMENT, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
+
+
+def test_an_experiment_survives_json():
+    text = json.dumps(EXPERIMENT.to_dict())
+    assert Experiment.from_dict(json.loads(text)) == EXPERIMENT
+
+
+OTHERS = [
+    {"model": "resnet2d"},
+    {"options": {"dropout": 0.2}},
+    {"representations": (dataclasses.replace(SMALL_MEL, hop_length=128),)},
+    {"segmenting": Segmenting(1.0, 0.5)},
+    {"augment": {}},
+    {"standardize": False},
+    {"split": Split("artist", 4, fold=1)},
+    {"training": Training(epochs=4, batch_size=16, learning_rate=3e-3)},
+    {"seed": 1},
+]
+
+
+def test_the_key_is_the_content_without_the_name():
+    keys = [dataclasses.replace(EXPERIMENT, **other).key("corpus") for other in OTHERS]
+    assert len({EXPERIMENT.key("corpus"), EXPERIMENT.key("another corpus"), *keys}) == len(OTHERS) + 2
+    assert dataclasses.replace(EXPERIMENT, name="other name").key("corpus") == EXPERIMENT.key("corpus")
+
+
+def test_every_field_of_an_experiment_is_in_its_key():
+    tried = {name for other in OTHERS for name in other} | {"name"}
+    assert tried == {field.name for field in dataclasses.fields(Experiment)}
+
+
+def test_a_run_s_folder_is_complete(trained):
+    assert trained.trained
+    names = {file.name for file in trained.folder.iterdir()}
+    assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
+    assert len(trained.history) == 3
+    info = trained.info
+    assert info["genres"] == ["high", "low", "noise"] and info["tracks"] == {"train": 18, "validation": 9, "test": 9}
+    assert info["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch):
+    monkeypatch.setattr(experiments, "fit", lambda *arguments, **options: pytest.fail("trained again"))
+    again = run(dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu"))
+    assert again.folder == trained.folder and not again.trained and again.experiment.name == "renamed"
+
+
+def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
+    segments = segments_of(EXPERIMENT, store, cpu)["test"]
+    probabilities = log_probabilities(trained.model(), segments).exp().numpy()
+    saved = trained.predictions("test")[["high", "low", "noise"]].to_numpy()
+    assert abs(probabilities - saved).max() < 1e-5
+    assert set(trained.predictions("test")["track"]).isdisjoint(trained.predictions("validation")["track"])
+
+
+def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, store, tmp_path, cpu, monkeypatch):
+    save = training._save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
+    assert list_runs(tmp_path)["state"].tolist() == ["in progress"]
+    monkeypatch.undo()
+    resumed = run(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    assert resumed.history.drop(columns="seconds").equals(trained.history.drop(columns="seconds"))
+    assert resumed.predictions().equals(trained.predictions())
+    assert list_runs(tmp_path)["state"].tolist() == ["done"]
+
+
+def test_raw_decibels_are_possible(store, tmp_path, cpu):
+    raw = run(dataclasses.replace(EXPERIMENT, standardize=False), store, tmp_path, cpu, progress=False).model()
+    assert all((s.mean == 0).all() and (s.std == 1).all() for _, s in raw.frontends())
+
+
+def test_a_representation_that_the_store_lacks_is_refused(store, tmp_path, cpu):
+    other = dataclasses.replace(EXPERIMENT, representations=(MelSpectrogram(),))
+    with pytest.raises(SoundFusionError, match="which the store lacks"):
+        run(other, store, tmp_path, cpu)
+    assert not [entry for entry in tmp_path.iterdir() if entry.is_dir() and entry.suffix != ".partial"]
+    with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
+        dataclasses.replace(EXPERIMENT, model="resnet3d")
+
+
+def test_a_waveform_model_trains_too(store, tmp_path, cpu):
+    wave = dataclasses.replace(
+        EXPERIMENT, model="resnet1d", representations=(Waveform(),), options={"width": 2}, augment={"waveform": {}},
+        training=Training(epochs=1, batch_size=32), segmenting=Segmenting(1.0, 0.0),
+    )
+    trained = run(wave, store, tmp_path, cpu, progress=False)
+    assert len(trained.predictions()) == sum(int(s) for s in store.tracks.loc[trained.predictions()["track"].unique(), "seconds"])
+
+
+def test_predicting_files(trained, corpus, tmp_path):
+    (tmp_path / "broken.mp3").write_bytes(b"nothing")
+    test = trained.predictions("test")
+    track = test["track"].iloc[0]
+    table = predict_files(trained.folder, [corpus.file(track), tmp_path / "broken.mp3", tmp_path / "none.wav"], "cpu")
+    genres = trained.info["genres"]
+    own = test[test["track"] == track]
+    votes = own[genres].to_numpy().argmax(1)
+    assert table["prediction"][0] == genres[max(range(3), key=lambda k: (votes == k).sum())]
+    assert table["segments"].tolist() == [len(own), 0, 0]
+    assert table["probability"][0] == pytest.approx(own[table["prediction"][0]].mean(), abs=1e-4)
+    assert table["error"][1].startswith("cannot be decoded") and table["error"][2] == "file not found"
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(SoundFusionError, match="no finished run"):
+        load_run(tmp_path)
+
+
+def test_provenance_names_the_commit_where_there_is_one():
+    found = experiments.provenance()
+    assert found["commit"] is None or len(found["commit"].removesuffix("-dirty")) == 12
+    assert found["python"].count(".") == 2
+
+
+def test_corpus_content_is_part_of_the_key(corpus):
+    relabelled = Corpus(corpus.name, corpus.root, corpus.tracks.assign(artist=None))
+    assert relabelled.audio_id() == corpus.audio_id()
+    assert relabelled.content_id() != corpus.content_id()
+    assert os.path.isabs(corpus.file("low00"))

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from soundfusion_lib import segments as segments_module
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.segments import Segmenting, Segments
+
+
+@pytest.mark.parametrize(
+    "seconds, count",
+    [(30.0, 7), (29.98, 7), (27.5, 7), (27.49, 6), (5.0, 1), (4.99, 0), (31.25, 8), (60.0, 15), (600.0, 159)],
+)
+def test_number_of_segments(seconds, count):
+    starts = Segmenting().starts(seconds)
+    assert len(starts) == count
+    if count:
+        assert np.allclose(np.diff(starts), 3.75) and starts[-1] + 5 <= seconds + 1e-6
+
+
+def test_whole_clip_is_one_segment_whatever_its_length():
+    assert all(len(Segmenting(30.0, None).starts(seconds)) == 1 for seconds in (3.0, 30.0, 99.0))
+
+
+@pytest.mark.parametrize("seconds, overlap", [(0, 0.25), (-1, 0.25), (5, 1.0), (5, -0.1)])
+def test_impossible_segments_are_refused(seconds, overlap):
+    with pytest.raises(SoundFusionError, match="segments of"):
+        Segmenting(seconds, overlap)
+
+
+def of(store, cpu, kinds=("waveform", "mel"), segmenting=Segmenting(1.0, 0.25), tracks=None):
+    return Segments(store, store.tracks.index if tracks is None else tracks, kinds, segmenting, cpu)
+
+
+def test_segments_are_the_slices_of_their_tracks(store, cpu):
+    batch = of(store, cpu)
+    (waveform, mel), targets = next(batch.batches(len(batch)))
+    assert waveform.shape == (len(batch), 1, 22_050) and mel.shape == (len(batch), 2, 32, 87)
+    assert waveform.dtype == mel.dtype == torch.float32
+    genres = store.corpus.genres
+    for row in (0, 1, 17, len(batch) - 1):
+        track, number, target = batch.table.loc[row, ["track", "segment", "target"]]
+        assert genres[target] == store.tracks.loc[track, "genre"] == genres[int(targets[row])]
+        start = int(0.75 * number * 22_050)
+        samples = store.arrays["waveform"].clip(track)[start : start + 22_050, 0, 0]
+        np.testing.assert_array_equal(waveform[row, 0], samples / np.float32(32_768))
+        frames = store.arrays["mel"].clip(track)[start // 256 : start // 256 + 87]
+        np.testing.assert_array_equal(mel[row], frames.transpose(1, 2, 0).astype(np.float32))
+
+
+def test_an_epoch_has_every_segment_once_and_a_seed_gives_its_order(store, cpu):
+    batch = of(store, cpu, ("mel",))
+    in_order = torch.cat([x[0] for x, _ in batch.batches(7)])
+    assert len(in_order) == len(batch)
+    orders = [torch.cat([x[0] for x, _ in batch.batches(7, torch.Generator().manual_seed(seed))]) for seed in (0, 0, 1)]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], in_order)
+    assert torch.allclose(orders[0].sum((1, 2, 3)).sort().values, in_order.sum((1, 2, 3)).sort().values)
+
+
+def test_a_whole_clip_is_padded_with_its_own_silence_never_with_the_next_clip(store, cpu):
+    batch = of(store, cpu, segmenting=Segmenting(4.4, None))
+    (waveform, mel), _ = next(batch.batches(len(batch)))
+    assert waveform.shape[2] == 97_020 and len(batch) == len(store.tracks)
+    row = list(batch.table["track"]).index("low00")  # 4.0 s
+    clip = store.arrays["mel"].clip("low00")
+    np.testing.assert_array_equal(waveform[row, 0, : 4 * 22_050], store.arrays["waveform"].clip("low00")[:, 0, 0] / 32_768)
+    assert (waveform[row, 0, 4 * 22_050 :] == 0).all()
+    np.testing.assert_array_equal(mel[row, :, :, : len(clip)], clip.transpose(1, 2, 0).astype(np.float32))
+    assert torch.allclose(mel[row, :, :, len(clip) :], torch.tensor(float(clip.max()) - 80), atol=0.05)
+    longest = list(batch.table["track"]).index("low03")  # 4.6 s: cut
+    np.testing.assert_array_equal(
+        waveform[longest, 0], store.arrays["waveform"].clip("low03")[:97_020, 0, 0] / np.float32(32_768)
+    )
+
+
+def test_prefetched_batches_are_the_same(store, cpu, monkeypatch):
+    direct = of(store, cpu)
+    monkeypatch.setattr(segments_module, "fits", lambda size, device: False)
+    prefetched = of(store, cpu)
+    assert prefetched._prefetch and not direct._prefetch
+    pairs = zip(direct.batches(5, torch.Generator().manual_seed(3)), prefetched.batches(5, torch.Generator().manual_seed(3)), strict=True)
+    for (inputs, targets), (other_inputs, other_targets) in pairs:
+        assert all(map(torch.equal, inputs, other_inputs)) and torch.equal(targets, other_targets)
+
+
+def test_statistics_are_those_of_all_segments_per_band(store, cpu):
+    batch = of(store, cpu)
+    (waveform, mel), _ = next(batch.batches(len(batch)))
+    statistics = batch.statistics(batch_size=13)
+    mean, std = statistics["mel"]
+    assert mean.shape == std.shape == (32,)
+    np.testing.assert_allclose(mean, mel.double().mean((0, 1, 3)), rtol=1e-5)
+    np.testing.assert_allclose(std, mel.double().transpose(1, 2).transpose(0, 1).flatten(1).std(1, correction=0), rtol=1e-4)
+    np.testing.assert_allclose(statistics["waveform"][1], waveform.double().std(correction=0), rtol=1e-4)
+
+
+def test_unknown_tracks_and_clips_without_a_segment_are_refused(store, cpu):
+    with pytest.raises(SoundFusionError, match="'nowhere' is not in the store"):
+        of(store, cpu, tracks=pd.Index(["nowhere"]))
+    with pytest.raises(SoundFusionError, match="holds a segment of 60"):
+        of(store, cpu, segmenting=Segmenting(60.0))

@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.splits import Split, groups_of
+
+
+def tracks(genres=4, artists=20, per_artist=(1, 6), seed=0):
+    rng = np.random.default_rng(seed)
+    rows = [
+        {"genre": f"g{genre}", "artist": f"a{genre}-{artist}"}
+        for genre in range(genres)
+        for artist in range(artists)
+        for _ in range(rng.integers(*per_artist))
+    ]
+    return pd.DataFrame(rows, index=[f"t{i:04d}" for i in range(len(rows))])
+
+
+@pytest.mark.parametrize("fold", range(10))
+def test_artist_split_keeps_artists_on_one_side_and_shares(fold):
+    table = tracks()
+    parts = Split("artist", 10, fold).assign(table)
+    assert parts.groupby(table["artist"]).nunique().max() == 1
+    shares = parts.value_counts(normalize=True)
+    assert abs(shares["test"] - 0.1) < 0.03 and abs(shares["validation"] - 0.1) < 0.03
+    by_genre = pd.crosstab(table["genre"], parts, normalize="index")
+    assert (by_genre["train"] > 0.65).all() and (by_genre[["test", "validation"]] > 0.03).all(axis=None)
+
+
+def test_plain_stratified_split_has_exact_shares_and_ignores_artists():
+    table = tracks(per_artist=(5, 6))
+    parts = Split("stratified").assign(table)
+    assert pd.crosstab(table["genre"], parts)[["test", "train", "validation"]].to_numpy().tolist() == [[10, 80, 10]] * 4
+    assert parts.groupby(table["artist"]).nunique().max() > 1
+
+
+@pytest.mark.parametrize("scheme", ["artist", "stratified"])
+def test_over_all_folds_every_track_is_tested_once(scheme):
+    table = tracks()
+    tested = [index for fold in range(5) for index in Split(scheme, 5, fold).assign(table).loc[lambda p: p == "test"].index]
+    assert sorted(tested) == sorted(table.index)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    table = tracks()
+    first = Split("artist", seed=1).assign(table)
+    assert first.equals(Split("artist", seed=1).assign(table))
+    assert not first.equals(Split("artist", seed=2).assign(table))
+
+
+def test_official_split_is_used_as_it_is_and_auto_prefers_it():
+    table = tracks().assign(split=np.resize(["train", "validation", "test", "train"], len(tracks())))
+    assert (Split("official").assign(table) == table["split"]).all()
+    assert (Split("auto").assign(table) == table["split"]).all()
+    without = table.drop(columns="split")
+    assert Split("auto").assign(without).equals(Split("artist").assign(without))
+    with pytest.raises(SoundFusionError, match="no official split"):
+        Split("official").assign(without)
+
+
+def test_unknown_artists_are_artists_of_their_own():
+    table = tracks().assign(artist=None)
+    assert groups_of(table).nunique() == len(table)
+    assert set(Split("artist").assign(table)) == {"train", "validation", "test"}
+
+
+def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_missing():
+    table = pd.concat([tracks(), pd.DataFrame({"genre": "rare", "artist": ["x"] * 7 + ["y"] * 7}, index=[f"r{i}" for i in range(14)])])
+    for fold in range(10):
+        with pytest.warns(UserWarning, match="no track of 'rare' is in"):
+            parts = Split("artist", 10, fold).assign(table)
+        assert "train" in set(parts[table["genre"] == "rare"])
+        assert parts.groupby(table["artist"]).nunique().max() == 1
+
+
+def test_an_artist_of_two_genres_stays_on_one_side():
+    table = tracks(artists=6)
+    table.loc[table["artist"].isin(["a0-1", "a1-1", "a2-2"]), "artist"] = "everywhere"
+    for fold in range(5):
+        parts = Split("artist", 5, fold).assign(table)
+        assert parts.groupby(table["artist"]).nunique().max() == 1
+
+
+def test_splits_that_cannot_be_say_why():
+    with pytest.raises(SoundFusionError, match="none of auto, official"):
+        Split("random")
+    with pytest.raises(SoundFusionError, match="fold 10 of 10"):
+        Split(fold=10)
+    with pytest.raises(SoundFusionError, match="'g0' has 4: use fewer folds"):
+        Split("stratified").assign(tracks(genres=2, artists=4, per_artist=(1, 2)))
+    alone = pd.concat([tracks(), pd.DataFrame({"genre": "one", "artist": "x"}, index=[f"r{i}" for i in range(14)])])
+    with pytest.raises(SoundFusionError, match="no track of 'one' is in train"):
+        for fold in range(10):
+            Split("artist", 10, fold).assign(alone)

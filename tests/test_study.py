@@ -1,0 +1,209 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from matplotlib import pyplot as plt
+
+from soundfusion_lib import figures, profiles, report
+from soundfusion_lib.cli import main
+from soundfusion_lib.profiles import load_profile
+from soundfusion_lib.study import Study
+
+PROFILE = """
+name = "tones"
+seeds = [0, 1]
+test_folds = [0, 1]
+clip_seconds = 4.0
+
+[corpus]
+kind = "folder"
+path = "{path}"
+label = "sound"
+
+[mel]
+sample_rate = 22050
+n_mels = 32
+n_fft = 512
+hop_length = 256
+
+[segmenting]
+seconds = 1.0
+
+[split]
+scheme = "artist"
+folds = 4
+
+[training]
+epochs = 4
+batch_size = 8
+learning_rate = 3e-3
+
+[models.simple_cnn]
+dropout = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def profile(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("music")
+    corpus.tracks.rename_axis("track").assign(file_name=corpus.tracks["path"])[["file_name", "genre", "artist"]].to_csv(
+        corpus.root / "metadata.csv", index=False
+    )
+    file = folder / "tones.toml"
+    file.write_text(PROFILE.format(path=corpus.root))
+    return file
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDFUSION_DATA", str(tmp_path_factory.mktemp("data")))
+        results = tmp_path_factory.mktemp("results")
+        (results / "reported").symlink_to(profiles.PROJECT / "results" / "reported")
+        patch.setenv("SOUNDFUSION_RESULTS", str(results))
+        yield results
+
+
+@pytest.fixture(scope="module")
+def study(profile, folders):
+    return Study("test", profile, "cpu", progress=False)
+
+
+@pytest.fixture(scope="module")
+def runs(study):
+    return {
+        "plain": study.run(study.experiment("plain", "simple_cnn")),
+        "augmented": study.run(study.experiment("augmented", "simple_cnn", augment=True, dropout=0.3)),
+    }
+
+
+def test_settings_are_the_report_s_then_the_profile_s_then_the_call_s(study):
+    experiment = study.experiment("x", "simple_cnn", dropout=0.3, weight_decay=0.0)
+    assert experiment.training.learning_rate == 3e-3 and experiment.training.weight_decay == 0.0
+    assert experiment.options == {"dropout": 0.3} and experiment.segmenting.overlap is None
+    assert study.experiment("y", "simple_cnn").training.weight_decay == 1e-3
+    assert study.experiment("z", "resnet2d", width=16, augment=True).augment == {"mel": {}}
+
+
+def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
+    group = runs["plain"]
+    assert [(run.experiment.seed, run.experiment.split.fold) for run in group.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [len(frame) for frame in group.predictions()] == [18, 18]
+    assert group.predictions()[0]["track"].is_unique
+
+
+def test_performance_table(runs, study):
+    table = report.performance(study, runs, {"plain": "simple_cnn"})
+    assert table["model"].tolist() == ["plain", "augmented"]
+    assert table.loc[0, "segment_reported"] == 0.484 and np.isnan(table.loc[1, "segment_reported"])
+    for by in ("segment", "track", "mean"):
+        assert ((table[f"{by}_low"] <= table[f"{by}_accuracy"]) & (table[f"{by}_accuracy"] <= table[f"{by}_high"])).all()
+    shown = report.readable(table)
+    assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
+    assert "[" in shown.loc[0, "track [95 % interval]"]
+    pair = report.comparisons(runs, [("plain", "augmented")]).iloc[0]
+    assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
+
+
+def test_reported_tables_are_the_report_s():
+    assert len(report.reported("grid_search_specaugment")) == 36
+    assert report.reported("table2_performance").set_index("model").loc["resnet2d_small", "aggregated_accuracy"] == 0.567
+
+
+def test_corpus_and_split_tables_count_every_track_once(study):
+    table = report.corpus_table(study)
+    assert table.loc["all", "tracks"] == 36 == table["tracks"].sum() / 2
+    parts = report.split_table(study)
+    assert parts["tracks"].sum() == 36 and (parts["artists shared with another part"] == 0).all()
+    assert parts["segments"].sum() == table.loc["all", "segments"]
+
+
+def test_figures_name_their_axes_and_units(study, runs):
+    made = [
+        figures.split_distribution(study),
+        figures.clip(study.store, study.tracks.index[0]),
+        figures.segments(4.6, study.profile.segmenting),
+        figures.training_curves(study, runs),
+        figures.accuracies(study, report.performance(study, runs, {"plain": "simple_cnn"})),
+    ]
+    for figure in made:
+        axes = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+        assert any(axis.get_xlabel() for axis in axes) and any(axis.get_ylabel() or axis.get_yticklabels() for axis in axes)
+        assert figure.get_suptitle() or axes[0].get_title()
+    plt.close("all")
+
+
+def test_synthetic_is_said_in_every_title(study):
+    assert "synthetic" not in figures.corpus_note(study)
+    corpus = type(study.corpus)("demo", study.corpus.root, study.corpus.tracks, synthetic=True)
+    demo = type("Demo", (), {"corpus": corpus})
+    assert "synthetic" in figures.corpus_note(demo)
+
+
+def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
+    study.save_table(pd.DataFrame({"a": [1, 2]}), "plain")
+    study.save_figure(plt.figure(), "plain")
+    assert (study.folder / "tables" / "plain.csv").read_text() == "a\n1\n2\n"
+    assert (study.folder / "figures" / "plain.png").stat().st_size > 0
+    assert study.finish().loc["test"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
+    summary = json.loads((study.folder / "summary.json").read_text())
+    assert summary["profile"] == "tones" and summary["synthetic"] is False and summary["tracks"] == 36
+    assert len(summary["notebooks"]["test"]["runs"]) == 8
+
+
+def test_another_notebook_finds_the_runs(study, runs, profile):
+    other = Study("other", profile, "cpu", progress=False)
+    other.run(other.experiment("the same under another name", "simple_cnn"))
+    assert other.finish().loc["other"].to_dict() == {"runs": 4, "trained now": 0, "found": 4}
+    summary = json.loads((other.folder / "summary.json").read_text())
+    assert "other" in summary["notebooks"]
+
+
+def cli(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_commands(profile, runs, folders, corpus):
+    prepared = cli("prepare", str(profile))
+    assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
+    status = cli("status", str(profile))
+    assert status.exit_code == 0 and status.output.count("done") == 8
+    folder = str(runs["plain"].runs[0].folder)
+    predicted = cli("predict", folder, str(corpus.file("low00")), "--device", "cpu")
+    assert predicted.exit_code == 0 and "low00.wav" in predicted.output
+    assert cli("predict", folder, "/nowhere.mp3").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("[training]", "[trainings]"), "no key 'trainings'"),
+        (("epochs = 4", "epoch = 4"), "no key 'epoch'"),
+        (("n_mels = 32", "mels = 32"), "no key 'mels'"),
+        (("[models.simple_cnn]", "[models.simple]"), "no key 'simple'"),
+        (('kind = "folder"', 'kind = "fodler"'), "no corpus of kind 'fodler'"),
+        (('label = "sound"', 'lable = "sound"'), "lable"),
+        (("seeds = [0, 1]", "seeds = [0, 1"), "not valid TOML"),
+        (("epochs = 4", "epochs = 0"), "epochs"),
+        (("/", "/nowhere/"), "nowhere"),
+    ],
+)
+def test_faults_in_a_profile_are_said_in_one_message(profile, tmp_path, change, message, folders):
+    file = tmp_path / "mine.toml"
+    file.write_text(profile.read_text().replace(*change, 1))
+    result = cli("prepare", str(file))
+    assert result.exit_code == 1 and message in result.output and "Traceback" not in result.output
+
+
+def test_unknown_profiles_devices_and_notebooks_are_refused(folders):
+    assert "demo, fma_small" in cli("prepare", "nope").output
+    assert "not available" in cli("reproduce", "demo", "--device", "tpu").output
+    assert "no notebook begins with '99'" in cli("reproduce", "demo", "--only", "99").output
+
+
+def test_built_in_profiles_are_valid():
+    assert load_profile("demo").corpus["kind"] == "demo"
+    report_profile = load_profile("fma_small")
+    assert report_profile.split.scheme == "auto" and report_profile.segmenting.seconds == 5.0
