@@ -151,8 +151,15 @@ def _generators(seed: int) -> list[np.random.Generator]:
 def _resampled(right: np.ndarray, weight: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Accuracies of RESAMPLES // PARTS resamples of the tracks, and of the runs where there are several."""
     runs, tracks = right.shape
-    drawn = random.multinomial(tracks, np.full(tracks, 1 / tracks), RESAMPLES // PARTS) * weight  # (resamples, tracks)
+    drawn = _times_drawn(tracks, random) * weight  # (resamples, tracks)
     if runs == 1:
         return drawn @ right[0] / drawn.sum(1)
-    chosen = random.multinomial(runs, np.full(runs, 1 / runs), RESAMPLES // PARTS) / runs  # (resamples, runs)
+    chosen = _times_drawn(runs, random) / runs  # (resamples, runs)
     return np.einsum("nt,nr,rt->n", drawn, chosen, right, optimize=True) / drawn.sum(1)
+
+
+def _times_drawn(items: int, random: np.random.Generator) -> np.ndarray:
+    """How often each item is in each of RESAMPLES // PARTS draws of so many with replacement, (resamples, items)."""
+    count = RESAMPLES // PARTS
+    drawn = random.integers(0, items, (count, items)) + items * np.arange(count)[:, None]
+    return np.bincount(drawn.ravel(), minlength=count * items).reshape(count, items)

@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from soundfusion_lib.corpora.corpus import SPLITS
@@ -11,8 +10,13 @@ from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.store import Store
 from soundfusion_lib.study import Runs, Study
 
-PART_COLORS = dict(zip(SPLITS, seaborn.color_palette("colorblind", 3), strict=True))
-STYLE = {**seaborn.axes_style("whitegrid"), "figure.constrained_layout.use": True, "font.size": 10}
+PART_COLORS = dict(zip(SPLITS, ("#0173b2", "#de8f05", "#029e73"), strict=True))  # told apart by the colour-blind
+STYLE = {
+    **plt.style.library["seaborn-v0_8-whitegrid"],
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+}
 
 
 def corpus_note(study: Study) -> str:
@@ -77,7 +81,7 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
     starts = segmenting.starts(seconds)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.3 * len(starts) + 1.2))
-        axis.barh(np.arange(len(starts)), segmenting.seconds, left=starts, height=0.7, color="tab:blue", alpha=0.7)
+        axis.barh(np.arange(len(starts)), segmenting.seconds, left=starts, height=0.7, color="#0173b2", alpha=0.7)
         axis.axvspan(0, seconds, color="tab:gray", alpha=0.15, label=f"clip, {seconds:.1f} s")
         axis.set(xlabel="time in s", ylabel="segment", yticks=np.arange(len(starts)), xlim=(0, None))
         axis.invert_yaxis()

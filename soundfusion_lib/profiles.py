@@ -127,7 +127,7 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
     spec = dict(spec)
     kind = spec.pop("kind")
 
-    def demo(tracks=240, seconds=15.0, seed=0):
+    def demo(tracks=240, seconds=6.5, seed=0):
         root = data_dir() / "demo" / f"fma-{tracks}x{seconds:g}s-seed{seed}"
         return corpora.fma(write_demo(root, tracks, seconds, seed), name="demo", synthetic=True)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.errors import SoundFusionError
@@ -89,6 +88,8 @@ class Split:
 
     def _fold(self, tracks: pd.DataFrame, groups: pd.Series, folds: int, fold: int) -> np.ndarray:
         """Positions of the tracks in this fold."""
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # here: it takes seconds to import
+
         kind = StratifiedKFold if self.scheme == "stratified" else StratifiedGroupKFold
         splitter = kind(folds, shuffle=True, random_state=self.seed)
         with warnings.catch_warnings():

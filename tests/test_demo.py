@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import soxr
 from scipy import fft
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -96,7 +96,8 @@ def test_files_are_what_the_plan_says(fma):
             continue
         samples, rate = soundfile.read(fma / path, always_2d=True)
         assert soundfile.info(fma / path).format == "MP3"
-        assert (rate, samples.shape[1], len(samples) / rate) == pytest.approx(expected[form])
+        assert (rate, samples.shape[1]) == expected[form][:2]
+        assert 0 <= len(samples) / rate - expected[form][2] < 0.06  # an MP3 is padded to whole frames
         assert np.std(samples) > 0.01
 
 
@@ -197,7 +198,9 @@ def test_the_default_corpus_is_neither_trivial_nor_hopeless_and_rewards_splits_t
         return machine.score(features[test], genre[test])
 
     split = plan["split"].to_numpy()
-    by_artist = accuracy(split == "training", split == "test")
-    ignoring_artists = np.mean([accuracy(*parts) for parts in StratifiedShuffleSplit(10, test_size=0.4, random_state=0).split(features, genre)])
-    assert 0.45 < by_artist < 0.75
-    assert ignoring_artists > by_artist + 0.05
+    assert 0.45 < accuracy(split == "training", split == "test") < 0.75
+    options = {"n_splits": 20, "test_size": 0.4, "random_state": 0}
+    artists = GroupShuffleSplit(**options).split(features, genre, plan["artist"])
+    tracks = StratifiedShuffleSplit(**options).split(features, genre)
+    by_artist, ignoring_artists = (np.mean([accuracy(*parts) for parts in splits]) for splits in (artists, tracks))
+    assert ignoring_artists > by_artist + 0.03

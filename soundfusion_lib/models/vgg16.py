@@ -15,8 +15,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import VGG16_Weights
-from torchvision.models.vgg import cfgs, make_layers
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier, adaptive_average_pool
@@ -62,6 +60,8 @@ class VGG16(AudioClassifier):
         super().__init__({"mel": n_mels}, num_features=hidden, num_classes=num_classes, dropout=dropout)
         self.width = width
         self.register_buffer("input_scale", torch.ones(()))
+        from torchvision.models.vgg import cfgs, make_layers  # here: torchvision takes seconds to import
+
         layers = [layer if layer == "M" else layer * width // FULL_WIDTH for layer in cfgs["D"]]
         self.convolutions = make_layers(layers)
         self.convolutions[0] = nn.Conv2d(in_channels, width, 3, padding=1)
@@ -172,6 +172,8 @@ def freeze(model: VGG16, loaded: Collection[str] | None = None) -> None:
 
 
 def _published_weights() -> Mapping[str, Tensor]:
+    from torchvision.models import VGG16_Weights
+
     try:
         return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
