@@ -75,6 +75,16 @@ def reproduce(profile, device, only):
 
 @main.command()
 @profile_argument
+def report(profile):
+    """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
+    from soundfusion_lib.page import write_page
+    from soundfusion_lib.profiles import load_profile
+
+    click.echo(write_page(load_profile(profile).name))
+
+
+@main.command()
+@profile_argument
 def status(profile):
     """List the runs that PROFILE's study has trained or is training."""
     from soundfusion_lib.experiments import list_runs

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
@@ -24,7 +25,8 @@ from soundfusion_lib.augment import augmentation
 from soundfusion_lib.device import describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import predict
-from soundfusion_lib.models import MODELS, AudioClassifier, build_model
+from soundfusion_lib.models import MODELS, AudioClassifier, build_model, count_parameters
+from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.segments import Segmenting, Segments
 from soundfusion_lib.splits import Split
@@ -50,6 +52,9 @@ class Experiment:
         split: which tracks train, validate and test.
         training: epochs, batch size, optimizer.
         seed: of the initial weights, the order of segments, dropout and augmentation.
+        start: where the weights come from, random ones if empty: {"imagenet": fingerprint of a weights file, or
+            "torchvision"} or {"backbone": key of another VGG16's run}, for VGG16, with "frozen": True to train only
+            what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts' runs}, for a fusion.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Experiment:
     split: Split = Split()
     training: Training = Training()
     seed: int = 0
+    start: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.model not in MODELS:
@@ -170,7 +176,13 @@ def list_runs(folder: Path) -> pd.DataFrame:
 
 
 def run(
-    experiment: Experiment, store: Store, folder: Path, device: torch.device, *, progress: bool = True
+    experiment: Experiment,
+    store: Store,
+    folder: Path,
+    device: torch.device,
+    *,
+    weights: Path | None = None,
+    progress: bool = True,
 ) -> Run:
     """Train an experiment, or find it already done.
 
@@ -180,10 +192,11 @@ def run(
         folder: where runs are kept; this one in a folder named by its key, whole or absent. While in progress its
             state is beside that: interrupted anywhere, the next call goes on at the last epoch.
         device: where to train.
+        weights: file of ImageNet weights for an experiment that starts from one (see `vgg16.load_imagenet`).
         progress: show a progress bar.
 
     Raises:
-        SoundFusionError: the store lacks a representation or a part of the split has no segments; training diverges.
+        SoundFusionError: the weights to start from are not at hand; the store lacks a representation or a part of the split has no segments; training diverges.
     """
     key = experiment.key(store.corpus.content_id())
     final, partial = Path(folder) / key, Path(folder) / f"{key}.partial"
@@ -195,7 +208,7 @@ def run(
             return Run(experiment, final)
         partial.mkdir(exist_ok=True)
         _write_json(partial / "experiment.json", experiment.to_dict())
-        _train(experiment, store, partial, device, progress)
+        _train(experiment, store, partial, device, weights, progress)
         os.replace(partial, final)
     return Run(experiment, final, trained=True)
 
@@ -207,20 +220,23 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     for kind in kinds:
         if kind not in wanted or kind not in store.arrays or store.arrays[kind].representation != wanted[kind]:
             raise SoundFusionError(f"experiment {experiment.name!r} takes {wanted.get(kind, kind)}, which the store lacks")
-    parts = experiment.split.assign(store.tracks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of rare labels: the study's table of tracks shows them
+        parts = experiment.split.assign(store.tracks)
     return {
         part: Segments(store, parts.index[parts == part], kinds, experiment.segmenting, device)
         for part in ("train", *PARTS)
     }
 
 
-def _train(experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool):
+def _train(experiment, store, folder, device, weights, progress):
     genres = store.corpus.genres
     segments = segments_of(experiment, store, device)
     torch.manual_seed(experiment.seed)
     model = experiment.build(len(genres))
     if experiment.standardize:
         model.set_statistics(segments["train"].statistics())
+    _start(model, experiment.start, folder.parent, weights)
     model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
     history = fit(
         model,
@@ -240,7 +256,8 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         "genres": genres,
         "tracks": {part: int(segments[part].table["track"].nunique()) for part in segments},
         "segments": {part: len(segments[part]) for part in segments},
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": count_parameters(model, trainable_only=False),
+        "trained_parameters": count_parameters(model),
         "best_epoch": int(best["epoch"]),
         "epoch_seconds": float(history["seconds"].median()),
         "seconds": float(history["seconds"].sum()),
@@ -259,6 +276,27 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
 
 def _write_json(path: Path, content: dict[str, Any]):
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _start(model: AudioClassifier, start: dict[str, Any], runs: Path, weights: Path | None):
+    """Give a model the weights that an experiment starts from."""
+    loaded = None
+    if "imagenet" in start:
+        loaded = load_imagenet(model, weights)
+    elif "backbone" in start:
+        loaded = load_backbone(model, _state_of(start["backbone"], runs))
+    elif "parts" in start:
+        model.load_parts([_state_of(key, runs) for key in start["parts"]])
+    if start.get("frozen"):
+        freeze(model, loaded)
+
+
+def _state_of(key: str, runs: Path) -> dict[str, torch.Tensor]:
+    """The trained weights of the run with this key, of this corpus or of another whose runs lie beside."""
+    files = list(runs.parent.glob(f"*/{key}/model.safetensors"))
+    if not files:
+        raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs.parent}: train it first")
+    return load_file(files[0])
 
 
 def provenance() -> dict[str, Any]:

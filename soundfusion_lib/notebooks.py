@@ -11,8 +11,9 @@ from papermill.exceptions import PapermillExecutionError
 
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.page import write_page
 from soundfusion_lib.profiles import PROJECT, load_profile
-from soundfusion_lib.study import results_dir, update_summary
+from soundfusion_lib.study import read_summary, results_dir, update_summary
 
 KERNEL = "python3"
 DEFAULTS = {"profile": "demo", "device": "auto"}
@@ -70,6 +71,8 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         _execute(file, output / file.name, parameters)
         print(f"    {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     update_summary(folder / "summary.json", {"wall_seconds": round(time.perf_counter() - began, 1)})
+    if read_summary(folder / "summary.json").get("notebooks"):
+        write_page(loaded.name)
     return folder
 
 

@@ -15,6 +15,7 @@ from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.splits import Split
 from soundfusion_lib.training import Training
 
+SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).with_name("profiles")
 PROJECT = Path(__file__).parents[1]
 
@@ -39,6 +40,11 @@ class Profile:
         seeds: every experiment is run with each of them.
         training: overrides the report's settings (see `Training`) for all models,
         models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
+        widths: F of the small, medium and large ResNets.
+        large_batch: batch size of the large ResNets and of VGG16.
+        grid: overrides the settings of SimpleCNN for the grid search of SpecAugment.
+        pretraining: corpus that VGG16 is trained on first, in GTZAN's place; `kind` and arguments as in `corpus`.
+        imagenet_weights: file of VGG16's ImageNet weights (see `vgg16.load_imagenet`); torchvision's if empty.
     """
 
     name: str
@@ -52,6 +58,15 @@ class Profile:
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    widths: dict[str, dict[str, int]] = field(default_factory=dict)
+    large_batch: int = 16
+    grid: dict[str, Any] = field(default_factory=dict)
+    pretraining: dict[str, Any] = field(default_factory=dict)
+    imagenet_weights: str = ""
+
+    def width(self, model: str, size: str) -> int:
+        """F of the ResNet "resnet1d" or "resnet2d" of size "small", "medium" or "large"."""
+        return self.widths.get(model, {}).get(size, SIZES[size])
 
     @property
     def representations(self) -> list[Representation]:
@@ -87,11 +102,16 @@ def _parse(content: dict, path: Path) -> Profile:
     _check_keys(content, {item.name for item in dataclasses.fields(Profile)}, str(path))
     if "kind" not in content.get("corpus", {}):
         raise SoundFusionError(f'profile {path}: [corpus] needs a kind: "demo", "fma", "gtzan" or "folder"')
-    if "path" in content["corpus"]:
-        content["corpus"]["path"] = str((path.parent / Path(content["corpus"]["path"]).expanduser()).resolve())
+    for spec, key in ((content["corpus"], "path"), (content.get("pretraining", {}), "path"), (content, "imagenet_weights")):
+        if spec.get(key):
+            spec[key] = str((path.parent / Path(spec[key]).expanduser()).resolve())
     training_keys = {item.name for item in dataclasses.fields(Training)}
     _check_keys(content.get("training", {}), training_keys, f"{path}: [training]")
+    _check_keys(content.get("grid", {}), training_keys, f"{path}: [grid]")
     Training(**content.get("training", {}))  # complains of impossible values
+    _check_keys(content.get("widths", {}), {"resnet1d", "resnet2d"}, f"{path}: [widths]")
+    for model, widths in content.get("widths", {}).items():
+        _check_keys(widths, set(SIZES), f"{path}: [widths.{model}]")
     _check_keys(content.get("models", {}), set(MODELS), f"{path}: [models]")
     built = {
         "waveform": build(Waveform, "waveform"),
@@ -114,7 +134,7 @@ def _check_keys(values: dict, valid: set[str], where: str):
 def open_corpus(spec: dict[str, Any]) -> Corpus:
     """The corpus that a profile names.
 
-    Kinds and their arguments: "demo" (tracks, seconds, seed; synthesised first where it is not there yet), "fma"
+    Kinds and their arguments: "demo" and "demo_gtzan" (tracks, seconds, seed; synthesised where not there yet), "fma"
     (subset, path), "gtzan" (path), "folder" (path, label). The path of "fma" and "gtzan" is where `soundfusion
     download` puts them by default.
 
@@ -122,7 +142,7 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
         SoundFusionError: unknown kind or argument; see the corpora for the rest.
     """
     from soundfusion_lib import corpora
-    from soundfusion_lib.corpora.demo import write_demo
+    from soundfusion_lib.corpora.demo import write_demo, write_demo_gtzan
 
     spec = dict(spec)
     kind = spec.pop("kind")
@@ -134,13 +154,17 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
     def fma(subset="small", path=None):
         return corpora.fma(path or data_dir() / "fma", subset)
 
+    def demo_gtzan(tracks=100, seconds=6.5, seed=0):
+        root = data_dir() / "demo" / f"gtzan-{tracks}x{seconds:g}s-seed{seed}"
+        return corpora.gtzan(write_demo_gtzan(root, tracks, seconds, seed), False, name="demo_gtzan", synthetic=True)
+
     def gtzan(path=None):
         return corpora.gtzan(path or data_dir() / "gtzan")
 
     def folder(path, label="genre"):
         return corpora.folder(path, label=label)
 
-    kinds = {"demo": demo, "fma": fma, "gtzan": gtzan, "folder": folder}
+    kinds = {"demo": demo, "demo_gtzan": demo_gtzan, "fma": fma, "gtzan": gtzan, "folder": folder}
     if kind not in kinds:
         raise SoundFusionError(f"there is no corpus of kind {kind!r}, only {', '.join(kinds)}")
     try:

@@ -1,8 +1,10 @@
 """Tables of the study: DataFrames, what the report found beside what was reproduced."""
 
+import numpy as np
 import pandas as pd
 
-from soundfusion_lib.evaluation import accuracy, compare, interval
+from soundfusion_lib.evaluation import accuracy, compare, interval, per_track
+from soundfusion_lib.fusing import Decision
 from soundfusion_lib.study import Runs, Study, results_dir
 
 
@@ -41,7 +43,9 @@ def reported(name: str) -> pd.DataFrame:
     return pd.read_csv(results_dir() / "reported" / f"{name}.csv")
 
 
-def performance(study: Study, runs: dict[str, Runs], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
+def performance(
+    study: Study, runs: dict[str, Runs | Decision], reported_as: dict[str, str] | None = None
+) -> pd.DataFrame:
     """Test accuracy per segment and per track, with 95 % intervals, beside what was reported.
 
     Args:
@@ -56,15 +60,142 @@ def performance(study: Study, runs: dict[str, Runs], reported_as: dict[str, str]
     published = reported("table2_performance").set_index("model")
     rows = []
     for name, group in runs.items():
-        predictions = group.predictions("test")
-        row = {"model": name, "parameters": group.runs[0].info["parameters"]}
+        row = {"model": name, "parameters": group.parameters}
         for column, by in (("segment", "segment"), ("track", "vote"), ("mean", "mean")):
-            row[f"{column}_accuracy"] = accuracy(predictions, by)
-            row[f"{column}_low"], row[f"{column}_high"] = interval(predictions, by)
+            row |= _with_interval(column, group, by)
         if reported_as and name in reported_as:
             original = published.loc[reported_as[name]]
             row |= {"segment_reported": original["test_accuracy"], "track_reported": original["aggregated_accuracy"]}
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _with_interval(column: str, group: Runs | Decision, by: str, part: str = "test") -> dict[str, float]:
+    """Accuracy and its interval as columns of a table."""
+    predictions = group.predictions(part)
+    low, high = interval(predictions, by)
+    return {f"{column}_accuracy": accuracy(predictions, by), f"{column}_low": low, f"{column}_high": high}
+
+
+def regularization(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
+    """The slides' table of regularization techniques.
+
+    Args:
+        runs: by model ("resnet1d", "resnet2d") and regularization.
+
+    Returns:
+        A row for each: model, regularization; validation_ and test_ _accuracy per segment with _low and _high, in 0..1;
+        validation_reported and test_reported, on FMA-small.
+    """
+    published = reported("table1_regularization").set_index(["model", "regularization"])
+    rows = []
+    for (model, kind), group in runs.items():
+        original = published.loc[f"{model}_small", kind]
+        rows.append(
+            {"model": model, "regularization": kind}
+            | _with_interval("validation", group, "segment", "validation")
+            | _with_interval("test", group, "segment")
+            | {"validation_reported": original["validation_accuracy"], "test_reported": original["test_accuracy"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def grid_search(runs: dict[tuple[float, int, float], Runs]) -> pd.DataFrame:
+    """The grid search of SpecAugment: for each cell the best validation accuracy (mean over runs), and the reported one.
+
+    Returns:
+        A row a cell: probability, n_masks, max_mask_fraction, best_validation_accuracy, reported.
+    """
+    table = reported("grid_search_specaugment").rename(columns={"best_validation_accuracy": "reported"})
+    cells = table[["probability", "n_masks", "max_mask_fraction"]].itertuples(index=False, name=None)
+    best = [sum(run.history["validation_accuracy"].max() for run in runs[cell].runs) / len(runs[cell].runs) for cell in cells]
+    table.insert(3, "best_validation_accuracy", best)
+    return table
+
+
+def transfer(runs: dict[str, Runs], impossible: dict[str, str]) -> pd.DataFrame:
+    """VGG16's starts: a row for each experiment run, and for each that could not be, with the reason.
+
+    Returns:
+        model, trained_parameters; training_ and validation_ lowest and highest accuracy over the epochs (per segment);
+        test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
+    """
+    rows = []
+    for name, group in runs.items():
+        history = group.history
+        row = {"model": name, "trained_parameters": group.runs[0].info["trained_parameters"]}
+        for column, part in (("training", "train"), ("validation", "validation")):
+            row[f"{column}_lowest"] = history[f"{part}_accuracy"].min()
+            row[f"{column}_highest"] = history[f"{part}_accuracy"].max()
+        rows.append(row | _with_interval("test", group, "segment") | _with_interval("track", group, "vote") | {"note": ""})
+    rows += [{"model": name, "note": reason} for name, reason in impossible.items()]
+    return pd.DataFrame(rows)
+
+
+def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
+    """The slides' width scaling.
+
+    Args:
+        runs: by model and size.
+
+    Returns:
+        A row for each: model, size, width, parameters, segment_ and track_ _accuracy with _low and _high,
+        seconds_per_epoch (measured, validation included); reported_accuracy (per segment, on FMA-small),
+        reported_parameters and reported_seconds_per_epoch (on the authors' machine).
+    """
+    published = reported("figure1_width_scaling").set_index(["model", "size"])
+    rows = []
+    for (model, size), group in runs.items():
+        original = published.loc[model, size]
+        rows.append(
+            {"model": model, "size": size, "width": group.experiment.options["width"], "parameters": group.parameters}
+            | _with_interval("segment", group, "segment")
+            | _with_interval("track", group, "vote")
+            | {
+                "seconds_per_epoch": group.epoch_seconds,
+                "reported_accuracy": original["test_accuracy"],
+                "reported_parameters": original["parameters_reported"],
+                "reported_seconds_per_epoch": original["seconds_per_epoch"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def confusion(study: Study, group: Runs | Decision) -> pd.DataFrame:
+    """Tracks by true label (rows) and voted label (columns), both in the alphabetical order of the labels; over all seeds."""
+    genres = study.corpus.genres
+    counts = np.zeros((len(genres), len(genres)), dtype=int)
+    for predictions in group.predictions("test"):
+        tracks = per_track(predictions)
+        np.add.at(counts, (tracks["target"], tracks["vote"]), 1)
+    return pd.DataFrame(counts, pd.Index(genres, name="true"), pd.Index(genres, name="predicted"))
+
+
+def reported_confusion(name: str) -> pd.DataFrame:
+    """The report's confusion matrix of "resnet1d_medium", "resnet2d_medium" or "soundfusion1", with the right labels."""
+    table = reported(f"figure2_confusion_{name}").set_index("true\\predicted")
+    return table.rename_axis(index="true", columns="predicted")
+
+
+def recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Recall of each label by each model, from confusion matrices.
+
+    Returns:
+        A row for each model and genre: model, genre, tracks, recall, low, high (95 % interval: Wilson, "Probable
+        inference", JASA 1927).
+    """
+    from scipy.stats import binomtest  # here: scipy.stats takes a second to import
+
+    rows = []
+    for model, matrix in matrices.items():
+        for genre in matrix.index:
+            right, total = int(matrix.loc[genre, genre]), int(matrix.loc[genre].sum())
+            if total:
+                bounds = binomtest(right, total).proportion_ci(method="wilson")
+                values = {"recall": right / total, "low": bounds.low, "high": bounds.high}
+            else:
+                values = {"recall": np.nan, "low": np.nan, "high": np.nan}
+            rows.append({"model": model, "genre": genre, "tracks": total, **values})
     return pd.DataFrame(rows)
 
 
@@ -89,12 +220,23 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         if kind in ("low", "high"):
             continue
         if kind == "accuracy":
-            cells = table[[column, f"{base}_low", f"{base}_high"]].itertuples(index=False)
-            shown[f"{base} [95 % interval]"] = [f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in cells]
-        elif column == "parameters":
-            shown[column] = [f"{value:,}" for value in table[column]]
+            if f"{base}_low" in table:
+                cells = table[[column, f"{base}_low", f"{base}_high"]].itertuples(index=False)
+                shown[f"{base} [95 % interval]"] = [_cell(*values) for values in cells]
+            else:
+                shown[column.replace("_", " ")] = [_cell(value) for value in table[column]]
+        elif "parameters" in column:
+            shown[column.replace("_", " ")] = ["-" if pd.isna(value) else f"{value:,.0f}" for value in table[column]]
+        elif "seconds" in column:
+            shown[column.replace("_", " ")] = [f"{value:.3g}" for value in table[column]]
         elif table[column].dtype.kind == "f":
-            shown[column.replace("_", " ")] = ["-" if pd.isna(value) else f"{value:.3f}" for value in table[column]]
+            shown[column.replace("_", " ")] = [_cell(value) for value in table[column]]
         else:
             shown[column.replace("_", " ")] = table[column]
     return shown
+
+
+def _cell(value: float, low: float | None = None, high: float | None = None) -> str:
+    if pd.isna(value):
+        return "-"
+    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

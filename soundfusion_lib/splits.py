@@ -56,12 +56,15 @@ class Split:
         else:
             parts = self._divide(tracks)
         counts = pd.crosstab(tracks["genre"], parts).reindex(columns=SPLITS, fill_value=0)
+        lacking = []
         for genre, part in ((genre, part) for genre in counts.index for part in SPLITS if not counts.loc[genre, part]):
             artists = groups_of(tracks)[tracks["genre"] == genre].nunique()
             lack = f"no track of {genre!r} is in {part} ({counts.loc[genre].sum()} tracks by {artists} artists)"
             if part == "train":
-                raise SoundFusionError(f"{lack}: leave this class out, add artists to it, or choose another fold or scheme")
-            warnings.warn(lack, stacklevel=2)
+                raise SoundFusionError(f"{lack}: give it more artists, leave it out, or choose another fold or scheme")
+            lacking.append(lack)
+        if lacking:
+            warnings.warn("; ".join(lacking), stacklevel=2)
         return parts
 
     def _divide(self, tracks: pd.DataFrame) -> pd.Series:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.experiments import Experiment, Run
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
+from soundfusion_lib.representations import Representation
 from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.splits import Split
 from soundfusion_lib.store import Store
@@ -61,6 +63,16 @@ class Runs:
         ]
 
     @property
+    def parameters(self) -> int:
+        """Of the model, frozen ones included."""
+        return self.runs[0].info["parameters"]
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Median over runs of the median time of an epoch, validation included, in s."""
+        return float(pd.Series([run.info["epoch_seconds"] for run in self.runs]).median())
+
+    @property
     def history(self) -> pd.DataFrame:
         """The epochs of the first run, see `training.fit`."""
         return self.runs[0].history
@@ -86,6 +98,7 @@ class Study:
         self.progress = progress
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
+        self._results: dict[str, str] = {}  # caption of each file, in the order of the notebook
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -94,11 +107,9 @@ class Study:
     @cached_property
     def store(self) -> Store:
         """All clips in both representations, decoded first where they are not there yet."""
-        specs = self.profile.representations
-        shortest = self.profile.segmenting.seconds
-        return Store.build(self.corpus, specs, data_dir() / "store", shortest=shortest, progress=self.progress)
+        return self._build_store(self.corpus, self.profile.representations)
 
-    @property
+    @cached_property
     def tracks(self) -> pd.DataFrame:
         """The usable tracks, with `split`: the part that each is in (in the first fold)."""
         return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
@@ -107,13 +118,16 @@ class Study:
         """The profile's split with this fold for testing."""
         return replace(self.profile.split, fold=fold)
 
-    def experiment(self, name: str, model: str, *, augment: bool = False, **options: Any) -> Experiment:
+    def experiment(
+        self, name: str, model: str, *, augment: bool | dict = False, start: dict | None = None, **options: Any
+    ) -> Experiment:
         """An experiment with the report's settings, the profile's over them, and `options` over both.
 
         Args:
             name: title in tables and figures.
             model: a name in `MODELS`.
-            augment: augment the model's inputs as the report does.
+            augment: True augments the model's inputs as the report does; or options of it by input, {"mel": {...}}.
+            start: see `Experiment`.
             options: of the model, or fields of `Training`.
         """
         profile = self.profile
@@ -128,42 +142,66 @@ class Study:
             representations=tuple(spec for spec in profile.representations if spec.kind in inputs),
             options=model_options,
             segmenting=Segmenting(profile.clip_seconds, None) if whole else profile.segmenting,
-            augment={kind: {} for kind in inputs} if augment else {},
+            augment={kind: {} for kind in inputs} if augment is True else augment or {},
             training=training,
+            start=start or {},
         )
 
     def run(self, experiment: Experiment) -> Runs:
         """Train an experiment with every seed and fold of the profile, or find what is trained already."""
-        folder = data_dir() / "runs" / self.corpus.name
+        return self.run_from(experiment, ())
+
+    def run_from(self, experiment: Experiment, parts: tuple[Runs, ...]) -> Runs:
+        """As `run`; a fusion starts from its trained `parts`, of the same seed and fold."""
         runs = []
-        for seed in self.profile.seeds:
-            for fold in self.profile.test_folds:
-                one = replace(experiment, seed=seed, split=self.split(fold))
-                run = experiments.run(one, self.store, folder, self.device, progress=self.progress)
-                known = self._runs.get(run.folder.name)
-                self._runs[run.folder.name] = known if known else run
-                runs.append(run)
+        for number, (seed, fold) in enumerate(product(self.profile.seeds, self.profile.test_folds)):
+            one = replace(experiment, seed=seed, split=self.split(fold))
+            if parts:
+                one = replace(one, start={"parts": [part.runs[number].folder.name for part in parts]})
+            runs.append(self._one(one, self.store))
         return Runs(runs)
+
+    def pretrain(self, experiment: Experiment) -> Run:
+        """Train an experiment on the profile's corpus for pretraining, with its own split and the first seed."""
+        corpus = open_corpus(self.profile.pretraining)
+        store = self._build_store(corpus, [spec for spec in experiment.representations])
+        return self._one(replace(experiment, split=Split(), seed=self.profile.seeds[0]), store)
+
+    def _one(self, experiment: Experiment, store: Store) -> Run:
+        folder = data_dir() / "runs" / store.corpus.name
+        weights = self.profile.imagenet_weights
+        run = experiments.run(
+            experiment, store, folder, self.device, weights=Path(weights) if weights else None, progress=self.progress
+        )
+        return self._runs.setdefault(run.folder.name, run)
+
+    def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
+        shortest = self.profile.segmenting.seconds
+        return Store.build(corpus, specs, data_dir() / "store", shortest=shortest, progress=self.progress)
 
     @property
     def folder(self) -> Path:
         """Where results go: results/<profile>."""
         return results_dir() / self.profile.name
 
-    def save_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
-        """Write a table to tables/<name>.csv of the results; returns it."""
-        path = self.folder / "tables" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def save_table(self, table: pd.DataFrame, name: str, caption: str) -> pd.DataFrame:
+        """Write a table to tables/<name>.csv of the results, with its index where that has a name; returns it."""
+        path = self._file("tables", f"{name}.csv", caption)
         table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
 
-    def save_figure(self, figure: Figure, name: str) -> Figure:
+    def save_figure(self, figure: Figure, name: str, caption: str) -> Figure:
         """Write a figure to figures/<name>.png of the results; returns it, for the notebook to show."""
-        path = self.folder / "figures" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._file("figures", f"{name}.png", caption)
         figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)  # shown once, as the cell's value
         return figure
+
+    def _file(self, kind: str, name: str, caption: str) -> Path:
+        path = self.folder / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._results[f"{kind}/{name}"] = caption
+        return path
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
@@ -177,6 +215,7 @@ class Study:
             "platform": platform.platform(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **experiments.provenance(),
+            "results": self._results,
             "runs": {key: _about(run) for key, run in self._runs.items()},
         }
         path = self.folder / "summary.json"

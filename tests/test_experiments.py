@@ -49,6 +49,7 @@ OTHERS = [
     {"split": Split("artist", 4, fold=1)},
     {"training": Training(epochs=4, batch_size=16, learning_rate=3e-3)},
     {"seed": 1},
+    {"start": {"imagenet": "torchvision"}},
 ]
 
 

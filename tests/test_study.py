@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from soundfusion_lib import figures, profiles, report
 from soundfusion_lib.cli import main
+from soundfusion_lib.page import write_page
 from soundfusion_lib.profiles import load_profile
 from soundfusion_lib.study import Study
 
@@ -143,14 +144,17 @@ def test_synthetic_is_said_in_every_title(study):
 
 
 def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
-    study.save_table(pd.DataFrame({"a": [1, 2]}), "plain")
-    study.save_figure(plt.figure(), "plain")
-    assert (study.folder / "tables" / "plain.csv").read_text() == "a\n1\n2\n"
+    study.save_table(pd.DataFrame({"model": ["x"], "test_accuracy": [0.5]}), "plain", "A plain table")
+    study.save_figure(plt.figure(), "plain", "A plain figure")
+    assert (study.folder / "tables" / "plain.csv").read_text() == "model,test_accuracy\nx,0.5\n"
     assert (study.folder / "figures" / "plain.png").stat().st_size > 0
     assert study.finish().loc["test"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
     summary = json.loads((study.folder / "summary.json").read_text())
     assert summary["profile"] == "tones" and summary["synthetic"] is False and summary["tracks"] == 36
     assert len(summary["notebooks"]["test"]["runs"]) == 8
+    page = write_page("tones").read_text()
+    assert "**A plain table**" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
+    assert "8 runs" in page and "synthetic" not in page
 
 
 def test_another_notebook_finds_the_runs(study, runs, profile):

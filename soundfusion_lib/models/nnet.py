@@ -51,6 +51,7 @@ class NNet1(_NNet):
 
     Args:
         num_classes: number of genres.
+        width: filters of the last convolution, 256 in the paper; the others go with it.
         in_channels: channels of the spectrogram.
         n_mels: mel bands of the spectrogram, which the first kernels span.
         dropout: dropout after the first dense layer.
@@ -63,16 +64,18 @@ class NNet1(_NNet):
 
     minimum_frames = 25  # ((1 + 3) x 2 + 3) x 2 + 3
 
-    def __init__(self, num_classes: int, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.5) -> None:
-        super().__init__(num_classes, n_mels, pooled_features=512, dropout=dropout)
+    def __init__(
+        self, num_classes: int, width: int = 256, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.5
+    ) -> None:
+        super().__init__(num_classes, n_mels, pooled_features=2 * width, dropout=dropout)
         self.layers = nn.Sequential(
-            nn.Conv2d(in_channels, 128, (n_mels, KERNEL_FRAMES)),
+            nn.Conv2d(in_channels, width // 2, (n_mels, KERNEL_FRAMES)),
             nn.ReLU(inplace=True),
             nn.MaxPool2d((1, 2)),
-            nn.Conv2d(128, 128, (1, KERNEL_FRAMES)),
+            nn.Conv2d(width // 2, width // 2, (1, KERNEL_FRAMES)),
             nn.ReLU(inplace=True),
             nn.MaxPool2d((1, 2)),
-            nn.Conv2d(128, 256, (1, KERNEL_FRAMES)),
+            nn.Conv2d(width // 2, width, (1, KERNEL_FRAMES)),
             nn.ReLU(inplace=True),
         )
 
@@ -87,6 +90,7 @@ class NNet2(_NNet):
 
     Args:
         num_classes: number of genres.
+        width: filters of the last convolution, 256 in the paper; the others go with it.
         in_channels: channels of the spectrogram.
         n_mels: mel bands of the spectrogram, which the first kernels span.
         dropout: dropout after the first dense layer.
@@ -99,15 +103,17 @@ class NNet2(_NNet):
 
     minimum_frames = KERNEL_FRAMES
 
-    def __init__(self, num_classes: int, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3) -> None:
-        super().__init__(num_classes, n_mels, pooled_features=512, dropout=dropout)
+    def __init__(
+        self, num_classes: int, width: int = 256, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+    ) -> None:
+        super().__init__(num_classes, n_mels, pooled_features=2 * width, dropout=dropout)
         self.first = nn.Sequential(
-            nn.Conv2d(in_channels, 256, (n_mels, KERNEL_FRAMES)), nn.BatchNorm2d(256), nn.ReLU()
+            nn.Conv2d(in_channels, width, (n_mels, KERNEL_FRAMES)), nn.BatchNorm2d(width), nn.ReLU()
         )
         self.second = nn.Sequential(
-            nn.Conv2d(256, 256, (1, KERNEL_FRAMES), padding=(0, 2)), nn.BatchNorm2d(256), nn.ReLU(inplace=True)
+            nn.Conv2d(width, width, (1, KERNEL_FRAMES), padding=(0, 2)), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        self.third = nn.Sequential(nn.Conv2d(256, 256, (1, KERNEL_FRAMES), padding=(0, 1)), nn.BatchNorm2d(256))
+        self.third = nn.Sequential(nn.Conv2d(width, width, (1, KERNEL_FRAMES), padding=(0, 1)), nn.BatchNorm2d(width))
         self.activation = nn.ReLU(inplace=True)
 
     def convolve(self, x: Tensor) -> Tensor:

@@ -1,0 +1,64 @@
+"""Two trained models asked together: their probabilities averaged, with nothing to train."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.study import Runs
+
+WEIGHTS = np.linspace(0, 1, 21)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Decision weighting of two models' runs: w times the first's probabilities plus 1 - w times the second's.
+
+    Args:
+        first, second: runs on the same segments.
+        weight: w in 0..1; None searches, for each seed, the best of `WEIGHTS` by accuracy per segment on the validation
+            part (the one nearest to 0.5 among equals).
+    """
+
+    first: Runs
+    second: Runs
+    weight: float | None = 0.5
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """w for each seed."""
+        pairs = list(zip(self.first.predictions("validation"), self.second.predictions("validation"), strict=True))
+        return [self.weight if self.weight is not None else _search(*pair) for pair in pairs]
+
+    @property
+    def parameters(self) -> int:
+        """Of both models."""
+        return self.first.parameters + self.second.parameters
+
+    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
+        """For each seed, predictions of a part; see `evaluation.predict`.
+
+        Raises:
+            SoundFusionError: the two did not predict the same segments.
+        """
+        pairs = zip(self.first.predictions(part), self.second.predictions(part), self.weights, strict=True)
+        return [_mixed(first, second, weight) for first, second, weight in pairs]
+
+
+def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
+    keys = ["track", "segment", "target"]
+    if not first[keys].equals(second[keys]):
+        raise SoundFusionError("these two models did not predict the same segments: their decisions cannot be weighted")
+    classes = [column for column in first.columns if column not in keys]
+    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in classes})
+
+
+def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    classes = [column for column in first.columns if column not in ("track", "segment", "target")]
+    scores = [
+        (_mixed(first, second, weight)[classes].to_numpy().argmax(1) == first["target"]).mean() for weight in WEIGHTS
+    ]
+    best = [weight for weight, score in zip(WEIGHTS, scores, strict=True) if score == max(scores)]
+    return float(min(best, key=lambda weight: abs(weight - 0.5)))
