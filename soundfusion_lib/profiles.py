@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from soundfusion_lib.augment import augmentation
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
@@ -40,6 +41,7 @@ class Profile:
         seeds: every experiment is run with each of them.
         training: overrides the report's settings (see `Training`) for all models,
         models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
+        augment: overrides the report's settings of the augmentation, by input: {"mel": {"max_fraction": 0.1}}.
         widths: F of the small, medium and large ResNets.
         large_batch: batch size of the large ResNets and of VGG16.
         grid: overrides the settings of SimpleCNN for the grid search of SpecAugment.
@@ -58,6 +60,7 @@ class Profile:
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    augment: dict[str, dict[str, float]] = field(default_factory=dict)
     widths: dict[str, dict[str, int]] = field(default_factory=dict)
     large_batch: int = 16
     grid: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +112,8 @@ def _parse(content: dict, path: Path) -> Profile:
     _check_keys(content.get("training", {}), training_keys, f"{path}: [training]")
     _check_keys(content.get("grid", {}), training_keys, f"{path}: [grid]")
     Training(**content.get("training", {}))  # complains of impossible values
+    for name, options in content.get("augment", {}).items():
+        augmentation(name, **options)  # complains of unknown inputs and options
     _check_keys(content.get("widths", {}), {"resnet1d", "resnet2d"}, f"{path}: [widths]")
     for model, widths in content.get("widths", {}).items():
         _check_keys(widths, set(SIZES), f"{path}: [widths.{model}]")

@@ -142,7 +142,7 @@ class Study:
             representations=tuple(spec for spec in profile.representations if spec.kind in inputs),
             options=model_options,
             segmenting=Segmenting(profile.clip_seconds, None) if whole else profile.segmenting,
-            augment={kind: {} for kind in inputs} if augment is True else augment or {},
+            augment={kind: profile.augment.get(kind, {}) for kind in inputs} if augment is True else augment or {},
             training=training,
             start=start or {},
         )

@@ -1,0 +1,176 @@
+"""The report's tables and plots, row by row, on a study whose runs are made up (nothing is trained here)."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from soundfusion_lib import catalogue, figures, report, result_figures
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.experiments import Run
+from soundfusion_lib.fusing import Decision
+from soundfusion_lib.profiles import load_profile
+from soundfusion_lib.study import Runs, Study
+
+GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
+
+
+def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> Runs:
+    """A run as its folder would say, with predictions that are right with this probability."""
+    random = np.random.default_rng(seed)
+    run = Run(experiment, None)
+    epochs = np.arange(1, 5)
+    columns = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+    history = pd.DataFrame({"epoch": epochs, **{name: random.random(4) for name in columns}, "seconds": 1.0})
+    info = {"parameters": 1000, "trained_parameters": 900, "best_epoch": 3, "epoch_seconds": 1.5}
+    rows = []
+    for part in ("validation", "test"):
+        for track in range(40):
+            target = track % len(classes)
+            for segment in range(3):
+                choice = target if random.random() < right else random.integers(len(classes))
+                p = np.full(len(classes), 0.5 / len(classes))
+                p[choice] += 0.5
+                rows.append({"track": f"{part}{track}", "segment": segment, "target": target, "part": part, **dict(zip(classes, p))})
+    run.__dict__.update(history=history, info=info, _predictions=pd.DataFrame(rows))  # fills the cached properties
+    return Runs([run])
+
+
+@pytest.fixture(scope="module")
+def study():
+    study = Study("test", "fma_small", "cpu", progress=False)
+    tracks = pd.DataFrame({"path": "x", "genre": GENRES, "artist": None}, index=list("abcdefgh"))
+    from soundfusion_lib.corpora import Corpus
+
+    study.__dict__["corpus"] = Corpus("fma_small", ".", tracks)
+    return study
+
+
+def test_the_study_s_settings_are_the_report_s(study):
+    small = catalogue.resnet(study, "resnet2d")
+    assert small.training.learning_rate == 1e-4 and small.training.batch_size == 32 and small.training.optimizer == "adam"
+    assert small.options == {"width": 16, "dropout": 0.3} and small.augment == {"mel": {}}
+    assert catalogue.resnet(study, "resnet1d", "large").training.batch_size == 16
+    cnn = catalogue.simple_cnn(study)
+    assert (cnn.training.learning_rate, cnn.training.weight_decay, cnn.training.batch_size) == (1e-3, 1e-3, 256)
+    assert cnn.segmenting.overlap is None and cnn.segmenting.seconds == 30.0
+    assert [catalogue.resnet(study, "resnet1d", size).options["width"] for size in ("small", "medium", "large")] == [16, 32, 64]
+
+
+def test_every_reported_row_has_its_experiment(study, monkeypatch):
+    monkeypatch.setattr(catalogue, "transfer", lambda study: ({"VGG16, random start": catalogue.simple_cnn(study)}, {}))
+    assert list(catalogue.performance(study)) == report.reported("table2_performance")["model"].tolist()
+    table1 = report.reported("table1_regularization")
+    assert [(f"{model}_small", kind) for model, kind in catalogue.regularization(study)] == list(
+        zip(table1["model"], table1["regularization"])
+    )
+    figure1 = report.reported("figure1_width_scaling")
+    assert list(catalogue.widths(study)) == list(zip(figure1["model"], figure1["size"]))
+    assert len(catalogue.grid(study)) == 36
+
+
+def test_tables_share_their_runs(study):
+    def key(experiment):
+        return experiment.key("corpus")
+
+    regularization, widths = catalogue.regularization(study), catalogue.widths(study)
+    assert key(regularization["resnet2d", "dropout+augmentation"]) == key(widths["resnet2d", "small"])
+    assert len({key(e) for e in [*regularization.values(), *widths.values()]}) == 10  # of 12
+
+
+def test_starts_of_vgg16(study, tmp_path, monkeypatch):
+    trained = made_up(catalogue.simple_cnn(study)).runs[0]
+    monkeypatch.setattr(study, "pretrain", lambda experiment: Run(experiment, tmp_path / "abc123"))
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"weights")
+    monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(weights))
+    possible, impossible = catalogue.transfer(study)
+    assert not impossible and list(possible) == [
+        "VGG16, random start",
+        "VGG16, ImageNet start, frozen",
+        "VGG16, ImageNet start, fine-tuned",
+        "VGG16, GTZAN start, frozen",
+        "VGG16, GTZAN start, fine-tuned",
+    ]
+    assert possible["VGG16, GTZAN start, frozen"].start == {"backbone": "abc123", "frozen": True}
+    monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(tmp_path / "nowhere.pth"))
+    possible, impossible = catalogue.transfer(study)
+    assert "no weights file" in impossible["VGG16, ImageNet start"] and len(possible) == 3
+    table = report.transfer({"VGG16, random start": Runs([trained])}, impossible)
+    assert table["note"].tolist() == ["", impossible["VGG16, ImageNet start"]]
+
+
+def test_a_narrow_vgg16_says_why_it_has_no_imagenet_start():
+    demo = Study("test", "demo", "cpu")
+    with pytest.raises(SoundFusionError, match="not run: this profile's VGG16 has width"):
+        catalogue._imagenet_fingerprint(demo)
+
+
+def test_reported_columns_equal_the_report_s_files(study):
+    regularization = report.regularization({key: made_up(e) for key, e in catalogue.regularization(study).items()})
+    published = report.reported("table1_regularization")
+    assert regularization["test_reported"].tolist() == published["test_accuracy"].tolist()
+    assert regularization["validation_reported"].tolist() == published["validation_accuracy"].tolist()
+    widths = report.width_scaling({key: made_up(e) for key, e in catalogue.widths(study).items()})
+    published = report.reported("figure1_width_scaling")
+    assert widths["reported_accuracy"].tolist() == published["test_accuracy"].tolist()
+    assert widths["reported_seconds_per_epoch"].tolist() == published["seconds_per_epoch"].tolist()
+    grid = report.grid_search({key: made_up(e) for key, e in catalogue.grid(study).items()})
+    published = report.reported("grid_search_specaugment")
+    assert grid["reported"].tolist() == published["best_validation_accuracy"].tolist()
+    assert (grid["best_validation_accuracy"] > 0).all()
+    for drawn in (result_figures.grid_search(study, grid), result_figures.width_scaling(study, widths)):
+        assert drawn.get_suptitle()
+    plt.close("all")
+
+
+def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(study):
+    group = made_up(catalogue.simple_cnn(study), right=1.0)
+    matrix = report.confusion(study, group)
+    assert matrix.index.tolist() == matrix.columns.tolist() == GENRES
+    assert np.array_equal(matrix, 5 * np.eye(8, dtype=int))
+    predictions = group.runs[0]._predictions
+    swapped = {"Folk": "Rock", "Rock": "Folk"}
+    group.runs[0].__dict__["_predictions"] = predictions.rename(columns=swapped)[predictions.columns]
+    matrix = report.confusion(study, group)
+    assert matrix.loc["Folk", "Rock"] == 5 and matrix.loc["Rock", "Folk"] == 5 and matrix.loc["Folk", "Folk"] == 0
+    recalls = report.recalls({"x": matrix}).set_index("genre")
+    assert recalls.loc["Folk", "recall"] == 0 and recalls.loc["Pop", "recall"] == 1 and recalls.loc["Pop", "low"] < 0.7
+    figures_made = [
+        result_figures.confusion(study, "x", matrix, report.reported_confusion("soundfusion1")),
+        result_figures.recalls(study, report.recalls({"x": matrix, "y": matrix})),
+        result_figures.comparison_curves(study, {"x": group}),
+        figures.training_curves(study, {"x": group}),
+    ]
+    assert all(axis.get_xlabel() for axis in figures_made[0].axes[:2])
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name, recall", [("resnet1d_medium", 0.83), ("resnet2d_medium", 0.53), ("soundfusion1", 0.67)])
+def test_reported_matrices_are_of_100_tracks_a_genre(name, recall):
+    matrix = report.reported_confusion(name)
+    assert matrix.index.tolist() == GENRES == matrix.columns.tolist()
+    assert matrix.sum(axis=1).between(98, 102).all()
+    assert matrix.loc["Hip-Hop", "Hip-Hop"] / 100 == recall
+
+
+def test_decisions_of_two_trained_models(study):
+    one, two = made_up(catalogue.simple_cnn(study), 0.9, 1), made_up(catalogue.simple_cnn(study), 0.2, 2)
+    equal = Decision(one, two, 0.5)
+    mean = (one.predictions()[0][GENRES] + two.predictions()[0][GENRES]) / 2
+    pd.testing.assert_frame_equal(equal.predictions()[0][GENRES], mean)
+    assert Decision(one, two, 1.0).predictions()[0].equals(one.predictions()[0])
+    searched = Decision(one, two, None)
+    assert searched.weights[0] > 0.5  # the better one counts more
+    validation = [report.accuracy(Decision(one, two, w).predictions("validation"), "segment") for w in np.linspace(0, 1, 21)]
+    assert report.accuracy(searched.predictions("validation"), "segment") == max(validation)
+    assert equal.parameters == 2000
+    other = made_up(catalogue.simple_cnn(study))
+    other.runs[0].__dict__["_predictions"] = other.runs[0]._predictions.assign(track="x" + other.runs[0]._predictions["track"])
+    with pytest.raises(SoundFusionError, match="same segments"):
+        Decision(one, other).predictions()
+
+
+def test_demo_leaves_nothing_out():
+    demo = load_profile("demo")
+    assert demo.pretraining["kind"] == "demo_gtzan" and set(demo.widths) == {"resnet1d", "resnet2d"}
