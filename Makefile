@@ -13,8 +13,7 @@ reproduce: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

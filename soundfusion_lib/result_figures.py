@@ -31,7 +31,7 @@ def comparison_curves(study: Study, runs: dict[str, Runs]) -> Figure:
 
 def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `report.grid_search`: a column for each number of masks, reproduced above reported."""
-    quantities = {"best_validation_accuracy": f"reproduced, {corpus_note(study)}", "reported": REPORTED}
+    quantities = {"best_validation_accuracy": "reproduced", "reported": "reported"}
     masks = sorted(table["n_masks"].unique())
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True)
@@ -44,12 +44,12 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
                     index=sorted(table["probability"].unique()), columns=sorted(table["max_mask_fraction"].unique())
                 )
                 image = _heat_map(axis, cells, low, high, "{:.3f}", fontsize=8)
-                axis.set_title(f"{count} + {count} masks", fontsize=10)
+                axis.set_title(f"{name}: {count} in time, {count} in frequency", fontsize=10)
             row[0].set_ylabel("probability of a mask")
-            figure.colorbar(image, ax=list(row), label=f"best validation accuracy\n({name})")
+            figure.colorbar(image, ax=list(row), label="best validation accuracy")
         for axis in axes[1]:
             axis.set_xlabel("largest mask, share of the axis")
-        figure.suptitle("Grid search of SpecAugment on SimpleCNN")
+        figure.suptitle(f"Grid search of SpecAugment on SimpleCNN ({corpus_note(study)}; {REPORTED})")
     return figure
 
 

@@ -46,6 +46,9 @@ class StoredArray:
     folder: Path
     tracks: pd.DataFrame
 
+    def __reduce__(self):  # another process maps the file itself
+        return StoredArray, (self.representation, self.folder, self.tracks)
+
     @cached_property
     def data(self) -> np.ndarray:
         """All clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is."""

@@ -1,24 +1,30 @@
 """A study: a profile's corpus, its store, and the experiments of the report run on them."""
 
 import json
+import multiprocessing
 import os
 import platform
 import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from soundfusion_lib import experiments
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import choose_device, describe
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.experiments import Experiment, Run
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
@@ -28,6 +34,7 @@ from soundfusion_lib.splits import Split
 from soundfusion_lib.store import Store
 from soundfusion_lib.training import Training
 
+Name = TypeVar("Name")
 TRAINING_OPTIONS = {item.name for item in fields(Training)}
 
 # the report's settings, where they differ from Training's defaults
@@ -151,27 +158,76 @@ class Study:
         """Train an experiment with every seed and fold of the profile, or find what is trained already."""
         return self.run_from(experiment, ())
 
+    def run_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, Runs]:
+        """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
+        faster than all cores on one."""
+        if self.device.type == "cpu" and (os.cpu_count() or 1) > 1:
+            self._train_in_processes(experiments_by_name.values())
+        return {name: self.run(experiment) for name, experiment in experiments_by_name.items()}
+
+    def _train_in_processes(self, wanted: Iterable[Experiment]) -> None:
+        folder, corpus_id = data_dir() / "runs" / self.corpus.name, self.corpus.content_id()
+        jobs = {one.key(corpus_id): one for experiment in wanted for one in self._variants(experiment)}
+        jobs = {key: one for key, one in jobs.items() if not (folder / key).is_dir()}
+        if len(jobs) < 2:
+            return
+        weights = self._weights
+        futures = [
+            self._pool.submit(experiments.run, one, self.store, folder, self.device, weights=weights, progress=False)
+            for one in jobs.values()
+        ]
+        try:
+            with tqdm(total=len(jobs), desc="training", unit="run", leave=False, disable=not self.progress) as bar:
+                for future in as_completed(futures):
+                    run = future.result()
+                    self._runs.setdefault(run.folder.name, run)
+                    bar.set_postfix_str(run.experiment.name)
+                    bar.update()
+        except BrokenProcessPool as error:
+            raise SoundFusionError("a process that trains was killed (out of memory?); start again: it goes on from there") from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+    @cached_property
+    def _pool(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")  # a forked process inherits locks of threads that it does not have
+        return ProcessPoolExecutor(os.cpu_count(), context, initializer=torch.set_num_threads, initargs=(1,))
+
+    def _variants(self, experiment: Experiment) -> list[Experiment]:
+        """The experiment with each seed and fold of the profile."""
+        pairs = product(self.profile.seeds, self.profile.test_folds)
+        return [replace(experiment, seed=seed, split=self.split(fold)) for seed, fold in pairs]
+
+    @property
+    def _weights(self) -> Path | None:
+        return Path(self.profile.imagenet_weights) if self.profile.imagenet_weights else None
+
     def run_from(self, experiment: Experiment, parts: tuple[Runs, ...]) -> Runs:
         """As `run`; a fusion starts from its trained `parts`, of the same seed and fold."""
         runs = []
-        for number, (seed, fold) in enumerate(product(self.profile.seeds, self.profile.test_folds)):
-            one = replace(experiment, seed=seed, split=self.split(fold))
+        for number, one in enumerate(self._variants(experiment)):
             if parts:
                 one = replace(one, start={"parts": [part.runs[number].folder.name for part in parts]})
             runs.append(self._one(one, self.store))
         return Runs(runs)
 
     def pretrain(self, experiment: Experiment) -> Run:
-        """Train an experiment on the profile's corpus for pretraining, with its own split and the first seed."""
+        """Train an experiment on the profile's corpus for pretraining, with its own split and the first seed.
+
+        Raises:
+            SoundFusionError: the profile names no such corpus, or it is not there.
+        """
+        if not self.profile.pretraining:
+            raise SoundFusionError('the profile names no corpus for pretraining: add [pretraining] kind = "gtzan"')
         corpus = open_corpus(self.profile.pretraining)
         store = self._build_store(corpus, [spec for spec in experiment.representations])
         return self._one(replace(experiment, split=Split(), seed=self.profile.seeds[0]), store)
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
         folder = data_dir() / "runs" / store.corpus.name
-        weights = self.profile.imagenet_weights
         run = experiments.run(
-            experiment, store, folder, self.device, weights=Path(weights) if weights else None, progress=self.progress
+            experiment, store, folder, self.device, weights=self._weights, progress=self.progress
         )
         return self._runs.setdefault(run.folder.name, run)
 
@@ -205,6 +261,8 @@ class Study:
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
+        if "_pool" in self.__dict__:
+            self.__dict__.pop("_pool").shutdown()
         trained = sum(run.trained for run in self._runs.values())
         entry = {
             "runs_trained": trained,

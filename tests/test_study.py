@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from soundfusion_lib import figures, profiles, report
 from soundfusion_lib.cli import main
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.page import write_page
 from soundfusion_lib.profiles import load_profile
 from soundfusion_lib.study import Study
@@ -165,6 +166,26 @@ def test_another_notebook_finds_the_runs(study, runs, profile):
     assert "other" in summary["notebooks"]
 
 
+def test_several_experiments_are_trained_in_processes_and_then_found(profile, folders):
+    study = Study("several", profile, "cpu", progress=False)
+    wanted = {rate: study.experiment(f"rate {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-3, 2e-3)}
+    runs = study.run_all(wanted)
+    assert list(runs) == [1e-3, 2e-3] and all(len(group.runs) == 4 for group in runs.values())
+    assert [group.experiment.training.learning_rate for group in runs.values()] == [1e-3, 2e-3]
+    assert study.finish().loc["several"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
+    again = Study("again", profile, "cpu", progress=False)
+    again.run_all(wanted)
+    assert again.finish().loc["again", "found"] == 8
+    assert not list((profiles.data_dir() / "runs" / study.corpus.name).glob("*.partial"))
+
+
+def test_an_error_in_a_process_comes_through(profile, folders):
+    study = Study("failing", profile, "cpu", progress=False)
+    wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
+    with pytest.raises(SoundFusionError, match="not finite.*lower learning rate"):
+        study.run_all(wanted)
+
+
 def cli(*arguments):
     return CliRunner().invoke(main, list(arguments))
 
@@ -173,7 +194,7 @@ def test_commands(profile, runs, folders, corpus):
     prepared = cli("prepare", str(profile))
     assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
     status = cli("status", str(profile))
-    assert status.exit_code == 0 and status.output.count("done") == 8
+    assert status.exit_code == 0 and status.output.count("done") == 16
     folder = str(runs["plain"].runs[0].folder)
     predicted = cli("predict", folder, str(corpus.file("low00")), "--device", "cpu")
     assert predicted.exit_code == 0 and "low00.wav" in predicted.output
