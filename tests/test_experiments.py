@@ -160,3 +160,43 @@ def test_corpus_content_is_part_of_the_key(corpus):
     assert relabelled.audio_id() == corpus.audio_id()
     assert relabelled.content_id() != corpus.content_id()
     assert os.path.isabs(corpus.file("low00"))
+
+
+VGG16 = dataclasses.replace(
+    EXPERIMENT, model="vgg16", options={"width": 2}, augment={}, training=Training(epochs=1, batch_size=32, learning_rate=1e-3)
+)
+
+
+def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, cpu):
+    first = run(VGG16, store, tmp_path / "first", cpu, progress=False)
+    start = {"backbone": first.folder.name}
+    frozen = run(dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1), store, tmp_path / "second", cpu, progress=False)
+    tuned = run(dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1), store, tmp_path / "second", cpu, progress=False)
+    source, kept, moved = (one.model().state_dict() for one in (first, frozen, tuned))
+    inner = "convolutions.5.weight"
+    assert torch.equal(source[inner], kept[inner]) and not torch.equal(source[inner], moved[inner])
+    assert not torch.equal(source["convolutions.0.weight"], kept["convolutions.0.weight"])
+    assert frozen.info["trained_parameters"] < tuned.info["trained_parameters"] == tuned.info["parameters"]
+
+
+def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(store, tmp_path, cpu):
+    with pytest.raises(SoundFusionError, match="the run 0123, whose weights are to start from, is not in"):
+        run(dataclasses.replace(VGG16, start={"backbone": "0123"}), store, tmp_path / "runs", cpu, progress=False)
+    assert list_runs(tmp_path / "runs")["state"].tolist() == ["in progress"]
+
+
+def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
+    part = dataclasses.replace(EXPERIMENT, model="resnet2d", options={"width": 2, "pool": 1}, training=VGG16.training)
+    one = run(part, store, tmp_path / "runs", cpu, progress=False)
+    two = run(dataclasses.replace(part, seed=1), store, tmp_path / "runs", cpu, progress=False)
+    fusion = dataclasses.replace(
+        part,
+        model="fusion_concat",
+        options={"parts": [["resnet2d", {"width": 2, "pool": 1}]] * 2},
+        start={"parts": [one.folder.name, two.folder.name]},
+        training=Training(epochs=1, batch_size=32, learning_rate=1e-12),  # as good as none
+    )
+    fused = run(fusion, store, tmp_path / "runs", cpu, progress=False).model()
+    for mine, trained in zip(fused.parts, (one, two), strict=True):
+        name = "blocks.3.residual.0.weight"
+        assert torch.allclose(mine.state_dict()[name], trained.model().state_dict()[name], atol=1e-6)

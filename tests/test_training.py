@@ -132,3 +132,11 @@ def test_predictions_are_probabilities_of_every_segment(parts, store):
 def test_impossible_settings_are_refused(values):
     with pytest.raises(SoundFusionError):
         Training(**values)
+
+
+def test_narrow_convolutions_are_not_run_in_channels_last_on_a_cpu(cpu):
+    """torch's gradient of them corrupts memory there; 8 filters and more are safe, and faster."""
+    narrow, wide = (build_model("resnet2d", 3, width=width, n_mels=32) for width in (4, 8))
+    assert training_module._memory_format(narrow, cpu) == torch.contiguous_format
+    assert training_module._memory_format(wide, cpu) == torch.channels_last
+    assert training_module._memory_format(narrow, torch.device("cuda")) == torch.channels_last
