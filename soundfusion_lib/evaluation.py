@@ -12,6 +12,7 @@ from soundfusion_lib.segments import Segments
 RESAMPLES = 10_000
 PARTS = 10
 AGGREGATIONS = ("segment", "vote", "mean")
+KEYS = ["track", "segment", "target"]  # columns of predictions beside the classes
 
 
 @torch.inference_mode()
@@ -35,8 +36,9 @@ def predict(model: AudioClassifier, segments: Segments, genres: list[str]) -> pd
     return pd.concat([table, pd.DataFrame(probabilities, columns=genres)], axis=1)
 
 
-def _classes(predictions: pd.DataFrame) -> list[str]:
-    return [column for column in predictions.columns if column not in ("track", "segment", "target", "part", "fold")]
+def classes_of(predictions: pd.DataFrame) -> list[str]:
+    """The columns of predictions that hold a class's probability."""
+    return [column for column in predictions.columns if column not in KEYS]
 
 
 def per_track(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +49,7 @@ def per_track(predictions: pd.DataFrame) -> pd.DataFrame:
         `mean`, the class of highest mean probability; `segment`, the share of its segments that are right;
         `segments`, their number.
     """
-    classes = _classes(predictions)
+    classes = classes_of(predictions)
     probabilities = predictions[classes].to_numpy()
     choice = probabilities.argmax(1)
     tracks, position = np.unique(predictions["track"].to_numpy(str), return_inverse=True)

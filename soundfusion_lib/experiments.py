@@ -215,7 +215,8 @@ def run(
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
     """The segments of each part ("train", "validation", "test") as the experiment's model takes them."""
-    kinds = experiment.build(len(store.corpus.genres)).inputs
+    with torch.device("meta"):  # only its inputs are wanted, not half a gigabyte of weights
+        kinds = experiment.build(len(store.corpus.genres)).inputs
     wanted = {spec.kind: spec for spec in experiment.representations}
     for kind in kinds:
         if kind not in wanted or kind not in store.arrays or store.arrays[kind].representation != wanted[kind]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.evaluation import KEYS, classes_of
 from soundfusion_lib.study import Runs
 
 WEIGHTS = np.linspace(0, 1, 21)
@@ -48,15 +49,13 @@ class Decision:
 
 
 def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
-    keys = ["track", "segment", "target"]
-    if not first[keys].equals(second[keys]):
+    if not first[KEYS].equals(second[KEYS]):
         raise SoundFusionError("these two models did not predict the same segments: their decisions cannot be weighted")
-    classes = [column for column in first.columns if column not in keys]
-    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in classes})
+    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in classes_of(first)})
 
 
 def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:
-    classes = [column for column in first.columns if column not in ("track", "segment", "target")]
+    classes = classes_of(first)
     scores = [
         (_mixed(first, second, weight)[classes].to_numpy().argmax(1) == first["target"]).mean() for weight in WEIGHTS
     ]
