@@ -153,14 +153,20 @@ def joint_fusions(study: Study) -> dict[str, Experiment]:
     }
 
 
-def fusions_of_trained(study: Study) -> dict[str, Runs | Decision]:
-    """Fusions of the trained ResNet1D-small and ResNet2D-small: by features, trained on; by decisions, with nothing to train."""
-    one, two = (study.run(resnet(study, model)) for model in ("resnet1d", "resnet2d"))
-    fused = study.run_from(
-        study.experiment("SoundFusion-1 of trained parts", "fusion_concat", parts=_parts(study), augment=True), (one, two)
+def fusion_of_trained(study: Study) -> Experiment:
+    """SoundFusion-1 that starts from the trained ResNet1D-small and ResNet2D-small."""
+    return study.experiment(
+        "SoundFusion-1 of trained parts",
+        "fusion_concat",
+        parts=_parts(study),
+        augment=True,
+        start={"parts": [resnet(study, model) for model in LABELS]},
     )
+
+
+def decisions_of_trained(one: Runs, two: Runs) -> dict[str, Decision]:
+    """SoundFusion-2 of two trained models: nothing to train."""
     return {
-        "SoundFusion-1 of trained parts": fused,
         "SoundFusion-2 of trained parts, equal weights": Decision(one, two, 0.5),
         "SoundFusion-2 of trained parts, weight searched": Decision(one, two, None),
     }

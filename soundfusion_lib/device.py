@@ -1,12 +1,15 @@
 """Where to compute, and with which numbers."""
 
 import contextlib
+import ctypes
 import platform
 
 import psutil
 import torch
 
 from soundfusion_lib.errors import SoundFusionError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in glibc's malloc.h
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -50,3 +53,17 @@ def fits(size: int, device: torch.device) -> bool:
     if device.type == "cuda":
         return size <= torch.cuda.mem_get_info(device)[1] // 2
     return size <= psutil.virtual_memory().total // 2
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep the memory that tensors on the CPU free, for the next ones (with glibc; elsewhere nothing).
+
+    By default glibc gives large blocks back to the system and gets them anew, page by page, at every operation: that took
+    half the time of a step of ResNet1D (benchmarks/train.py). The process keeps its peak of memory until it ends.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # no such function: another C library, another system
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)

@@ -6,11 +6,9 @@
 """
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,6 +20,7 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
+from soundfusion_lib import processes
 from soundfusion_lib.audio import UnusableAudio, decode
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import fits
@@ -113,6 +112,7 @@ class Store:
         root = Path(cache_dir) / f"{corpus.name}-{corpus.audio_id()}"
         folders = {spec: root / f"{spec.slug}-{shortest:g}s" for spec in representations}
         if not all(folder.is_dir() for folder in folders.values()):
+            processes.refuse_in_import()
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / "build.lock"):
                 missing = {spec: folder for spec, folder in folders.items() if not folder.is_dir()}
@@ -131,6 +131,11 @@ class Store:
                 f"most often: {reasons.index[0]} ({reasons.iloc[0]} clips)"
             )
         return store
+
+    @cached_property
+    def content_id(self) -> str:
+        """`Corpus.content_id` of what the store holds."""
+        return self.corpus.content_id()
 
     @property
     def _index(self) -> pd.DataFrame:
@@ -252,8 +257,7 @@ def _in_order(function, items, workers, threads):
     if workers == 1 or len(items) < 4:  # starting processes would take longer
         yield from map(function, items)
         return
-    context = multiprocessing.get_context("spawn")  # a forked process inherits locks of threads that it does not have
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with processes.pool(workers, threads) as pool:
         waiting = deque()
         try:
             for item in items:

@@ -1,16 +1,15 @@
 """A study: a profile's corpus, its store, and the experiments of the report run on them."""
 
 import json
-import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,15 +17,16 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from IPython.display import Image
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from soundfusion_lib import experiments
+from soundfusion_lib import experiments, processes
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.experiments import Experiment, Run
-from soundfusion_lib.models import MODELS
+from soundfusion_lib.models import MODELS, count_parameters
 from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.segments import Segmenting
@@ -42,6 +42,7 @@ REPORTED_SETTINGS: dict[str, dict[str, Any]] = {
     "simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256},
 }
 WHOLE_CLIP_MODELS = {"simple_cnn"}
+DPI = 120
 
 
 def results_dir() -> Path:
@@ -103,6 +104,8 @@ class Study:
         self.profile: Profile = load_profile(profile)
         self.device: torch.device = choose_device(device)
         self.progress = progress
+        if self.device.type == "cpu":
+            processes.prepare()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
         self._results: dict[str, str] = {}  # caption of each file, in the order of the notebook
@@ -134,7 +137,8 @@ class Study:
             name: title in tables and figures.
             model: a name in `MODELS`.
             augment: True augments the model's inputs as the report does; or options of it by input, {"mel": {...}}.
-            start: see `Experiment`.
+            start: see `Experiment`; the parts of a fusion given as experiments, whose runs of the same seed and fold it
+                then starts from.
             options: of the model, or fields of `Training`.
         """
         profile = self.profile
@@ -155,8 +159,11 @@ class Study:
         )
 
     def run(self, experiment: Experiment) -> Runs:
-        """Train an experiment with every seed and fold of the profile, or find what is trained already."""
-        return self.run_from(experiment, ())
+        """Train an experiment with every seed and fold of the profile, or find what is trained already; so first the
+        trained parts that it starts from."""
+        for part in experiment.start.get("parts", ()):
+            self.run(part)
+        return Runs([self._one(one, self.store) for one in self._variants(experiment)])
 
     def run_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, Runs]:
         """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
@@ -166,51 +173,61 @@ class Study:
         return {name: self.run(experiment) for name, experiment in experiments_by_name.items()}
 
     def _train_in_processes(self, wanted: Iterable[Experiment]) -> None:
-        folder, corpus_id = data_dir() / "runs" / self.corpus.name, self.corpus.content_id()
-        jobs = {one.key(corpus_id): one for experiment in wanted for one in self._variants(experiment)}
+        folder = self._runs_folder
+        jobs = {self._key(one): one for experiment in wanted for one in self._variants(experiment)}
         jobs = {key: one for key, one in jobs.items() if not (folder / key).is_dir()}
+        jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the longest first: no core waits for it at the end
         if len(jobs) < 2:
             return
-        weights = self._weights
-        futures = [
-            self._pool.submit(experiments.run, one, self.store, folder, self.device, weights=weights, progress=False)
-            for one in jobs.values()
-        ]
+        train = partial(experiments.run, store=self.store, folder=folder, device=self.device, weights=self._weights, progress=False)
+        running: set[Future] = set()
         try:
             with tqdm(total=len(jobs), desc="training", unit="run", leave=False, disable=not self.progress) as bar:
-                for future in as_completed(futures):
-                    run = future.result()
-                    self._runs.setdefault(run.folder.name, run)
-                    bar.set_postfix_str(run.experiment.name)
-                    bar.update()
+                while jobs or running:
+                    able = [key for key, one in jobs.items() if all((folder / part).is_dir() for part in one.start.get("parts", ()))]
+                    if not able and not running:
+                        return  # what is left starts from runs that nobody asked for: `run` trains them first
+                    running |= {self._pool.submit(train, jobs.pop(key)) for key in able}
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for run in (future.result() for future in done):
+                        self._runs.setdefault(run.folder.name, run)
+                        bar.set_postfix_str(run.experiment.name)
+                        bar.update()
         except BrokenProcessPool as error:
             raise SoundFusionError("a process that trains was killed (out of memory?); start again: it goes on from there") from error
         finally:
-            for future in futures:
+            for future in running:
                 future.cancel()
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # a forked process inherits locks of threads that it does not have
-        return ProcessPoolExecutor(os.cpu_count(), context, initializer=torch.set_num_threads, initargs=(1,))
+        return processes.pool(os.cpu_count() or 1)
+
+    @property
+    def _runs_folder(self) -> Path:
+        return data_dir() / "runs" / self.corpus.name
+
+    def _key(self, experiment: Experiment) -> str:
+        return experiment.key(self.store.content_id)
+
+    def _size(self, experiment: Experiment) -> int:
+        with torch.device("meta"):
+            return count_parameters(experiment.build(len(self.corpus.genres)))
 
     def _variants(self, experiment: Experiment) -> list[Experiment]:
-        """The experiment with each seed and fold of the profile."""
-        pairs = product(self.profile.seeds, self.profile.test_folds)
-        return [replace(experiment, seed=seed, split=self.split(fold)) for seed, fold in pairs]
+        """The experiment with each seed and fold of the profile, and the keys of its parts' runs with these."""
+        variants = []
+        for seed, fold in product(self.profile.seeds, self.profile.test_folds):
+            one = replace(experiment, seed=seed, split=self.split(fold))
+            if "parts" in one.start:
+                parts = [self._key(replace(part, seed=seed, split=one.split)) for part in one.start["parts"]]
+                one = replace(one, start={**one.start, "parts": parts})
+            variants.append(one)
+        return variants
 
     @property
     def _weights(self) -> Path | None:
         return Path(self.profile.imagenet_weights) if self.profile.imagenet_weights else None
-
-    def run_from(self, experiment: Experiment, parts: tuple[Runs, ...]) -> Runs:
-        """As `run`; a fusion starts from its trained `parts`, of the same seed and fold."""
-        runs = []
-        for number, one in enumerate(self._variants(experiment)):
-            if parts:
-                one = replace(one, start={"parts": [part.runs[number].folder.name for part in parts]})
-            runs.append(self._one(one, self.store))
-        return Runs(runs)
 
     def pretrain(self, experiment: Experiment) -> Run:
         """Train an experiment on the profile's corpus for pretraining, with its own split and the first seed.
@@ -246,12 +263,12 @@ class Study:
         table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
 
-    def save_figure(self, figure: Figure, name: str, caption: str) -> Figure:
-        """Write a figure to figures/<name>.png of the results; returns it, for the notebook to show."""
+    def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
+        """Write a figure to figures/<name>.png of the results; returns that picture, for the notebook to show."""
         path = self._file("figures", f"{name}.png", caption)
-        figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)  # shown once, as the cell's value
-        return figure
+        return Image(path, width=round(figure.get_figwidth() * 96))  # a screen's points to an inch
 
     def _file(self, kind: str, name: str, caption: str) -> Path:
         path = self.folder / kind / name

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from soundfusion_lib.device import autocast
+from soundfusion_lib.device import autocast, keep_freed_memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import log_probabilities
 from soundfusion_lib.models import AudioClassifier
@@ -81,6 +81,8 @@ def fit(
         SoundFusionError: the loss is no longer finite.
     """
     device = train.device
+    if device.type == "cpu":
+        keep_freed_memory()
     model.to(device, memory_format=_memory_format(model, device))
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = OPTIMIZERS[training.optimizer](

@@ -12,7 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from soundfusion_lib.augment import augmentation
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import MODELS, architecture_table, build_model, count_parameters, summarize
+from soundfusion_lib.models import MODELS, architecture_table, build_model, count_parameters, resnet1d, summarize
 from soundfusion_lib.models.base import Standardize, adaptive_average_pool
 from soundfusion_lib.models.resnet1d import conv
 from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
@@ -251,6 +251,22 @@ def test_one_dimensional_convolution_is_torchs():
     layer, x = conv(4, 6, 3, bias=True, stride=3, padding=3), torch.randn(2, 4, 50)
     expected = conv1d(x, layer.weight.squeeze(2), layer.bias, stride=3, padding=3)
     torch.testing.assert_close(layer(x.unsqueeze(2)).squeeze(2), expected)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_long_one_dimensional_convolutions_are_torchs(memory_format, monkeypatch):
+    layer = conv(4, 6, 3, bias=False, padding=1).double().to(memory_format=memory_format)
+    x = torch.randn(2, 4, 1, 50, dtype=torch.float64).to(memory_format=memory_format).requires_grad_()
+    towards = torch.randn(2, 6, 1, 50, dtype=torch.float64)
+    expected = torch.autograd.grad(layer(x), [x, layer.weight], towards)
+    monkeypatch.setattr(resnet1d, "LONG", 200)
+    output = layer(x)
+    assert type(output.grad_fn).__name__ == "_LongConvolutionBackward"
+    torch.testing.assert_close(torch.autograd.grad(output, [x, layer.weight], towards), expected)
+    monkeypatch.setattr(resnet1d, "LONG", 201)
+    assert "Long" not in type(layer(x).grad_fn).__name__
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), output)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -179,6 +180,18 @@ def test_several_experiments_are_trained_in_processes_and_then_found(profile, fo
     assert not list((profiles.data_dir() / "runs" / study.corpus.name).glob("*.partial"))
 
 
+def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
+    parts = [study.experiment(f"part {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-4, 2e-4)]
+    fused = study.experiment(
+        "fused", "fusion_concat", parts=[("simple_cnn", {}), ("simple_cnn", {})], epochs=1, start={"parts": parts}
+    )
+    runs = study.run_all({"fused": fused, "one": parts[0], "two": parts[1]})
+    for run, one, two in zip(runs["fused"].runs, runs["one"].runs, runs["two"].runs, strict=True):
+        assert run.experiment.start == {"parts": [one.folder.name, two.folder.name]}
+    alone = study.run(dataclasses.replace(fused, start={"parts": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]}))
+    assert [run.trained for run in alone.runs] == [True] * 4  # after its missing part, which was trained too
+
+
 def test_an_error_in_a_process_comes_through(profile, folders):
     study = Study("failing", profile, "cpu", progress=False)
     wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
@@ -194,7 +207,7 @@ def test_commands(profile, runs, folders, corpus):
     prepared = cli("prepare", str(profile))
     assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
     status = cli("status", str(profile))
-    assert status.exit_code == 0 and status.output.count("done") == 16
+    assert status.exit_code == 0 and status.output.count("done") == 36
     folder = str(runs["plain"].runs[0].folder)
     predicted = cli("predict", folder, str(corpus.file("low00")), "--device", "cpu")
     assert predicted.exit_code == 0 and "low00.wav" in predicted.output

@@ -5,9 +5,7 @@ No recording and no composition of anybody's is in it: results on it say that th
 
 import json
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import lameenc
@@ -15,9 +13,9 @@ import numpy as np
 import pandas as pd
 import soundfile
 import soxr
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from soundfusion_lib import processes
 from soundfusion_lib.corpora.styles import FMA_STYLES, GTZAN_STYLES, synthesise
 from soundfusion_lib.corpora.synthesis import RATE
 from soundfusion_lib.errors import SoundFusionError
@@ -159,8 +157,7 @@ def _write(root: Path, plan: pd.DataFrame, arguments: dict, workers, progress: b
         for _ in bar(map(work, jobs)):
             pass
     else:
-        spawn = get_context("spawn")  # forking a process that holds torch's threads may hang
-        with ProcessPoolExecutor(workers, spawn, initializer=threadpool_limits, initargs=(1,)) as pool:
+        with processes.pool(workers) as pool:
             for _ in bar(pool.map(work, jobs, chunksize=4)):
                 pass
     for path, text in texts.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import signal
+import scipy  # scipy.signal takes seconds to import, and is when it is first used
 
 RATE = 44_100  # Hz
 TABLE = 4096  # samples of one period in a wave table
@@ -122,7 +122,7 @@ KITS = {
 
 @cache
 def _bandpass(low: float, high: float) -> np.ndarray:
-    return signal.butter(1, (low, high), "bandpass", fs=RATE, output="sos").astype(np.float32)
+    return scipy.signal.butter(1, (low, high), "bandpass", fs=RATE, output="sos").astype(np.float32)
 
 
 def _table(frequency: float, instrument: Additive, brightness: float) -> np.ndarray:
@@ -222,7 +222,7 @@ def drum(kit: str, name: str, tuning: float, rng: np.random.Generator) -> np.nda
         sound += np.sin(2 * np.pi * cycles) * np.exp(-time / hit.ring)
     if hit.noise:
         burst = rng.standard_normal(len(time), np.float32) * np.exp(-time / hit.burst)
-        sound += hit.noise * signal.sosfilt(_bandpass(*hit.band), burst)
+        sound += hit.noise * scipy.signal.sosfilt(_bandpass(*hit.band), burst)
     return sound
 
 
@@ -238,12 +238,12 @@ def distort(loop: np.ndarray, drive: float) -> np.ndarray:
     """An overdriven amplifier and its loudspeaker, (samples,) to (samples,): tanh, then a low-pass at 5 kHz."""
     level = rms(loop)
     bent = np.tanh(loop * np.float32(drive / level))
-    return signal.sosfilt(_lowpass(5000), bent) * np.float32(level)
+    return scipy.signal.sosfilt(_lowpass(5000), bent) * np.float32(level)
 
 
 @cache
 def _lowpass(cutoff: float) -> np.ndarray:
-    return signal.butter(2, cutoff, fs=RATE, output="sos").astype(np.float32)
+    return scipy.signal.butter(2, cutoff, fs=RATE, output="sos").astype(np.float32)
 
 
 def echoes(loop: np.ndarray, amount: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -285,7 +285,7 @@ def colour(stereo: np.ndarray, decibels: float, centre: float, gain: float) -> n
     amplitude, turn = 10 ** (gain / 40), 2 * np.pi * centre / RATE
     up, down = np.sin(turn) / 2 * amplitude, np.sin(turn) / 2 / amplitude
     bell = np.array([1 + up, -2 * np.cos(turn), 1 - up, 1 + down, -2 * np.cos(turn), 1 - down]) / (1 + down)
-    return signal.sosfilt(np.float32([shelf, bell]), stereo)
+    return scipy.signal.sosfilt(np.float32([shelf, bell]), stereo)
 
 
 def master(stereo: np.ndarray, loudness: float) -> np.ndarray:

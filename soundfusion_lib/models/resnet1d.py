@@ -3,12 +3,13 @@
 After Allamy and Koerich, "1D CNN Architectures for Music Genre Classification", IEEE SSCI 2021.
 
 One-dimensional convolutions run as two-dimensional ones over (N, C, 1, L), with weights of (out, in, 1, k): the same
-arithmetic, parameters and speed, and ``model.to(memory_format=torch.channels_last)``, which has no one-dimensional
-counterpart, is there for the machines on which it is faster.
+arithmetic and parameters, but in channels_last, which has no one-dimensional counterpart and which is faster.
 """
 
 import pandas
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier
@@ -17,11 +18,54 @@ from soundfusion_lib.models.summary import trace
 MULTIPLES = (1, 1, 2, 2, 2, 2, 2, 2, 4)  # filters of the nine blocks, as multiples of F
 
 
+LONG = 2**17  # channels x samples from which oneDNN's gradient of weights is slower than matrix products, up to 7 times
+
+
+class _LongConvolution(torch.autograd.Function):
+    """conv2d of (N, C, 1, L), stride 1, padding as needed to keep L, without bias, whose gradient of the weights is a
+    matrix product for each tap. benchmarks/train.py shows what that gains on a CPU."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return nn.functional.conv2d(x, weight, padding="same")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        to_x = to_weight = None
+        if ctx.needs_input_grad[0]:
+            to_x = nn.functional.conv2d(gradient, weight.transpose(0, 1).flip(3), padding="same")
+        if ctx.needs_input_grad[1]:
+            length, taps = x.shape[3], weight.shape[3]
+            samples, outputs = (y[:, :, 0].transpose(1, 2) for y in (x, gradient))  # (N, L, in), (N, L, out)
+            products = []
+            for shift in range(-(taps // 2), taps // 2 + 1):
+                begin, end = max(0, -shift), length - max(0, shift)
+                at = outputs[:, begin:end].transpose(1, 2)  # (N, out, L - |shift|)
+                products.append(torch.bmm(at, samples[:, begin + shift : end + shift]).sum(0))  # (out, in)
+            to_weight = torch.stack(products, -1).unsqueeze(2)  # (out, in, 1, taps)
+        return to_x, to_weight
+
+
+class _Conv(nn.Conv2d):
+    """A one-dimensional convolution over (N, C, 1, L)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = self.kernel_size[1]
+        same = taps > 1 and self.stride == (1, 1) and self.padding == (0, taps // 2) and self.bias is None
+        plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if same and plain and torch.is_grad_enabled() and x.shape[1] * x.shape[3] >= LONG:
+            return _LongConvolution.apply(x, self.weight)
+        return super().forward(x)
+
+
 def conv(
     in_channels: int, out_channels: int, kernel_size: int, bias: bool, stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
     """A one-dimensional convolution over (N, C, 1, L)."""
-    return nn.Conv2d(in_channels, out_channels, (1, kernel_size), (1, stride), (0, padding), bias=bias)
+    return _Conv(in_channels, out_channels, (1, kernel_size), (1, stride), (0, padding), bias=bias)
 
 
 class ResidualBlock1D(nn.Module):
