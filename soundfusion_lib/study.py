@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import psutil
 import torch
 from IPython.display import Image
 from matplotlib.figure import Figure
@@ -43,6 +44,7 @@ REPORTED_SETTINGS: dict[str, dict[str, Any]] = {
 }
 WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
+RUN_BYTES = 4 * 2**30  # of memory that a run on a CPU may take: what the whole VGG16 does
 
 
 def results_dir() -> Path:
@@ -201,7 +203,9 @@ class Study:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        return processes.pool(os.cpu_count() or 1)
+        cores = os.cpu_count() or 1
+        workers = max(1, min(cores, psutil.virtual_memory().total // RUN_BYTES))
+        return processes.pool(workers, cores // workers)
 
     @property
     def _runs_folder(self) -> Path:

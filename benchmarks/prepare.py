@@ -1,0 +1,180 @@
+"""MP3s to both representations: this library against decoding alone, torchaudio and librosa.
+
+    python benchmarks/prepare.py                   # 240 synthetic clips of 30 s
+    python benchmarks/prepare.py --folder MUSIC    # the audio files in a folder
+
+Every method has as many processes with one thread each, started and warm before its time is taken. Peers decode each
+file once, as we do, and save each clip's two arrays as .npy. librosa is measured where it is installed (pip install librosa).
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from common import record
+
+from soundfusion_lib import processes
+from soundfusion_lib.audio import UnusableAudio, decode
+from soundfusion_lib.corpora import folder as folder_corpus
+from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.corpora.demo import write_demo
+from soundfusion_lib.corpora.fma import fma
+from soundfusion_lib.representations import MelSpectrogram, Waveform
+from soundfusion_lib.store import Store
+
+MEL = MelSpectrogram()
+WAVEFORM = Waveform()
+
+
+def decode_only(target: Path, file: Path) -> None:
+    decode(file)
+
+
+def with_torchaudio(target: Path, file: Path) -> None:
+    """The usual pipeline. torchaudio.load needs FFmpeg since 2.9, so the decoder is ours, which is as fast."""
+    import torchaudio
+    from torchaudio import functional
+
+    samples, rate = decode(file)
+    stereo = torch.from_numpy(samples.T)
+    if not hasattr(with_torchaudio, "mel"):
+        with_torchaudio.mel = torch.nn.Sequential(
+            torchaudio.transforms.MelSpectrogram(MEL.sample_rate, n_fft=MEL.n_fft, hop_length=MEL.hop_length, n_mels=MEL.n_mels),
+            torchaudio.transforms.AmplitudeToDB(top_db=80),
+        )
+        with_torchaudio.resample = torchaudio.transforms.Resample(44_100, WAVEFORM.sample_rate)
+    mono = stereo.mean(0, keepdim=True)
+    waveform = (
+        with_torchaudio.resample(mono) if rate == 44_100 else functional.resample(mono, rate, WAVEFORM.sample_rate)
+    )
+    stereo = stereo if rate == MEL.sample_rate else functional.resample(stereo, rate, MEL.sample_rate)
+    np.save(target / f"{file.stem}.waveform.npy", waveform.numpy())
+    np.save(target / f"{file.stem}.mel.npy", with_torchaudio.mel(stereo).numpy())
+
+
+def with_librosa(target: Path, file: Path) -> None:
+    import librosa
+
+    stereo, rate = librosa.load(file, sr=None, mono=False)
+    waveform = librosa.resample(librosa.to_mono(stereo), orig_sr=rate, target_sr=WAVEFORM.sample_rate)
+    if rate != MEL.sample_rate:
+        stereo = librosa.resample(stereo, orig_sr=rate, target_sr=MEL.sample_rate)
+    power = librosa.feature.melspectrogram(
+        y=stereo, sr=MEL.sample_rate, n_fft=MEL.n_fft, hop_length=MEL.hop_length, n_mels=MEL.n_mels, htk=True, norm=None
+    )
+    np.save(target / f"{file.stem}.waveform.npy", waveform)
+    np.save(target / f"{file.stem}.mel.npy", librosa.power_to_db(power, top_db=80))
+
+
+class Peak:
+    """Peak of resident memory of a worker while the block runs, in MiB: each worker's own, and with what it shares."""
+
+    def __enter__(self):
+        self.resident = self.own = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while not self._stop.wait(0.2):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    memory = process.memory_full_info()
+                except psutil.Error:
+                    continue
+                self.resident = max(self.resident, memory.rss / 2**20)
+                self.own = max(self.own, memory.uss / 2**20)
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+
+def peer(function, files: list[Path], workers: int, scratch: Path) -> tuple[float, Peak]:
+    """Seconds that the processes take over all files, and their peak memory."""
+    target = scratch / function.__name__
+    target.mkdir()
+    with processes.pool(workers) as pool:
+        list(pool.map(partial(function, target), files[: 4 * workers]))  # imports, filters, caches
+        with Peak() as peak:
+            began = time.perf_counter()
+            list(pool.map(partial(function, target), files))
+            seconds = time.perf_counter() - began
+    shutil.rmtree(target)
+    return seconds, peak
+
+
+def ours(corpus: Corpus, workers: int, scratch: Path) -> tuple[float, Peak]:
+    """As `peer`, of Store.build; forking its processes is part of its time."""
+    with Peak() as peak:
+        began = time.perf_counter()
+        Store.build(corpus, [WAVEFORM, MEL], scratch / "store", shortest=1.0, workers=workers, progress=False)
+        seconds = time.perf_counter() - began
+    shutil.rmtree(scratch / "store")
+    return seconds, peak
+
+
+@click.command(help=__doc__)
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips.")
+@click.option("--clips", default=240, show_default=True, help="Number of synthetic clips of 30 s.")
+@click.option("--processes", "workers", default=psutil.cpu_count(), show_default=True)
+@click.option("--repeats", default=2, show_default=True, help="The best of so many is taken.")
+def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        corpus = folder_corpus(folder) if folder else fma(write_demo(scratch / "demo", clips, 30.0, 0), synthetic=True)
+        good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
+        corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label, corpus.synthetic)
+        files = [corpus.file(track) for track in good]
+        methods = {"decoding alone (floor)": partial(peer, decode_only, files), "this library": partial(ours, corpus)}
+        methods["torchaudio"] = partial(peer, with_torchaudio, files)
+        try:
+            import librosa  # noqa: F401
+
+            methods["librosa"] = partial(peer, with_librosa, files)
+        except ImportError:
+            click.echo("librosa is not installed, and left out", err=True)
+        cases = [(name, run, workers) for name, run in methods.items()]
+        cases += [("this library, one process", methods["this library"], 1)] if workers > 1 else []
+        times = {name: [] for name, _, _ in cases}
+        for _ in range(repeats):  # interleaved, so that all see the same noise
+            for name, run, count in cases:
+                times[name].append(run(count, scratch))
+    floor = min(seconds for seconds, _ in times["decoding alone (floor)"])
+    own = min(seconds for seconds, _ in times["this library"])
+    rows = []
+    for name, _, count in cases:
+        seconds = min(seconds for seconds, _ in times[name])
+        rows.append(
+            {
+                "method": name,
+                "processes": count,
+                "seconds": seconds,
+                "clips per second": len(files) / seconds,
+                "times the floor": seconds / floor,
+                "times this library": seconds / own,
+                "peak MiB per worker": max(peak.resident for _, peak in times[name]),
+                "of it its own": max(peak.own for _, peak in times[name]),
+            }
+        )
+    record("prepare", pd.DataFrame(rows), clips=len(files), source="synthetic" if folder is None else "music")
+
+
+def _usable(file: Path) -> bool:
+    try:
+        return len(decode(file)[0]) > 0
+    except UnusableAudio:
+        return False
+
+
+if __name__ == "__main__":
+    main()

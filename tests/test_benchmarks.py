@@ -1,0 +1,92 @@
+"""The benchmarks run; what they measure is not asserted."""
+
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from soundfusion_lib.profiles import PROJECT
+from soundfusion_lib.representations import MelSpectrogram, Waveform
+from soundfusion_lib.segments import Segmenting, Segments
+from soundfusion_lib.study import Study
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
+
+import batches  # noqa: E402
+import common  # noqa: E402
+import prepare  # noqa: E402
+import study as whole_study  # noqa: E402
+import train  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def run(command, *arguments) -> None:
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def test_preparation(results):
+    run(prepare.main, "--clips", "24", "--repeats", "1", "--processes", "2")
+    table = pd.read_csv(results / "prepare.csv").set_index("method")
+    assert table.loc["this library", "times this library"] == 1 == table.loc["decoding alone (floor)", "times the floor"]
+    assert (table["clips"] == 24).all() and (table["peak MiB per worker"] > 0).all()
+    assert {"torchaudio", "this library, one process"} <= set(table.index)
+
+
+def test_batches(results, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH", 2)
+    monkeypatch.setattr(batches, "FILES", 2)
+    run(batches.main, "--clips", "8", "--seconds", "0.1", "--workers", "1", "--device", "cpu")
+    table = pd.read_csv(results / "batches.csv")
+    assert len(table) == 6 and table["input, share of the step"].between(0, 1, inclusive="neither").all()
+
+
+def test_training(results):
+    run(train.main, "--models", "nnet1", "--steps", "1", "--device", "cpu")
+    table = pd.read_csv(results / "train.csv")
+    assert table["how"].tolist() == ["plain loop", *train.LEVERS]
+    assert (table["segments per second"] > 0).all()
+    assert CliRunner().invoke(train.main, ["--models", "nnet3"]).exit_code == 2
+
+
+def test_records_are_appended_whatever_their_columns(results):
+    common.record("some", pd.DataFrame({"a": [1, 2]}), device="x")
+    common.record("some", pd.DataFrame({"a": [3], "b": [4]}), device="y")
+    table = pd.read_csv(results / "some.csv")
+    assert table["a"].tolist() == [1, 2, 3] and table["device"].tolist() == ["x", "x", "y"]
+    assert table[["date", "machine", "commit", "versions"]].notna().all().all()
+
+
+def test_work_counts_the_operations_of_a_known_network():
+    operations, moved = train.work("nnet1")
+    assert operations > 0 and moved > 0
+    assert train.work("resnet2d-large")[0] / train.work("resnet2d-small")[0] == pytest.approx(16, rel=0.1)  # 4 x 4 filters
+
+
+def test_synthetic_store_is_fma_shaped_and_can_be_learned(tmp_path):
+    specs = [Waveform(), MelSpectrogram()]
+    store = common.synthetic_store(tmp_path, 80, 30.0, specs)
+    segments = Segments(store, store.tracks.index, ("waveform", "mel"), Segmenting(), torch.device("cpu"))
+    (waveform, mel), _ = next(segments.batches(4))
+    assert waveform.shape == (4, 1, 110_250) and mel.shape == (4, 2, 64, 431) and len(segments) == 7 * 80
+    assert store.tracks["split"].value_counts().to_dict() == {"train": 64, "validation": 8, "test": 8}
+    assert store.tracks.groupby("split")["genre"].nunique().eq(8).all()
+    bands = store.arrays["mel"].clip("000002").astype(float).mean((0, 1)).reshape(8, 8).mean(1)
+    assert bands.argmax() == 2  # its genre
+    assert 0.05 < waveform.std() < 0.2
+
+
+def test_the_plan_has_every_run_of_the_study(tmp_path):
+    study = Study("benchmark", "fma_small", "cpu", progress=False)
+    planned = whole_study.planned(study)
+    assert sum(runs for _, runs in planned.values()) == 36 + 3 + 1 + 5 + 3 + 1 + 10
+    store = common.synthetic_store(tmp_path, 80, 30.0, study.profile.representations)
+    measured = whole_study.measure(planned["nnet1"][0], store, 2, torch.device("cpu"), 0)
+    assert measured["seconds"] > 0 and 0 <= measured["accuracy"] <= 1
