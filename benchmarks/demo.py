@@ -1,61 +1,53 @@
-"""Where the minutes of `soundfusion reproduce` go: a run of the demo from scratch, by notebook.
+"""Where the minutes of `make reproduce` go, notebook by notebook.
 
+    rm -r data results/demo/summary.json; make reproduce     # from scratch
     python benchmarks/demo.py
 
-Everything is made anew in a temporary folder: synthesis, decoding, all runs. `training` is what the notebook's own runs took,
-added up over the processes that share the cores; `starting` is what the notebook took beside its study: kernel, imports, end.
+Reads results/demo/summary.json. `training` is what the runs took that the notebook trained, added up over the processes that share
+the cores; `beside` is what the notebook took beside its study: start and end of the kernel, imports. Seconds.
 """
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import click
 import pandas as pd
 from common import record
 
-from soundfusion_lib.profiles import PROJECT
+from soundfusion_lib.study import results_dir
 
 
-def table(summary: dict, walls: list[float]) -> pd.DataFrame:
-    """A row a notebook, and one of all, from a summary.json and each notebook's wall time in s."""
+def table(summary: dict) -> pd.DataFrame:
+    """A row a notebook, and one of all."""
     rows, seen = [], set()
-    for (name, entry), wall in zip(summary["notebooks"].items(), walls, strict=True):
+    for name, entry in summary["notebooks"].items():
         new = {key: run["seconds"] for key, run in entry["runs"].items() if key not in seen}
+        if len(new) != entry["runs_trained"]:
+            raise click.ClickException(f"{name} found runs that were there before: remove data/ and `make reproduce` again")
         seen |= new.keys()
+        wall = entry.get("wall_seconds", float("nan"))
         rows.append(
             {
                 "notebook": name,
                 "runs": len(new),
                 "training": sum(new.values()),
                 "study": entry["seconds"],
-                "starting": wall - entry["seconds"],
+                "beside": wall - entry["seconds"],
                 "wall": wall,
             }
         )
     frame = pd.DataFrame(rows)
-    return pd.concat([frame, pd.DataFrame([{"notebook": "all", **frame.drop(columns="notebook").sum()}])], ignore_index=True)
+    total = frame.drop(columns="notebook").sum(min_count=1).to_dict() | {"notebook": "all", "wall": summary["wall_seconds"]}
+    return pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
 
 
 @click.command(help=__doc__)
-def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / "project"  # the demo writes into its notebooks
-        kept = shutil.ignore_patterns(".git", ".venv", "data", "__pycache__")
-        shutil.copytree(PROJECT, copy, ignore=kept)
-        results = copy / "results"
-        environment = {**os.environ, "PYTHONPATH": str(copy), "SOUNDFUSION_DATA": f"{temporary}/data", "SOUNDFUSION_RESULTS": str(results)}
-        command = [sys.executable, "-c", "from soundfusion_lib.cli import main; main()", "reproduce"]
-        done = subprocess.run(command, cwd=copy, env=environment, stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise click.ClickException(done.stderr[-2000:])
-        walls = [float(seconds) for seconds in re.findall(r"^ +([0-9]+) s$", done.stderr, re.MULTILINE)]
-        record("demo", table(json.loads((results / "demo" / "summary.json").read_text()), walls))
+@click.option("--summary", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another summary.json.")
+def main(summary: Path | None) -> None:
+    content = json.loads((summary or results_dir() / "demo" / "summary.json").read_text(encoding="utf-8"))
+    measured = {entry["commit"] for entry in content["notebooks"].values()}
+    record("demo", table(content), measured=max(entry["finished"] for entry in content["notebooks"].values()),
+           measured_commit=", ".join(sorted(map(str, measured))))  # fmt: skip
 
 
 if __name__ == "__main__":

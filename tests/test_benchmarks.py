@@ -1,5 +1,6 @@
 """The benchmarks run; what they measure is not asserted."""
 
+import json
 import sys
 
 import pandas as pd
@@ -16,6 +17,7 @@ sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
 
 import batches  # noqa: E402
 import common  # noqa: E402
+import demo  # noqa: E402
 import prepare  # noqa: E402
 import study as whole_study  # noqa: E402
 import train  # noqa: E402
@@ -90,3 +92,17 @@ def test_the_plan_has_every_run_of_the_study(tmp_path):
     store = common.synthetic_store(tmp_path, 80, 30.0, study.profile.representations)
     measured = whole_study.measure(planned["nnet1"][0], store, 2, torch.device("cpu"), 0)
     assert measured["seconds"] > 0 and 0 <= measured["accuracy"] <= 1
+
+
+def test_the_demo_s_minutes(results, tmp_path):
+    runs = {"a": {"seconds": 5.0}, "b": {"seconds": 6.0}}
+    first = {"seconds": 8.0, "wall_seconds": 11.0, "runs_trained": 2, "runs": runs, "commit": "x", "finished": "1"}
+    second = {"seconds": 4.0, "wall_seconds": 7.0, "runs_trained": 0, "runs": runs, "commit": "x", "finished": "2"}
+    file = tmp_path / "summary.json"
+    file.write_text(json.dumps({"notebooks": {"01": first, "02": second}, "wall_seconds": 18.5}))
+    run(demo.main, "--summary", str(file))
+    table = pd.read_csv(results / "demo.csv").set_index("notebook")
+    assert table.loc["all", ["runs", "training", "study", "beside", "wall"]].tolist() == [2, 11, 12, 6, 18.5]
+    assert table.loc["02", "training"] == 0 and table.loc["02", "beside"] == 3
+    file.write_text(json.dumps({"notebooks": {"02": second}, "wall_seconds": 7.0}))
+    assert "found runs" in CliRunner().invoke(demo.main, ["--summary", str(file)]).output
