@@ -131,6 +131,7 @@ def built(tmp_path_factory):
     build(debs, "plain-music", "1:2.0-1", plain, PROSE, links={music + "link.ogg": "a.ogg"})
     pack = zipped(tmp_path_factory.mktemp("pack"), {"music/d.ogg": sweep(125, 200), "music/d_loop.ogg": sweep(40, 3000)})
     build(debs, "pack-data", "3-1", {"usr/share/games/pack/base/0music.pk3": pack}, MACHINE_READABLE)
+    build(debs, "hush-music", "1", {"usr/loud.ogg": sweep(65, 200), "usr/hush.ogg": 0.001 * sweep(125, 200)})
     build(debs, "effects-data", "1", {"usr/share/boom.wav": sweep(3, 200)})
     build(debs, "damaged-data", "1", {"usr/share/music.pk3": pack[:-200]})
     return debs
@@ -174,9 +175,9 @@ def get(root, **options):
     return download_soundtracks(root, **{"which": "music", "sources": SOURCES} | options)
 
 
-def one(*packages, skip=r"(?!)"):
+def one(*packages):
     """Sources of two soundtracks: these packages, and pack-data."""
-    return {"music": {"one": Soundtrack(packages, skip), "pack": Soundtrack(("pack-data",))}}
+    return {"music": {"one": Soundtrack(packages), "pack": Soundtrack(("pack-data",))}}
 
 
 def rows(root):
@@ -215,6 +216,15 @@ def test_clips_are_spread_over_recordings_and_do_not_overlap(made):
         starts = sorted(float(row["start"]) for row in table if row["artist"] == artist)
         assert starts[0] >= 1 and starts[-1] <= length - 31
         assert all(second - first >= 29.99 for first, second in zip(starts, starts[1:], strict=False))
+
+
+def test_silence_makes_a_soundtrack_smaller_and_the_others_with_it(debs, tmp_path):
+    """The other, which has five clips and is cut first, since hush-music might have six, gives three up again."""
+    root = get(tmp_path / "music", sources=one("hush-music"))
+    assert [row["artist"] for row in rows(root)[:2]] == ["one/loud"] * 2
+    clips = [f"{name}/00{number}.mp3" for name in ("one", "pack") for number in range(2)]
+    assert [row["file_name"] for row in rows(root)] == clips
+    assert {name for name in content(root) if name.endswith("mp3")} == set(clips)
 
 
 def test_a_clip_is_what_its_row_says(made):
