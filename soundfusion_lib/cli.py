@@ -34,13 +34,19 @@ def main():
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["fma_small", "fma_metadata", "gtzan"]))
+@click.argument("what", type=click.Choice(["fma_small", "fma_metadata", "gtzan", "soundtracks", "soundtracks_b"]))
 def download(what):
-    """Fetch a corpus: fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB)."""
+    """Fetch a corpus: fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB).
+
+    Or soundtracks of free games (876 MB) and others to pre-train on, soundtracks_b (276 MB), where there is apt.
+    """
     from soundfusion_lib import corpora
     from soundfusion_lib.profiles import data_dir
 
-    folder = corpora.download(what, data_dir() / what.split("_")[0])
+    if what.startswith("soundtracks"):
+        folder = corpora.download_soundtracks(data_dir() / what, what)
+    else:
+        folder = corpora.download(what, data_dir() / what.split("_")[0])
     click.echo(f"{what} is in {folder}")
 
 

@@ -32,7 +32,7 @@ class Profile:
 
     Args:
         name: of its folder in results/.
-        corpus: `kind` ("demo", "fma", "gtzan" or "folder") and its arguments, see `open_corpus`.
+        corpus: `kind` ("demo", "fma", "gtzan", "soundtracks" or "folder") and its arguments, see `open_corpus`.
         waveform, mel: the two representations.
         segmenting: how clips are cut for the models fed by segments.
         clip_seconds: length of a whole clip for the models fed without segmentation.
@@ -104,7 +104,7 @@ def _parse(content: dict, path: Path) -> Profile:
     content.setdefault("name", path.stem)
     _check_keys(content, {item.name for item in dataclasses.fields(Profile)}, str(path))
     if "kind" not in content.get("corpus", {}):
-        raise SoundFusionError(f'profile {path}: [corpus] needs a kind: "demo", "fma", "gtzan" or "folder"')
+        raise SoundFusionError(f'profile {path}: [corpus] needs a kind: "demo", "fma", "gtzan", "soundtracks" or "folder"')
     for spec, key in ((content["corpus"], "path"), (content.get("pretraining", {}), "path"), (content, "imagenet_weights")):
         if spec.get(key):
             spec[key] = str((path.parent / Path(spec[key]).expanduser()).resolve())
@@ -140,8 +140,8 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
     """The corpus that a profile names.
 
     Kinds and their arguments: "demo" and "demo_gtzan" (tracks, seconds, seed; synthesised where not there yet), "fma"
-    (subset, path), "gtzan" (path), "folder" (path, label). The path of "fma" and "gtzan" is where `soundfusion
-    download` puts them by default.
+    (subset, path), "gtzan" (path), "soundtracks" and "soundtracks_b" (path), "folder" (path, label). The path of all
+    but "folder" is where `soundfusion download` puts them by default.
 
     Raises:
         SoundFusionError: unknown kind or argument; see the corpora for the rest.
@@ -166,10 +166,17 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
     def gtzan(path=None):
         return corpora.gtzan(path or data_dir() / "gtzan")
 
+    def soundtracks(path=None):
+        return corpora.soundtracks(path or data_dir() / "soundtracks")
+
+    def soundtracks_b(path=None):
+        return corpora.soundtracks(path or data_dir() / "soundtracks_b", "soundtracks_b")
+
     def folder(path, label="genre"):
         return corpora.folder(path, label=label)
 
-    kinds = {"demo": demo, "demo_gtzan": demo_gtzan, "fma": fma, "gtzan": gtzan, "folder": folder}
+    readers = demo, demo_gtzan, fma, gtzan, soundtracks, soundtracks_b, folder
+    kinds = {reader.__name__: reader for reader in readers}
     if kind not in kinds:
         raise SoundFusionError(f"there is no corpus of kind {kind!r}, only {', '.join(kinds)}")
     try:

@@ -5,5 +5,6 @@ from soundfusion_lib.corpora.download import download
 from soundfusion_lib.corpora.fma import fma
 from soundfusion_lib.corpora.folder import folder
 from soundfusion_lib.corpora.gtzan import gtzan
+from soundfusion_lib.corpora.soundtracks import download_soundtracks, soundtracks
 
-__all__ = ["Corpus", "download", "fma", "folder", "gtzan"]
+__all__ = ["Corpus", "download", "download_soundtracks", "fma", "folder", "gtzan", "soundtracks"]

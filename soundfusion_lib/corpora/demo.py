@@ -8,7 +8,6 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import lameenc
 import numpy as np
 import pandas as pd
 import soundfile
@@ -16,6 +15,7 @@ import soxr
 from tqdm import tqdm
 
 from soundfusion_lib import processes
+from soundfusion_lib.audio import encode_mp3
 from soundfusion_lib.corpora.styles import FMA_STYLES, GTZAN_STYLES, synthesise
 from soundfusion_lib.corpora.synthesis import RATE
 from soundfusion_lib.errors import SoundFusionError
@@ -191,16 +191,4 @@ def _write_track(root: Path, seed: int, seconds: float, job: tuple) -> None:
     if form == "wav":
         soundfile.write(root / path, samples, rate, subtype="PCM_16")
     else:
-        (root / path).write_bytes(_encode_mp3(samples, rate))
-
-
-def _encode_mp3(samples: np.ndarray, rate: int) -> bytes:
-    """128 kbit/s. Encoding takes most of a demo corpus's time: libsndfile, which sets LAME to a slower search, takes 3.6 x."""
-    encoder = lameenc.Encoder()
-    encoder.silence()
-    encoder.set_bit_rate(128)
-    encoder.set_in_sample_rate(rate)
-    encoder.set_channels(1 if samples.ndim == 1 else 2)
-    encoder.set_quality(7)
-    pcm = np.rint(np.clip(samples, -1, 1) * 32_767).astype("<i2")
-    return bytes(encoder.encode(pcm.tobytes())) + bytes(encoder.flush())
+        (root / path).write_bytes(encode_mp3(samples, rate))  # most of a demo corpus's time
