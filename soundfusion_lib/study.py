@@ -178,7 +178,7 @@ class Study:
         folder = self._runs_folder
         jobs = {self._key(one): one for experiment in wanted for one in self._variants(experiment)}
         jobs = {key: one for key, one in jobs.items() if not (folder / key).is_dir()}
-        jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the longest first: no core waits for it at the end
+        jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the largest first, so that no core waits for it at the end
         if len(jobs) < 2:
             return
         train = partial(experiments.run, store=self.store, folder=folder, device=self.device, weights=self._weights, progress=False)

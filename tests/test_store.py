@@ -183,3 +183,24 @@ def test_writing_to_a_clip_leaves_the_file_alone(corpus, tmp_path):
     before = int(first.arrays["waveform"].clip("low00")[100, 0, 0])
     first.arrays["waveform"].data[100] = before + 7
     assert int(build(corpus, tmp_path).arrays["waveform"].data[100, 0, 0]) == before
+
+
+def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(corpus, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from soundfusion_lib.corpora import folder\n"
+        "from soundfusion_lib.representations import Waveform\n"
+        "from soundfusion_lib.store import Store\n"
+        f"Store.build(folder({str(labelled(corpus, tmp_path))!r}), [Waveform()], {str(tmp_path / 'cache')!r}, shortest=1.0, workers=2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr
+
+
+def labelled(corpus: Corpus, tmp_path: Path) -> Path:
+    """The corpus's files in a folder a label."""
+    root = tmp_path / "labelled"
+    for track, row in corpus.tracks.iterrows():
+        (root / row["genre"]).mkdir(parents=True, exist_ok=True)
+        (root / row["genre"] / f"{track}.wav").symlink_to(corpus.file(track))
+    return root
