@@ -28,7 +28,7 @@ from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.corpora.demo import write_demo
 from soundfusion_lib.corpora.fma import fma
 from soundfusion_lib.representations import MelSpectrogram, Waveform
-from soundfusion_lib.store import Store
+from soundfusion_lib.store import SHORTEST, Store
 
 MEL = MelSpectrogram()
 WAVEFORM = Waveform()
@@ -117,7 +117,7 @@ def ours(corpus: Corpus, workers: int, scratch: Path) -> tuple[float, Peak]:
     """As `peer`, of Store.build; forking its processes is part of its time."""
     with Peak() as peak:
         began = time.perf_counter()
-        Store.build(corpus, [WAVEFORM, MEL], scratch / "store", shortest=1.0, workers=workers, progress=False)
+        Store.build(corpus, [WAVEFORM, MEL], scratch / "store", workers=workers, progress=False)
         seconds = time.perf_counter() - began
     shutil.rmtree(scratch / "store")
     return seconds, peak
@@ -171,9 +171,10 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
 
 def _usable(file: Path) -> bool:
     try:
-        return len(decode(file)[0]) > 0
+        samples, rate = decode(file)
     except UnusableAudio:
         return False
+    return len(samples) / rate >= SHORTEST
 
 
 if __name__ == "__main__":
