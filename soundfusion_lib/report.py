@@ -209,7 +209,7 @@ def comparisons(runs: dict[str, Runs], pairs: list[tuple[str, str]], by: str = "
         {"first": a, "second": b, **compare(runs[a].predictions("test"), runs[b].predictions("test"), by)}
         for a, b in pairs
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p"])  # of no pairs, too
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

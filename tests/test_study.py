@@ -148,6 +148,7 @@ def test_synthetic_is_said_in_every_title(study):
 def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     study.save_table(pd.DataFrame({"model": ["x"], "test_accuracy": [0.5]}), "plain", "A plain table")
     study.save_figure(plt.figure(), "plain", "A plain figure")
+    study.save_table(report.comparisons(runs, []), "nothing", "Nothing to compare")
     assert (study.folder / "tables" / "plain.csv").read_text() == "model,test_accuracy\nx,0.5\n"
     assert (study.folder / "figures" / "plain.png").stat().st_size > 0
     assert study.finish().loc["test"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
@@ -156,6 +157,7 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     assert len(summary["notebooks"]["test"]["runs"]) == 8
     page = write_page("tones").read_text()
     assert "**A plain table**" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
+    assert "**Nothing to compare**" in page
     assert "8 runs" in page and "synthetic" not in page
 
 
