@@ -93,7 +93,7 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     try:
         starts["ImageNet"] = {"imagenet": _imagenet_fingerprint(study)}
     except SoundFusionError as error:
-        impossible["VGG16, ImageNet start"] = str(error)
+        impossible["VGG16, ImageNet start"] = f"not run: {error}"
     try:
         first = study.pretrain(_vgg16(study, "VGG16 on the pretraining corpus"))
         starts["GTZAN"] = {"backbone": first.folder.name}
@@ -111,13 +111,13 @@ def _imagenet_fingerprint(study: Study) -> str:
     width = study.profile.models.get("vgg16", {}).get("width", FULL_WIDTH)
     if width != FULL_WIDTH:
         raise SoundFusionError(
-            f"not run: this profile's VGG16 has width {width}, and ImageNet's weights are for width {FULL_WIDTH}; "
+            f"this profile's VGG16 has width {width}, and ImageNet's weights are for width {FULL_WIDTH}; "
             "run a profile with the whole VGG16, such as fma_small"
         )
     if study.profile.imagenet_weights:
         path = Path(study.profile.imagenet_weights)
         if not path.is_file():
-            raise SoundFusionError(f"not run: there is no weights file {path} (imagenet_weights in the profile)")
+            raise SoundFusionError(f"there is no weights file {path} (imagenet_weights in the profile)")
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     from soundfusion_lib.models.vgg16 import published_weights
 

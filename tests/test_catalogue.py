@@ -102,7 +102,7 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
 
 def test_a_narrow_vgg16_says_why_it_has_no_imagenet_start():
     demo = Study("test", "demo", "cpu")
-    with pytest.raises(SoundFusionError, match="not run: this profile's VGG16 has width"):
+    with pytest.raises(SoundFusionError, match="this profile's VGG16 has width"):
         catalogue._imagenet_fingerprint(demo)
 
 
