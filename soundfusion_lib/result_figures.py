@@ -82,14 +82,17 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
         size = 0.75 * len(counts) + 1.2
         figure, axes = plt.subplots(1, 2, figsize=(2 * size + 1.5, size))
         titles = (f"reproduced, {corpus_note(study)}", REPORTED)
-        for axis, matrix, title in zip(axes, (counts, published), titles, strict=True):
+        labels = (study.corpus.label, "genre")  # what the rows of each are
+        for axis, matrix, title, label in zip(axes, (counts, published), titles, labels, strict=True):
             shares = matrix.div(matrix.sum(axis=1), axis=0).fillna(0)
             text = {(row, column): str(int(matrix.loc[row, column])) for row in matrix.index for column in matrix.columns}
             image = _heat_map(axis, shares, 0, 1, text, fontsize=9)
             recall = np.diag(shares.to_numpy())
-            axis.set_yticklabels([f"{label} ({value:.0%})" for label, value in zip(matrix.index, recall, strict=True)])
+            tested = matrix.sum(axis=1) > 0
+            of_row = [f"{value:.0%}" if any_track else "no tracks" for value, any_track in zip(recall, tested, strict=True)]
+            axis.set_yticklabels([f"{row} ({share})" for row, share in zip(matrix.index, of_row, strict=True)])
             axis.set_xticklabels(matrix.columns, rotation=45, ha="right")
-            axis.set(title=title, xlabel=f"predicted {study.corpus.label}", ylabel=f"true {study.corpus.label} (recall)")
+            axis.set(title=title, xlabel=f"predicted {label}", ylabel=f"true {label} (recall)")
         figure.colorbar(image, ax=list(axes), label="share of the row", shrink=0.8)
         figure.suptitle(f"{name}: tracks by true and predicted {study.corpus.label}")
     return figure

@@ -146,6 +146,17 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     plt.close("all")
 
 
+def test_confusion_matrices_side_by_side_keep_their_own_labels():
+    matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
+    corpus = type("Corpus", (), {"label": "soundtrack", "name": "games", "synthetic": False})
+    games = type("Games", (), {"corpus": corpus})
+    ours, reported = result_figures.confusion(games, "x", matrix, report.reported_confusion("soundfusion1")).axes[:2]
+    assert (ours.get_ylabel(), reported.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
+    assert (ours.get_xlabel(), reported.get_xlabel()) == ("predicted soundtrack", "predicted genre")
+    assert [text.get_text() for text in ours.get_yticklabels()] == ["doom (75%)", "quake (no tracks)"]
+    plt.close("all")
+
+
 @pytest.mark.parametrize("name, recall", [("resnet1d_medium", 0.83), ("resnet2d_medium", 0.53), ("soundfusion1", 0.67)])
 def test_reported_matrices_are_of_100_tracks_a_genre(name, recall):
     matrix = report.reported_confusion(name)
