@@ -58,8 +58,8 @@ def fits(size: int, device: torch.device) -> bool:
 def keep_freed_memory() -> None:
     """Have this process keep the memory that tensors on the CPU free, for the next ones (with glibc; elsewhere nothing).
 
-    By default glibc gives large blocks back to the system and gets them anew, page by page, at every operation: that took
-    half the time of a step of ResNet1D (benchmarks/train.py). The process keeps its peak of memory until it ends.
+    By default glibc gives large blocks back to the system and gets them anew, page by page, at every operation: a large
+    part of a step of ResNet1D (benchmarks/train.py shows it). The process keeps its peak of memory until it ends.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

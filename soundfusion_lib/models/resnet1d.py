@@ -18,7 +18,7 @@ from soundfusion_lib.models.summary import trace
 MULTIPLES = (1, 1, 2, 2, 2, 2, 2, 2, 4)  # filters of the nine blocks, as multiples of F
 
 
-LONG = 2**17  # channels x samples from which oneDNN's gradient of weights is slower than matrix products, up to 7 times
+LONG = 2**17  # channels x samples from which oneDNN's gradient of weights is slower than matrix products
 
 
 class _LongConvolution(torch.autograd.Function):
