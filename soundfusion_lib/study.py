@@ -175,7 +175,7 @@ class Study:
         return {name: self.run(experiment) for name, experiment in experiments_by_name.items()}
 
     def _train_in_processes(self, wanted: Iterable[Experiment]) -> None:
-        folder = self._runs_folder
+        folder = self._runs_folder(self.corpus)
         jobs = {self._key(one): one for experiment in wanted for one in self._variants(experiment)}
         jobs = {key: one for key, one in jobs.items() if not (folder / key).is_dir()}
         jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the largest first, so that no core waits for it at the end
@@ -207,9 +207,8 @@ class Study:
         workers = max(1, min(cores, psutil.virtual_memory().total // RUN_BYTES))
         return processes.pool(workers, cores // workers)
 
-    @property
-    def _runs_folder(self) -> Path:
-        return data_dir() / "runs" / self.corpus.name
+    def _runs_folder(self, corpus: Corpus) -> Path:
+        return data_dir() / "runs" / corpus.name
 
     def _key(self, experiment: Experiment) -> str:
         return experiment.key(self.store.content_id)
@@ -246,10 +245,8 @@ class Study:
         return self._one(replace(experiment, split=Split(), seed=self.profile.seeds[0]), store)
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
-        folder = data_dir() / "runs" / store.corpus.name
-        run = experiments.run(
-            experiment, store, folder, self.device, weights=self._weights, progress=self.progress
-        )
+        folder = self._runs_folder(store.corpus)
+        run = experiments.run(experiment, store, folder, self.device, weights=self._weights, progress=self.progress)
         return self._runs.setdefault(run.folder.name, run)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
