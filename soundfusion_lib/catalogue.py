@@ -117,7 +117,10 @@ def _imagenet_fingerprint(study: Study) -> str:
     if study.profile.imagenet_weights:
         path = Path(study.profile.imagenet_weights)
         if not path.is_file():
-            raise SoundFusionError(f"there is no weights file {path} (imagenet_weights in the profile)")
+            raise SoundFusionError(
+                f"there is no weights file {path}: put VGG16's there (.pth or .safetensors, torchvision's names), or take "
+                "imagenet_weights out of the profile, and torchvision's are downloaded"
+            )
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     from soundfusion_lib.models.vgg16 import published_weights
 
@@ -126,9 +129,9 @@ def _imagenet_fingerprint(study: Study) -> str:
 
 
 def pretrained_vgg16(study: Study) -> str:
-    """Name of the experiment of `transfer` that stands for the report's pre-trained VGG16."""
+    """Name of the experiment of `transfer` that stands for the report's pre-trained VGG16, which was frozen."""
     names = list(transfer(study)[0])
-    for wanted in ("VGG16, ImageNet start, fine-tuned", "VGG16, GTZAN start, fine-tuned"):
+    for wanted in ("VGG16, ImageNet start, frozen", "VGG16, GTZAN start, frozen"):
         if wanted in names:
             return wanted
     return names[0]

@@ -28,7 +28,7 @@ profile_argument = click.argument("profile", default="demo")
 def main():
     """Music genre recognition from waveforms, mel spectrograms and their fusion.
 
-    PROFILE is a built-in profile (demo, fma_small) or a TOML file of yours. Corpora, decoded clips and trained models
+    PROFILE is a built-in profile (demo, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded clips and trained models
     are kept in data/ (or where SOUNDFUSION_DATA says), results in results/ (SOUNDFUSION_RESULTS).
     """
 

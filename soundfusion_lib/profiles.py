@@ -38,6 +38,7 @@ class Profile:
         clip_seconds: length of a whole clip for the models fed without segmentation.
         split: which tracks train, validate and test.
         test_folds: folds to run; their test predictions are pooled.
+        performance_folds: folds to run for the table of performance and the conclusions; test_folds if empty.
         seeds: every experiment is run with each of them.
         training: overrides the report's settings (see `Training`) for all models,
         models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
@@ -57,6 +58,7 @@ class Profile:
     clip_seconds: float = 30.0
     split: Split = Split()
     test_folds: tuple[int, ...] = (0,)
+    performance_folds: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -124,7 +126,7 @@ def _parse(content: dict, path: Path) -> Profile:
         "segmenting": build(Segmenting, "segmenting"),
         "split": build(Split, "split"),
     }
-    for key in ("seeds", "test_folds"):
+    for key in ("seeds", "test_folds", "performance_folds"):
         if key in content:
             content[key] = tuple(content[key])
     return Profile(**content, **built)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from soundfusion_lib.baselines import Baseline
 from soundfusion_lib.evaluation import accuracy, compare, interval, per_track
 from soundfusion_lib.fusing import Decision
 from soundfusion_lib.study import Runs, Study, results_dir
@@ -44,7 +45,7 @@ def reported(name: str) -> pd.DataFrame:
 
 
 def performance(
-    study: Study, runs: dict[str, Runs | Decision], reported_as: dict[str, str] | None = None
+    study: Study, runs: dict[str, Runs | Decision | Baseline], reported_as: dict[str, str] | None = None
 ) -> pd.DataFrame:
     """Test accuracy per segment and per track, with 95 % intervals, beside what was reported.
 
@@ -70,7 +71,7 @@ def performance(
     return pd.DataFrame(rows)
 
 
-def _with_interval(column: str, group: Runs | Decision, by: str, part: str = "test") -> dict[str, float]:
+def _with_interval(column: str, group: Runs | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
     """Accuracy and its interval as columns of a table."""
     predictions = group.predictions(part)
     low, high = interval(predictions, by)
@@ -199,7 +200,7 @@ def recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparisons(runs: dict[str, Runs], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
+def comparisons(runs: dict[str, Runs | Decision | Baseline], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
     """Paired tests on the same test tracks: for each pair whether the first is more accurate than the second.
 
     Returns:
@@ -210,6 +211,71 @@ def comparisons(runs: dict[str, Runs], pairs: list[tuple[str, str]], by: str = "
         for a, b in pairs
     ]
     return pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p"])  # of no pairs, too
+
+
+def conclusions(
+    performance: dict[str, Runs],
+    widths: dict[tuple[str, str], Runs],
+    regularized: dict[tuple[str, str], Runs],
+    transferred: dict[str, Runs],
+) -> pd.DataFrame:
+    """The report's conclusions as questions, each answered by a difference of accuracy per segment on the same test tracks.
+
+    Args:
+        performance, widths, regularized, transferred: runs by the keys of `catalogue.performance`, `widths`, `regularization`
+            and `transfer`. Where a start of VGG16 could not be run, its question is left out.
+
+    Returns:
+        A row for each: question (is the first better than the second?), first, second, tracks; reported (the report's difference;
+        for VGG16's starts, of the highest validation accuracies, as it has no others) and its reported_answer; difference with
+        low and high (95 % interval), p (two-sided, of all rows together by Holm's method, Scandinavian Journal of
+        Statistics, 1979) and the answer: "undecided" where p is 0.05 or more.
+    """
+    table2 = reported("table2_performance").set_index("model")["test_accuracy"]
+    figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
+    table1 = reported("table1_regularization").set_index(["model", "regularization"])["test_accuracy"]
+    starts = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
+    names = {"resnet1d": "ResNet1D-small", "resnet2d": "ResNet2D-small"}
+    rows = []
+
+    def ask(question, first, second, difference, groups):
+        test = compare(*(group.predictions("test") for group in groups), "segment")
+        tracks = groups[0].predictions("test")[0]["track"].nunique()
+        rows.append({"question": question, "first": first, "second": second, "tracks": tracks, "reported": difference, **test})
+
+    for question, a, b in (
+        ("does 2D beat 1D?", "resnet2d_small", "resnet1d_medium"),
+        ("does fusing features help?", "soundfusion1", "resnet2d_small"),
+        ("does fusing decisions help?", "soundfusion2", "resnet2d_small"),
+    ):
+        groups = [performance[key] for key in (a, b)]
+        ask(question, *(group.experiment.name for group in groups), table2[a] - table2[b], groups)
+    for model, name in names.items():
+        small, large = (model, "small"), (model, "large")
+        difference = figure1[small] - figure1[large]
+        ask("does the smaller win?", name, name.replace("small", "large"), difference, [widths[small], widths[large]])
+    for model, name in names.items():
+        both, none = "dropout+augmentation", "none"
+        difference = table1[f"{model}_small", both] - table1[f"{model}_small", none]
+        groups = [regularized[model, both], regularized[model, none]]
+        ask("does regularization help?", name, f"{name}, no regularization", difference, groups)
+    wanted = ["VGG16, GTZAN start, frozen", "VGG16, ImageNet start, frozen"]
+    if all(name in transferred for name in wanted):
+        groups = [transferred[name] for name in wanted]
+        ask("does music first beat pictures first?", *wanted, starts["gtzan"] - starts["imagenet"], groups)
+    table = pd.DataFrame(rows)
+    table["p"] = _holm(table["p"].to_numpy())
+    answers = np.where(table["difference"] > 0, "yes", "no")
+    table["answer"] = np.where(table["p"] < 0.05, answers, "undecided")
+    table.insert(5, "reported_answer", np.where(table["reported"] > 0, "yes", "no"))
+    return table
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """p values of several tests, adjusted so that the chance of any false alarm among them stays at the level."""
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted[np.argsort(order)]
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import torch
 from soundfusion_lib import audio
 
 BLOCK = 256  # frames transformed at once: their spectra stay in the processor's cache
+BANDS = 16  # mel bands summed up at once
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Waveform:
     def transform(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
         """Samples (time, channels), float32, at `sample_rate` Hz -> (time, 1, 1), int16."""
         mono = audio.resample(audio.to_channels(samples, 1), sample_rate, self.sample_rate)
-        return np.clip(np.rint(mono * 32_768), -32_768, 32_767).astype(self.dtype)[:, :, None]
+        scaled = torch.from_numpy(mono).mul(32_768).round_().clamp_(-32_768, 32_767)
+        return scaled.to(torch.int16).numpy()[:, :, None]
 
     def silence(self, array: np.ndarray) -> float:
         """The value that silence has in a clip's array."""
@@ -104,7 +106,7 @@ class MelSpectrogram:
 
     def transform(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
         """Samples (time, channels), float32, at `sample_rate` Hz -> (frames, channels, mel bands) in dB, float16."""
-        return self.decibels(samples, sample_rate).numpy().astype(self.dtype)
+        return self.decibels(samples, sample_rate).half().numpy()
 
     def decibels(self, samples: np.ndarray, sample_rate: int) -> torch.Tensor:
         """As `transform`, before rounding to float16: (frames, channels, mel bands), dB, float32."""
@@ -114,32 +116,50 @@ class MelSpectrogram:
         short = half + 1 - len(samples)  # reflection needs more samples than it adds
         if short > 0:
             samples = np.pad(samples, ((0, short), (0, 0)))
-        padded = np.pad(np.ascontiguousarray(samples.T), ((0, 0), (half, half)), mode="reflect")
+        padded = np.empty((self.channels, len(samples) + 2 * half), np.float32)
+        padded[:, half:-half] = samples.T
+        padded[:, :half] = samples[half:0:-1].T
+        padded[:, -half:] = samples[-2 : -half - 2 : -1].T
         strided = torch.from_numpy(padded).unfold(1, self.n_fft, self.hop_length)  # (channels, frames, n_fft), a view
-        power = torch.empty(strided.shape[1], self.channels, self.n_mels)
+        power = np.empty((strided.shape[1], self.channels, self.n_mels), np.float32)
         windowed = torch.empty(BLOCK, self.n_fft)
         for channel, frames in enumerate(strided):
             for start in range(0, len(frames), BLOCK):
                 block = frames[start : start + BLOCK]
                 spectrum = torch.fft.rfft(torch.mul(block, window, out=windowed[: len(block)]))
-                squares = torch.view_as_real(spectrum).square_()
-                power[start : start + BLOCK, channel] = (squares[..., 0] + squares[..., 1]) @ filters
-        decibels = power.clamp_(min=1e-10).log10_().mul_(10)
+                squares = torch.view_as_real(spectrum).square_().flatten(1).numpy()  # (frames, 2 x bins)
+                for bands, span, weights in filters:
+                    np.matmul(squares[:, span], weights, out=power[start : start + BLOCK, channel, bands])
+        decibels = torch.from_numpy(power).clamp_(min=1e-10).log10_().mul_(10)
         return decibels.clamp_(min=decibels.max() - self.top_db)
 
     def silence(self, array: np.ndarray) -> float:
         """The value that silence has in a clip's array, in dB: `top_db` below its loudest."""
-        return float(array.max()) - self.top_db
+        return float(torch.from_numpy(array).max()) - self.top_db
 
 
 Representation = Waveform | MelSpectrogram
 
 
 @lru_cache(maxsize=8)
-def _window_and_filters(sample_rate: int, n_mels: int, n_fft: int) -> tuple[torch.Tensor, torch.Tensor]:
-    from torchaudio.functional import melscale_fbanks  # here: importing torchaudio takes a second
+def _window_and_filters(sample_rate: int, n_mels: int, n_fft: int):
+    """The window; and triangular filters of the HTK mel scale, some bands at a time, as these leave most of the spectrum out:
+    slices of the bands and of the spectrum's squares, and the weights between them, (squares, bands).
 
-    filters = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, n_mels, sample_rate)
+    The squares of a bin's real and imaginary part stand side by side, and their sum is its power.
+    """
+    highest = 2595 * np.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, highest, n_mels + 2) / 2595) - 1)  # in Hz
+    bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1).repeat(2)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    weights = np.minimum(rising, falling).clip(0).astype(np.float32)  # (squares, bands)
+    filters = []
+    for first in range(0, n_mels, BANDS):
+        bands = slice(first, first + BANDS)
+        used = np.flatnonzero(weights[:, bands].any(1))
+        span = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)  # a short window may have no bin for them
+        filters.append((bands, span, weights[span, bands].copy()))
     return torch.hann_window(n_fft), filters
 
 

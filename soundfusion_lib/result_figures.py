@@ -119,6 +119,23 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
     return figure
 
 
+def conclusions(study: Study, table: pd.DataFrame) -> Figure:
+    """The differences of `report.conclusions` with their intervals, and the reported ones."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(10, 0.62 * len(table) + 1.6))
+        position = np.arange(len(table))
+        error = [table["difference"] - table["low"], table["high"] - table["difference"]]
+        axis.errorbar(table["difference"], position, xerr=error, fmt="o", capsize=3, label="reproduced, 95 % interval")
+        axis.plot(table["reported"], position, "D", mfc="none", color="tab:red", label="reported on FMA-small")
+        axis.axvline(0, color="tab:gray", linewidth=1, label="no difference")
+        axis.set(xlabel="accuracy per segment, first minus second", yticks=position, ylim=(len(table) - 0.5, -0.5))
+        axis.set_yticklabels([f"{row.question} {row.answer}\n{row.first} - {row.second}" for row in table.itertuples()])
+        axis.grid(axis="y", visible=False)
+        figure.legend(loc="outside lower center", ncols=3)
+        figure.suptitle(f"The report's conclusions ({corpus_note(study)})")
+    return figure
+
+
 def _heat_map(axis: Axes, cells: pd.DataFrame, low: float, high: float, text, fontsize: int):
     """Draw a table as colours; `text` is a format of the values, or what each (row, column) says."""
     image = axis.imshow(cells, cmap="viridis", vmin=low, vmax=high, aspect="auto")

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from soundfusion_lib import processes
@@ -159,8 +160,8 @@ class Store:
         return sum(array.data.nbytes for array in self.arrays.values())
 
 
-def _represent(file: Path, specs: list[Representation], shortest: float) -> tuple[float, list[np.ndarray]] | str:
-    """(seconds, an array for each spec), or the reason why the clip is left out."""
+def _represent(file: Path, specs: list[Representation], shortest: float) -> tuple[float, list[np.ndarray], list[float]] | str:
+    """(seconds, and for each spec an array and what silence is in it), or the reason why the clip is left out."""
     try:
         samples, sample_rate = decode(file)
     except UnusableAudio as reason:
@@ -168,7 +169,8 @@ def _represent(file: Path, specs: list[Representation], shortest: float) -> tupl
     seconds = len(samples) / sample_rate
     if seconds < shortest:
         return f"too short ({seconds:.1f} s of at least {shortest:g} s)"
-    return seconds, [spec.transform(samples, sample_rate) for spec in specs]
+    arrays = [spec.transform(samples, sample_rate) for spec in specs]
+    return seconds, arrays, [spec.silence(array) for spec, array in zip(specs, arrays, strict=True)]
 
 
 def _build(corpus, folders, root, shortest, workers, progress):
@@ -189,7 +191,7 @@ def _build(corpus, folders, root, shortest, workers, progress):
     try:
         with open(journal, "a", encoding="utf-8") as journal_file, bar:
             for track, result in zip(todo, _in_order(work, files, workers, max(1, cores // workers)), strict=True):
-                rows.append(_append(result, specs, outputs, rows))
+                rows.append(_append(result, specs, outputs))
                 print(json.dumps([track, rows[-1]]), file=journal_file, flush=True)
                 bar.update()
     finally:
@@ -200,15 +202,14 @@ def _build(corpus, folders, root, shortest, workers, progress):
     shutil.rmtree(partial_folder)
 
 
-def _append(result, specs, outputs, rows):
+def _append(result, specs, outputs):
     """Write one clip's arrays behind the others; its row of the journal."""
     if isinstance(result, str):
         return {"reason": result, "seconds": 0.0, "frames": [0] * len(specs), "silence": [0.0] * len(specs)}
-    seconds, arrays = result
+    seconds, arrays, silence = result
     for array, output in zip(arrays, outputs, strict=True):
         output.write(array.data)
         output.flush()  # before the journal says that it is there
-    silence = [spec.silence(array) for spec, array in zip(specs, arrays, strict=True)]
     return {"reason": None, "seconds": seconds, "frames": [len(array) for array in arrays], "silence": silence}
 
 
@@ -255,7 +256,8 @@ def _finish(corpus, spec, folder, data, rows, i):
 def _in_order(function, items, workers, threads):
     """Results in the order of the items, computed by processes, with a bounded number of them waiting."""
     if workers == 1 or len(items) < 4:  # starting processes would take longer
-        yield from map(function, items)
+        with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
+            yield from map(function, items)
         return
     with processes.pool(workers, threads) as pool:
         waiting = deque()

@@ -160,23 +160,23 @@ class Study:
             start=start or {},
         )
 
-    def run(self, experiment: Experiment) -> Runs:
-        """Train an experiment with every seed and fold of the profile, or find what is trained already; so first the
-        trained parts that it starts from."""
+    def run(self, experiment: Experiment, folds: tuple[int, ...] = ()) -> Runs:
+        """Train an experiment with every seed of the profile and in these folds (its test_folds by default), or find what
+        is trained already; so first the trained parts that it starts from."""
         for part in experiment.start.get("parts", ()):
-            self.run(part)
-        return Runs([self._one(one, self.store) for one in self._variants(experiment)])
+            self.run(part, folds)
+        return Runs([self._one(one, self.store) for one in self._variants(experiment, folds)])
 
-    def run_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, Runs]:
+    def run_all(self, experiments_by_name: Mapping[Name, Experiment], folds: tuple[int, ...] = ()) -> dict[Name, Runs]:
         """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one."""
         if self.device.type == "cpu" and (os.cpu_count() or 1) > 1:
-            self._train_in_processes(experiments_by_name.values())
-        return {name: self.run(experiment) for name, experiment in experiments_by_name.items()}
+            self._train_in_processes(experiments_by_name.values(), folds)
+        return {name: self.run(experiment, folds) for name, experiment in experiments_by_name.items()}
 
-    def _train_in_processes(self, wanted: Iterable[Experiment]) -> None:
+    def _train_in_processes(self, wanted: Iterable[Experiment], folds: tuple[int, ...]) -> None:
         folder = self._runs_folder(self.corpus)
-        jobs = {self._key(one): one for experiment in wanted for one in self._variants(experiment)}
+        jobs = {self._key(one): one for experiment in wanted for one in self._variants(experiment, folds)}
         jobs = {key: one for key, one in jobs.items() if not (folder / key).is_dir()}
         jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the largest first, so that no core waits for it at the end
         if len(jobs) < 2:
@@ -217,10 +217,10 @@ class Study:
         with torch.device("meta"):
             return count_parameters(experiment.build(len(self.corpus.genres)))
 
-    def _variants(self, experiment: Experiment) -> list[Experiment]:
-        """The experiment with each seed and fold of the profile, and the keys of its parts' runs with these."""
+    def _variants(self, experiment: Experiment, folds: tuple[int, ...]) -> list[Experiment]:
+        """The experiment with each seed and fold, and the keys of its parts' runs with these."""
         variants = []
-        for seed, fold in product(self.profile.seeds, self.profile.test_folds):
+        for seed, fold in product(self.profile.seeds, folds or self.profile.test_folds):
             one = replace(experiment, seed=seed, split=self.split(fold))
             if "parts" in one.start:
                 parts = [self._key(replace(part, seed=seed, split=one.split)) for part in one.start["parts"]]

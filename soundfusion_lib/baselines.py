@@ -1,0 +1,135 @@
+"""What a network has to beat: the most frequent label, and a support vector machine on statistics of MFCCs.
+
+The machine is the baseline that FMA comes with (Defferrard et al., "FMA: A Dataset for Music Analysis", ISMIR 2017): one
+vector a track, no training to speak of.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from soundfusion_lib.evaluation import KEYS, accuracy, interval
+from soundfusion_lib.representations import MelSpectrogram
+from soundfusion_lib.splits import groups_of
+from soundfusion_lib.store import Store
+from soundfusion_lib.study import Study
+
+COEFFICIENTS = 20
+STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
+MAJORITY, SVM = "majority class", "SVM on MFCC statistics"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classifier's predictions of whole tracks, which tables take as they take `Runs`.
+
+    Args:
+        name: title in tables and figures.
+        parts: by part ("validation", "test"), its predictions, see `evaluation.predict`: one row a track, and
+            probability 1 for the class that it chose.
+    """
+
+    name: str
+    parts: dict[str, pd.DataFrame]
+    parameters: float = float("nan")  # it has none that would compare to a network's
+
+    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
+        """In a list of one: nothing here is drawn, so all seeds would agree."""
+        return [self.parts[part]]
+
+
+@lru_cache(maxsize=1)
+def mfcc_statistics(store: Store) -> pd.DataFrame:
+    """A vector for every usable track.
+
+    MFCCs are the first 20 coefficients of the orthonormal DCT-II over the bands of the stored log-mel spectrogram in dB
+    (Davis and Mermelstein, 1980), the mean of its channels; of each over time: mean, standard deviation, skewness, excess
+    kurtosis, median, minimum and maximum, as in FMA's features.
+
+    Returns:
+        One row a track, (tracks, 140), columns named like "mfcc 01 mean". A coefficient that never changes has skewness
+        and kurtosis 0.
+    """
+    from scipy.fft import dct  # here: scipy takes a second to import
+
+    mel = store.arrays["mel"]
+    assert isinstance(mel.representation, MelSpectrogram)
+    rows = {}
+    for track in store.tracks.index:
+        bands = mel.clip(track).astype(np.float32).mean(1)  # (frames, bands)
+        rows[track] = _statistics(dct(bands, type=2, norm="ortho")[:, :COEFFICIENTS])
+    columns = [f"mfcc {number:02d} {name}" for name in STATISTICS for number in range(1, COEFFICIENTS + 1)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("track")
+
+
+def _statistics(values: np.ndarray) -> np.ndarray:
+    """The seven statistics over time of (time, coefficients), one after the other."""
+    values = values.astype(np.float64)
+    mean, std = values.mean(0), values.std(0)
+    score = (values - mean) / np.where(std > 0, std, 1)
+    steady = std == 0
+    kurtosis = np.where(steady, 0, (score**4).mean(0) - 3)
+    return np.concatenate([mean, std, (score**3).mean(0), kurtosis, np.median(values, 0), values.min(0), values.max(0)])
+
+
+def baselines(study: Study, folds: tuple[int, ...] = (), scheme: str | None = None) -> dict[str, Baseline]:
+    """Both baselines by name, fitted to the training part of each fold; the folds' predictions are pooled.
+
+    The machine has scikit-learn's defaults (radial basis function, C = 1) on standardised statistics.
+
+    Args:
+        study: where the tracks come from.
+        folds: those of the profile's test_folds by default.
+        scheme: in place of that of the profile's split, see `Split`.
+    """
+    from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    vectors, labels = mfcc_statistics(study.store), study.store.tracks["genre"]
+    choices: dict[tuple[str, str], list[pd.Series]] = {}
+    for fold in folds or study.profile.test_folds:
+        split = study.split(fold)
+        parts = replace(split, scheme=scheme or split.scheme).assign(study.store.tracks)
+        train = labels[parts == "train"]
+        machine = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
+        for part in ("validation", "test"):
+            own = vectors[parts == part]
+            frequent = pd.Series(train.value_counts().sort_index().idxmax(), own.index)  # the first of equals
+            choices.setdefault((MAJORITY, part), []).append(frequent)
+            choices.setdefault((SVM, part), []).append(pd.Series(machine.predict(own), own.index))
+    predictions = {key: _predictions(pd.concat(chosen), labels, study.corpus.genres) for key, chosen in choices.items()}
+    return {name: Baseline(name, {part: predictions[name, part] for part in ("validation", "test")}) for name in (MAJORITY, SVM)}
+
+
+def _predictions(chosen: pd.Series, labels: pd.Series, genres: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(chosen.to_numpy()[:, None] == np.array(genres), columns=genres).astype(float)
+    target = np.searchsorted(genres, labels[chosen.index].to_numpy(str))
+    return pd.concat([pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True))), table], axis=1)
+
+
+def leak(study: Study, folds: tuple[int, ...] = ()) -> pd.DataFrame:
+    """The same machine under the profile's split and under one by label alone, which ignores artists.
+
+    Returns:
+        A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too; track_accuracy with
+        track_low and track_high, in 0..1.
+    """
+    rows = []
+    tracks = study.store.tracks
+    for name, scheme in (("the profile's", None), ("random", "stratified")):
+        tested, shared = 0, 0
+        for fold in folds or study.profile.test_folds:
+            split = study.split(fold)
+            parts = replace(split, scheme=scheme or split.scheme).assign(tracks)
+            artists = groups_of(tracks)
+            tested += int((parts == "test").sum())
+            shared += int(artists[parts == "test"].isin(artists[parts == "train"]).sum())
+        predictions = baselines(study, folds, scheme)[SVM].predictions()
+        low, high = interval(predictions)
+        rows.append(
+            {"split": name, "shared_artists": shared / tested, "track_accuracy": accuracy(predictions), "track_low": low, "track_high": high}
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from scipy.fft import dct
+
+from soundfusion_lib import baselines, report
+from soundfusion_lib.evaluation import accuracy
+from soundfusion_lib.experiments import Experiment
+from soundfusion_lib.profiles import Profile
+from soundfusion_lib.splits import Split
+from soundfusion_lib.study import Study
+
+
+@pytest.fixture
+def study(corpus, store):
+    """A study of the small corpus, whose twelve clips a label are by four artists."""
+    study = object.__new__(Study)
+    study.profile = Profile("test", {"kind": "folder"}, split=Split(folds=4), test_folds=(0, 1, 2, 3))
+    study.__dict__ |= {"corpus": corpus, "store": store}
+    return study
+
+
+def test_statistics_are_those_of_the_dct_of_the_stored_spectrogram(store):
+    vectors = baselines.mfcc_statistics(store)
+    assert vectors.shape == (36, 140) and vectors.index.equals(store.tracks.index)
+    track = vectors.index[7]
+    mfcc = dct(store.arrays["mel"].clip(track).astype(float).mean(1), norm="ortho")[:, 4]
+    expected = {
+        "mean": mfcc.mean(),
+        "std": mfcc.std(),
+        "skew": stats.skew(mfcc),
+        "kurtosis": stats.kurtosis(mfcc),
+        "median": np.median(mfcc),
+        "min": mfcc.min(),
+        "max": mfcc.max(),
+    }
+    assert {name: vectors.loc[track, f"mfcc 05 {name}"] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_a_coefficient_that_never_changes_has_no_skewness():
+    values = baselines._statistics(np.full((10, 1), 3.0))
+    assert values.tolist() == [3, 0, 0, 0, 3, 3, 3]
+
+
+def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study):
+    made = baselines.baselines(study)
+    assert list(made) == [baselines.MAJORITY, baselines.SVM]
+    for baseline in made.values():
+        (test,) = baseline.predictions()
+        assert sorted(test["track"]) == sorted(study.store.tracks.index)
+        assert test[study.corpus.genres].sum(axis=1).eq(1).all()
+        targets = [study.corpus.genres[target] for target in test["target"]]
+        assert targets == study.store.tracks.loc[test["track"], "genre"].tolist()
+    assert accuracy(made[baselines.MAJORITY].predictions()) == pytest.approx(1 / 3, abs=0.1)
+    assert accuracy(made[baselines.SVM].predictions()) > 0.9  # a low tone, a high one, and noise
+    table = report.performance(study, made)
+    assert table["model"].tolist() == list(made) and report.readable(table).loc[0, "parameters"] == "-"
+
+
+def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
+    table = baselines.leak(study).set_index("split")
+    assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
+    assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
+
+
+class Made:
+    """Runs with made-up predictions: right on the first so many of 100 tracks."""
+
+    def __init__(self, name: str, right: int):
+        self.experiment = Experiment(name, "simple_cnn", ())
+        target = np.zeros(100, dtype=int)
+        chosen = np.where(np.arange(100) < right, 0.0, 1.0)
+        table = {"track": [f"{n:03d}" for n in range(100)], "segment": 0, "target": target, "a": 1 - chosen, "b": chosen}
+        self.frame = pd.DataFrame(table)
+
+    def predictions(self, part="test"):
+        return [self.frame]
+
+
+def test_conclusions_are_answered_only_where_the_test_is_clear():
+    performance = {"resnet1d_medium": 40, "resnet2d_small": 70, "soundfusion1": 71, "soundfusion2": 45}
+    performance = {name: Made(name, right) for name, right in performance.items()}
+    widths = {(m, s): Made(f"{m}-{s}", 50) for m in ("resnet1d", "resnet2d") for s in ("small", "medium", "large")}
+    ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
+    regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
+    starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
+    table = report.conclusions(performance, widths, regularized, starts)
+    assert len(table) == 8
+    answers = table.set_index(["question", "second"])["answer"]
+    assert answers["does 2D beat 1D?", "resnet1d_medium"] == "yes"
+    assert answers["does fusing features help?", "resnet2d_small"] == "undecided"  # by one track
+    assert answers["does fusing decisions help?", "resnet2d_small"] == "no"
+    assert (answers["does the smaller win?"] == "undecided").all() and (answers["does regularization help?"] == "yes").all()
+    reported = table.set_index(["question", "first"])
+    assert reported.loc[("does 2D beat 1D?", "resnet2d_small"), "reported"] == pytest.approx(0.528 - 0.406)
+    smaller = reported.loc["does the smaller win?"]
+    assert smaller["reported"].to_dict() == pytest.approx({"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5})
+    assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
+    assert len(report.conclusions(performance, widths, regularized, {})) == 7
+
+
+def test_p_values_of_several_tests_are_adjusted_together():
+    # worked by hand: the smallest of four times 4, the next times 3, ..., never below the one before, at most 1
+    assert report._holm(np.array([0.04, 0.01, 0.9, 0.03])).tolist() == pytest.approx([0.09, 0.04, 0.9, 0.09])
