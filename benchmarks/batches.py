@@ -20,6 +20,7 @@ from common import record, synthetic_store
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
+from soundfusion_lib.audio import encode_mp3
 from soundfusion_lib.device import autocast, choose_device, describe, keep_freed_memory
 from soundfusion_lib.models import build_model
 from soundfusion_lib.representations import MelSpectrogram, Waveform
@@ -127,7 +128,7 @@ def write_clips(folder: Path) -> None:
     """MP3s and arrays of noise for the DataLoaders."""
     rng = np.random.default_rng(0)
     for clip in range(FILES):
-        soundfile.write(folder / f"{clip}.mp3", 0.1 * rng.standard_normal((30 * 44_100, 2)), 44_100)
+        (folder / f"{clip}.mp3").write_bytes(encode_mp3(0.1 * rng.standard_normal((30 * 44_100, 2)), 44_100))
         np.save(folder / f"{clip}.mel.npy", rng.standard_normal((2, 64, SPECS["mel"].frames(30.0)), dtype=np.float32))
         np.save(folder / f"{clip}.waveform.npy", rng.standard_normal((1, SPECS["waveform"].frames(30.0)), dtype=np.float32))
 

@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 
 from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.experiments import provenance
+from soundfusion_lib.provenance import provenance
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.store import Store, StoredArray
 

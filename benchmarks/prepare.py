@@ -127,7 +127,7 @@ def ours(corpus: Corpus, workers: int, scratch: Path) -> tuple[float, Peak]:
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips.")
 @click.option("--clips", default=240, show_default=True, help="Number of synthetic clips of 30 s.")
 @click.option("--processes", "workers", default=psutil.cpu_count(), show_default=True)
-@click.option("--repeats", default=2, show_default=True, help="The best of so many is taken.")
+@click.option("--repeats", default=3, show_default=True, help="The best of so many is taken.")
 def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)

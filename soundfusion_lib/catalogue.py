@@ -28,7 +28,7 @@ def resnet(study: Study, model: str, size: str = "small", regularization: str = 
     """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, with a regularization of the slides' table."""
     options = dict(REGULARIZATIONS[regularization])
     if size == "large":
-        options["batch_size"] = study.profile.large_batch
+        options |= {"batch_size": study.profile.large_batch, **study.profile.large}
     name = f"{LABELS[model]}-{size}"
     name += "" if regularization == "dropout+augmentation" else f", {regularization.replace('none', 'no regularization')}"
     return study.experiment(name, model, width=study.profile.width(model, size), **options)

@@ -2,12 +2,9 @@
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import inspect
 import json
 import os
-import platform
-import subprocess
 import warnings
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -27,6 +24,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import predict
 from soundfusion_lib.models import MODELS, AudioClassifier, build_model, count_parameters
 from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
+from soundfusion_lib.provenance import provenance
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.segments import Segmenting, Segments
 from soundfusion_lib.splits import Split
@@ -298,20 +296,3 @@ def _state_of(key: str, runs: Path) -> dict[str, torch.Tensor]:
     if not files:
         raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs.parent}: train it first")
     return load_file(files[0])
-
-
-def provenance() -> dict[str, Any]:
-    """Commit of the working tree ("-dirty" where it has changes to the library) and versions of what numbers depend on."""
-    root = Path(__file__).parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "--", "soundfusion_lib"], capture_output=True, text=True, check=True
-        )
-        commit += "-dirty" if changes.stdout.strip() else ""
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    packages = ("soundfusion", "torch", "torchaudio", "torchvision", "numpy", "soundfile", "soxr")
-    versions = {package: importlib.metadata.version(package) for package in packages}
-    return {"commit": commit, "python": platform.python_version(), "versions": versions}

@@ -41,6 +41,9 @@ def _introduction(summary: dict) -> list[str]:
         f"{len(runs)} runs, seed {seeds}. Reproduced numbers stand beside those that the SoundFusion report gives for "
         "FMA-small. In brackets: 95 % intervals; accuracies are shares of 1."
     ]
+    if summary["label"] != "genre":
+        label = f"**The label is the {summary['label']}, not a genre**: what is easy or hard to tell apart here need not be so for genres."
+        lines += ["", label]
     if summary["synthetic"]:
         lines = ["**The music is synthetic: these numbers show that the study runs, and say nothing about music.**", "", *lines]
     devices = sorted({run["device"] for run in runs.values()} | {entry["device"] for entry in entries})

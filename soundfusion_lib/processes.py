@@ -7,8 +7,6 @@ from multiprocessing import forkserver
 import torch
 from threadpoolctl import threadpool_limits
 
-from soundfusion_lib.device import keep_freed_memory
-
 # Imported once, by a server that the workers are forked from; forking this process itself would copy locks of threads
 # that the copy lacks. torch._dynamo: every optimizer imports it at its first step.
 PRELOADED = ["soundfusion_lib.experiments", "torch._dynamo"]
@@ -19,11 +17,10 @@ def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
 
     A script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
     """
-    return ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(threads,))
+    return ProcessPoolExecutor(workers, _context(), initializer=_limit_threads, initargs=(threads,))
 
 
-def _begin(threads: int) -> None:
-    keep_freed_memory()
+def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of numpy's linear algebra
 

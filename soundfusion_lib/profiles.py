@@ -39,12 +39,14 @@ class Profile:
         split: which tracks train, validate and test.
         test_folds: folds to run; their test predictions are pooled.
         performance_folds: folds to run for the table of performance and the conclusions; test_folds if empty.
+        costly: models kept to the test_folds there.
         seeds: every experiment is run with each of them.
         training: overrides the report's settings (see `Training`) for all models,
         models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
         augment: overrides the report's settings of the augmentation, by input: {"mel": {"max_fraction": 0.1}}.
         widths: F of the small, medium and large ResNets.
         large_batch: batch size of the large ResNets and of VGG16.
+        large: overrides the settings of the large ResNets.
         grid: overrides the settings of SimpleCNN for the grid search of SpecAugment.
         pretraining: corpus that VGG16 is trained on first, in GTZAN's place; `kind` and arguments as in `corpus`.
         imagenet_weights: file of VGG16's ImageNet weights (see `vgg16.load_imagenet`); torchvision's if empty.
@@ -59,12 +61,14 @@ class Profile:
     split: Split = Split()
     test_folds: tuple[int, ...] = (0,)
     performance_folds: tuple[int, ...] = ()
+    costly: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     augment: dict[str, dict[str, float]] = field(default_factory=dict)
     widths: dict[str, dict[str, int]] = field(default_factory=dict)
     large_batch: int = 16
+    large: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
     pretraining: dict[str, Any] = field(default_factory=dict)
     imagenet_weights: str = ""
@@ -113,6 +117,7 @@ def _parse(content: dict, path: Path) -> Profile:
     training_keys = {item.name for item in dataclasses.fields(Training)}
     _check_keys(content.get("training", {}), training_keys, f"{path}: [training]")
     _check_keys(content.get("grid", {}), training_keys, f"{path}: [grid]")
+    _check_keys(content.get("large", {}), training_keys, f"{path}: [large]")
     Training(**content.get("training", {}))  # complains of impossible values
     for name, options in content.get("augment", {}).items():
         augmentation(name, **options)  # complains of unknown inputs and options
@@ -120,13 +125,14 @@ def _parse(content: dict, path: Path) -> Profile:
     for model, widths in content.get("widths", {}).items():
         _check_keys(widths, set(SIZES), f"{path}: [widths.{model}]")
     _check_keys(content.get("models", {}), set(MODELS), f"{path}: [models]")
+    _check_keys(dict.fromkeys(content.get("costly", [])), set(MODELS), f"{path}: costly")
     built = {
         "waveform": build(Waveform, "waveform"),
         "mel": build(MelSpectrogram, "mel"),
         "segmenting": build(Segmenting, "segmenting"),
         "split": build(Split, "split"),
     }
-    for key in ("seeds", "test_folds", "performance_folds"):
+    for key in ("seeds", "test_folds", "performance_folds", "costly"):
         if key in content:
             content[key] = tuple(content[key])
     return Profile(**content, **built)

@@ -10,7 +10,7 @@ from soundfusion_lib.study import Runs, Study, results_dir
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
-    """Tracks, artists, segments and minutes of each genre, and in all (usable tracks only)."""
+    """Tracks, artists, segments and minutes of each genre, and in all (usable tracks only). The index is named by the label."""
     tracks = study.tracks
     segmenting = study.profile.segmenting
     tracks = tracks.assign(segments=[len(segmenting.starts(seconds)) for seconds in tracks["seconds"]])
@@ -21,7 +21,7 @@ def corpus_table(study: Study) -> pd.DataFrame:
     total["artists"] = tracks["artist"].nunique()
     table.loc["all"] = total
     table["minutes"] = (table["minutes"] / 60).round(1)
-    return table.astype({"tracks": int, "artists": int, "segments": int})
+    return table.astype({"tracks": int, "artists": int, "segments": int}).rename_axis(study.corpus.label)
 
 
 def split_table(study: Study) -> pd.DataFrame:
@@ -55,13 +55,13 @@ def performance(
         reported_as: for each name the row of results/reported/table2_performance.csv (its column `model`).
 
     Returns:
-        A row a model: model, parameters; segment_, track_ (majority vote) and mean_ (mean probability) _accuracy, each
+        A row a model: model, parameters, tracks (tested); segment_, track_ (majority vote) and mean_ (mean probability) _accuracy, each
         with _low and _high; segment_reported and track_reported on FMA-small. Accuracies are in 0..1.
     """
     published = reported("table2_performance").set_index("model")
     rows = []
     for name, group in runs.items():
-        row = {"model": name, "parameters": group.parameters}
+        row = {"model": name, "parameters": group.parameters, "tracks": group.predictions("test")[0]["track"].nunique()}
         for column, by in (("segment", "segment"), ("track", "vote"), ("mean", "mean")):
             row |= _with_interval(column, group, by)
         if reported_as and name in reported_as:
@@ -178,11 +178,15 @@ def reported_confusion(name: str) -> pd.DataFrame:
     return table.rename_axis(index="true", columns="predicted")
 
 
-def recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def recalls(matrices: dict[str, pd.DataFrame], label: str = "genre") -> pd.DataFrame:
     """Recall of each label by each model, from confusion matrices.
 
+    Args:
+        matrices: by model.
+        label: what their labels are, see `Corpus.label`.
+
     Returns:
-        A row for each model and genre: model, genre, tracks, recall, low, high (95 % interval: Wilson, "Probable
+        A row for each model and label: model, genre (or what `label` says), tracks, recall, low, high (95 % interval: Wilson, "Probable
         inference", JASA 1927).
     """
     from scipy.stats import binomtest  # here: scipy.stats takes a second to import
@@ -196,21 +200,28 @@ def recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 values = {"recall": right / total, "low": bounds.low, "high": bounds.high}
             else:
                 values = {"recall": np.nan, "low": np.nan, "high": np.nan}
-            rows.append({"model": model, "genre": genre, "tracks": total, **values})
+            rows.append({"model": model, label: genre, "tracks": total, **values})
     return pd.DataFrame(rows)
 
 
 def comparisons(runs: dict[str, Runs | Decision | Baseline], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
-    """Paired tests on the same test tracks: for each pair whether the first is more accurate than the second.
+    """Paired tests on the test tracks that both predicted: for each pair whether the first is more accurate than the second.
 
     Returns:
-        A row a pair: first, second, difference (of accuracy), low, high (95 % interval), p (two-sided, see `compare`).
+        A row a pair: first, second, tracks, difference (of accuracy), low, high (95 % interval), p (two-sided, see `compare`).
     """
-    rows = [
-        {"first": a, "second": b, **compare(runs[a].predictions("test"), runs[b].predictions("test"), by)}
-        for a, b in pairs
-    ]
-    return pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p"])  # of no pairs, too
+    rows = []
+    for a, b in pairs:
+        (one, two), tracks = _on_common_tracks(runs[a], runs[b])
+        rows.append({"first": a, "second": b, "tracks": tracks, **compare(one, two, by)})
+    return pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "low", "high", "p"])  # of no pairs, too
+
+
+def _on_common_tracks(*groups: Runs | Decision | Baseline) -> tuple[list[list[pd.DataFrame]], int]:
+    """Test predictions of each for the tracks that all predicted (a costly model runs on fewer folds), and how many these are."""
+    predictions = [group.predictions("test") for group in groups]
+    common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
+    return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions], len(common)
 
 
 def conclusions(
@@ -239,8 +250,8 @@ def conclusions(
     rows = []
 
     def ask(question, first, second, difference, groups):
-        test = compare(*(group.predictions("test") for group in groups), "segment")
-        tracks = groups[0].predictions("test")[0]["track"].nunique()
+        predictions, tracks = _on_common_tracks(*groups)
+        test = compare(*predictions, "segment")
         rows.append({"question": question, "first": first, "second": second, "tracks": tracks, "reported": difference, **test})
 
     for question, a, b in (

@@ -100,12 +100,12 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
 
 def recalls(study: Study, table: pd.DataFrame) -> Figure:
     """Recall of each genre by each model, from `report.recalls`, with 95 % intervals."""
-    genres = list(dict.fromkeys(table["genre"]))
+    genres = list(dict.fromkeys(table[study.corpus.label]))
     models = list(dict.fromkeys(table["model"]))
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.5 * len(genres) + 1.8))
         for number, model in enumerate(models):
-            rows = table[table["model"] == model].set_index("genre").loc[genres]
+            rows = table[table["model"] == model].set_index(study.corpus.label).loc[genres]
             position = np.arange(len(genres)) + 0.5 * (number / max(1, len(models) - 1) - 0.5)
             error = [rows["recall"] - rows["low"], rows["high"] - rows["recall"]]
             axis.errorbar(rows["recall"], position, xerr=error, fmt="osD^"[number % 4], capsize=3, label=model)

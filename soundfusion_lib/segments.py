@@ -91,16 +91,17 @@ class Segments:
         return len(self.table)
 
     def batches(
-        self, batch_size: int, generator: torch.Generator | None = None
+        self, batch_size: int, generator: torch.Generator | None = None, count: int = 0
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
-        """All segments once, shuffled if there is a generator (of the CPU), else in the order of `table`.
+        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order of
+        `table`.
 
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
             targets (N,), int64.
         """
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        chunks = order.split(batch_size)
+        chunks = order.split(batch_size)[: count or None]
         if not self._prefetch:
             yield from map(self._gather, chunks)
             return

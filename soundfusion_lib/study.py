@@ -4,33 +4,31 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import psutil
 import torch
 from IPython.display import Image
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from soundfusion_lib import experiments, processes
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.experiments import Experiment, Run
-from soundfusion_lib.models import MODELS, count_parameters
+from soundfusion_lib.models import MODELS
 from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
+from soundfusion_lib.provenance import provenance
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.segments import Segmenting
+from soundfusion_lib.side_by_side import SideBySide
 from soundfusion_lib.splits import Split
 from soundfusion_lib.store import Store
 from soundfusion_lib.training import Training
@@ -44,7 +42,6 @@ REPORTED_SETTINGS: dict[str, dict[str, Any]] = {
 }
 WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
-RUN_BYTES = 4 * 2**30  # of memory that a run on a CPU may take: what the whole VGG16 does
 
 
 def results_dir() -> Path:
@@ -161,8 +158,8 @@ class Study:
         )
 
     def run(self, experiment: Experiment, folds: tuple[int, ...] = ()) -> Runs:
-        """Train an experiment with every seed of the profile and in these folds (its test_folds by default), or find what
-        is trained already; so first the trained parts that it starts from."""
+        """Train an experiment with every seed of the profile and in these folds (its test_folds by default, and always for models
+        that it calls costly), or find what is trained already; so first the trained parts that it starts from."""
         for part in experiment.start.get("parts", ()):
             self.run(part, folds)
         return Runs([self._one(one, self.store) for one in self._variants(experiment, folds)])
@@ -171,41 +168,14 @@ class Study:
         """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one."""
         if self.device.type == "cpu" and (os.cpu_count() or 1) > 1:
-            self._train_in_processes(experiments_by_name.values(), folds)
+            variants = [one for experiment in experiments_by_name.values() for one in self._variants(experiment, folds)]
+            for run in self._side_by_side.train({self._key(one): one for one in variants}):
+                self._runs.setdefault(run.folder.name, run)
         return {name: self.run(experiment, folds) for name, experiment in experiments_by_name.items()}
 
-    def _train_in_processes(self, wanted: Iterable[Experiment], folds: tuple[int, ...]) -> None:
-        folder = self._runs_folder(self.corpus)
-        jobs = {self._key(one): one for experiment in wanted for one in self._variants(experiment, folds)}
-        jobs = {key: one for key, one in jobs.items() if not (folder / key).is_dir()}
-        jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the largest first, so that no core waits for it at the end
-        if len(jobs) < 2:
-            return
-        train = partial(experiments.run, store=self.store, folder=folder, device=self.device, weights=self._weights, progress=False)
-        running: set[Future] = set()
-        try:
-            with tqdm(total=len(jobs), desc="training", unit="run", leave=False, disable=not self.progress) as bar:
-                while jobs or running:
-                    able = [key for key, one in jobs.items() if all((folder / part).is_dir() for part in one.start.get("parts", ()))]
-                    if not able and not running:
-                        return  # what is left starts from runs that nobody asked for: `run` trains them first
-                    running |= {self._pool.submit(train, jobs.pop(key)) for key in able}
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for run in (future.result() for future in done):
-                        self._runs.setdefault(run.folder.name, run)
-                        bar.set_postfix_str(run.experiment.name)
-                        bar.update()
-        except BrokenProcessPool as error:
-            raise SoundFusionError("a process that trains was killed (out of memory?); start again: it goes on from there") from error
-        finally:
-            for future in running:
-                future.cancel()
-
     @cached_property
-    def _pool(self) -> ProcessPoolExecutor:
-        cores = os.cpu_count() or 1
-        workers = max(1, min(cores, psutil.virtual_memory().total // RUN_BYTES))
-        return processes.pool(workers, cores // workers)
+    def _side_by_side(self) -> SideBySide:
+        return SideBySide(self.store, self._runs_folder(self.corpus), self._weights, self.progress)
 
     def _runs_folder(self, corpus: Corpus) -> Path:
         return data_dir() / "runs" / corpus.name
@@ -213,14 +183,12 @@ class Study:
     def _key(self, experiment: Experiment) -> str:
         return experiment.key(self.store.content_id)
 
-    def _size(self, experiment: Experiment) -> int:
-        with torch.device("meta"):
-            return count_parameters(experiment.build(len(self.corpus.genres)))
-
     def _variants(self, experiment: Experiment, folds: tuple[int, ...]) -> list[Experiment]:
         """The experiment with each seed and fold, and the keys of its parts' runs with these."""
         variants = []
-        for seed, fold in product(self.profile.seeds, folds or self.profile.test_folds):
+        if not folds or experiment.model in self.profile.costly:
+            folds = self.profile.test_folds
+        for seed, fold in product(self.profile.seeds, folds):
             one = replace(experiment, seed=seed, split=self.split(fold))
             if "parts" in one.start:
                 parts = [self._key(replace(part, seed=seed, split=one.split)) for part in one.start["parts"]]
@@ -279,8 +247,8 @@ class Study:
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
-        if "_pool" in self.__dict__:
-            self.__dict__.pop("_pool").shutdown()
+        if "_side_by_side" in self.__dict__:
+            self._side_by_side.shutdown()
         trained = sum(run.trained for run in self._runs.values())
         entry = {
             "runs_trained": trained,
@@ -290,7 +258,7 @@ class Study:
             "cpu_count": os.cpu_count(),
             "platform": platform.platform(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **experiments.provenance(),
+            **provenance(),
             "results": self._results,
             "runs": {key: _about(run) for key, run in self._runs.items()},
         }
@@ -301,6 +269,7 @@ class Study:
             {
                 "profile": self.profile.name,
                 "corpus": self.corpus.name,
+                "label": self.corpus.label,
                 "synthetic": self.corpus.synthetic,
                 "tracks": len(self.store.tracks),
                 "left_out": len(self.store.left_out),

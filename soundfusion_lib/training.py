@@ -31,6 +31,7 @@ class Training:
         learning_rate: of the optimizer.
         weight_decay: of the optimizer.
         optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
+        steps: batches an epoch, of segments drawn anew in each; all segments if 0 or more than there are.
     """
 
     epochs: int = 60
@@ -39,13 +40,14 @@ class Training:
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     optimizer: str = "adam"
+    steps: int = 0
 
     def __post_init__(self):
         if self.optimizer not in OPTIMIZERS:
             raise SoundFusionError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}")
-        if min(self.epochs, self.patience, self.batch_size) < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+        if min(self.epochs, self.patience, self.batch_size) < 1 or self.learning_rate <= 0 or min(self.weight_decay, self.steps) < 0:
             raise SoundFusionError(
-                "epochs, patience and batch_size must be at least 1, learning_rate positive, weight_decay not negative"
+                "epochs, patience and batch_size must be at least 1, learning_rate positive, weight_decay and steps not negative"
             )
 
 
@@ -97,7 +99,7 @@ def fit(
             order = torch.Generator().manual_seed(1_000_003 * seed + epoch)
             model.train()
             total = torch.zeros(2, device=device)  # loss, right: read once an epoch, since reading waits for the device
-            for inputs, targets in train.batches(training.batch_size, order):
+            for inputs, targets in train.batches(training.batch_size, order, training.steps):
                 optimizer.zero_grad(set_to_none=True)
                 with autocast(device):
                     logits = model(*inputs)  # (N, classes)
@@ -105,7 +107,8 @@ def fit(
                 loss.backward()
                 optimizer.step()
                 total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
-            train_loss, train_accuracy = (total / len(train)).tolist()
+            seen = min(len(train), training.steps * training.batch_size or len(train))
+            train_loss, train_accuracy = (total / seen).tolist()
             log_p = log_probabilities(model, validation)
             row = {
                 "epoch": epoch,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib import experiments, training
+from soundfusion_lib import experiments, provenance, training
 from soundfusion_lib.corpora import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import log_probabilities
@@ -150,7 +150,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_provenance_names_the_commit_where_there_is_one():
-    found = experiments.provenance()
+    found = provenance.provenance()
     assert found["commit"] is None or len(found["commit"].removesuffix("-dirty")) == 12
     assert found["python"].count(".") == 2
 

@@ -97,6 +97,23 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     assert group.predictions()[0]["track"].is_unique
 
 
+def test_the_table_of_performance_may_have_more_folds_and_costly_models_not(study):
+    experiment = study.experiment("plain", "simple_cnn")
+    folds = [one.split.fold for one in study._variants(experiment, (0, 1, 2, 3))]
+    assert folds == [0, 1, 2, 3] * 2
+    costly = object.__new__(Study)
+    costly.__dict__ |= study.__dict__ | {"profile": dataclasses.replace(study.profile, costly=("simple_cnn",), test_folds=(2,))}
+    assert [one.split.fold for one in costly._variants(experiment, (0, 1, 2, 3))] == [2, 2]
+
+
+def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):
+    fewer = dataclasses.replace(runs["plain"], runs=[run for run in runs["plain"].runs if run.experiment.split.fold == 0])
+    row = report.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
+    assert row["tracks"] == len(fewer.predictions()[0]) == 9
+    own = [frame[frame["track"].isin(fewer.predictions()[0]["track"])] for frame in runs["augmented"].predictions()]
+    assert row["difference"] == pytest.approx(report.accuracy(own) - report.accuracy(fewer.predictions()))
+
+
 def test_performance_table(runs, study):
     table = report.performance(study, runs, {"plain": "simple_cnn"})
     assert table["model"].tolist() == ["plain", "augmented"]
@@ -158,7 +175,7 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     page = write_page("tones").read_text()
     assert "**A plain table**" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
     assert "**Nothing to compare**" in page
-    assert "8 runs" in page and "synthetic" not in page
+    assert "8 runs" in page and "synthetic" not in page and "**The label is the sound, not a genre**" in page
 
 
 def test_another_notebook_finds_the_runs(study, runs, profile):

@@ -140,3 +140,20 @@ def test_narrow_convolutions_are_not_run_in_channels_last_on_a_cpu(cpu):
     assert training_module._memory_format(narrow, cpu) == torch.contiguous_format
     assert training_module._memory_format(wide, cpu) == torch.channels_last
     assert training_module._memory_format(narrow, torch.device("cuda")) == torch.channels_last
+
+
+def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch):
+    seen = []
+    gather = Segments._gather
+
+    def watched(segments, rows):
+        if segments is parts["train"]:
+            seen.append(rows.tolist())
+        return gather(segments, rows)
+
+    model = model_for(parts)
+    monkeypatch.setattr(Segments, "_gather", watched)
+    history = fit(model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False)
+    assert [len(rows) for rows in seen] == [4] * 6 and sorted(sum(seen[:3], [])) != sorted(sum(seen[3:], []))
+    right = 12 * history["train_accuracy"]  # of the 12 segments seen
+    assert (right - right.round()).abs().max() < 1e-4
