@@ -7,6 +7,8 @@ Every method has as many processes with one thread each, started and warm before
 file once, as we do, and save each clip's two arrays as .npy. librosa is measured where it is installed (pip install librosa).
 """
 
+import multiprocessing
+import os
 import shutil
 import tempfile
 import threading
@@ -27,7 +29,7 @@ from soundfusion_lib.corpora import folder as folder_corpus
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.corpora.demo import write_demo
 from soundfusion_lib.corpora.fma import fma
-from soundfusion_lib.representations import MelSpectrogram, Waveform
+from soundfusion_lib.representations import MelSpectrogram, Representation, Waveform
 from soundfusion_lib.store import SHORTEST, Store
 
 MEL = MelSpectrogram()
@@ -88,6 +90,8 @@ class Peak:
         while not self._stop.wait(0.2):
             for process in psutil.Process().children(recursive=True):
                 try:
+                    if process.ppid() == os.getpid() and "forkserver" in multiprocessing.get_all_start_methods():
+                        continue  # the server that workers are forked from
                     memory = process.memory_full_info()
                 except psutil.Error:
                     continue
@@ -113,11 +117,11 @@ def peer(function, files: list[Path], workers: int, scratch: Path) -> tuple[floa
     return seconds, peak
 
 
-def ours(corpus: Corpus, workers: int, scratch: Path) -> tuple[float, Peak]:
+def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Path) -> tuple[float, Peak]:
     """As `peer`, of Store.build; forking its processes is part of its time."""
     with Peak() as peak:
         began = time.perf_counter()
-        Store.build(corpus, [WAVEFORM, MEL], scratch / "store", workers=workers, progress=False)
+        Store.build(corpus, specs, scratch / "store", workers=workers, progress=False)
         seconds = time.perf_counter() - began
     shutil.rmtree(scratch / "store")
     return seconds, peak
@@ -135,7 +139,7 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
         good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
         corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label, corpus.synthetic)
         files = [corpus.file(track) for track in good]
-        methods = {"decoding alone (floor)": partial(peer, decode_only, files), "this library": partial(ours, corpus)}
+        methods = {"decoding alone (floor)": partial(peer, decode_only, files), "this library": partial(ours, corpus, [WAVEFORM, MEL])}
         methods["torchaudio"] = partial(peer, with_torchaudio, files)
         try:
             import librosa  # noqa: F401
@@ -144,6 +148,8 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
         except ImportError:
             click.echo("librosa is not installed, and left out", err=True)
         cases = [(name, run, workers) for name, run in methods.items()]
+        cases += [("this library, waveform alone", partial(ours, corpus, [WAVEFORM]), workers)]
+        cases += [("this library, spectrogram alone", partial(ours, corpus, [MEL]), workers)]
         cases += [("this library, one process", methods["this library"], 1)] if workers > 1 else []
         times = {name: [] for name, _, _ in cases}
         for _ in range(repeats):  # interleaved, so that all see the same noise
@@ -162,8 +168,8 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
                 "clips per second": len(files) / seconds,
                 "times the floor": seconds / floor,
                 "times this library": seconds / own,
-                "peak MiB per worker": max(peak.resident for _, peak in times[name]),
-                "of it its own": max(peak.own for _, peak in times[name]),
+                "peak MiB per worker": max(peak.resident for _, peak in times[name]) or float("nan"),  # one needs no worker
+                "of it its own": max(peak.own for _, peak in times[name]) or float("nan"),
             }
         )
     record("prepare", pd.DataFrame(rows), clips=len(files), source="synthetic" if folder is None else "music")

@@ -1,8 +1,9 @@
 """Processes beside this one, for work that one process cannot share among its threads."""
 
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -17,18 +18,27 @@ def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
 
     A script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
     """
-    return ProcessPoolExecutor(workers, _context(), initializer=_limit_threads, initargs=(threads,))
+    prepare()
+    return ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(threads,))
 
 
-def _limit_threads(threads: int) -> None:
+def _begin(threads: int) -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of numpy's linear algebra
 
 
 def prepare() -> None:
     """Have the imports of the processes to come begin now, beside this one."""
-    if _context().get_start_method() == "forkserver":
+    if _context().get_start_method() != "forkserver":
+        return
+    resource_tracker.ensure_running()  # which unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server starts with: the interrupt that
+    try:  # Jupyter ends a kernel with would break its imports
         forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _context():
