@@ -88,6 +88,8 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     Returns:
         Experiments by name; and, by name, why one that belongs here cannot be run, and what to do about it.
     """
+    kind = study.profile.pretraining.get("kind", "gtzan")
+    music = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN"}.get(kind, kind)
     possible, impossible = {"VGG16, random start": _vgg16(study, "VGG16, random start")}, {}
     starts: dict[str, dict[str, Any]] = {}
     try:
@@ -96,9 +98,9 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
         impossible["VGG16, ImageNet start"] = f"not run: {error}"
     try:
         first = study.pretrain(_vgg16(study, "VGG16 on the pretraining corpus"))
-        starts["GTZAN"] = {"backbone": first.folder.name}
+        starts[music] = {"backbone": first.folder.name}
     except SoundFusionError as error:
-        impossible["VGG16, GTZAN start"] = f"not run: {error}"
+        impossible[f"VGG16, {music} start"] = f"not run: {error}"
     for source, start in starts.items():
         for way, frozen in (("frozen", True), ("fine-tuned", False)):
             name = f"VGG16, {source} start, {way}"
@@ -131,10 +133,8 @@ def _imagenet_fingerprint(study: Study) -> str:
 def pretrained_vgg16(study: Study) -> str:
     """Name of the experiment of `transfer` that stands for the report's pre-trained VGG16, which was frozen."""
     names = list(transfer(study)[0])
-    for wanted in ("VGG16, ImageNet start, frozen", "VGG16, GTZAN start, frozen"):
-        if wanted in names:
-            return wanted
-    return names[0]
+    frozen = [name for name in names if name.endswith("start, frozen")]  # ImageNet's first, where it could be had
+    return (frozen or names)[0]
 
 
 def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:

@@ -270,10 +270,10 @@ def conclusions(
         difference = table1[f"{model}_small", both] - table1[f"{model}_small", none]
         groups = [regularized[model, both], regularized[model, none]]
         ask("does regularization help?", name, f"{name}, no regularization", difference, groups)
-    wanted = ["VGG16, GTZAN start, frozen", "VGG16, ImageNet start, frozen"]
-    if all(name in transferred for name in wanted):
-        groups = [transferred[name] for name in wanted]
-        ask("does music first beat pictures first?", *wanted, starts["gtzan"] - starts["imagenet"], groups)
+    frozen = sorted((name for name in transferred if name.endswith("start, frozen")), key=lambda name: "ImageNet" in name)
+    if len(frozen) == 2:
+        groups = [transferred[name] for name in frozen]
+        ask("does music first beat pictures first?", *frozen, starts["gtzan"] - starts["imagenet"], groups)
     table = pd.DataFrame(rows)
     table["p"] = _holm(table["p"].to_numpy())
     answers = np.where(table["difference"] > 0, "yes", "no")
