@@ -140,7 +140,7 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
         runs: by model and size.
 
     Returns:
-        A row for each: model, size, width, parameters, segment_ and track_ _accuracy with _low and _high,
+        A row for each: model, size, width, parameters, epochs (trained, in the first run), segment_ and track_ _accuracy with _low and _high,
         seconds_per_epoch (measured, validation included); reported_accuracy (per segment, on FMA-small),
         reported_parameters and reported_seconds_per_epoch (on the authors' machine).
     """
@@ -149,7 +149,13 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
     for (model, size), group in runs.items():
         original = published.loc[model, size]
         rows.append(
-            {"model": model, "size": size, "width": group.experiment.options["width"], "parameters": group.parameters}
+            {
+                "model": model,
+                "size": size,
+                "width": group.experiment.options["width"],
+                "parameters": group.parameters,
+                "epochs": len(group.history),
+            }
             | _with_interval("segment", group, "segment")
             | _with_interval("track", group, "vote")
             | {
