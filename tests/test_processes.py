@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 
 def interrupt_yourself() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, Python would ignore it
     os.kill(os.getpid(), signal.SIGINT)
 
 
