@@ -119,10 +119,13 @@ def peer(function, files: list[Path], workers: int, scratch: Path) -> tuple[floa
 
 def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Path) -> tuple[float, Peak]:
     """As `peer`, of Store.build; forking its processes is part of its time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if workers == 1 else threads)  # one worker is this process
     with Peak() as peak:
         began = time.perf_counter()
         Store.build(corpus, specs, scratch / "store", workers=workers, progress=False)
         seconds = time.perf_counter() - began
+    torch.set_num_threads(threads)
     shutil.rmtree(scratch / "store")
     return seconds, peak
 

@@ -106,3 +106,34 @@ def test_the_demo_s_minutes(results, tmp_path):
     assert table.loc["02", "training"] == 0 and table.loc["02", "beside"] == 3
     file.write_text(json.dumps({"notebooks": {"02": second}, "wall_seconds": 7.0}))
     assert "found runs" in CliRunner().invoke(demo.main, ["--summary", str(file)]).output
+
+
+def last_record(name: str, **where) -> pd.DataFrame:
+    """The rows of the newest committed record of a benchmark."""
+    table = pd.read_csv(PROJECT / "benchmarks" / "results" / f"{name}.csv")
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table[table["date"] == table["date"].max()]
+
+
+def test_the_readme_says_what_the_newest_records_hold():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    methods = last_record("prepare", source="synthetic").set_index("method")
+    floor, times = methods["times the floor"], methods["times this library"]
+    assert f"{floor['this library']:.1f} times the time of decoding alone" in readme
+    assert f"torchaudio takes {times['torchaudio']:.1f} times as long, librosa {times['librosa']:.1f} times" in readme
+    inputs = last_record("batches").set_index(["input", "source"])
+    share, faster = inputs["input, share of the step"], inputs["this library is faster by"]
+    mel, waveform = share["mel", "this library"], share["waveform", "this library"]
+    assert f"{mel:.1%} (spectrogram) and {waveform:.1%} (waveform) of a training step".replace("%", " %") in readme
+    slower = [faster[kind, "DataLoader over files"] for kind in ("mel", "waveform")]
+    assert "a DataLoader over files is {:.0f} and {:.0f} times slower".format(*slower) in readme
+    speeds = last_record("train").set_index(["model", "how"])["times the plain loop"]
+    one, two = (speeds[f"resnet{kind}-small", train.LEVERS[-1]] for kind in ("1d", "2d"))
+    assert f"{one:.1f} times (ResNet1D-small) and {two:.1f} times (ResNet2D-small) those of a plain loop" in readme
+    lost = last_record("accuracy").set_index("model")
+    for model in ("resnet1d-small", "resnet2d-small"):
+        row = lost.loc[model]
+        assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" in readme
+    whole = last_record("demo").set_index("notebook").loc["all"]
+    assert f"{whole['wall']:.0f} s, of which training takes {whole['training']:.0f} core-seconds" in readme
