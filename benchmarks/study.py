@@ -34,8 +34,7 @@ def planned(study: Study) -> dict[str, tuple[Experiment, int]]:
     kinds = {
         "SimpleCNN, grid search": (catalogue.simple_cnn(study), 36),
         **{name: (experiment, 1) for name, experiment in catalogue.nnets(study).items()},
-        "VGG16, on the pretraining corpus": (vgg16, 1),
-        "VGG16, three starts, two of them also frozen": (vgg16, 5),
+        "VGG16, five starts and before one of them": (vgg16, 6),  # GTZAN, an eighth of the clips, counted like the others
         **{name: (experiment, 1) for name, experiment in catalogue.joint_fusions(study).items()},
         "SoundFusion-1 of trained parts": (catalogue.joint_fusions(study)["SoundFusion-1"], 1),
     }
