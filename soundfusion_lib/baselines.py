@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.evaluation import KEYS, accuracy, interval
-from soundfusion_lib.representations import MelSpectrogram
 from soundfusion_lib.splits import groups_of
 from soundfusion_lib.store import Store
 from soundfusion_lib.study import Study
@@ -55,7 +54,6 @@ def mfcc_statistics(store: Store) -> pd.DataFrame:
     from scipy.fft import dct  # here: scipy takes a second to import
 
     mel = store.arrays["mel"]
-    assert isinstance(mel.representation, MelSpectrogram)
     rows = {}
     for track in store.tracks.index:
         bands = mel.clip(track).astype(np.float32).mean(1)  # (frames, bands)
@@ -74,7 +72,7 @@ def _statistics(values: np.ndarray) -> np.ndarray:
     return np.concatenate([mean, std, (score**3).mean(0), kurtosis, np.median(values, 0), values.min(0), values.max(0)])
 
 
-def baselines(study: Study, folds: tuple[int, ...] = (), scheme: str | None = None) -> dict[str, Baseline]:
+def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -> dict[str, Baseline]:
     """Both baselines by name, fitted to the training part of each fold; the folds' predictions are pooled.
 
     The machine has scikit-learn's defaults (radial basis function, C = 1) on standardised statistics.
@@ -82,7 +80,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), scheme: str | None = No
     Args:
         study: where the tracks come from.
         folds: those of the profile's test_folds by default.
-        scheme: in place of that of the profile's split, see `Split`.
+        random: split by label alone, in parts of the same sizes, whoever the artists are.
     """
     from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
     from sklearn.preprocessing import StandardScaler
@@ -91,8 +89,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), scheme: str | None = No
     vectors, labels = mfcc_statistics(study.store), study.store.tracks["genre"]
     choices: dict[tuple[str, str], list[pd.Series]] = {}
     for fold in folds or study.profile.test_folds:
-        split = study.split(fold)
-        parts = replace(split, scheme=scheme or split.scheme).assign(study.store.tracks)
+        parts = _parts(study, fold, random)
         train = labels[parts == "train"]
         machine = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
         for part in ("validation", "test"):
@@ -102,6 +99,15 @@ def baselines(study: Study, folds: tuple[int, ...] = (), scheme: str | None = No
             choices.setdefault((SVM, part), []).append(pd.Series(machine.predict(own), own.index))
     predictions = {key: _predictions(pd.concat(chosen), labels, study.corpus.genres) for key, chosen in choices.items()}
     return {name: Baseline(name, {part: predictions[name, part] for part in ("validation", "test")}) for name in (MAJORITY, SVM)}
+
+
+def _parts(study: Study, fold: int, random: bool) -> pd.Series:
+    tracks, split = study.store.tracks, study.split(fold)
+    parts = split.assign(tracks)
+    if not random:
+        return parts
+    same_size = max(3, round(1 / (parts == "test").mean()))
+    return replace(split, scheme="stratified", folds=same_size).assign(tracks)
 
 
 def _predictions(chosen: pd.Series, labels: pd.Series, genres: list[str]) -> pd.DataFrame:
@@ -118,16 +124,14 @@ def leak(study: Study, folds: tuple[int, ...] = ()) -> pd.DataFrame:
         track_low and track_high, in 0..1.
     """
     rows = []
-    tracks = study.store.tracks
-    for name, scheme in (("the profile's", None), ("random", "stratified")):
+    artists = groups_of(study.store.tracks)
+    for name, random in (("the profile's", False), ("random", True)):
         tested, shared = 0, 0
         for fold in folds or study.profile.test_folds:
-            split = study.split(fold)
-            parts = replace(split, scheme=scheme or split.scheme).assign(tracks)
-            artists = groups_of(tracks)
+            parts = _parts(study, fold, random)
             tested += int((parts == "test").sum())
             shared += int(artists[parts == "test"].isin(artists[parts == "train"]).sum())
-        predictions = baselines(study, folds, scheme)[SVM].predictions()
+        predictions = baselines(study, folds, random)[SVM].predictions()
         low, high = interval(predictions)
         rows.append(
             {"split": name, "shared_artists": shared / tested, "track_accuracy": accuracy(predictions), "track_low": low, "track_high": high}

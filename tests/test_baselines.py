@@ -62,6 +62,8 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     table = baselines.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
+    tested = [sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values()) for random in (False, True)]
+    assert tested == [2 * 9, 2 * 9]  # parts of the same size
 
 
 class Made:
