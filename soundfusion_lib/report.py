@@ -8,6 +8,8 @@ from soundfusion_lib.evaluation import accuracy, compare, interval, per_track
 from soundfusion_lib.fusing import Decision
 from soundfusion_lib.study import Runs, Study, results_dir
 
+INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
+
 
 def corpus_table(study: Study) -> pd.DataFrame:
     """Tracks, artists, segments and minutes of each genre, and in all (usable tracks only). The index is named by the label."""
@@ -296,26 +298,27 @@ def _holm(p: np.ndarray) -> np.ndarray:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table for reading: an accuracy and its interval in one cell, rounded to three digits."""
+    """The same table for reading: a quantity and its interval in one cell, numbers rounded."""
     shown = pd.DataFrame(index=table.index)
     for column in table.columns:
         base, _, kind = column.rpartition("_")
         if kind in ("low", "high"):
             continue
-        if kind == "accuracy":
-            if f"{base}_low" in table:
-                cells = table[[column, f"{base}_low", f"{base}_high"]].itertuples(index=False)
-                shown[f"{base} [95 % interval]"] = [_cell(*values) for values in cells]
-            else:
-                shown[column.replace("_", " ")] = [_cell(value) for value in table[column]]
+        bounds = [f"{base}_low", f"{base}_high"] if kind == "accuracy" else ["low", "high"] if kind in INTERVALS else []
+        name, values = column.replace("_", " "), table[column]
+        if bounds and set(bounds) <= set(table.columns):
+            name = f"{name.removesuffix(' accuracy')} [95 % interval]"
+            shown[name] = [_cell(*cells) for cells in table[[column, *bounds]].itertuples(index=False)]
         elif "parameters" in column:
-            shown[column.replace("_", " ")] = ["-" if pd.isna(value) else f"{value:,.0f}" for value in table[column]]
+            shown[name] = ["-" if pd.isna(value) else f"{value:,.0f}" for value in values]
         elif "seconds" in column:
-            shown[column.replace("_", " ")] = [f"{value:.3g}" for value in table[column]]
-        elif table[column].dtype.kind == "f":
-            shown[column.replace("_", " ")] = [_cell(value) for value in table[column]]
+            shown[name] = [f"{value:.3g}" for value in values]
+        elif column == "minutes":
+            shown[name] = [f"{value:.1f}" for value in values]
+        elif column == "p":
+            shown[name] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
         else:
-            shown[column.replace("_", " ")] = table[column]
+            shown[name] = [_cell(value) for value in values] if values.dtype.kind == "f" else values
     return shown
 
 

@@ -123,7 +123,9 @@ def test_performance_table(runs, study):
     shown = report.readable(table)
     assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
     assert "[" in shown.loc[0, "track [95 % interval]"]
-    pair = report.comparisons(runs, [("plain", "augmented")]).iloc[0]
+    pairs = report.comparisons(runs, [("plain", "augmented")])
+    assert "[" in report.readable(pairs).loc[0, "difference [95 % interval]"]
+    pair = pairs.iloc[0]
     assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
 
 
