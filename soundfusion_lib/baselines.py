@@ -10,8 +10,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.evaluation import KEYS, accuracy, interval
-from soundfusion_lib.splits import groups_of
+from soundfusion_lib.evaluation import KEYS
 from soundfusion_lib.store import Store
 from soundfusion_lib.study import Study
 
@@ -25,12 +24,10 @@ class Baseline:
     """A classifier's predictions of whole tracks, which tables take as they take `Runs`.
 
     Args:
-        name: title in tables and figures.
         parts: by part ("validation", "test"), its predictions, see `evaluation.predict`: one row a track, and
             probability 1 for the class that it chose.
     """
 
-    name: str
     parts: dict[str, pd.DataFrame]
     parameters: float = float("nan")  # it has none that would compare to a network's
 
@@ -89,7 +86,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
     vectors, labels = mfcc_statistics(study.store), study.store.tracks["genre"]
     choices: dict[tuple[str, str], list[pd.Series]] = {}
     for fold in folds or study.profile.test_folds:
-        parts = _parts(study, fold, random)
+        parts = parts_of(study, fold, random)
         train = labels[parts == "train"]
         machine = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
         for part in ("validation", "test"):
@@ -98,10 +95,11 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
             choices.setdefault((MAJORITY, part), []).append(frequent)
             choices.setdefault((SVM, part), []).append(pd.Series(machine.predict(own), own.index))
     predictions = {key: _predictions(pd.concat(chosen), labels, study.corpus.genres) for key, chosen in choices.items()}
-    return {name: Baseline(name, {part: predictions[name, part] for part in ("validation", "test")}) for name in (MAJORITY, SVM)}
+    return {name: Baseline({part: predictions[name, part] for part in ("validation", "test")}) for name in (MAJORITY, SVM)}
 
 
-def _parts(study: Study, fold: int, random: bool) -> pd.Series:
+def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
+    """The part of every track in a fold of the profile's split; or in one by label alone, in parts of the same sizes."""
     tracks, split = study.store.tracks, study.split(fold)
     parts = split.assign(tracks)
     if not random:
@@ -114,26 +112,3 @@ def _predictions(chosen: pd.Series, labels: pd.Series, genres: list[str]) -> pd.
     table = pd.DataFrame(chosen.to_numpy()[:, None] == np.array(genres), columns=genres).astype(float)
     target = np.searchsorted(genres, labels[chosen.index].to_numpy(str))
     return pd.concat([pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True))), table], axis=1)
-
-
-def leak(study: Study, folds: tuple[int, ...] = ()) -> pd.DataFrame:
-    """The same machine under the profile's split and under one by label alone, which ignores artists.
-
-    Returns:
-        A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too; track_accuracy with
-        track_low and track_high, in 0..1.
-    """
-    rows = []
-    artists = groups_of(study.store.tracks)
-    for name, random in (("the profile's", False), ("random", True)):
-        tested, shared = 0, 0
-        for fold in folds or study.profile.test_folds:
-            parts = _parts(study, fold, random)
-            tested += int((parts == "test").sum())
-            shared += int(artists[parts == "test"].isin(artists[parts == "train"]).sum())
-        predictions = baselines(study, folds, random)[SVM].predictions()
-        low, high = interval(predictions)
-        rows.append(
-            {"split": name, "shared_artists": shared / tested, "track_accuracy": accuracy(predictions), "track_low": low, "track_high": high}
-        )
-    return pd.DataFrame(rows)

@@ -130,11 +130,10 @@ def _imagenet_fingerprint(study: Study) -> str:
     return "torchvision"
 
 
-def pretrained_vgg16(study: Study) -> str:
+def pretrained_vgg16(starts: dict[str, Experiment]) -> str:
     """Name of the experiment of `transfer` that stands for the report's pre-trained VGG16, which was frozen."""
-    names = list(transfer(study)[0])
-    frozen = [name for name in names if name.endswith("start, frozen")]  # ImageNet's first, where it could be had
-    return (frozen or names)[0]
+    frozen = [name for name in starts if name.endswith("start, frozen")]  # ImageNet's first, where it could be had
+    return (frozen or list(starts))[0]
 
 
 def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
@@ -177,11 +176,11 @@ def decisions_of_trained(one: Runs, two: Runs) -> dict[str, Decision]:
 
 def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
     """The slides' table of performance: by its row in results/reported/table2_performance.csv, the input and experiment."""
-    vgg16 = pretrained_vgg16(study)
+    starts, _ = transfer(study)
     fusions = joint_fusions(study)
     return {
         "resnet1d_medium": ("1D", resnet(study, "resnet1d", "medium")),
-        "vgg16_pretrained": ("2D", transfer(study)[0][vgg16]),
+        "vgg16_pretrained": ("2D", starts[pretrained_vgg16(starts)]),
         "resnet2d_small": ("2D", resnet(study, "resnet2d", "small")),
         "nnet1": ("2D", nnets(study)["nnet1"]),
         "nnet2": ("2D", nnets(study)["nnet2"]),

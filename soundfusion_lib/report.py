@@ -65,7 +65,7 @@ def performance(
     for name, group in runs.items():
         row = {"model": name, "parameters": group.parameters, "tracks": group.predictions("test")[0]["track"].nunique()}
         for column, by in (("segment", "segment"), ("track", "vote"), ("mean", "mean")):
-            row |= _with_interval(column, group, by)
+            row |= with_interval(column, group, by)
         if reported_as and name in reported_as:
             original = published.loc[reported_as[name]]
             row |= {"segment_reported": original["test_accuracy"], "track_reported": original["aggregated_accuracy"]}
@@ -73,7 +73,7 @@ def performance(
     return pd.DataFrame(rows)
 
 
-def _with_interval(column: str, group: Runs | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
+def with_interval(column: str, group: Runs | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
     """Accuracy and its interval as columns of a table."""
     predictions = group.predictions(part)
     low, high = interval(predictions, by)
@@ -96,8 +96,8 @@ def regularization(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
         original = published.loc[f"{model}_small", kind]
         rows.append(
             {"model": model, "regularization": kind}
-            | _with_interval("validation", group, "segment", "validation")
-            | _with_interval("test", group, "segment")
+            | with_interval("validation", group, "segment", "validation")
+            | with_interval("test", group, "segment")
             | {"validation_reported": original["validation_accuracy"], "test_reported": original["test_accuracy"]}
         )
     return pd.DataFrame(rows)
@@ -130,7 +130,7 @@ def transfer(runs: dict[str, Runs], impossible: dict[str, str]) -> pd.DataFrame:
         for column, part in (("training", "train"), ("validation", "validation")):
             row[f"{column}_lowest"] = history[f"{part}_accuracy"].min()
             row[f"{column}_highest"] = history[f"{part}_accuracy"].max()
-        rows.append(row | _with_interval("test", group, "segment") | _with_interval("track", group, "vote") | {"note": ""})
+        rows.append(row | with_interval("test", group, "segment") | with_interval("track", group, "vote") | {"note": ""})
     rows += [{"model": name, "note": reason} for name, reason in impossible.items()]
     return pd.DataFrame(rows)
 
@@ -158,8 +158,8 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
                 "parameters": group.parameters,
                 "epochs": len(group.history),
             }
-            | _with_interval("segment", group, "segment")
-            | _with_interval("track", group, "vote")
+            | with_interval("segment", group, "segment")
+            | with_interval("track", group, "vote")
             | {
                 "seconds_per_epoch": group.epoch_seconds,
                 "reported_accuracy": original["test_accuracy"],
@@ -220,81 +220,16 @@ def comparisons(runs: dict[str, Runs | Decision | Baseline], pairs: list[tuple[s
     """
     rows = []
     for a, b in pairs:
-        (one, two), tracks = _on_common_tracks(runs[a], runs[b])
+        (one, two), tracks = on_common_tracks(runs[a], runs[b])
         rows.append({"first": a, "second": b, "tracks": tracks, **compare(one, two, by)})
     return pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "low", "high", "p"])  # of no pairs, too
 
 
-def _on_common_tracks(*groups: Runs | Decision | Baseline) -> tuple[list[list[pd.DataFrame]], int]:
+def on_common_tracks(*groups: Runs | Decision | Baseline) -> tuple[list[list[pd.DataFrame]], int]:
     """Test predictions of each for the tracks that all predicted (a costly model runs on fewer folds), and how many these are."""
     predictions = [group.predictions("test") for group in groups]
     common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
     return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions], len(common)
-
-
-def conclusions(
-    performance: dict[str, Runs],
-    widths: dict[tuple[str, str], Runs],
-    regularized: dict[tuple[str, str], Runs],
-    transferred: dict[str, Runs],
-) -> pd.DataFrame:
-    """The report's conclusions as questions, each answered by a difference of accuracy per segment on the same test tracks.
-
-    Args:
-        performance, widths, regularized, transferred: runs by the keys of `catalogue.performance`, `widths`, `regularization`
-            and `transfer`. Where a start of VGG16 could not be run, its question is left out.
-
-    Returns:
-        A row for each: question (is the first better than the second?), first, second, tracks; reported (the report's difference;
-        for VGG16's starts, of the highest validation accuracies, as it has no others) and its reported_answer; difference with
-        low and high (95 % interval), p (two-sided, of all rows together by Holm's method, Scandinavian Journal of
-        Statistics, 1979) and the answer: "undecided" where p is 0.05 or more.
-    """
-    table2 = reported("table2_performance").set_index("model")["test_accuracy"]
-    figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
-    table1 = reported("table1_regularization").set_index(["model", "regularization"])["test_accuracy"]
-    starts = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
-    names = {"resnet1d": "ResNet1D-small", "resnet2d": "ResNet2D-small"}
-    rows = []
-
-    def ask(question, first, second, difference, groups):
-        predictions, tracks = _on_common_tracks(*groups)
-        test = compare(*predictions, "segment")
-        rows.append({"question": question, "first": first, "second": second, "tracks": tracks, "reported": difference, **test})
-
-    for question, a, b in (
-        ("does 2D beat 1D?", "resnet2d_small", "resnet1d_medium"),
-        ("does fusing features help?", "soundfusion1", "resnet2d_small"),
-        ("does fusing decisions help?", "soundfusion2", "resnet2d_small"),
-    ):
-        groups = [performance[key] for key in (a, b)]
-        ask(question, *(group.experiment.name for group in groups), table2[a] - table2[b], groups)
-    for model, name in names.items():
-        small, large = (model, "small"), (model, "large")
-        difference = figure1[small] - figure1[large]
-        ask("does the smaller win?", name, name.replace("small", "large"), difference, [widths[small], widths[large]])
-    for model, name in names.items():
-        both, none = "dropout+augmentation", "none"
-        difference = table1[f"{model}_small", both] - table1[f"{model}_small", none]
-        groups = [regularized[model, both], regularized[model, none]]
-        ask("does regularization help?", name, f"{name}, no regularization", difference, groups)
-    frozen = sorted((name for name in transferred if name.endswith("start, frozen")), key=lambda name: "ImageNet" in name)
-    if len(frozen) == 2:
-        groups = [transferred[name] for name in frozen]
-        ask("does music first beat pictures first?", *frozen, starts["gtzan"] - starts["imagenet"], groups)
-    table = pd.DataFrame(rows)
-    table["p"] = _holm(table["p"].to_numpy())
-    answers = np.where(table["difference"] > 0, "yes", "no")
-    table["answer"] = np.where(table["p"] < 0.05, answers, "undecided")
-    table.insert(5, "reported_answer", np.where(table["reported"] > 0, "yes", "no"))
-    return table
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """p values of several tests, adjusted so that the chance of any false alarm among them stays at the level."""
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return adjusted[np.argsort(order)]
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

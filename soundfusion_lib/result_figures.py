@@ -120,7 +120,7 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def conclusions(study: Study, table: pd.DataFrame) -> Figure:
-    """The differences of `report.conclusions` with their intervals, and the reported ones."""
+    """The differences of `beyond.conclusions` with their intervals, and the reported ones."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.62 * len(table) + 1.6))
         position = np.arange(len(table))

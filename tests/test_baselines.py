@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 from scipy.fft import dct
 
-from soundfusion_lib import baselines, report
+from soundfusion_lib import baselines, beyond, report
 from soundfusion_lib.evaluation import accuracy
 from soundfusion_lib.experiments import Experiment
 from soundfusion_lib.profiles import Profile
@@ -59,7 +59,7 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
 
 
 def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
-    table = baselines.leak(study).set_index("split")
+    table = beyond.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
     tested = [sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values()) for random in (False, True)]
@@ -87,7 +87,7 @@ def test_conclusions_are_answered_only_where_the_test_is_clear():
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
     regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
     starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
-    table = report.conclusions(performance, widths, regularized, starts)
+    table = beyond.conclusions(performance, widths, regularized, starts)
     assert len(table) == 8
     answers = table.set_index(["question", "second"])["answer"]
     assert answers["does 2D beat 1D?", "resnet1d_medium"] == "yes"
@@ -99,9 +99,9 @@ def test_conclusions_are_answered_only_where_the_test_is_clear():
     smaller = reported.loc["does the smaller win?"]
     assert smaller["reported"].to_dict() == pytest.approx({"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5})
     assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
-    assert len(report.conclusions(performance, widths, regularized, {})) == 7
+    assert len(beyond.conclusions(performance, widths, regularized, {})) == 7
 
 
 def test_p_values_of_several_tests_are_adjusted_together():
     # worked by hand: the smallest of four times 4, the next times 3, ..., never below the one before, at most 1
-    assert report._holm(np.array([0.04, 0.01, 0.9, 0.03])).tolist() == pytest.approx([0.09, 0.04, 0.9, 0.09])
+    assert beyond._holm(np.array([0.04, 0.01, 0.9, 0.03])).tolist() == pytest.approx([0.09, 0.04, 0.9, 0.09])
