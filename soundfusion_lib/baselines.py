@@ -10,7 +10,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.evaluation import KEYS
+from soundfusion_lib.evaluation import ARTIST, KEYS
+from soundfusion_lib.splits import groups_of
 from soundfusion_lib.store import Store
 from soundfusion_lib.study import Study
 
@@ -83,7 +84,8 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    vectors, labels = mfcc_statistics(study.store), study.store.tracks["genre"]
+    vectors, tracks = mfcc_statistics(study.store), study.store.tracks
+    labels = tracks["genre"]
     choices: dict[tuple[str, str], list[pd.Series]] = {}
     for fold in folds or study.profile.test_folds:
         parts = parts_of(study, fold, random)
@@ -94,7 +96,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
             frequent = pd.Series(train.value_counts().sort_index().idxmax(), own.index)  # the first of equals
             choices.setdefault((MAJORITY, part), []).append(frequent)
             choices.setdefault((SVM, part), []).append(pd.Series(machine.predict(own), own.index))
-    predictions = {key: _predictions(pd.concat(chosen), labels, study.corpus.genres) for key, chosen in choices.items()}
+    predictions = {key: _predictions(pd.concat(chosen), tracks, study.corpus.genres) for key, chosen in choices.items()}
     return {name: Baseline({part: predictions[name, part] for part in ("validation", "test")}) for name in (MAJORITY, SVM)}
 
 
@@ -108,7 +110,8 @@ def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
     return replace(split, scheme="stratified", folds=same_size).assign(tracks)
 
 
-def _predictions(chosen: pd.Series, labels: pd.Series, genres: list[str]) -> pd.DataFrame:
+def _predictions(chosen: pd.Series, tracks: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(chosen.to_numpy()[:, None] == np.array(genres), columns=genres).astype(float)
-    target = np.searchsorted(genres, labels[chosen.index].to_numpy(str))
-    return pd.concat([pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True))), table], axis=1)
+    target = np.searchsorted(genres, tracks["genre"][chosen.index].to_numpy(str))
+    keys = pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True)))
+    return pd.concat([keys, table], axis=1).assign(**{ARTIST: groups_of(tracks)[chosen.index].to_numpy()})

@@ -43,8 +43,8 @@ def conclusions(
             and `transfer`. Where a start of VGG16 could not be run, its question is left out.
 
     Returns:
-        A row for each: question (is the first better than the second?), first, second, tracks; reported (the report's difference;
-        for VGG16's starts, of the highest validation accuracies, as it has no others) and its reported_answer; difference with
+        A row for each: question (is the first better than the second?), first, second, the epochs that each might take, tracks;
+        reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has no others) and its reported_answer; difference with
         low and high (95 % interval), p (two-sided, of all rows together by Holm's method, Scandinavian Journal of
         Statistics, 1979) and the answer: "undecided" where p is 0.05 or more.
     """
@@ -58,7 +58,9 @@ def conclusions(
     def ask(question, first, second, difference, groups):
         predictions, tracks = on_common_tracks(*groups)
         test = compare(*predictions, "segment")
-        rows.append({"question": question, "first": first, "second": second, "tracks": tracks, "reported": difference, **test})
+        epochs = {f"{which}_epochs": group.experiment.training.epochs for which, group in zip(("first", "second"), groups, strict=True)}
+        row = {"question": question, "first": first, "second": second, **epochs, "tracks": tracks, "reported": difference}
+        rows.append(row | test)
 
     for question, a, b in (
         ("does 2D beat 1D?", "resnet2d_small", "resnet1d_medium"),
@@ -84,7 +86,7 @@ def conclusions(
     table["p"] = _holm(table["p"].to_numpy())
     answers = np.where(table["difference"] > 0, "yes", "no")
     table["answer"] = np.where(table["p"] < 0.05, answers, "undecided")
-    table.insert(5, "reported_answer", np.where(table["reported"] > 0, "yes", "no"))
+    table.insert(table.columns.get_loc("reported") + 1, "reported_answer", np.where(table["reported"] > 0, "yes", "no"))
     return table
 
 

@@ -129,11 +129,15 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
         axis.plot(table["reported"], position, "D", mfc="none", color="tab:red", label="reported on FMA-small")
         axis.axvline(0, color="tab:gray", linewidth=1, label="no difference")
         axis.set(xlabel="accuracy per segment, first minus second", yticks=position, ylim=(len(table) - 0.5, -0.5))
-        axis.set_yticklabels([f"{row.question} {row.answer}\n{row.first} - {row.second}" for row in table.itertuples()])
+        axis.set_yticklabels([f"{row.question} {row.answer}\n{row.first} - {row.second}{_unequal(row)}" for row in table.itertuples()])
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside lower center", ncols=3)
         figure.suptitle(f"The report's conclusions ({corpus_note(study)})")
     return figure
+
+
+def _unequal(row) -> str:
+    return "" if row.first_epochs == row.second_epochs else f" ({row.first_epochs} and {row.second_epochs} epochs)"
 
 
 def _heat_map(axis: Axes, cells: pd.DataFrame, low: float, high: float, text, fontsize: int):

@@ -22,6 +22,7 @@ from soundfusion_lib import experiments, processes
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.evaluation import ARTIST
 from soundfusion_lib.experiments import Experiment, Run
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
@@ -29,7 +30,7 @@ from soundfusion_lib.provenance import provenance
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.side_by_side import SideBySide
-from soundfusion_lib.splits import Split
+from soundfusion_lib.splits import Split, groups_of
 from soundfusion_lib.store import Store
 from soundfusion_lib.training import Training
 
@@ -51,23 +52,30 @@ def results_dir() -> Path:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one experiment: one for each seed and fold."""
+    """The runs of one experiment: one for each seed and fold.
+
+    Args:
+        runs: in any order.
+        artists: of every track, see `splits.groups_of`.
+    """
 
     runs: list[Run]
+    artists: pd.Series
 
     @property
     def experiment(self) -> Experiment:
         return self.runs[0].experiment
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, the predictions of its folds together; see `evaluation.predict`."""
+        """For each seed, the predictions of its folds together, with a column `artist`; see `evaluation.predict`."""
         seeds = dict.fromkeys(run.experiment.seed for run in self.runs)
-        return [
+        together = [
             pd.concat(
                 [run.predictions(part) for run in self.runs if run.experiment.seed == seed], ignore_index=True
             )
             for seed in seeds
         ]
+        return [frame.assign(**{ARTIST: self.artists[frame["track"]].to_numpy()}) for frame in together]
 
     @property
     def parameters(self) -> int:
@@ -162,7 +170,7 @@ class Study:
         that it calls costly), or find what is trained already; so first the trained parts that it starts from."""
         for part in experiment.start.get("parts", ()):
             self.run(part, folds)
-        return Runs([self._one(one, self.store) for one in self._variants(experiment, folds)])
+        return Runs([self._one(one, self.store) for one in self._variants(experiment, folds)], groups_of(self.store.tracks))
 
     def run_all(self, experiments_by_name: Mapping[Name, Experiment], folds: tuple[int, ...] = ()) -> dict[Name, Runs]:
         """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is

@@ -4,12 +4,13 @@ import pytest
 from scipy import stats
 from scipy.fft import dct
 
-from soundfusion_lib import baselines, beyond, report
+from soundfusion_lib import baselines, beyond, report, result_figures
 from soundfusion_lib.evaluation import accuracy
 from soundfusion_lib.experiments import Experiment
 from soundfusion_lib.profiles import Profile
 from soundfusion_lib.splits import Split
 from soundfusion_lib.study import Study
+from soundfusion_lib.training import Training
 
 
 @pytest.fixture
@@ -69,8 +70,8 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
 class Made:
     """Runs with made-up predictions: right on the first so many of 100 tracks."""
 
-    def __init__(self, name: str, right: int):
-        self.experiment = Experiment(name, "simple_cnn", ())
+    def __init__(self, name: str, right: int, epochs: int = 8):
+        self.experiment = Experiment(name, "simple_cnn", (), training=Training(epochs=epochs))
         target = np.zeros(100, dtype=int)
         chosen = np.where(np.arange(100) < right, 0.0, 1.0)
         table = {"track": [f"{n:03d}" for n in range(100)], "segment": 0, "target": target, "a": 1 - chosen, "b": chosen}
@@ -80,10 +81,10 @@ class Made:
         return [self.frame]
 
 
-def test_conclusions_are_answered_only_where_the_test_is_clear():
+def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     performance = {"resnet1d_medium": 40, "resnet2d_small": 70, "soundfusion1": 71, "soundfusion2": 45}
     performance = {name: Made(name, right) for name, right in performance.items()}
-    widths = {(m, s): Made(f"{m}-{s}", 50) for m in ("resnet1d", "resnet2d") for s in ("small", "medium", "large")}
+    widths = {(m, s): Made(f"{m}-{s}", 50, 1 if s == "large" else 8) for m in ("resnet1d", "resnet2d") for s in ("small", "medium", "large")}
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
     regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
     starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
@@ -100,6 +101,10 @@ def test_conclusions_are_answered_only_where_the_test_is_clear():
     assert smaller["reported"].to_dict() == pytest.approx({"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5})
     assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
     assert len(beyond.conclusions(performance, widths, regularized, {})) == 7
+    assert smaller[["first_epochs", "second_epochs"]].to_numpy().tolist() == [[8, 1], [8, 1]]
+    labels = [tick.get_text() for tick in result_figures.conclusions(study, table).axes[0].get_yticklabels()]
+    assert labels[0] == "does 2D beat 1D? yes\nresnet2d_small - resnet1d_medium"
+    assert labels[3] == "does the smaller win? undecided\nResNet1D-small - ResNet1D-large (8 and 1 epochs)"
 
 
 def test_p_values_of_several_tests_are_adjusted_together():

@@ -32,8 +32,10 @@ def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> Runs:
                 p = np.full(len(classes), 0.5 / len(classes))
                 p[choice] += 0.5
                 rows.append({"track": f"{part}{track}", "segment": segment, "target": target, "part": part, **dict(zip(classes, p))})
-    run.__dict__.update(history=history, info=info, _predictions=pd.DataFrame(rows))  # fills the cached properties
-    return Runs([run])
+    frame = pd.DataFrame(rows)
+    run.__dict__.update(history=history, info=info, _predictions=frame)  # fills the cached properties
+    tracks = frame["track"].unique()
+    return Runs([run], pd.Series(tracks, tracks))  # each track by an artist of its own
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def test_tables_share_their_runs(study):
 
 
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):
-    trained = made_up(catalogue.simple_cnn(study)).runs[0]
+    trained = made_up(catalogue.simple_cnn(study))
     monkeypatch.setattr(study, "pretrain", lambda experiment: Run(experiment, tmp_path / "abc123"))
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"weights")
@@ -96,7 +98,7 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(tmp_path / "nowhere.pth"))
     possible, impossible = catalogue.transfer(study)
     assert "no weights file" in impossible["VGG16, ImageNet start"] and len(possible) == 3
-    table = report.transfer({"VGG16, random start": Runs([trained])}, impossible)
+    table = report.transfer({"VGG16, random start": trained}, impossible)
     assert table["note"].tolist() == ["", impossible["VGG16, ImageNet start"]]
 
 
@@ -177,7 +179,8 @@ def test_decisions_of_two_trained_models(study):
     assert report.accuracy(searched.predictions("validation"), "segment") == max(validation)
     assert equal.parameters == 2000
     other = made_up(catalogue.simple_cnn(study))
-    other.runs[0].__dict__["_predictions"] = other.runs[0]._predictions.assign(track="x" + other.runs[0]._predictions["track"])
+    frame = other.runs[0]._predictions
+    other.runs[0].__dict__["_predictions"] = frame.assign(track=frame["track"].to_numpy()[::-1])
     with pytest.raises(SoundFusionError, match="same segments"):
         Decision(one, other).predictions()
 

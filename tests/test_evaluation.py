@@ -66,6 +66,30 @@ def test_interval_over_segments_draws_tracks():
     assert interval(many, "segment") == pytest.approx(interval(one, "segment"))
 
 
+def by_albums(seed, right=0.6):
+    """40 artists of five tracks each, of which a run gets either all or none right."""
+    return random_run(seed, 40, right), pd.concat([random_run(seed, 40, right).assign(album=n) for n in range(5)])
+
+
+def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
+    one, many = by_albums(3)
+    other, others = by_albums(4)
+    many, others = (frame.assign(artist=frame["track"], track=frame["track"] + frame["album"].astype(str)) for frame in (many, others))
+    many, others = (frame.drop(columns="album").sample(frac=1, random_state=0) for frame in (many, others))
+    assert interval(many, "vote") == pytest.approx(interval(one, "vote"))
+    assert compare(many, others) == pytest.approx(compare(one, other), abs=0.02)
+    unaware = interval(many.drop(columns="artist"), "vote")
+    assert np.subtract(*unaware[::-1]) < 0.6 * np.subtract(*interval(many, "vote")[::-1])
+    several = interval([many, others], "vote")
+    assert np.subtract(*several[::-1]) > 0.1
+
+
+def test_artists_with_more_tracks_weigh_more():
+    frame = pd.concat([random_run(0, 30, 1.0).assign(artist="prolific"), random_run(0, 31, 0.0)[30:].assign(artist="other")])
+    assert accuracy(frame) == pytest.approx(30 / 31)
+    assert interval(frame) == pytest.approx((0, 1))  # of two artists drawn, both may be the one that is always wrong
+
+
 def test_p_is_mcnemars_for_one_run_each():
     a, b = random_run(0, right=0.7), random_run(1, right=0.6)
     right_a, right_b = scores(a)[0][0], scores(b)[0][0]
