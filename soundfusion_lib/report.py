@@ -194,8 +194,8 @@ def recalls(matrices: dict[str, pd.DataFrame], label: str = "genre") -> pd.DataF
         label: what their labels are, see `Corpus.label`.
 
     Returns:
-        A row for each model and label: model, genre (or what `label` says), tracks, recall, low, high (95 % interval: Wilson, "Probable
-        inference", JASA 1927).
+        A row for each model and label: model, genre (or what `label` says), tracks, recall, low, high (95 % interval of
+        independent tracks, too narrow where an artist has several: Wilson, "Probable inference", JASA 1927).
     """
     from scipy.stats import binomtest  # here: scipy.stats takes a second to import
 
