@@ -64,11 +64,11 @@ def segments_for(name: str, folder: Path, steps: int, device: torch.device) -> t
     """Segments for so many steps, and a few for validation."""
     model, _, batch_size = MODELS[name]
     whole = model == "simple_cnn"
-    clips = 8 * -(-batch_size * steps // (8 if whole else 56))  # 7 segments a clip
-    store = synthetic_store(folder, clips, 30.0, SPECS)
+    clips = -(-batch_size * steps // (1 if whole else 7))  # 7 segments a clip
+    store = synthetic_store(folder, 8 * -(-clips // 8), 30.0, SPECS)
     kinds = _build(name).inputs
-    train = Segments(store, store.tracks.index, kinds, WHOLE_CLIP if whole else Segmenting(), device)
-    return train, Segments(store, store.tracks.index[:1], kinds, WHOLE_CLIP if whole else Segmenting(), device)
+    train, few = store.tracks.index[:clips], store.tracks.index[:1]
+    return tuple(Segments(store, tracks, kinds, WHOLE_CLIP if whole else Segmenting(), device) for tracks in (train, few))
 
 
 def _build(name: str) -> nn.Module:
