@@ -128,9 +128,13 @@ def test_the_readme_says_what_the_newest_records_hold():
     assert f"{mel:.1%} (spectrogram) and {waveform:.1%} (waveform) of a training step".replace("%", " %") in readme
     slower = [faster[kind, "DataLoader over files"] for kind in ("mel", "waveform")]
     assert "a DataLoader over files is {:.0f} and {:.0f} times slower".format(*slower) in readme
-    speeds = last_record("train").set_index(["model", "how"])["times the plain loop"]
-    one, two = (speeds[f"resnet{kind}-small", train.LEVERS[-1]] for kind in ("1d", "2d"))
+    measured = last_record("train").set_index(["how", "model"]).loc[train.LEVERS[-1]]
+    speeds, peak = measured["times the plain loop"], measured["share of matrix peak"]
+    one, two = (speeds[f"resnet{kind}-small"] for kind in ("1d", "2d"))
     assert f"{one:.1f} times (ResNet1D-small) and {two:.1f} times (ResNet2D-small) those of a plain loop" in readme
+    assert set(measured.index) == set(train.MODELS)
+    assert f"all twelve networks {speeds.min():.1f} to {speeds.max():.1f} times" in readme
+    assert f"at {peak.min():.0%} to {peak.max():.0%} of".replace("%", " %") in readme
     lost = last_record("accuracy").set_index("model")
     for model in ("resnet1d-small", "resnet2d-small"):
         row = lost.loc[model]
