@@ -139,5 +139,8 @@ def test_the_readme_says_what_the_newest_records_hold():
     for model in ("resnet1d-small", "resnet2d-small"):
         row = lost.loc[model]
         assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" in readme
+    plan = last_record("study").set_index("network")["minutes in all"] / (24 * 60)
+    without = plan["all"] - plan[plan.index.str.startswith("VGG16")].sum()
+    assert f"{plan['all']:.0f} days, without VGG16 {without:.0f}:" in readme
     whole = last_record("demo").set_index("notebook").loc["all"]
     assert f"{whole['wall']:.0f} s, of which training takes {whole['training']:.0f} core-seconds" in readme
