@@ -1,4 +1,4 @@
-"""Augmentation of raw inputs on their own device, different for every sample, and only in training mode.
+"""Augmentation of inputs on their own device, different for every sample, and only in training mode.
 
 Everything is drawn and applied for the whole batch at once, without a loop over samples and without asking the device
 for a value.
@@ -24,7 +24,7 @@ class SpecAugment(nn.Module):
         probability: chance of each mask to be applied.
         max_fraction: largest width of a mask, as a fraction of its axis.
 
-    Shape: (N, C, M, T) in dB -> the same.
+    Shape: (N, C, M, T), standardised (else the filling shows in bands that are louder or quieter than the mean) -> the same.
 
     Raises:
         SoundFusionError: probability or max_fraction is outside 0..1, or a number of masks is negative.

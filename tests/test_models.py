@@ -197,8 +197,9 @@ def test_dropout_is_on_the_output_layer():
     assert (model(*batch(model)) == 0).float().mean().item() == pytest.approx(0.3, abs=0.05)
 
 
-def test_augmentation_applies_to_raw_inputs_and_can_be_removed():
-    model = build("simple_cnn")
+@pytest.mark.parametrize("name", ["simple_cnn", "resnet1d"])
+def test_waveforms_are_augmented_raw_and_spectrograms_standardised(name):
+    model = build(name)
     seen = []
 
     class Spy(torch.nn.Module):
@@ -206,14 +207,27 @@ def test_augmentation_applies_to_raw_inputs_and_can_be_removed():
             seen.append(x)
             return x
 
+    (kind,) = model.inputs
     model.set_statistics(statistics(model))
-    model.set_augmentation({"mel": Spy()})
-    (mel,) = batch(model)
-    model(mel)
-    assert seen[0] is mel
-    model.set_augmentation({"mel": None})
-    model(mel)
+    model.set_augmentation({kind: Spy()})
+    (x,) = batch(model)
+    model(x)
+    assert torch.equal(seen[0], model.standardize[kind](x) if kind == "mel" else x)
+    model.set_augmentation({kind: None})
+    model(x)
     assert len(seen) == 1
+
+
+def test_masks_do_not_stand_out_of_a_spectrogram_whose_bands_differ():
+    model = build("simple_cnn")
+    level = torch.linspace(-10, -70, model.standardize["mel"].bands)[:, None]  # dB
+    model.set_statistics({"mel": (level, torch.full_like(level, 5.0))})
+    model.set_augmentation({"mel": augmentation("mel", max_fraction=1.0)})
+    mel = level + 5 * torch.randn(8, 2, len(level), 200)
+    prepared = model.prepare("mel", mel)
+    masked = prepared != model.standardize["mel"](mel)
+    assert masked.float().mean() > 0.3  # much is hidden
+    assert prepared[masked].abs().max() < 0.5  # of deviations that are 1
 
 
 def test_standardize_gives_zero_mean_and_unit_deviation_per_band():

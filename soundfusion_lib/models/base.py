@@ -1,4 +1,4 @@
-"""What every model shares: standardised inputs, augmentation of raw inputs, features and a linear head."""
+"""What every model shares: standardised inputs, their augmentation, features and a linear head."""
 
 from collections.abc import Iterator, Mapping
 
@@ -68,7 +68,7 @@ class AudioClassifier(nn.Module):
         dropout: probability of dropping an output of the head, as in the report.
 
     Attributes:
-        augment: one module per input name, applied to the raw input in training mode.
+        augment: one module per input name, applied in training mode, see `prepare`.
         standardize: one `Standardize` per input name.
     """
 
@@ -96,10 +96,14 @@ class AudioClassifier(nn.Module):
         return self.dropout(self.head(self.features(*inputs)))
 
     def prepare(self, name: str, x: Tensor) -> Tensor:
-        """Augment one raw input (in training mode) and standardise it."""
-        if name in self.augment:
-            x = self.augment[name](x)
-        return self.standardize[name](x)
+        """Augment (in training mode) and standardise one raw input.
+
+        A waveform is augmented first: its noise and gain are in units of full scale. A spectrogram's masks come last: filled with a mean
+        in dB they would stand out once each band is standardised, far above the treble and far below the bass.
+        """
+        augment = self.augment[name] if name in self.augment else nn.Identity()
+        standardize = self.standardize[name]
+        return augment(standardize(x)) if name == "mel" else standardize(augment(x))
 
     def members(self) -> Iterator["AudioClassifier"]:
         """This model and, for a fusion, its parts."""
