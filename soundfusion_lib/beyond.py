@@ -6,8 +6,9 @@ import pandas as pd
 from soundfusion_lib.baselines import SVM, baselines, parts_of
 from soundfusion_lib.evaluation import compare
 from soundfusion_lib.report import on_common_tracks, reported, with_interval
+from soundfusion_lib.runs import Runs
 from soundfusion_lib.splits import groups_of
-from soundfusion_lib.study import Runs, Study
+from soundfusion_lib.study import Study
 
 
 def leak(study: Study, folds: tuple[int, ...] = ()) -> pd.DataFrame:

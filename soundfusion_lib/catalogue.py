@@ -14,7 +14,8 @@ from soundfusion_lib.fusing import Decision
 from soundfusion_lib.models.vgg16 import FULL_WIDTH
 from soundfusion_lib.profiles import SIZES
 from soundfusion_lib.report import reported
-from soundfusion_lib.study import Runs, Study
+from soundfusion_lib.runs import Runs
+from soundfusion_lib.study import Study
 
 LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
 REGULARIZATIONS: dict[str, dict[str, Any]] = {

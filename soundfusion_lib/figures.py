@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soundfusion_lib.corpora.corpus import SPLITS
+from soundfusion_lib.runs import Runs
 from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.store import Store
-from soundfusion_lib.study import Runs, Study
+from soundfusion_lib.study import Study
 
 PART_COLORS = dict(zip(SPLITS, ("#0173b2", "#de8f05", "#029e73"), strict=True))  # told apart by the colour-blind
 STYLE = {

@@ -8,7 +8,7 @@ import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import KEYS, classes_of
-from soundfusion_lib.study import Runs
+from soundfusion_lib.runs import Runs
 
 WEIGHTS = np.linspace(0, 1, 21)
 

@@ -6,7 +6,8 @@ import pandas as pd
 from soundfusion_lib.baselines import Baseline
 from soundfusion_lib.evaluation import accuracy, compare, interval, per_track
 from soundfusion_lib.fusing import Decision
-from soundfusion_lib.study import Runs, Study, results_dir
+from soundfusion_lib.runs import Runs
+from soundfusion_lib.study import Study, results_dir
 
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
 

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soundfusion_lib.figures import STYLE, corpus_note
-from soundfusion_lib.study import Runs, Study
+from soundfusion_lib.runs import Runs
+from soundfusion_lib.study import Study
 
 REPORTED = "reported, FMA-small"
 

@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from itertools import product
@@ -22,12 +22,12 @@ from soundfusion_lib import experiments, processes
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.evaluation import ARTIST
 from soundfusion_lib.experiments import Experiment, Run
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
 from soundfusion_lib.provenance import provenance
 from soundfusion_lib.representations import Representation
+from soundfusion_lib.runs import Runs
 from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.side_by_side import SideBySide
 from soundfusion_lib.splits import Split, groups_of
@@ -48,49 +48,6 @@ DPI = 120
 def results_dir() -> Path:
     """Folder of results: SOUNDFUSION_RESULTS, or results/ in the project."""
     return Path(os.environ.get("SOUNDFUSION_RESULTS") or PROJECT / "results").resolve()
-
-
-@dataclass(frozen=True)
-class Runs:
-    """The runs of one experiment: one for each seed and fold.
-
-    Args:
-        runs: in any order.
-        artists: of every track, see `splits.groups_of`.
-    """
-
-    runs: list[Run]
-    artists: pd.Series
-
-    @property
-    def experiment(self) -> Experiment:
-        return self.runs[0].experiment
-
-    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, the predictions of its folds together, with a column `artist`; see `evaluation.predict`."""
-        seeds = dict.fromkeys(run.experiment.seed for run in self.runs)
-        together = [
-            pd.concat(
-                [run.predictions(part) for run in self.runs if run.experiment.seed == seed], ignore_index=True
-            )
-            for seed in seeds
-        ]
-        return [frame.assign(**{ARTIST: self.artists[frame["track"]].to_numpy()}) for frame in together]
-
-    @property
-    def parameters(self) -> int:
-        """Of the model, frozen ones included."""
-        return self.runs[0].info["parameters"]
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Median over runs of the median time of an epoch, validation included, in s."""
-        return float(pd.Series([run.info["epoch_seconds"] for run in self.runs]).median())
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """The epochs of the first run, see `training.fit`."""
-        return self.runs[0].history
 
 
 class Study:

@@ -10,7 +10,8 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.experiments import Run
 from soundfusion_lib.fusing import Decision
 from soundfusion_lib.profiles import load_profile
-from soundfusion_lib.study import Runs, Study
+from soundfusion_lib.runs import Runs
+from soundfusion_lib.study import Study
 
 GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
 
