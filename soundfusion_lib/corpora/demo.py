@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from soundfusion_lib import processes
 from soundfusion_lib.audio import encode_mp3
-from soundfusion_lib.corpora.styles import FMA_STYLES, GTZAN_STYLES, synthesise
+from soundfusion_lib.corpora.arranger import synthesise
+from soundfusion_lib.corpora.styles import FMA_STYLES, GTZAN_STYLES
 from soundfusion_lib.corpora.synthesis import RATE
 from soundfusion_lib.errors import SoundFusionError
 
