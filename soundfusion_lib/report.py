@@ -6,8 +6,9 @@ import pandas as pd
 from soundfusion_lib.baselines import Baseline
 from soundfusion_lib.evaluation import accuracy, compare, interval, per_track
 from soundfusion_lib.fusing import Decision
+from soundfusion_lib.profiles import PROJECT
 from soundfusion_lib.runs import Runs
-from soundfusion_lib.study import Study, results_dir
+from soundfusion_lib.study import Study
 
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
 
@@ -43,8 +44,8 @@ def split_table(study: Study) -> pd.DataFrame:
 
 
 def reported(name: str) -> pd.DataFrame:
-    """A table of the report's own numbers: results/reported/<name>.csv."""
-    return pd.read_csv(results_dir() / "reported" / f"{name}.csv")
+    """A table of the report's own numbers: results/reported/<name>.csv of the project, wherever results go."""
+    return pd.read_csv(PROJECT / "results" / "reported" / f"{name}.csv")
 
 
 def performance(

@@ -72,6 +72,12 @@ def test_every_reported_row_has_its_experiment(study, monkeypatch):
     assert len(catalogue.grid(study)) == 36
 
 
+def test_reported_numbers_are_the_project_s_wherever_results_go(tmp_path, monkeypatch):
+    here = report.reported("table2_performance")
+    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
+    pd.testing.assert_frame_equal(report.reported("table2_performance"), here)
+
+
 def test_tables_share_their_runs(study):
     def key(experiment):
         return experiment.key("corpus")
