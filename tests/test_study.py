@@ -64,7 +64,6 @@ def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDFUSION_DATA", str(tmp_path_factory.mktemp("data")))
         results = tmp_path_factory.mktemp("results")
-        (results / "reported").symlink_to(profiles.PROJECT / "results" / "reported")
         patch.setenv("SOUNDFUSION_RESULTS", str(results))
         yield results
 
