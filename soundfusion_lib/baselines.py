@@ -25,7 +25,7 @@ class Baseline:
     """A classifier's predictions of whole tracks, which tables take as they take `Runs`.
 
     Args:
-        parts: by part ("validation", "test"), its predictions, see `evaluation.predict`: one row a track, and
+        parts: by part ("validation", "test"), its predictions, see `evaluation.predictions_of`: one row a track, and
             probability 1 for the class that it chose.
     """
 

@@ -30,9 +30,10 @@ def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: in
     return torch.cat(outputs)
 
 
-def predict(model: AudioClassifier, segments: Segments, genres: list[str]) -> pd.DataFrame:
-    """Predictions: one row a segment, columns `track`, `segment`, `target` and a probability for each genre."""
-    probabilities = log_probabilities(model, segments).exp().cpu().numpy()
+def predictions_of(log_p: torch.Tensor, segments: Segments, genres: list[str]) -> pd.DataFrame:
+    """Log-probabilities, (segments, classes), as predictions: one row a segment, columns `track`, `segment`, `target` and a
+    probability for each genre."""
+    probabilities = log_p.exp().cpu().numpy()
     table = segments.table.reset_index(drop=True)
     return pd.concat([table, pd.DataFrame(probabilities, columns=genres)], axis=1)
 

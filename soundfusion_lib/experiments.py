@@ -21,7 +21,7 @@ from soundfusion_lib import representations
 from soundfusion_lib.augment import augmentation
 from soundfusion_lib.device import describe
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.evaluation import predict
+from soundfusion_lib.evaluation import log_probabilities, predictions_of
 from soundfusion_lib.models import MODELS, AudioClassifier, build_model, count_parameters
 from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
 from soundfusion_lib.provenance import provenance
@@ -135,7 +135,7 @@ class Run:
         return pd.read_parquet(self.folder / "predictions.parquet")
 
     def predictions(self, part: str = "test") -> pd.DataFrame:
-        """Predictions of the validation or the test part, one row a segment, see `evaluation.predict`."""
+        """Predictions of the validation or the test part, one row a segment, see `evaluation.predictions_of`."""
         rows = self._predictions[self._predictions["part"] == part]
         return rows.drop(columns="part").reset_index(drop=True)
 
@@ -237,7 +237,7 @@ def _train(experiment, store, folder, device, weights, progress):
         model.set_statistics(segments["train"].statistics())
     _start(model, experiment.start, folder.parent, weights)
     model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
-    history = fit(
+    history, validated = fit(
         model,
         segments["train"],
         segments["validation"],
@@ -247,7 +247,8 @@ def _train(experiment, store, folder, device, weights, progress):
         description=experiment.name,
         progress=progress,
     )
-    predictions = [predict(model, segments[part], genres).assign(part=part) for part in PARTS]
+    log_p = {"validation": validated, "test": log_probabilities(model, segments["test"])}
+    predictions = [predictions_of(log_p[part], segments[part], genres).assign(part=part) for part in PARTS]
     best = history.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True]).iloc[0]
     info = {
         "corpus": store.corpus.name,

@@ -39,7 +39,7 @@ class Decision:
         return self.first.parameters + self.second.parameters
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, predictions of a part; see `evaluation.predict`.
+        """For each seed, predictions of a part; see `evaluation.predictions_of`.
 
         Raises:
             SoundFusionError: the two did not predict the same segments.

@@ -25,7 +25,7 @@ class Runs:
         return self.runs[0].experiment
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, the predictions of its folds together, with a column `artist`; see `evaluation.predict`."""
+        """For each seed, the predictions of its folds together, with a column `artist`; see `evaluation.predictions_of`."""
         by_seed: dict[int, list[pd.DataFrame]] = {}
         for run in self.runs:
             by_seed.setdefault(run.experiment.seed, []).append(run.predictions(part))

@@ -61,7 +61,7 @@ def fit(
     checkpoint: Path | None = None,
     description: str = "training",
     progress: bool = True,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, torch.Tensor]:
     """Train a model in place; it ends with the weights of its best epoch, in evaluation mode.
 
     The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
@@ -77,7 +77,8 @@ def fit(
         progress: show it.
 
     Returns:
-        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds.
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; and the best epoch's
+        log-probabilities of the validation segments, (segments, classes), on the device.
 
     Raises:
         SoundFusionError: the loss is no longer finite.
@@ -127,13 +128,13 @@ def fit(
             score = (row["validation_accuracy"], -row["validation_loss"])
             if score > best["score"]:
                 weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-                best = {"epoch": epoch, "score": score, "weights": weights}
+                best = {"epoch": epoch, "score": score, "weights": weights, "log_p": log_p}
             _save(checkpoint, history, best, model, optimizer)
             bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{row['validation_accuracy']:.3f}")
             bar.update()
     model.load_state_dict(best["weights"])
     model.eval()
-    return pd.DataFrame(history)
+    return pd.DataFrame(history), best["log_p"]
 
 
 def _memory_format(model: torch.nn.Module, device: torch.device) -> torch.memory_format:

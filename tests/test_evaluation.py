@@ -8,7 +8,7 @@ from soundfusion_lib.evaluation import accuracy, compare, interval, per_track, s
 
 
 def predictions(choices: dict[str, list[str]], targets: dict[str, str], confidence=0.6) -> pd.DataFrame:
-    """Segments of classes a, b, c, as `predict` gives them."""
+    """Segments of classes a, b, c, as `predictions_of` gives them."""
     rows = []
     for track, letters in choices.items():
         for number, letter in enumerate(letters):

@@ -5,7 +5,7 @@ import torch
 from soundfusion_lib import training as training_module
 from soundfusion_lib.augment import augmentation
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.evaluation import accuracy, log_probabilities, predict
+from soundfusion_lib.evaluation import accuracy, log_probabilities, predictions_of
 from soundfusion_lib.models import build_model
 from soundfusion_lib.segments import Segmenting, Segments
 from soundfusion_lib.splits import Split
@@ -33,14 +33,14 @@ def model_for(parts, seed=0):
 
 def train(parts, training=FAST, seed=0, **options):
     model = model_for(parts)
-    history = fit(model, parts["train"], parts["validation"], training, seed=seed, progress=False, **options)
+    history, _ = fit(model, parts["train"], parts["validation"], training, seed=seed, progress=False, **options)
     return model, history
 
 
 def test_it_learns(parts, store):
     model, history = train(parts)
     assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
-    assert accuracy(predict(model, parts["test"], store.corpus.genres)) > 0.8
+    assert accuracy(predictions_of(log_probabilities(model, parts["test"]), parts["test"], store.corpus.genres)) > 0.8
     assert list(history["epoch"]) == list(range(1, 7))
 
 
@@ -105,6 +105,15 @@ def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, monkey
     assert all(map(torch.equal, uninterrupted.state_dict().values(), resumed.state_dict().values()))
 
 
+def test_the_best_epoch_s_validation_is_that_of_its_weights(parts):
+    """Returned as it was computed in that epoch, in evaluation mode, also where later epochs were worse."""
+    model = model_for(parts)
+    history, log_p = fit(model, parts["train"], parts["validation"], FAST, progress=False)
+    assert torch.equal(log_p, log_probabilities(model, parts["validation"]))
+    right = (log_p.argmax(1) == parts["validation"].targets).float().mean().item()
+    assert right == history["validation_accuracy"].max()
+
+
 def test_a_loss_that_is_not_finite_is_an_error(parts):
     with pytest.raises(SoundFusionError, match="not finite in epoch 1.*lower learning rate"):
         train(parts, Training(epochs=2, batch_size=16, learning_rate=1e30))
@@ -119,7 +128,7 @@ def test_prediction_is_in_evaluation_mode_and_leaves_the_mode(parts):
 
 
 def test_predictions_are_probabilities_of_every_segment(parts, store):
-    frame = predict(model_for(parts), parts["test"], store.corpus.genres)
+    frame = predictions_of(log_probabilities(model_for(parts), parts["test"]), parts["test"], store.corpus.genres)
     assert list(frame.columns) == ["track", "segment", "target", "high", "low", "noise"]
     assert len(frame) == len(parts["test"])
     assert frame[["high", "low", "noise"]].sum(axis=1).sub(1).abs().max() < 1e-5
@@ -153,7 +162,7 @@ def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch
 
     model = model_for(parts)
     monkeypatch.setattr(Segments, "_gather", watched)
-    history = fit(model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False)
+    history, _ = fit(model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False)
     assert [len(rows) for rows in seen] == [4] * 6 and sorted(sum(seen[:3], [])) != sorted(sum(seen[3:], []))
     right = 12 * history["train_accuracy"]  # of the 12 segments seen
     assert (right - right.round()).abs().max() < 1e-4
