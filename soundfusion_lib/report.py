@@ -72,7 +72,7 @@ def performance(
             original = published.loc[reported_as[name]]
             row |= {"segment_reported": original["test_accuracy"], "track_reported": original["aggregated_accuracy"]}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"parameters": "Int64"})  # whole numbers, also where a baseline has none
 
 
 def with_interval(column: str, group: Runs | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
