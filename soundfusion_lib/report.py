@@ -169,7 +169,7 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
                 "reported_seconds_per_epoch": original["seconds_per_epoch"],
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"reported_parameters": int})
 
 
 def confusion(study: Study, group: Runs | Decision) -> pd.DataFrame:

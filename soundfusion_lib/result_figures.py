@@ -55,23 +55,24 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
-    """Heat maps of `report.width_scaling`: accuracy per segment of each model and size, with parameters and time an epoch."""
+    """Heat maps of `report.width_scaling`: accuracy per segment of each model and size, with parameters and time an epoch;
+    reproduced also with the number of epochs, which a profile may cut for the large networks."""
+    table = table.assign(reported_epochs=None)
     columns = {
-        "segment": ("segment_accuracy", "parameters", "seconds_per_epoch", f"reproduced, {corpus_note(study)}"),
-        "reported": ("reported_accuracy", "reported_parameters", "reported_seconds_per_epoch", REPORTED),
+        ("segment_accuracy", "parameters", "seconds_per_epoch", "epochs"): f"reproduced, {corpus_note(study)}",
+        ("reported_accuracy", "reported_parameters", "reported_seconds_per_epoch", "reported_epochs"): REPORTED,
     }
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.4))
-        for axis, (accuracy, parameters, seconds, name) in zip(axes, columns.values(), strict=True):
+        for axis, (names, title) in zip(axes, columns.items(), strict=True):
             order = list(dict.fromkeys(table["size"]))
-            cells = table.pivot(index="model", columns="size", values=accuracy)[order]
-            text = {
-                (row.model, row.size_): f"{getattr(row, accuracy):.3f}\n{_short(getattr(row, parameters))} parameters\n"
-                f"{getattr(row, seconds):.3g} s an epoch"
-                for row in table.rename(columns={"size": "size_"}).itertuples()
-            }
+            cells = table.pivot(index="model", columns="size", values=names[0])[order]
+            text = {}
+            for model, size, accuracy, parameters, seconds, epochs in table[["model", "size", *names]].itertuples(index=False):
+                time = f"{seconds:.3g} s an epoch" if epochs is None else f"epochs: {epochs} of {seconds:.3g} s"
+                text[model, size] = f"{accuracy:.3f}\n{_short(parameters)} parameters\n{time}"
             image = _heat_map(axis, cells, 0, max(0.6, float(cells.to_numpy().max())), text, fontsize=9)
-            axis.set(title=name, xlabel="size", ylabel="")
+            axis.set(title=title, xlabel="size", ylabel="")
         figure.colorbar(image, ax=list(axes), label="test accuracy per segment")
         figure.suptitle("Width scaling")
     return figure
@@ -159,4 +160,4 @@ def _heat_map(axis: Axes, cells: pd.DataFrame, low: float, high: float, text, fo
 
 
 def _short(number: float) -> str:
-    return f"{number / 1e6:.3g}m" if number >= 1e6 else f"{number / 1e3:.3g}k"
+    return f"{number / 1e6:.3g}M" if number >= 1e6 else f"{number / 1e3:.3g}k"

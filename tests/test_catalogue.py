@@ -130,6 +130,8 @@ def test_reported_columns_equal_the_report_s_files(study):
     assert (grid["best_validation_accuracy"] > 0).all()
     for drawn in (result_figures.grid_search(study, grid), result_figures.width_scaling(study, widths)):
         assert drawn.get_suptitle()
+    cells = [text.get_text() for text in drawn.axes[0].texts]  # a large network's fewer epochs are not hidden
+    assert sorted(cell.split("\n")[2] for cell in cells) == sorted(f"epochs: {n} of 1.5 s" for n in widths["epochs"])
     plt.close("all")
 
 
