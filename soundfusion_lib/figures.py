@@ -106,6 +106,7 @@ def training_curves(study: Study, runs: dict[str, Runs]) -> Figure:
                 axis.axvline(best, color="black", linewidth=1, linestyle=":", label="best epoch on validation")
             column[0].set_title(name)
             column[1].set(xlabel="epoch", ylim=(0, 1))
+            column[1].xaxis.get_major_locator().set_params(integer=True)
             column[1].axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
             column[1].xaxis.get_major_locator().set_params(integer=True)
         axes[0, 0].set(ylabel="cross entropy in nats")

@@ -24,6 +24,7 @@ def comparison_curves(study: Study, runs: dict[str, Runs]) -> Figure:
             axis.axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
             axis.set(xlabel="epoch", ylim=(0, 1), title=f"{part} accuracy")
             axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0].set(ylabel="accuracy per segment")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         figure.suptitle(f"Accuracy per epoch ({corpus_note(study)})")
