@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soundfusion_lib.corpora.corpus import SPLITS
@@ -25,6 +26,11 @@ def corpus_note(study: Study) -> str:
     return f"{study.corpus.name} corpus, synthetic music" if study.corpus.synthetic else f"{study.corpus.name} corpus"
 
 
+def whole_numbers(axis: Axes) -> None:
+    """Label whole numbers only on a horizontal axis of counts, also where it holds a single one."""
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
 def split_distribution(study: Study) -> Figure:
     """Number of tracks of each genre in each part, and the genre's share of each part."""
     tracks, label = study.tracks, study.corpus.label
@@ -37,7 +43,7 @@ def split_distribution(study: Study) -> Figure:
             axis.set(xlabel=name, ylabel=label)
             axis.grid(axis="y", visible=False)
         axes[0].invert_yaxis()
-        axes[0].xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(axes[0])
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title="part")
         figure.suptitle(f"Where the tracks of each {label} go ({corpus_note(study)})")
     return figure
@@ -106,9 +112,8 @@ def training_curves(study: Study, runs: dict[str, Runs]) -> Figure:
                 axis.axvline(best, color="black", linewidth=1, linestyle=":", label="best epoch on validation")
             column[0].set_title(name)
             column[1].set(xlabel="epoch", ylim=(0, 1))
-            column[1].xaxis.get_major_locator().set_params(integer=True)
             column[1].axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
-            column[1].xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(column[1])
         axes[0, 0].set(ylabel="cross entropy in nats")
         axes[1, 0].set(ylabel="accuracy per segment")
         figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soundfusion_lib.figures import STYLE, corpus_note
+from soundfusion_lib.figures import STYLE, corpus_note, whole_numbers
 from soundfusion_lib.runs import Runs
 from soundfusion_lib.study import Study
 
@@ -23,8 +23,7 @@ def comparison_curves(study: Study, runs: dict[str, Runs]) -> Figure:
                 axis.plot(history["epoch"], history[f"{part}_accuracy"], marker=marker, markersize=5, label=name)
             axis.axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
             axis.set(xlabel="epoch", ylim=(0, 1), title=f"{part} accuracy")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axis)
         axes[0].set(ylabel="accuracy per segment")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         figure.suptitle(f"Accuracy per epoch ({corpus_note(study)})")
@@ -58,20 +57,19 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `report.width_scaling`: accuracy per segment of each model and size, with parameters and time an epoch;
     reproduced also with the number of epochs, which a profile may cut for the large networks."""
-    table = table.assign(reported_epochs=None)
-    columns = {
-        ("segment_accuracy", "parameters", "seconds_per_epoch", "epochs"): f"reproduced, {corpus_note(study)}",
-        ("reported_accuracy", "reported_parameters", "reported_seconds_per_epoch", "reported_epochs"): REPORTED,
+    panels = {
+        f"reproduced, {corpus_note(study)}": ("segment_accuracy", "parameters", "epochs: {epochs} of {seconds_per_epoch:.3g} s"),
+        REPORTED: ("reported_accuracy", "reported_parameters", "{reported_seconds_per_epoch:.3g} s an epoch"),
     }
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.4))
-        for axis, (names, title) in zip(axes, columns.items(), strict=True):
+        for axis, (title, (accuracy, parameters, time)) in zip(axes, panels.items(), strict=True):
             order = list(dict.fromkeys(table["size"]))
-            cells = table.pivot(index="model", columns="size", values=names[0])[order]
-            text = {}
-            for model, size, accuracy, parameters, seconds, epochs in table[["model", "size", *names]].itertuples(index=False):
-                time = f"{seconds:.3g} s an epoch" if epochs is None else f"epochs: {epochs} of {seconds:.3g} s"
-                text[model, size] = f"{accuracy:.3f}\n{_short(parameters)} parameters\n{time}"
+            cells = table.pivot(index="model", columns="size", values=accuracy)[order]
+            text = {
+                (row["model"], row["size"]): f"{row[accuracy]:.3f}\n{_short(row[parameters])} parameters\n{time.format(**row)}"
+                for row in table.to_dict("records")
+            }
             image = _heat_map(axis, cells, 0, max(0.6, float(cells.to_numpy().max())), text, fontsize=9)
             axis.set(title=title, xlabel="size", ylabel="")
         figure.colorbar(image, ax=list(axes), label="test accuracy per segment")

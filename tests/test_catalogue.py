@@ -157,6 +157,16 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     plt.close("all")
 
 
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
+    group = made_up(catalogue.simple_cnn(study))
+    group.runs[0].__dict__["history"] = group.history[:epochs]
+    for draw in (result_figures.comparison_curves, figures.training_curves):
+        axis = draw(study, {"x": group}).axes[-1]
+        assert set(axis.get_xticks()) >= set(range(1, epochs + 1)) and all(tick == round(tick) for tick in axis.get_xticks())
+    plt.close("all")
+
+
 def test_confusion_matrices_side_by_side_keep_their_own_labels():
     matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
     corpus = type("Corpus", (), {"label": "soundtrack", "name": "games", "synthetic": False})
