@@ -39,7 +39,6 @@ class Profile:
         split: which tracks train, validate and test.
         test_folds: folds to run; their test predictions are pooled.
         performance_folds: folds to run for the table of performance and the conclusions; test_folds if empty.
-        costly: models kept to the test_folds there.
         seeds: every experiment is run with each of them.
         training: overrides the report's settings (see `Training`) for all models,
         models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
@@ -61,7 +60,6 @@ class Profile:
     split: Split = Split()
     test_folds: tuple[int, ...] = (0,)
     performance_folds: tuple[int, ...] = ()
-    costly: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -125,14 +123,13 @@ def _parse(content: dict, path: Path) -> Profile:
     for model, widths in content.get("widths", {}).items():
         _check_keys(widths, set(SIZES), f"{path}: [widths.{model}]")
     _check_keys(content.get("models", {}), set(MODELS), f"{path}: [models]")
-    _check_keys(dict.fromkeys(content.get("costly", [])), set(MODELS), f"{path}: costly")
     built = {
         "waveform": build(Waveform, "waveform"),
         "mel": build(MelSpectrogram, "mel"),
         "segmenting": build(Segmenting, "segmenting"),
         "split": build(Split, "split"),
     }
-    for key in ("seeds", "test_folds", "performance_folds", "costly"):
+    for key in ("seeds", "test_folds", "performance_folds"):
         if key in content:
             content[key] = tuple(content[key])
     return Profile(**content, **built)

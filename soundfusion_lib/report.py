@@ -228,7 +228,7 @@ def comparisons(runs: dict[str, Runs | Decision | Baseline], pairs: list[tuple[s
 
 
 def on_common_tracks(*groups: Runs | Decision | Baseline) -> tuple[list[list[pd.DataFrame]], int]:
-    """Test predictions of each for the tracks that all predicted (a costly model runs on fewer folds), and how many these are."""
+    """Test predictions of each for the tracks that all predicted (some run on fewer folds), and how many these are."""
     predictions = [group.predictions("test") for group in groups]
     common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
     return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions], len(common)

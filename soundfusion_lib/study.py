@@ -123,8 +123,8 @@ class Study:
         )
 
     def run(self, experiment: Experiment, folds: tuple[int, ...] = ()) -> Runs:
-        """Train an experiment with every seed of the profile and in these folds (its test_folds by default, and always for models
-        that it calls costly), or find what is trained already; so first the trained parts that it starts from."""
+        """Train an experiment with every seed of the profile and in these folds (its test_folds by default), or find what is
+        trained already; so first the trained parts that it starts from."""
         for part in experiment.start.get("parts", ()):
             self.run(part, folds)
         return Runs([self._one(one, self.store) for one in self._variants(experiment, folds)], groups_of(self.store.tracks))
@@ -151,9 +151,7 @@ class Study:
     def _variants(self, experiment: Experiment, folds: tuple[int, ...]) -> list[Experiment]:
         """The experiment with each seed and fold, and the keys of its parts' runs with these."""
         variants = []
-        if not folds or experiment.model in self.profile.costly:
-            folds = self.profile.test_folds
-        for seed, fold in product(self.profile.seeds, folds):
+        for seed, fold in product(self.profile.seeds, folds or self.profile.test_folds):
             one = replace(experiment, seed=seed, split=self.split(fold))
             if "parts" in one.start:
                 parts = [self._key(replace(part, seed=seed, split=one.split)) for part in one.start["parts"]]
