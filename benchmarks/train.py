@@ -82,7 +82,7 @@ def library(name: str, lever: int, folder: Path, steps: int, device: torch.devic
     pull(lever)
     train, few = segments_for(name, folder, steps, device)
     settings = Training(epochs=EPOCHS, patience=EPOCHS, batch_size=MODELS[name][2])
-    history, _ = fit(_build(name), train, few, settings, progress=False)
+    history, _, _ = fit(_build(name), train, few, settings, progress=False)
     return len(train) / history["seconds"][1:].min()
 
 

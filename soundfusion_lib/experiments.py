@@ -237,7 +237,7 @@ def _train(experiment, store, folder, device, weights, progress):
         model.set_statistics(segments["train"].statistics())
     _start(model, experiment.start, folder.parent, weights)
     model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
-    history, validated = fit(
+    history, best_epoch, validated = fit(
         model,
         segments["train"],
         segments["validation"],
@@ -249,7 +249,6 @@ def _train(experiment, store, folder, device, weights, progress):
     )
     log_p = {"validation": validated, "test": log_probabilities(model, segments["test"])}
     predictions = [predictions_of(log_p[part], segments[part], genres).assign(part=part) for part in PARTS]
-    best = history.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True]).iloc[0]
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,
@@ -258,7 +257,7 @@ def _train(experiment, store, folder, device, weights, progress):
         "segments": {part: len(segments[part]) for part in segments},
         "parameters": count_parameters(model, trainable_only=False),
         "trained_parameters": count_parameters(model),
-        "best_epoch": int(best["epoch"]),
+        "best_epoch": best_epoch,
         "epoch_seconds": float(history["seconds"].median()),
         "seconds": float(history["seconds"].sum()),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -61,7 +61,7 @@ def fit(
     checkpoint: Path | None = None,
     description: str = "training",
     progress: bool = True,
-) -> tuple[pd.DataFrame, torch.Tensor]:
+) -> tuple[pd.DataFrame, int, torch.Tensor]:
     """Train a model in place; it ends with the weights of its best epoch, in evaluation mode.
 
     The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
@@ -77,8 +77,8 @@ def fit(
         progress: show it.
 
     Returns:
-        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; and the best epoch's
-        log-probabilities of the validation segments, (segments, classes), on the device.
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the best epoch, from 1;
+        and its log-probabilities of the validation segments, (segments, classes), on the device.
 
     Raises:
         SoundFusionError: the loss is no longer finite.
@@ -134,7 +134,7 @@ def fit(
             bar.update()
     model.load_state_dict(best["weights"])
     model.eval()
-    return pd.DataFrame(history), best["log_p"]
+    return pd.DataFrame(history), best["epoch"], best["log_p"]
 
 
 def _memory_format(model: torch.nn.Module, device: torch.device) -> torch.memory_format:

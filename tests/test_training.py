@@ -33,7 +33,7 @@ def model_for(parts, seed=0):
 
 def train(parts, training=FAST, seed=0, **options):
     model = model_for(parts)
-    history, _ = fit(model, parts["train"], parts["validation"], training, seed=seed, progress=False, **options)
+    history, _, _ = fit(model, parts["train"], parts["validation"], training, seed=seed, progress=False, **options)
     return model, history
 
 
@@ -108,10 +108,10 @@ def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, monkey
 def test_the_best_epoch_s_validation_is_that_of_its_weights(parts):
     """Returned as it was computed in that epoch, in evaluation mode, also where later epochs were worse."""
     model = model_for(parts)
-    history, log_p = fit(model, parts["train"], parts["validation"], FAST, progress=False)
+    history, best_epoch, log_p = fit(model, parts["train"], parts["validation"], FAST, progress=False)
     assert torch.equal(log_p, log_probabilities(model, parts["validation"]))
     right = (log_p.argmax(1) == parts["validation"].targets).float().mean().item()
-    assert right == history["validation_accuracy"].max()
+    assert right == history["validation_accuracy"].max() == history["validation_accuracy"][best_epoch - 1]
 
 
 def test_a_loss_that_is_not_finite_is_an_error(parts):
@@ -162,7 +162,7 @@ def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch
 
     model = model_for(parts)
     monkeypatch.setattr(Segments, "_gather", watched)
-    history, _ = fit(model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False)
+    history, _, _ = fit(model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False)
     assert [len(rows) for rows in seen] == [4] * 6 and sorted(sum(seen[:3], [])) != sorted(sum(seen[3:], []))
     right = 12 * history["train_accuracy"]  # of the 12 segments seen
     assert (right - right.round()).abs().max() < 1e-4
