@@ -22,8 +22,9 @@ STYLE = {
 
 
 def corpus_note(study: Study) -> str:
-    """What the numbers were obtained on, for titles: synthetic data is called synthetic."""
-    return f"{study.corpus.name} corpus, synthetic music" if study.corpus.synthetic else f"{study.corpus.name} corpus"
+    """What the numbers were obtained on, for titles: synthetic data is called synthetic, and a label that is no genre is named."""
+    label = "" if study.corpus.label == "genre" else f", label: {study.corpus.label}"
+    return f"{study.corpus.name} corpus{', synthetic music' if study.corpus.synthetic else ''}{label}"
 
 
 def whole_numbers(axis: Axes) -> None:

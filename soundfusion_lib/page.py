@@ -24,7 +24,7 @@ def write_page(name: str) -> Path:
     for notebook, entry in summary["notebooks"].items():
         lines += ["", f"## {notebook.replace('_', ' ')}"]
         for file, caption in entry["results"].items():
-            lines += ["", *(_table(folder / file, caption) if file.endswith(".csv") else [f"![{caption}]({file})"])]
+            lines += ["", *(_table(folder / file, caption, summary["label"]) if file.endswith(".csv") else [f"![{caption}]({file})"])]
     page = folder / "README.md"
     aside = page.with_suffix(".new")
     aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -53,8 +53,9 @@ def _introduction(summary: dict) -> list[str]:
     return lines
 
 
-def _table(path: Path, caption: str) -> list[str]:
+def _table(path: Path, caption: str, label: str) -> list[str]:
     table = readable(pd.read_csv(path, dtype={"track": str}))
     rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
     cells = [["" if pd.isna(cell) else str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return [f"**{caption}** ([CSV]({path.parent.name}/{path.name}))", "", *("| " + " | ".join(row) + " |" for row in cells)]
+    note = "" if label == "genre" else f", label: {label}"
+    return [f"**{caption}**{note} ([CSV]({path.parent.name}/{path.name}))", "", *("| " + " | ".join(row) + " |" for row in cells)]

@@ -153,11 +153,11 @@ def test_figures_name_their_axes_and_units(study, runs):
     plt.close("all")
 
 
-def test_synthetic_is_said_in_every_title(study):
-    assert "synthetic" not in figures.corpus_note(study)
+def test_titles_say_what_is_synthetic_and_what_is_no_genre(study):
+    assert figures.corpus_note(study) == f"{study.corpus.name} corpus, label: sound"
     corpus = type(study.corpus)("demo", study.corpus.root, study.corpus.tracks, synthetic=True)
     demo = type("Demo", (), {"corpus": corpus})
-    assert "synthetic" in figures.corpus_note(demo)
+    assert figures.corpus_note(demo) == "demo corpus, synthetic music"
 
 
 def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
@@ -171,7 +171,7 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     assert summary["profile"] == "tones" and summary["synthetic"] is False and summary["tracks"] == 36
     assert len(summary["notebooks"]["test"]["runs"]) == 8
     page = write_page("tones").read_text()
-    assert "**A plain table**" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
+    assert "**A plain table**, label: sound (" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
     assert "**Nothing to compare**" in page
     assert "8 runs" in page and "synthetic" not in page and "**The label is the sound, not a genre**" in page
 
