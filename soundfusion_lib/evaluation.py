@@ -9,6 +9,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.segments import Segments
 
+BATCH = 32  # segments predicted at once: for 128, ResNet1D-large would take more than twice the memory of its training
 RESAMPLES = 10_000
 PARTS = 10
 AGGREGATIONS = ("segment", "vote", "mean")
@@ -17,7 +18,7 @@ ARTIST = "artist"  # one that they may have too: see `scores`
 
 
 @torch.inference_mode()
-def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: int = 128) -> torch.Tensor:
+def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: int = BATCH) -> torch.Tensor:
     """Log-probabilities of all segments in evaluation mode, (segments, classes), float32, on the segments' device."""
     was_training = model.training
     model.eval()

@@ -17,7 +17,7 @@ from soundfusion_lib.experiments import Experiment, Run
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.store import Store
 
-RUN_BYTES = 4 * 2**30  # of memory that a run may take: what the whole VGG16 does
+RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
 
 
 class SideBySide:
