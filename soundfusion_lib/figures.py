@@ -23,8 +23,13 @@ STYLE = {
 
 def corpus_note(study: Study) -> str:
     """What the numbers were obtained on, for titles: synthetic data is called synthetic, and a label that is no genre is named."""
-    label = "" if study.corpus.label == "genre" else f", label: {study.corpus.label}"
-    return f"{study.corpus.name} corpus{', synthetic music' if study.corpus.synthetic else ''}{label}"
+    synthetic = ", synthetic music" if study.corpus.synthetic else ""
+    return f"{study.corpus.name} corpus{synthetic}{label_note(study.corpus.label)}"
+
+
+def label_note(label: str) -> str:
+    """What to add to a title or caption where the label is no genre."""
+    return "" if label == "genre" else f", label: {label}"
 
 
 def whole_numbers(axis: Axes) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.figures import label_note
 from soundfusion_lib.report import readable
 from soundfusion_lib.study import read_summary, results_dir
 
@@ -57,5 +58,4 @@ def _table(path: Path, caption: str, label: str) -> list[str]:
     table = readable(pd.read_csv(path, dtype={"track": str}))
     rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
     cells = [["" if pd.isna(cell) else str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    note = "" if label == "genre" else f", label: {label}"
-    return [f"**{caption}**{note} ([CSV]({path.parent.name}/{path.name}))", "", *("| " + " | ".join(row) + " |" for row in cells)]
+    return [f"**{caption}**{label_note(label)} ([CSV]({path.parent.name}/{path.name}))", "", *("| " + " | ".join(row) + " |" for row in cells)]
