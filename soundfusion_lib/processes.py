@@ -5,12 +5,18 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver, resource_tracker
 
+import joblib
 import torch
 from threadpoolctl import threadpool_limits
 
 # Imported once, by a server that the workers are forked from; forking this process itself would copy locks of threads
 # that the copy lacks. torch._dynamo: every optimizer imports it at its first step.
 PRELOADED = ["soundfusion_lib.experiments", "torch._dynamo"]
+
+
+def cores() -> int:
+    """Processor cores that this process may use: its affinity and its container's limit count."""
+    return joblib.cpu_count()
 
 
 def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:

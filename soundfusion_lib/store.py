@@ -149,6 +149,11 @@ class Store:
         return self.corpus.tracks.loc[usable.index].assign(seconds=usable["seconds"])
 
     @property
+    def genres(self) -> list[str]:
+        """The labels of the usable clips, in alphabetical order: a label's class index is its position here."""
+        return sorted(self.tracks["genre"].unique())
+
+    @property
     def left_out(self) -> pd.DataFrame:
         """The clips left out: `path`, `genre` and `reason`."""
         out = self._index[self._index["reason"].notna()]
