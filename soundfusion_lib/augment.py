@@ -9,6 +9,7 @@ import inspect
 import torch
 from torch import Tensor, nn
 
+from soundfusion_lib import settings
 from soundfusion_lib.errors import SoundFusionError
 
 
@@ -38,11 +39,8 @@ class SpecAugment(nn.Module):
         max_fraction: float = 0.3,
     ) -> None:
         super().__init__()
-        if not (0 <= probability <= 1 and 0 <= max_fraction <= 1 and min(n_time_masks, n_frequency_masks) >= 0):
-            raise SoundFusionError(
-                "SpecAugment takes a probability and a max_fraction in 0..1 and numbers of masks of 0 or more, got "
-                f"{probability}, {max_fraction}, {n_time_masks} and {n_frequency_masks}."
-            )
+        given = {"n_time_masks": n_time_masks, "n_frequency_masks": n_frequency_masks}
+        settings.check({**given, "probability": probability, "max_fraction": max_fraction}, "SpecAugment:")
         self.n_time_masks = n_time_masks
         self.n_frequency_masks = n_frequency_masks
         self.probability = probability
@@ -79,8 +77,7 @@ class GaussianNoise(nn.Module):
 
     def __init__(self, std: float = 0.02) -> None:
         super().__init__()
-        if std < 0:
-            raise SoundFusionError(f"GaussianNoise takes a standard deviation of 0 or more, got {std}.")
+        settings.check({"std": std}, "GaussianNoise:")
         self.std = std
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -97,8 +94,7 @@ class RandomGain(nn.Module):
 
     def __init__(self, min_db: float = -12.0, max_db: float = 12.0) -> None:
         super().__init__()
-        if min_db > max_db:
-            raise SoundFusionError(f"RandomGain takes min_db <= max_db, got {min_db} and {max_db}.")
+        settings.check({"min_db": min_db, "max_db": max_db}, "RandomGain:")
         self.min_db = min_db
         self.max_db = max_db
 

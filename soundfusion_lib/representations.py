@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from soundfusion_lib import audio
+from soundfusion_lib import audio, settings
 
 BLOCK = 256  # frames transformed at once: their spectra stay in the processor's cache
 BANDS = 16  # mel bands summed up at once
@@ -31,6 +31,9 @@ class Waveform:
     bands: ClassVar[int] = 1
     channels: ClassVar[int] = 1
     scale: ClassVar[float] = 1 / 32_768
+
+    def __post_init__(self):
+        settings.check(vars(self), "Waveform:")
 
     @property
     def slug(self) -> str:
@@ -84,6 +87,9 @@ class MelSpectrogram:
     kind: ClassVar[str] = "mel"
     dtype: ClassVar[str] = "float16"
     scale: ClassVar[float] = 1.0
+
+    def __post_init__(self):
+        settings.check(vars(self), "MelSpectrogram:")
 
     @property
     def bands(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from soundfusion_lib import settings
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.store import Store, StoredArray
@@ -33,11 +34,7 @@ class Segmenting:
     overlap: float | None = 0.25
 
     def __post_init__(self):
-        if self.seconds <= 0 or not (self.overlap is None or 0 <= self.overlap < 1):
-            raise SoundFusionError(
-                f"segments of {self.seconds} s with overlap {self.overlap}: the length must be positive, the overlap "
-                "at least 0 and below 1"
-            )
+        settings.check(vars(self), "Segmenting:")
 
     def starts(self, seconds: float) -> np.ndarray:
         """Start times, in seconds, of the segments that fit in a clip of so many seconds; may be empty."""

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from soundfusion_lib import settings
 from soundfusion_lib.device import autocast, keep_freed_memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import log_probabilities
@@ -43,12 +44,7 @@ class Training:
     steps: int = 0
 
     def __post_init__(self):
-        if self.optimizer not in OPTIMIZERS:
-            raise SoundFusionError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}")
-        if min(self.epochs, self.patience, self.batch_size) < 1 or self.learning_rate <= 0 or min(self.weight_decay, self.steps) < 0:
-            raise SoundFusionError(
-                "epochs, patience and batch_size must be at least 1, learning_rate positive, weight_decay and steps not negative"
-            )
+        settings.check(vars(self), "Training:")
 
 
 def fit(

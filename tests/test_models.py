@@ -322,9 +322,9 @@ def test_unknown_names_and_options_are_refused():
         build_model("resnet3d", 8)
     with pytest.raises(SoundFusionError, match="no option depth; its options: width, in_channels"):
         build_model("resnet2d", 8, depth=3)
-    with pytest.raises(SoundFusionError, match="no variant 'other'"):
+    with pytest.raises(SoundFusionError, match='resnet1d: variant = "other": must be one of soundfusion, allamy'):
         build_model("resnet1d", 8, variant="other")
-    with pytest.raises(SoundFusionError, match="no weighting 'other'"):
+    with pytest.raises(SoundFusionError, match='fusion_decision: weighting = "other": must be one of equal, learned'):
         build_model("fusion_decision", 8, weighting="other")
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
         build_model("fusion_concat", 8, parts=[["resnet3d", {}], ["resnet1d", {}]])

@@ -2,6 +2,7 @@
 
 import inspect
 
+from soundfusion_lib import settings
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier, Standardize
 from soundfusion_lib.models.fusion import FusionConcat, FusionDecision
@@ -43,7 +44,7 @@ def build_model(name: str, num_classes: int, **options) -> AudioClassifier:
         **options: the other arguments of the model's class, numbers, strings, lists and dictionaries.
 
     Raises:
-        SoundFusionError: there is no such model, or no such option for it.
+        SoundFusionError: there is no such model, or no such option for it, or not of this value (see `settings.RULES`).
     """
     if name not in MODELS:
         raise SoundFusionError(f"There is no model {name!r}; there are: {', '.join(MODELS)}.")
@@ -51,4 +52,5 @@ def build_model(name: str, num_classes: int, **options) -> AudioClassifier:
     unknown = sorted(options.keys() - set(valid))
     if unknown:
         raise SoundFusionError(f"{name} has no option {', '.join(unknown)}; its options: {', '.join(valid)}.")
+    settings.check(options, f"{name}:")
     return MODELS[name](num_classes, **options)

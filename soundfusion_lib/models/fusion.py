@@ -107,7 +107,7 @@ class FusionDecision(Fusion):
     Shape: waveform (N, 1, L), mel (N, in_channels, n_mels, T) -> log-probabilities (N, num_classes).
 
     Raises:
-        SoundFusionError: not two parts, a part that ``build_model`` does not know, or another weighting.
+        SoundFusionError: not two parts, or a part that ``build_model`` does not know.
     """
 
     def __init__(
@@ -122,8 +122,6 @@ class FusionDecision(Fusion):
         super().__init__(num_classes, parts, in_channels, n_mels)
         if len(self.parts) != 2:
             raise SoundFusionError(f"A fusion of decisions takes two parts, got {len(self.parts)}.")
-        if weighting not in ("equal", "learned"):
-            raise SoundFusionError(f"There is no weighting {weighting!r}; there are: equal, learned.")
         self.head = nn.Identity()  # the parts' heads decide
         for part, (_, options) in zip(self.parts, parts):
             if "dropout" not in options:

@@ -115,16 +115,13 @@ class ResNet1D(AudioClassifier):
     left.
 
     Raises:
-        SoundFusionError: the variant is none of the two; in the forward pass, the waveform is too short for the
-            poolings.
+        SoundFusionError: in the forward pass, the waveform is too short for the poolings.
     """
 
     inputs = ("waveform",)
 
     def __init__(self, num_classes: int, width: int = 16, variant: str = "soundfusion", dropout: float = 0.0) -> None:
         super().__init__({"waveform": 1}, num_features=4 * width, num_classes=num_classes, dropout=dropout)
-        if variant not in ("soundfusion", "allamy"):
-            raise SoundFusionError(f"ResNet1D has no variant {variant!r}; there are: soundfusion, allamy.")
         if variant == "allamy":
             self.stem = nn.Sequential(conv(1, width, 3, bias=True, stride=3), nn.BatchNorm2d(width), nn.LeakyReLU())
             pools = [(3, 0)] * 9  # size and stride, padding
