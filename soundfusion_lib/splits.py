@@ -1,15 +1,14 @@
 """Which tracks train, validate and test: official, artist-aware, or plain stratified; one split or k folds."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from soundfusion_lib import settings
 from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.errors import SoundFusionError
-
-SCHEMES = ("auto", "official", "artist", "stratified")
 
 
 @dataclass(frozen=True)
@@ -17,9 +16,9 @@ class Split:
     """How to divide a corpus. All segments of a track go where the track goes, always.
 
     Args:
-        scheme: "auto" (official where the corpus has one, else artist), "official" (the corpus's own), "artist" (stratified by genre, each artist on one side; a track
-            whose artist is unknown counts as an artist of its own) or "stratified" (by genre, artists ignored:
-            to show what leaks).
+        scheme: "auto" (official where the corpus has one, else artist), "official" (the corpus's own), "artist"
+            (stratified by genre, each artist on one side; a track whose artist is unknown counts as an artist of its
+            own) or "stratified" (by genre, artists ignored: to show what leaks).
         folds: parts of equal size; one tests, as much validates, the others train. 10 gives 80/10/10.
         fold: which part tests, 0 to folds - 1. Over all folds every track is tested once.
         seed: of the shuffling.
@@ -31,10 +30,14 @@ class Split:
     seed: int = 0
 
     def __post_init__(self):
-        if self.scheme not in SCHEMES:
-            raise SoundFusionError(f"split scheme {self.scheme!r} is none of {', '.join(SCHEMES)}")
-        if self.folds < 3 or not 0 <= self.fold < self.folds:
-            raise SoundFusionError(f"fold {self.fold} of {self.folds}: folds must be at least 3, and 0 <= fold < folds")
+        settings.check(vars(self), "Split:")
+
+    def resolved(self, tracks: pd.DataFrame) -> "Split":
+        """This split with what "auto" stands for on these tracks; an official one with the default folds, fold and seed,
+        which have no effect on it."""
+        if self.scheme == "official" or (self.scheme == "auto" and "split" in tracks):
+            return Split("official")
+        return replace(self, scheme="artist") if self.scheme == "auto" else self
 
     def assign(self, tracks: pd.DataFrame) -> pd.Series:
         """The part of every track.
@@ -47,15 +50,20 @@ class Split:
             that it cannot be in all three parts is missing from validation or test, and a warning says so.
 
         Raises:
-            SoundFusionError: no official split, fewer tracks of a genre than folds, or a genre that train lacks.
+            SoundFusionError: no official split, fewer tracks of a genre than folds ("artist"), a part without tracks,
+                or a genre that train lacks.
         """
-        if self.scheme == "official" or (self.scheme == "auto" and "split" in tracks):
-            if "split" not in tracks:
-                raise SoundFusionError('this corpus has no official split: choose the scheme "artist" or "stratified"')
-            parts = tracks["split"].astype(str).rename("split")
-        else:
-            parts = self._divide(tracks)
+        parts = self.parts(tracks)
         counts = pd.crosstab(tracks["genre"], parts).reindex(columns=SPLITS, fill_value=0)
+        empty = [part for part in SPLITS if not counts[part].any()]
+        if empty:
+            scheme = self.resolved(tracks).scheme
+            mend = (
+                f'give some tracks {empty[0]!r} in the column split, or choose the scheme "artist"'
+                if scheme == "official"
+                else "the labels have too few artists for three parts: give them more, or choose another fold"
+            )
+            raise SoundFusionError(f"the {scheme} split has no {empty[0]} part ({len(tracks)} usable tracks): {mend}")
         lacking = []
         for genre, part in ((genre, part) for genre in counts.index for part in SPLITS if not counts.loc[genre, part]):
             artists = groups_of(tracks)[tracks["genre"] == genre].nunique()
@@ -67,14 +75,39 @@ class Split:
             warnings.warn("; ".join(lacking), stacklevel=2)
         return parts
 
-    def _divide(self, tracks: pd.DataFrame) -> pd.Series:
+    def parts(self, tracks: pd.DataFrame) -> pd.Series:
+        """As `assign`, but whichever parts or genres lack tracks."""
+        scheme = self.resolved(tracks).scheme
+        if scheme == "official":
+            if "split" not in tracks:
+                raise SoundFusionError('this corpus has no official split: choose the scheme "artist" or "stratified"')
+            return tracks["split"].astype(str).rename("split")
+        return self._by_artist(tracks) if scheme == "artist" else self._dealt(tracks)
+
+    def _dealt(self, tracks: pd.DataFrame) -> pd.Series:
+        """The shuffled tracks of one genre after the other, dealt in turn to the folds."""
+        order = np.random.default_rng(self.seed).permutation(len(tracks))
+        order = order[np.argsort(tracks["genre"].to_numpy(str)[order], kind="stable")]
+        fold = np.empty(len(tracks), dtype=int)
+        fold[order] = np.arange(len(tracks)) % self.folds
+        parts = pd.Series("train", index=tracks.index, name="split")
+        parts[fold == self.fold] = "test"
+        parts[fold == (self.fold + 1) % self.folds] = "validation"
+        for genre in tracks["genre"].unique():
+            own = tracks["genre"] == genre
+            if not (parts[own] == "train").any():  # training comes first
+                parts[own & (parts == "validation")] = "train"
+        return parts
+
+    def _by_artist(self, tracks: pd.DataFrame) -> pd.Series:
         sizes = tracks["genre"].value_counts()
         if sizes.min() < self.folds:
+            mend = f"use {sizes.min()} folds or fewer" if sizes.min() >= 3 else "each label needs at least 3: add some, or leave it out"
             raise SoundFusionError(
                 f"{self.folds} folds need at least {self.folds} tracks of every label, and {sizes.idxmin()!r} has "
-                f"{sizes.min()}: use fewer folds"
+                f"{sizes.min()}: {mend}"
             )
-        groups = groups_of(tracks) if self.scheme != "stratified" else pd.Series(tracks.index, index=tracks.index)
+        groups = groups_of(tracks)
         parts = pd.Series("train", index=tracks.index, name="split")
         parts.iloc[self._fold(tracks, groups, self.folds, self.fold)] = "test"
         rest = tracks[parts == "train"]
@@ -91,10 +124,9 @@ class Split:
 
     def _fold(self, tracks: pd.DataFrame, groups: pd.Series, folds: int, fold: int) -> np.ndarray:
         """Positions of the tracks in this fold."""
-        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # here: it takes seconds to import
+        from sklearn.model_selection import StratifiedGroupKFold  # here: it takes seconds to import
 
-        kind = StratifiedKFold if self.scheme == "stratified" else StratifiedGroupKFold
-        splitter = kind(folds, shuffle=True, random_state=self.seed)
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of genres that are rare, which `assign` warns of itself
             return list(splitter.split(tracks, tracks["genre"], groups))[fold][1]

@@ -83,13 +83,56 @@ def test_an_artist_of_two_genres_stays_on_one_side():
 
 
 def test_splits_that_cannot_be_say_why():
-    with pytest.raises(SoundFusionError, match="none of auto, official"):
+    with pytest.raises(SoundFusionError, match="must be one of auto, official"):
         Split("random")
-    with pytest.raises(SoundFusionError, match="fold 10 of 10"):
+    with pytest.raises(SoundFusionError, match="fold = 10: must be below folds = 10"):
         Split(fold=10)
-    with pytest.raises(SoundFusionError, match="'g0' has 4: use fewer folds"):
-        Split("stratified").assign(tracks(genres=2, artists=4, per_artist=(1, 2)))
+    with pytest.raises(SoundFusionError, match="'g0' has 4: use 4 folds or fewer"):
+        Split("artist").assign(tracks(genres=2, artists=4, per_artist=(1, 2)))
+    for folds in (3, 10):  # no number of folds is small enough
+        with pytest.raises(SoundFusionError, match="'g0' has 2: each label needs at least 3") as refused:
+            Split("artist", folds).assign(tracks(genres=2, artists=2, per_artist=(1, 2)))
+        assert "fewer" not in str(refused.value)
     alone = pd.concat([tracks(), pd.DataFrame({"genre": "one", "artist": "x"}, index=[f"r{i}" for i in range(14)])])
     with pytest.raises(SoundFusionError, match="no track of 'one' is in train"):
         for fold in range(10):
             Split("artist", 10, fold).assign(alone)
+
+
+@pytest.mark.parametrize("lacking", ["train", "validation", "test"])
+def test_an_official_split_that_lacks_a_part_says_which(lacking):
+    there = [part for part in ("train", "validation", "test") if part != lacking]
+    table = tracks().assign(split=np.resize(there, len(tracks())))
+    for scheme in ("auto", "official"):
+        with pytest.raises(SoundFusionError, match=f"the official split has no {lacking} part .*column split"):
+            Split(scheme).assign(table)
+
+
+def test_artists_too_few_for_a_validation_part_are_an_error_in_words():
+    table = tracks(genres=2, artists=2, per_artist=(5, 6))  # one artist of each trains, the other tests
+    with pytest.raises(SoundFusionError, match="the artist split has no validation part"):
+        Split("artist", 4).assign(table)
+
+
+@pytest.mark.parametrize("sizes", [(40, 3, 2), (11, 11, 11), (5, 1, 1)])
+def test_a_random_split_deals_every_track_to_one_fold_also_where_a_label_has_fewer_tracks_than_folds(sizes):
+    table = pd.DataFrame({"genre": np.repeat(list("abc"), sizes), "artist": None}, index=[f"t{i}" for i in range(sum(sizes))])
+    tested = []
+    for fold in range(7):
+        parts = Split("stratified", 7, fold).parts(table)
+        own = table[parts == "test"]
+        tested += own.index.tolist()
+        assert len(own) in (len(table) // 7, len(table) // 7 + 1)
+        counts, whole = own["genre"].value_counts(), table["genre"].value_counts()
+        assert all(counts.get(genre, 0) in (whole[genre] // 7, whole[genre] // 7 + 1) for genre in "abc")
+        untrained = set(table["genre"]) - set(table["genre"][parts == "train"])
+        assert untrained <= set(own["genre"]) and all(whole[genre] == 1 for genre in untrained)
+    assert sorted(tested) == sorted(table.index)
+
+
+def test_what_has_no_effect_is_not_part_of_a_resolved_split():
+    with_split, without = tracks().assign(split="train"), tracks()
+    assert Split("auto", 5, 2, 1).resolved(with_split) == Split("official", 4, 1).resolved(with_split) == Split("official")
+    assert Split("auto", 5, 2, 1).resolved(without) == Split("artist", 5, 2, 1)
+    for scheme in ("artist", "stratified"):
+        assert Split(scheme, 5, 2, 1).resolved(with_split) == Split(scheme, 5, 2, 1)
