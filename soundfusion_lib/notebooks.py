@@ -12,8 +12,8 @@ from papermill.exceptions import PapermillExecutionError
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.page import write_page
-from soundfusion_lib.profiles import PROJECT, load_profile
-from soundfusion_lib.study import read_summary, results_dir, update_summary
+from soundfusion_lib.profiles import PROJECT, load_profile, results_dir
+from soundfusion_lib.summary import edit_summary, read_summary
 
 KERNEL = "python3"
 DEFAULTS = {"profile": "demo", "device": "auto"}
@@ -39,8 +39,8 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
 def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...] = ()) -> Path:
     """Execute the notebooks on a profile, one after the other.
 
-    On the demo profile the notebooks of the project take up the outputs; on another one, copies of them in
-    results/<profile>/notebooks/ do.
+    The notebooks of the project take up the outputs when they run as they stand, on the demo profile and any device;
+    with other parameters, copies of them in results/<profile>/notebooks/ do.
 
     Args:
         profile: a built-in profile's name, or a TOML file.
@@ -59,9 +59,11 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
     if str(profile).endswith(".toml"):
         profile = str(Path(profile).resolve())  # the kernels work in another folder
     parameters = {"profile": profile, "device": device}
-    parameters = {} if parameters == DEFAULTS else parameters
     folder = results_dir() / loaded.name
-    output = PROJECT / "notebooks" if loaded.name == "demo" else folder / "notebooks"
+    if parameters == DEFAULTS:
+        parameters, output = {}, PROJECT / "notebooks"
+    else:
+        output = folder / "notebooks"
     output.mkdir(parents=True, exist_ok=True)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     began = time.perf_counter()
@@ -71,11 +73,11 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         _execute(file, output / file.name, parameters)
         seconds = time.perf_counter() - started
         print(f"    {seconds:.0f} s", file=sys.stderr, flush=True)
-        entries = read_summary(folder / "summary.json").get("notebooks", {})
-        if file.stem in entries:  # with the start of its kernel, which the notebook itself cannot time
-            entries[file.stem]["wall_seconds"] = round(seconds, 1)
-            update_summary(folder / "summary.json", {"notebooks": entries})
-    update_summary(folder / "summary.json", {"wall_seconds": round(time.perf_counter() - began, 1)})
+        with edit_summary(folder / "summary.json") as summary:
+            entry = summary.get("notebooks", {}).get(file.stem)
+            if entry:  # with the start of its kernel, which the notebook itself cannot time
+                entry["wall_seconds"] = round(seconds, 1)
+            summary["wall_seconds"] = round(time.perf_counter() - began, 1)
     if read_summary(folder / "summary.json").get("notebooks"):
         write_page(loaded.name)
     return folder

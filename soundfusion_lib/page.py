@@ -7,8 +7,9 @@ import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.figures import label_note
+from soundfusion_lib.profiles import results_dir
 from soundfusion_lib.report import readable
-from soundfusion_lib.study import read_summary, results_dir
+from soundfusion_lib.summary import read_summary
 
 
 def write_page(name: str) -> Path:

@@ -1,16 +1,20 @@
 """Profiles: which corpus, how many epochs, seeds and sizes; a TOML file each."""
 
-import dataclasses
 import os
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from soundfusion_lib.augment import augmentation
+from soundfusion_lib import corpora, settings
+from soundfusion_lib.augment import AUGMENTATIONS
 from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.corpora.demo import write_demo, write_demo_gtzan
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
+from soundfusion_lib.models.vgg16 import FULL_WIDTH
 from soundfusion_lib.representations import MelSpectrogram, Representation, Waveform
 from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.splits import Split
@@ -19,11 +23,33 @@ from soundfusion_lib.training import Training
 SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).with_name("profiles")
 PROJECT = Path(__file__).parents[1]
+RESNETS = "resnet1d", "resnet2d"
+PLAIN = {"name", "clip_seconds", "seeds", "test_folds", "performance_folds", "large_batch", "imagenet_weights"}
+TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
+TRAINING = {item.name for item in fields(Training)}
+
+# what the study sets itself, by table and key, and what to do instead
+SET_BY_THE_STUDY = {
+    "split.fold": "set test_folds",
+    "large.batch_size": "set large_batch",
+    "models.vgg16.batch_size": "set large_batch",
+    **{f"models.{model}.width": f"set [widths.{model}]" for model in RESNETS},
+    **{f"models.{model}.dropout": "the table of regularization compares its values" for model in RESNETS},
+    **{f"models.{model}.parts": "they are the small ResNets" for model in ("fusion_concat", "fusion_decision")},
+    "models.fusion_decision.weighting": "both are trained",
+    **{f"models.{model}.in_channels": "set channels in [mel]" for model in MODELS},
+    **{f"models.{model}.n_mels": "set n_mels in [mel]" for model in MODELS},
+}
 
 
 def data_dir() -> Path:
-    """Folder of corpora, stores and runs: SOUNDFUSION_DATA, or data/ in the project."""
-    return Path(os.environ.get("SOUNDFUSION_DATA") or PROJECT / "data").expanduser().resolve()
+    """Folder of corpora, stores and runs: SOUNDFUSION_DATA, or data; relative to the project's folder."""
+    return (PROJECT / Path(os.environ.get("SOUNDFUSION_DATA") or "data").expanduser()).resolve()
+
+
+def results_dir() -> Path:
+    """Folder of results: SOUNDFUSION_RESULTS, or results; relative to the project's folder."""
+    return (PROJECT / Path(os.environ.get("SOUNDFUSION_RESULTS") or "results").expanduser()).resolve()
 
 
 @dataclass(frozen=True)
@@ -83,62 +109,95 @@ class Profile:
 def load_profile(name: str | Path) -> Profile:
     """The built-in profile of this name, or the one in a TOML file.
 
-    Paths in a file are relative to that file.
+    Paths in a file are relative to that file. Its name is the file's if it does not give one.
 
     Raises:
-        SoundFusionError: no such profile; the file is no TOML; a key that profiles do not have.
+        SoundFusionError: no such profile; the file is no TOML; a key that profiles do not have, a value that is not
+            allowed (see `settings.RULES`), or one that the study sets itself; the name of a built-in profile.
     """
     path = Path(name).expanduser() if str(name).endswith(".toml") else BUILT_IN / f"{name}.toml"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
+        names = ", ".join(built_in())
         raise SoundFusionError(f"there is no profile {str(name)!r}: give one of {names}, or a TOML file")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows's Notepad may write a byte order mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SoundFusionError(f"profile {path}: not valid TOML: {error}") from error
     return _parse(content, path)
 
 
-def _parse(content: dict, path: Path) -> Profile:
-    def build(kind, key):
-        values = content.pop(key, {})
-        _check_keys(values, {item.name for item in dataclasses.fields(kind)}, f"{path}: [{key}]")
-        return kind(**values)
+def built_in() -> list[str]:
+    """Names of the built-in profiles."""
+    return sorted(file.stem for file in BUILT_IN.glob("*.toml"))
 
+
+def _parse(content: dict[str, Any], path: Path) -> Profile:
+    file = f"profile {path}:"
     content.setdefault("name", path.stem)
-    _check_keys(content, {item.name for item in dataclasses.fields(Profile)}, str(path))
-    if "kind" not in content.get("corpus", {}):
-        raise SoundFusionError(f'profile {path}: [corpus] needs a kind: "demo", "fma", "gtzan", "soundtracks" or "folder"')
-    for spec, key in ((content["corpus"], "path"), (content.get("pretraining", {}), "path"), (content, "imagenet_weights")):
-        if spec.get(key):
-            spec[key] = str((path.parent / Path(spec[key]).expanduser()).resolve())
-    training_keys = {item.name for item in dataclasses.fields(Training)}
-    _check_keys(content.get("training", {}), training_keys, f"{path}: [training]")
-    _check_keys(content.get("grid", {}), training_keys, f"{path}: [grid]")
-    _check_keys(content.get("large", {}), training_keys, f"{path}: [large]")
-    Training(**content.get("training", {}))  # complains of impossible values
-    for name, options in content.get("augment", {}).items():
-        augmentation(name, **options)  # complains of unknown inputs and options
-    _check_keys(content.get("widths", {}), {"resnet1d", "resnet2d"}, f"{path}: [widths]")
-    for model, widths in content.get("widths", {}).items():
-        _check_keys(widths, set(SIZES), f"{path}: [widths.{model}]")
-    _check_keys(content.get("models", {}), set(MODELS), f"{path}: [models]")
-    built = {
-        "waveform": build(Waveform, "waveform"),
-        "mel": build(MelSpectrogram, "mel"),
-        "segmenting": build(Segmenting, "segmenting"),
-        "split": build(Split, "split"),
-    }
+    _check_keys(content, {item.name for item in fields(Profile)}, f"profile {path}")
+    spec = _table(content, "corpus", file)
+    settings.check({key: value for key, value in content.items() if key in PLAIN}, file)
+    if path.resolve().parent != BUILT_IN.resolve() and content["name"].casefold() in built_in():
+        raise SoundFusionError(f'{file} name = "{content["name"]}": a built-in profile has this name: give another')
+    _check_corpus(spec, f"{file} [corpus]")
+    if "pretraining" in content:
+        _check_corpus(_table(content, "pretraining", file), f"{file} [pretraining]")
+    for key in ("training", "large", "grid"):
+        settings.check(_table(content, key, file, TRAINING), f"{file} [{key}]")
+    for model in _table(content, "models", file, MODELS):
+        valid = TRAINING | _arguments(MODELS[model]) - {"num_classes"}
+        options = _table(content["models"], model, file, valid, "models.")
+        settings.check(options, f"{file} [models.{model}]")
+    for kind in _table(content, "augment", file, AUGMENTATIONS):
+        options = _table(content["augment"], kind, file, _arguments(AUGMENTATIONS[kind]), "augment.")
+        defaults = {item.name: item.default for item in signature(AUGMENTATIONS[kind]).parameters.values()}
+        settings.check(defaults | options, f"{file} [augment.{kind}]")
+    for model in _table(content, "widths", file, RESNETS):
+        settings.check(_table(content["widths"], model, file, SIZES, "widths."), f"{file} [widths.{model}]")
+    for key, kind in TABLES.items():
+        options = _table(content, key, file, _arguments(kind))
+        settings.check(options, f"{file} [{key}]")
+        content[key] = kind(**options)
     for key in ("seeds", "test_folds", "performance_folds"):
-        if key in content:
-            content[key] = tuple(content[key])
-    return Profile(**content, **built)
+        content[key] = tuple(content.get(key, getattr(Profile, key)))
+        last = content["split"].folds - 1
+        if key != "seeds" and max(content[key], default=0) > last:
+            raise SoundFusionError(f"{file} {key} = {list(content[key])}: [split] has folds 0 to {last}")
+    narrow = content.get("models", {}).get("vgg16", {}).get("width", FULL_WIDTH) != FULL_WIDTH
+    if narrow and "imagenet_weights" in content:
+        raise SoundFusionError(
+            f"{file} imagenet_weights has no effect: they fit VGG16 of width {FULL_WIDTH} only; take it out, or "
+            "[models.vgg16] width"
+        )
+    for table, key in ((spec, "path"), (content.get("pretraining", {}), "path"), (content, "imagenet_weights")):
+        if key in table:
+            table[key] = str((path.parent / Path(table[key]).expanduser()).resolve())
+    return Profile(**content)
 
 
-def _check_keys(values: dict, valid: set[str], where: str):
-    unknown = sorted(set(values) - valid)
+def _arguments(function: Callable) -> set[str]:
+    return set(signature(function).parameters)
+
+
+def _table(content: dict, key: str, file: str, valid: Collection[str] | None = None, parent: str = "") -> dict:
+    """The table under this key, empty if there is none, with no other keys than the valid ones."""
+    table, name = content.get(key, {}), f"{parent}{key}"
+    if not isinstance(table, dict):
+        raise SoundFusionError(f"{file} {name} = {settings.shown(table)}: must be a table, [{name}]")
+    if valid is not None:
+        _check_keys(table, valid, f"{file} [{name}]")
+    for setting in table:
+        if f"{name}.{setting}" in SET_BY_THE_STUDY:
+            raise SoundFusionError(
+                f"{file} [{name}] {setting} is set by the study: {SET_BY_THE_STUDY[f'{name}.{setting}']}"
+            )
+    return table
+
+
+def _check_keys(table: dict[str, Any], valid: Collection[str], where: str):
+    unknown = sorted(set(table) - set(valid))
     if unknown:
-        raise SoundFusionError(f"profile {where} has no key {unknown[0]!r}; there are: {', '.join(sorted(valid))}")
+        raise SoundFusionError(f"{where} has no key {unknown[0]!r}; there are: {', '.join(sorted(valid))}")
 
 
 def open_corpus(spec: dict[str, Any]) -> Corpus:
@@ -149,44 +208,56 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
     but "folder" is where `soundfusion download` puts them by default.
 
     Raises:
-        SoundFusionError: unknown kind or argument; see the corpora for the rest.
+        SoundFusionError: unknown kind or argument, or a value that is not allowed; see the corpora for the rest.
     """
-    from soundfusion_lib import corpora
-    from soundfusion_lib.corpora.demo import write_demo, write_demo_gtzan
+    _check_corpus(spec, "corpus:")
+    return KINDS[spec["kind"]](**{key: value for key, value in spec.items() if key != "kind"})
 
-    spec = dict(spec)
-    kind = spec.pop("kind")
 
-    def demo(tracks=240, seconds=6.5, seed=0):
-        root = data_dir() / "demo" / f"fma-{tracks}x{seconds:g}s-seed{seed}"
-        return corpora.fma(write_demo(root, tracks, seconds, seed), name="demo", synthetic=True)
+def _check_corpus(spec: dict[str, Any], where: str):
+    kind = spec.get("kind")
+    if kind is None:
+        raise SoundFusionError(f"{where} needs a kind: {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SoundFusionError(f"{where} there is no corpus of kind {kind!r}, only {', '.join(KINDS)}")
+    arguments = signature(KINDS[kind]).parameters
+    values = {key: value for key, value in spec.items() if key != "kind"}
+    _check_keys(values, arguments, f"{where} a corpus of kind {kind!r}")
+    settings.check(values, where)
+    for name, argument in arguments.items():
+        if argument.default is argument.empty and name not in values:
+            raise SoundFusionError(f"{where} a corpus of kind {kind!r} needs a {name}")
 
-    def fma(subset="small", path=None):
-        return corpora.fma(path or data_dir() / "fma", subset)
 
-    def demo_gtzan(tracks=100, seconds=6.5, seed=0):
-        root = data_dir() / "demo" / f"gtzan-{tracks}x{seconds:g}s-seed{seed}"
-        return corpora.gtzan(write_demo_gtzan(root, tracks, seconds, seed), False, name="demo_gtzan", synthetic=True)
+def _demo(tracks: int = 240, seconds: float = 6.5, seed: int = 0) -> Corpus:
+    root = data_dir() / "demo" / f"fma-{tracks}x{seconds:g}s-seed{seed}"
+    return corpora.fma(write_demo(root, tracks, seconds, seed), name="demo", synthetic=True)
 
-    def gtzan(path=None):
-        return corpora.gtzan(path or data_dir() / "gtzan")
 
-    def soundtracks(path=None):
-        return corpora.soundtracks(path or data_dir() / "soundtracks")
+def _demo_gtzan(tracks: int = 100, seconds: float = 6.5, seed: int = 0) -> Corpus:
+    root = data_dir() / "demo" / f"gtzan-{tracks}x{seconds:g}s-seed{seed}"
+    return corpora.gtzan(write_demo_gtzan(root, tracks, seconds, seed), False, name="demo_gtzan", synthetic=True)
 
-    def soundtracks_b(path=None):
-        return corpora.soundtracks(path or data_dir() / "soundtracks_b", "soundtracks_b")
 
-    def folder(path, label="genre"):
-        return corpora.folder(path, label=label)
+def _fma(subset: str = "small", path: str = "") -> Corpus:
+    return corpora.fma(path or data_dir() / "fma", subset)
 
-    readers = demo, demo_gtzan, fma, gtzan, soundtracks, soundtracks_b, folder
-    kinds = {reader.__name__: reader for reader in readers}
-    if kind not in kinds:
-        raise SoundFusionError(f"there is no corpus of kind {kind!r}, only {', '.join(kinds)}")
-    try:
-        return kinds[kind](**spec)
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        raise SoundFusionError(f"corpus of kind {kind!r}: {str(error).split('() ')[-1]}") from error
+
+def _gtzan(path: str = "") -> Corpus:
+    return corpora.gtzan(path or data_dir() / "gtzan")
+
+
+def _soundtracks(path: str = "") -> Corpus:
+    return corpora.soundtracks(path or data_dir() / "soundtracks")
+
+
+def _soundtracks_b(path: str = "") -> Corpus:
+    return corpora.soundtracks(path or data_dir() / "soundtracks_b", "soundtracks_b")
+
+
+def _folder(path: str, label: str = "genre") -> Corpus:
+    return corpora.folder(path, label=label)
+
+
+READERS = _demo, _demo_gtzan, _fma, _gtzan, _soundtracks, _soundtracks_b, _folder
+KINDS: dict[str, Callable[..., Corpus]] = {reader.__name__[1:]: reader for reader in READERS}

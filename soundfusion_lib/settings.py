@@ -1,4 +1,4 @@
-"""What each setting may be, in one table: for the dataclasses and models in Python, and for profiles when they are loaded."""
+"""What each setting may be, in one table: for dataclasses and models in Python, and for profiles when loaded."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and -math.inf < value < math.inf  # NaN is not
 
 
 def _whole(least: int, most: float = math.inf) -> Rule:
@@ -138,13 +138,13 @@ def check(values: Mapping[str, Any], where: str) -> None:
     """
     for name, value in values.items():
         if not RULES[name].holds(value):
-            raise SoundFusionError(f"{where} {name} = {_shown(value)}: must be {RULES[name].allowed}")
+            raise SoundFusionError(f"{where} {name} = {shown(value)}: must be {RULES[name].allowed}")
     if {"fold", "folds"} <= values.keys() and values["fold"] >= values["folds"]:
         raise SoundFusionError(f"{where} fold = {values['fold']}: must be below folds = {values['folds']}")
     if {"min_db", "max_db"} <= values.keys() and values["min_db"] > values["max_db"]:
         raise SoundFusionError(f"{where} min_db = {values['min_db']}: must not be above max_db = {values['max_db']}")
 
 
-def _shown(value: Any) -> str:
-    """As TOML writes it, where that differs from Python."""
+def shown(value: Any) -> str:
+    """A value as TOML writes it, where that differs from Python."""
     return json.dumps(value, default=repr, ensure_ascii=False) if isinstance(value, bool | str | list) else repr(value)
