@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.lock and environment.yml say the same."""
+"""pyproject.toml, requirements.lock, environment.yml, the Makefile and the CI workflow say the same."""
 
 import importlib.metadata
 import re
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from soundfusion_lib.cli import main
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -52,3 +55,33 @@ def test_what_is_installed_is_what_is_locked():
     for pin in locked():
         if pin.marker is None or pin.marker.evaluate():
             assert pin.specifier.contains(importlib.metadata.version(pin.name)), pin
+
+
+def ci_jobs() -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+
+
+def commands(job: dict) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_ci_calls_the_makefile_s_targets_on_pythons_that_the_project_takes():
+    linux = ci_jobs()["linux"]
+    assert commands(linux) == ["make test", "make reproduce"]
+    assert {"test", "reproduce"} <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    versions = linux["strategy"]["matrix"]["python"] + [
+        step["with"]["python-version"] for step in ci_jobs()["windows"]["steps"] if "with" in step
+    ]
+    assert versions == ["3.11", "3.13", "3.11"]
+    supported = SpecifierSet(PROJECT["requires-python"])
+    assert all(supported.contains(f"{version}.9") for version in versions)
+
+
+def test_ci_on_windows_installs_as_the_makefile_does_and_its_command_is_one():
+    *installs, tests, study = commands(ci_jobs()["windows"])
+    makefile = re.findall(r"\$\(BIN\)/python (-m pip .*)", (ROOT / "Makefile").read_text())
+    assert [call.removeprefix("python ") for call in installs] == [call.replace(" --quiet", "") for call in makefile]
+    assert tests == "python -m pytest tests"
+    program, name, *options = study.split()
+    assert program in PROJECT["scripts"] and name in main.commands
+    main.commands[name].make_context(name, options)  # complains of an option that the command does not have

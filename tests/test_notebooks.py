@@ -1,4 +1,5 @@
 import ast
+import json
 
 import nbformat
 import pytest
@@ -68,6 +69,42 @@ def test_another_profile_gets_copies_and_its_path_is_absolute(project, monkeypat
     assert folder == project / "results" / "mine"
     assert texts(folder / "notebooks" / "01_small.ipynb") == [f"{mine}\n"]
     assert source.read_bytes() == before
+
+
+def test_the_demo_with_another_device_leaves_the_project_s_notebooks_alone(project):
+    source = small_project(project, "print(device)")
+    before = source.read_bytes()
+    folder = notebooks.reproduce("demo", "cpu")
+    copy = folder / "notebooks" / "01_small.ipynb"
+    assert folder == project / "results" / "demo" and texts(copy) == ["cpu\n"]
+    assert source.read_bytes() == before
+    assert "parameters" in str([cell.metadata for cell in nbformat.read(copy, 4).cells])
+    notebooks.reproduce()  # as it stands again: nothing of the other device is left in it
+    assert texts(source) == ["auto\n"] and texts(copy) == ["cpu\n"]
+
+
+def test_a_copy_of_the_demo_under_its_name_runs_nothing(project):
+    source = small_project(project, "print(profile)")
+    before = source.read_bytes()
+    mine = project / "mine.toml"
+    mine.write_bytes((profiles.BUILT_IN / "demo.toml").read_bytes())
+    with pytest.raises(SoundFusionError, match="a built-in profile has this name"):
+        notebooks.reproduce(str(mine))
+    assert source.read_bytes() == before and not (project / "results").exists()
+
+
+def test_the_wall_time_of_a_notebook_is_filed_with_what_it_filed_itself(project):
+    code = "from soundfusion_lib.summary import edit_summary\nfrom soundfusion_lib.profiles import results_dir\n"
+    code += "with edit_summary(results_dir() / 'demo' / 'summary.json') as summary:\n"
+    code += "    entry = {'seconds': 0.5, 'results': {}, 'runs': {}, 'device': 'x', 'commit': 'y'}\n"
+    code += "    summary['notebooks'] = {'01_small': entry}\n"
+    code += "    summary.update(corpus='c', tracks=1, left_out=0, seeds=[0], label='genre', synthetic=True)"
+    small_project(project, code)
+    folder = notebooks.reproduce("demo", "cpu")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    entry = summary["notebooks"]["01_small"]
+    assert entry["seconds"] == 0.5 and 0 < entry["wall_seconds"] <= summary["wall_seconds"] + 0.1
+    assert (folder / "README.md").exists()
 
 
 def test_a_failing_cell_is_named_and_leaves_the_notebook_as_it_was(project):
