@@ -4,14 +4,14 @@ The machine is the baseline that FMA comes with (Defferrard et al., "FMA: A Data
 vector a track, no training to speak of.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.evaluation import ARTIST, KEYS
-from soundfusion_lib.splits import groups_of
+from soundfusion_lib.evaluation import ARTIST, KEYS, PROBABILITY
+from soundfusion_lib.splits import Split, groups_of
 from soundfusion_lib.store import Store
 from soundfusion_lib.study import Study
 
@@ -31,6 +31,7 @@ class Baseline:
 
     parts: dict[str, pd.DataFrame]
     parameters: float = float("nan")  # it has none that would compare to a network's
+    epochs: float = float("nan")
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
         """In a list of one: nothing here is drawn, so all seeds would agree."""
@@ -78,7 +79,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
     Args:
         study: where the tracks come from.
         folds: those of the profile's test_folds by default.
-        random: split by label alone, in parts of the same sizes, whoever the artists are.
+        random: split by label alone, see `parts_of`.
     """
     from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
     from sklearn.preprocessing import StandardScaler
@@ -96,22 +97,28 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
             frequent = pd.Series(train.value_counts().sort_index().idxmax(), own.index)  # the first of equals
             choices.setdefault((MAJORITY, part), []).append(frequent)
             choices.setdefault((SVM, part), []).append(pd.Series(machine.predict(own), own.index))
-    predictions = {key: _predictions(pd.concat(chosen), tracks, study.corpus.genres) for key, chosen in choices.items()}
+    predictions = {key: _predictions(pd.concat(chosen), tracks, study.store.genres) for key, chosen in choices.items()}
     return {name: Baseline({part: predictions[name, part] for part in ("validation", "test")}) for name in (MAJORITY, SVM)}
 
 
 def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
-    """The part of every track in a fold of the profile's split; or in one by label alone, in parts of the same sizes."""
+    """The part of every track in a fold of the profile's split; or in one by label alone, whoever the artists are.
+
+    The random split has as many folds as the profile's, and no track is in the test part of two; where the profile's is official,
+    as many as make a test part of that size. A label may have fewer tracks than folds: one whose only track is tested
+    is in no training part.
+    """
     tracks, split = study.store.tracks, study.split(fold)
-    parts = split.assign(tracks)
     if not random:
-        return parts
-    same_size = max(3, round(1 / (parts == "test").mean()))
-    return replace(split, scheme="stratified", folds=same_size).assign(tracks)
+        return split.assign(tracks)
+    folds = split.folds
+    if split.scheme == "official":
+        folds = max(3, round(1 / (split.assign(tracks) == "test").mean()))
+    return Split("stratified", folds, split.fold, split.seed).parts(tracks)
 
 
 def _predictions(chosen: pd.Series, tracks: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame(chosen.to_numpy()[:, None] == np.array(genres), columns=genres).astype(float)
+    table = pd.DataFrame(chosen.to_numpy()[:, None] == np.array(genres), columns=[PROBABILITY + genre for genre in genres]).astype(float)
     target = np.searchsorted(genres, tracks["genre"][chosen.index].to_numpy(str))
     keys = pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True)))
     return pd.concat([keys, table], axis=1).assign(**{ARTIST: groups_of(tracks)[chosen.index].to_numpy()})

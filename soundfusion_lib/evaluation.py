@@ -1,5 +1,8 @@
 """From predictions of segments to accuracy per segment and per track, with intervals and paired tests."""
 
+import warnings
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
@@ -12,9 +15,11 @@ from soundfusion_lib.segments import Segments
 BATCH = 32  # segments predicted at once: for 128, ResNet1D-large would take more than twice the memory of its training
 RESAMPLES = 10_000
 PARTS = 10
+LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 AGGREGATIONS = ("segment", "vote", "mean")
 KEYS = ["track", "segment", "target"]  # columns of predictions beside the classes
 ARTIST = "artist"  # one that they may have too: see `scores`
+PROBABILITY = "p_"  # begins the column of a class's probability, so that no label is taken for another column
 
 
 @torch.inference_mode()
@@ -33,98 +38,119 @@ def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: in
 
 def predictions_of(log_p: torch.Tensor, segments: Segments, genres: list[str]) -> pd.DataFrame:
     """Log-probabilities, (segments, classes), as predictions: one row a segment, columns `track`, `segment`, `target` and a
-    probability for each genre."""
+    probability for each genre, in a column named `PROBABILITY` and the genre (p_Rock)."""
     probabilities = log_p.exp().cpu().numpy()
     table = segments.table.reset_index(drop=True)
-    return pd.concat([table, pd.DataFrame(probabilities, columns=genres)], axis=1)
+    return pd.concat([table, pd.DataFrame(probabilities, columns=[PROBABILITY + genre for genre in genres])], axis=1)
+
+
+def probability_columns(predictions: pd.DataFrame) -> list[str]:
+    """The columns of predictions that hold a class's probability, in the order of the classes."""
+    return [column for column in predictions.columns if column.startswith(PROBABILITY)]
 
 
 def classes_of(predictions: pd.DataFrame) -> list[str]:
-    """The columns of predictions that hold a class's probability."""
-    return [column for column in predictions.columns if column not in (*KEYS, ARTIST)]
+    """The labels that predictions hold probabilities of."""
+    return [column.removeprefix(PROBABILITY) for column in probability_columns(predictions)]
+
+
+def decide(probabilities: np.ndarray, track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the segments of each track vote for.
+
+    Args:
+        probabilities: of the classes, (segments, classes).
+        track: number of each segment's track, (segments,), 0 to tracks - 1.
+
+    Returns:
+        Each track's class, (tracks,): the one that most of its segments find most probable; of classes with as many votes
+        the one of higher mean probability, of equals there the lowest class index (where the report's authors broke all
+        ties). And each track's mean probabilities, (tracks, classes), in 0..1.
+    """
+    votes = np.zeros((track.max() + 1, probabilities.shape[1]))
+    np.add.at(votes, (track, probabilities.argmax(1)), 1)
+    mean = np.zeros_like(votes)
+    np.add.at(mean, track, probabilities)
+    mean = (mean / votes.sum(1, keepdims=True)).round(12)  # equal is equal, in whichever order it was added up
+    return np.where(votes == votes.max(1, keepdims=True), mean, -1).argmax(1), mean
 
 
 def per_track(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row a track from predictions of its segments.
 
     Returns:
-        Indexed by track: `target`; `vote`, the class that most segments are given, ties to the lowest class index;
-        `mean`, the class of highest mean probability; `segment`, the share of its segments that are right;
-        `segments`, their number.
+        Indexed by track: `target`; `vote`, the class that most segments are given, see `decide`; `mean`, the class of
+        highest mean probability; `segment`, the share of its segments that are right; `segments`, their number.
     """
-    classes = classes_of(predictions)
-    probabilities = predictions[classes].to_numpy()
-    choice = probabilities.argmax(1)
+    probabilities = predictions[probability_columns(predictions)].to_numpy()
     tracks, position = np.unique(predictions["track"].to_numpy(str), return_inverse=True)
-    votes = np.zeros((len(tracks), len(classes)))
-    np.add.at(votes, (position, choice), 1)
-    totals = np.zeros((len(tracks), len(classes)))
-    np.add.at(totals, position, probabilities)
+    vote, mean = decide(probabilities, position)
     target = np.zeros(len(tracks), dtype=int)
     target[position] = predictions["target"]
-    right = np.bincount(position, weights=choice == predictions["target"].to_numpy())
-    count = votes.sum(1)
+    right = np.bincount(position, weights=probabilities.argmax(1) == predictions["target"].to_numpy())
+    count = np.bincount(position)
     return pd.DataFrame(
-        {
-            "target": target,
-            "vote": votes.argmax(1),
-            "mean": totals.argmax(1),
-            "segment": right / count,
-            "segments": count.astype(int),
-        },
+        {"target": target, "vote": vote, "mean": mean.argmax(1), "segment": right / count, "segments": count},
         index=pd.Index(tracks, name="track"),
     )
 
 
-def scores(
-    predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class Scores(NamedTuple):
+    """How right runs are on each track, see `scores`."""
+
+    right: np.ndarray  # (runs, tracks), in 0..1
+    weight: np.ndarray  # (tracks,): a track's segments, or 1
+    artist: np.ndarray  # (tracks,): number of the track's artist, or of the track itself where no artist is known
+    tracks: pd.Index  # their ids, sorted
+
+
+def scores(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> Scores:
     """How right each run is on each track.
 
     Args:
-        predictions: of one run, or of several (seeds) that predicted the same tracks. A column `artist`, if there is one, says
-            whose tracks these are.
+        predictions: of one run, or of several (seeds) that predicted the same segments. A column `artist`, if there is one,
+            says whose tracks these are.
         by: "segment" (share of a track's segments), "vote" or "mean" (see `per_track`).
 
-    Returns:
-        right, (runs, tracks), in 0..1; the tracks' weights, (tracks,): their segments, or 1; the number of each track's artist,
-        (tracks,), or of the track itself where no artist is known. Tracks are sorted by id.
-
     Raises:
-        SoundFusionError: unknown aggregation, or the runs did not predict the same tracks.
+        SoundFusionError: unknown aggregation, or the runs did not predict the same tracks, cut alike.
     """
     if by not in AGGREGATIONS:
         raise SoundFusionError(f"aggregation {by!r} is none of {', '.join(AGGREGATIONS)}")
-    frames = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
+    frames = _frames(predictions)
     runs = [per_track(frame) for frame in frames]
-    if any(not run.index.equals(runs[0].index) for run in runs):
-        raise SoundFusionError("these runs did not predict the same tracks: they cannot be compared track by track")
+    if any(not run["segments"].equals(runs[0]["segments"]) for run in runs):
+        raise SoundFusionError("these runs did not predict the same tracks, cut alike: they cannot be averaged track by track")
     artist = np.arange(len(runs[0]))
     if ARTIST in frames[0]:
         of_track = frames[0].assign(track=frames[0]["track"].astype(str)).groupby("track")[ARTIST].first()
         artist = np.unique(of_track[runs[0].index].to_numpy(str), return_inverse=True)[1]
     if by == "segment":
-        return np.stack([run["segment"] for run in runs]), runs[0]["segments"].to_numpy(float), artist
-    return np.stack([run[by] == run["target"] for run in runs]).astype(float), np.ones(len(runs[0])), artist
+        return Scores(np.stack([run["segment"] for run in runs]), runs[0]["segments"].to_numpy(float), artist, runs[0].index)
+    right = np.stack([run[by] == run["target"] for run in runs]).astype(float)
+    return Scores(right, np.ones(len(runs[0])), artist, runs[0].index)
 
 
 def accuracy(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> float:
     """Share of segments or tracks that are right, in 0..1; the mean over runs. Arguments as in `scores`."""
-    right, weight, _ = scores(predictions, by)
-    return float(np.average(right.mean(0), weights=weight))
+    scored = scores(predictions, by)
+    return float(np.average(scored.right.mean(0), weights=scored.weight))
 
 
 def interval(
-    predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote", level: float = 0.95, seed: int = 0
+    predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote", level: float = 1 - LEVEL, seed: int = 0
 ) -> tuple[float, float]:
     """Bootstrap percentile interval of the accuracy: (low, high), in 0..1. Arguments as in `scores`.
 
     Artists are drawn with all their tracks (tracks where no artist is known), not segments, since what one artist made is not
-    independent; where there are several runs, they are drawn too. Sources: Efron and Tibshirani, An Introduction to the Bootstrap,
-    1993; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
+    independent; where there are several runs, they are drawn too. A single artist tells nothing of others: then both
+    bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Davison
+    and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
     """
-    right, weight = _by_artist(*scores(predictions, by))
-    draws = np.concatenate([_resampled(right, weight, part) for part in _generators(seed)])
+    contribution, share = _by_artist(scores(predictions, by))
+    if len(share) == 1:
+        warnings.warn("all tracks predicted are by one artist: their accuracy has no interval", stacklevel=2)
+        return float("nan"), float("nan")
+    draws = np.concatenate([_resampled(contribution, share, random) for random in _generators(seed)])
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -134,30 +160,104 @@ def compare(
 ) -> dict[str, float]:
     """Paired test of whether a and b are equally accurate, on the same tracks. Arguments as in `scores`.
 
-    Under that hypothesis a and b may be exchanged on all tracks of an artist (on a track, where no artist is known): the observed
-    difference is set against those of random exchanges. For one run each, a vote and a track an artist this is McNemar's
-    test, by simulation.
-    Source: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989.
+    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known) add
+    to the observed one beyond delta might as well have the other sign: the observed difference is set against those of
+    random signs. For one run each, a vote and a track an artist this is McNemar's test, by simulation.
+
+    Signs know nothing of seeds, which move the accuracy on all artists together. So each random difference of several runs
+    has a normal deviate added, with the variance that the spread of the runs' accuracies gives the difference; the
+    variance due to seeds and artists together is in both, so the signs are shrunk by it; and the sum is scaled as
+    Student's t is, by a chi-square variable, since a few runs tell that spread badly. Of a side with one run nothing is known of
+    seeds: the test is about that very run. benchmarks/calibration.py checks how often the test errs.
+
+    The interval holds every delta that this test does not reject, so it excludes 0 exactly where p is below 0.05. With
+    fewer than six artists that cannot be.
+
+    Sources: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989; Satterthwaite, "An approximate distribution of
+    estimates of variance components", Biometrics Bulletin, 1946.
 
     Returns:
-        difference (accuracy of a minus that of b), its 95 % bootstrap interval low, high, and the two-sided p.
+        difference (accuracy of a minus that of b), its 95 % interval low, high, all in -1..1, and the two-sided p.
+
+    Raises:
+        SoundFusionError: a and b did not predict the same tracks, or name different artists.
     """
-    of_a, of_b = scores(a, by), scores(b, by)
-    tracks = [set(frame["track"]) for runs in (a, b) for frame in ([runs] if isinstance(runs, pd.DataFrame) else runs)]
-    if any(own != tracks[0] for own in tracks):
+    scored = [scores(side, by) for side in (a, b)]
+    _refuse_unpaired(a, b, *scored)
+    (of_a, share_a), (of_b, share_b) = map(_by_artist, scored)
+    gain, share = of_a.mean(0) - of_b.mean(0), (share_a + share_b) / 2  # of each artist
+    difference = float(gain.sum())
+    of_seeds, of_both, runs = _variances((of_a, share_a), (of_b, share_b))
+    of_artists = max(float((gain**2).sum()) - of_both, 0.0)
+    shrunk = np.sqrt(of_artists / max(float((gain**2).sum()), 1e-12)) if of_seeds else 1.0
+    freedom = runs * ((of_artists + of_seeds) / max(of_seeds, 1e-12)) ** 2
+    flipped, chance = [], []
+    for random in _generators(seed):
+        signs = random.integers(0, 2, (RESAMPLES // PARTS, len(gain)), dtype=np.int8) * 2 - 1
+        scale = np.sqrt(freedom / random.chisquare(freedom, len(signs))) if of_seeds else np.ones(len(signs))
+        flipped.append(shrunk * scale[:, None] * (signs @ np.stack([gain, share], 1)))
+        chance.append(np.sqrt(of_seeds) * scale * random.standard_normal(len(signs)))
+    (gains, shares), chance = np.concatenate(flipped).T, np.concatenate(chance)
+
+    def p(delta: float) -> float:
+        extreme = np.abs(gains - delta * shares + chance) >= abs(difference - delta) - 1e-12
+        return (1 + int(extreme.sum())) / (1 + RESAMPLES)
+
+    def bound(end: float) -> float:
+        held = difference
+        for stop in (0.0, end) if difference * end < 0 else (end,):  # by 0, so that p and interval say the same of it
+            if p(stop) < LEVEL:
+                return _boundary(p, held, stop)
+            held = stop
+        return held
+
+    return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
+
+
+def _boundary(p, held: float, refused: float) -> float:
+    """The last difference from `held`, which a test does not reject, to `refused`, which it does."""
+    while abs(refused - held) > 1e-6:
+        middle = (held + refused) / 2
+        held, refused = (middle, refused) if p(middle) >= LEVEL else (held, middle)
+    return held
+
+
+def _variances(*sides: tuple[np.ndarray, np.ndarray]) -> tuple[float, float, int]:
+    """What seeds add to the variance of a difference: all of it; the part due to seeds and artists together (an artist that
+    suits one run more than the next); and its degrees of freedom. All 0 where no side has several runs.
+
+    Args:
+        sides: from `_by_artist`.
+    """
+    total, together, freedom, share_of_runs = 0.0, 0.0, 0, 0.0
+    for contribution, share in sides:
+        runs = len(contribution)
+        if runs > 1:
+            deviation = contribution - contribution.mean(0)
+            total += (deviation.sum(1) ** 2).sum()
+            residuals = deviation - np.outer(deviation.sum(1), share)
+            together += (residuals**2).sum() / max(1 - (share**2).sum(), 1e-12)  # n / (n - 1) for n equal artists
+            freedom += runs - 1
+            share_of_runs += 1 / runs
+    factor = share_of_runs / max(freedom, 1)
+    return factor * total, factor * together, freedom
+
+
+def _frames(predictions: pd.DataFrame | list[pd.DataFrame]) -> list[pd.DataFrame]:
+    return [predictions] if isinstance(predictions, pd.DataFrame) else predictions
+
+
+def _refuse_unpaired(a, b, of_a: Scores, of_b: Scores) -> None:
+    if not of_a.tracks.equals(of_b.tracks):
         raise SoundFusionError("a and b did not predict the same tracks: they cannot be compared track by track")
-    (right_a, weight), (right_b, _) = _by_artist(*of_a), _by_artist(*of_b)
-    gain = (right_a.mean(0) - right_b.mean(0)) / weight.sum()  # each artist's share of the difference
-    observed = abs(gain.sum()) - 1e-12
-    draws, extreme = [], 0
-    for part in _generators(seed):
-        signs = part.integers(0, 2, (RESAMPLES // PARTS, gain.size), dtype=np.int8) * 2 - 1
-        extreme += int((np.abs(signs @ gain) >= observed).sum())
-        draws.append(_resampled(right_a, weight, np.random.default_rng(part.bit_generator.seed_seq)))
-        draws[-1] -= _resampled(right_b, weight, np.random.default_rng(part.bit_generator.seed_seq))
-    low, high = np.quantile(np.concatenate(draws), [0.025, 0.975])
-    p = (1 + extreme) / (1 + RESAMPLES)
-    return {"difference": float(gain.sum()), "low": float(low), "high": float(high), "p": p}
+    named = [all(ARTIST in frame for frame in _frames(side)) for side in (a, b)]
+    if named[0] != named[1]:
+        with_artists, without = ("a", "b") if named[0] else ("b", "a")
+        raise SoundFusionError(
+            f"the predictions of {with_artists} have a column {ARTIST!r}, those of {without} have none: add it, or drop it"
+        )
+    if not np.array_equal(of_a.artist, of_b.artist):
+        raise SoundFusionError(f"the columns {ARTIST!r} of a and b give the same tracks to different artists: make them agree")
 
 
 def _generators(seed: int) -> list[np.random.Generator]:
@@ -165,19 +265,20 @@ def _generators(seed: int) -> list[np.random.Generator]:
     return [np.random.default_rng([seed, part]) for part in range(PARTS)]
 
 
-def _by_artist(right: np.ndarray, weight: np.ndarray, artist: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each artist, from `scores`: the weighted sum of what is right, (runs, artists), and of the weights, (artists,)."""
-    return np.stack([np.bincount(artist, run * weight) for run in right]), np.bincount(artist, weight)
+def _by_artist(scored: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """What each artist adds to the accuracy of each run, (runs, artists), and artists' shares of the weight, (artists,)."""
+    contribution = np.stack([np.bincount(scored.artist, run * scored.weight) for run in scored.right])
+    return contribution / scored.weight.sum(), np.bincount(scored.artist, scored.weight) / scored.weight.sum()
 
 
-def _resampled(right: np.ndarray, weight: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _resampled(contribution: np.ndarray, share: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Accuracies of RESAMPLES // PARTS resamples of the artists, see `_by_artist`, and of the runs where there are several."""
-    runs, artists = right.shape
+    runs, artists = contribution.shape
     drawn = _times_drawn(artists, random)  # (resamples, artists)
     if runs == 1:
-        return drawn @ right[0] / (drawn @ weight)
+        return drawn @ contribution[0] / (drawn @ share)
     chosen = _times_drawn(runs, random) / runs  # (resamples, runs)
-    return np.einsum("nt,nr,rt->n", drawn, chosen, right, optimize=True) / (drawn @ weight)
+    return np.einsum("nt,nr,rt->n", drawn, chosen, contribution, optimize=True) / (drawn @ share)
 
 
 def _times_drawn(items: int, random: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,8 @@ import torch
 
 from soundfusion_lib.audio import UnusableAudio, decode
 from soundfusion_lib.device import choose_device
-from soundfusion_lib.experiments import load_run
+from soundfusion_lib.evaluation import BATCH, decide
+from soundfusion_lib.run_folders import load_run
 
 
 @torch.inference_mode()
@@ -21,8 +22,8 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
         device: see `choose_device`.
 
     Returns:
-        One row a file: file, prediction (majority vote of its segments, ties to the first label), probability (mean
-        over its segments of that label's), segments, error (why a file has no prediction).
+        One row a file: file, prediction (majority vote of its segments, see `evaluation.decide`), probability (mean over
+        its segments of that label's), segments, error (why a file has no prediction).
 
     Raises:
         SoundFusionError: the folder is no run.
@@ -43,25 +44,32 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
         except UnusableAudio as reason:
             row["error"] = str(reason)
             continue
-        inputs = [_cut(specs[kind], samples, sample_rate, starts, experiment.segmenting.seconds) for kind in model.inputs]
-        probabilities = model(*(x.to(where) for x in inputs)).float().softmax(1).cpu()
-        votes = torch.bincount(probabilities.argmax(1), minlength=len(genres))
-        winner = int(votes.argmax())
+        arrays = {kind: _padded(specs[kind], samples, sample_rate, experiment.segmenting.seconds) for kind in model.inputs}
+        outputs = []
+        for first in range(0, len(starts), BATCH):
+            times = starts[first : first + BATCH]
+            inputs = [_cut(specs[kind], arrays[kind], times, experiment.segmenting.seconds) for kind in model.inputs]
+            outputs.append(model(*(x.to(where) for x in inputs)).float().softmax(1).cpu())
+        votes, mean = decide(torch.cat(outputs).numpy(), np.zeros(len(starts), dtype=int))
+        winner = int(votes[0])
         row |= {
             "prediction": genres[winner],
-            "probability": float(probabilities[:, winner].mean()),
+            "probability": float(mean[0, winner]),
             "segments": len(starts),
         }
     return pd.DataFrame(rows)
 
 
-def _cut(spec, samples, sample_rate, starts, seconds) -> torch.Tensor:
-    """Segments of one file: waveform (N, 1, length), mel (N, channels, bands, length)."""
-    array = spec.transform(samples, sample_rate)  # (time, channels, bands)
+def _padded(spec, samples, sample_rate, seconds) -> np.ndarray:
+    """A file as one array, (time, channels, bands), with silence behind it where it is shorter than a segment."""
+    array = spec.transform(samples, sample_rate)
+    lacking = max(0, spec.frames(seconds) - len(array))
+    return np.concatenate([array, np.full((lacking, *array.shape[1:]), spec.silence(array), array.dtype)])
+
+
+def _cut(spec, array, starts, seconds) -> torch.Tensor:
+    """Segments of a file that start at these times: waveform (N, 1, length), mel (N, channels, bands, length)."""
     length = spec.frames(seconds)
-    if len(array) < length:
-        silence = np.full((length - len(array), *array.shape[1:]), spec.silence(array), array.dtype)
-        array = np.concatenate([array, silence])
     offsets = [min(spec.position(start), len(array) - length) for start in starts]
     x = torch.from_numpy(np.stack([array[offset : offset + length] for offset in offsets]))
     x = x.permute(0, 2, 3, 1).float() * spec.scale  # (N, channels, bands, length)

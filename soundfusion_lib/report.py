@@ -1,10 +1,12 @@
 """Tables of the study: DataFrames, what the report found beside what was reproduced."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
 from soundfusion_lib.baselines import Baseline
-from soundfusion_lib.evaluation import accuracy, compare, interval, per_track
+from soundfusion_lib.evaluation import accuracy, classes_of, compare, interval, per_track
 from soundfusion_lib.fusing import Decision
 from soundfusion_lib.profiles import PROJECT
 from soundfusion_lib.runs import Runs
@@ -14,7 +16,8 @@ INTERVALS = ("difference", "recall")  # quantities whose bounds are in the colum
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
-    """Tracks, artists, segments and minutes of each genre, and in all (usable tracks only). The index is named by the label."""
+    """Tracks, artists, segments and minutes of each genre, and in the last row of all (usable tracks only). The index is named
+    by the label."""
     tracks = study.tracks
     segmenting = study.profile.segmenting
     tracks = tracks.assign(segments=[len(segmenting.starts(seconds)) for seconds in tracks["seconds"]])
@@ -23,7 +26,7 @@ def corpus_table(study: Study) -> pd.DataFrame:
     )
     total = table.sum()
     total["artists"] = tracks["artist"].nunique()
-    table.loc["all"] = total
+    table = pd.concat([table, total.to_frame("all").T])  # beside a label of that name, too
     table["minutes"] = (table["minutes"] / 60).round(1)
     return table.astype({"tracks": int, "artists": int, "segments": int}).rename_axis(study.corpus.label)
 
@@ -59,20 +62,22 @@ def performance(
         reported_as: for each name the row of results/reported/table2_performance.csv (its column `model`).
 
     Returns:
-        A row a model: model, parameters, tracks (tested); segment_, track_ (majority vote) and mean_ (mean probability) _accuracy, each
+        A row a model: model, parameters, epochs (trained, in the first run; of two models asked together, of the one that
+        trained longer), tracks (tested); segment_, track_ (majority vote) and mean_ (mean probability) _accuracy, each
         with _low and _high; segment_reported and track_reported on FMA-small. Accuracies are in 0..1.
     """
     published = reported("table2_performance").set_index("model")
     rows = []
     for name, group in runs.items():
-        row = {"model": name, "parameters": group.parameters, "tracks": group.predictions("test")[0]["track"].nunique()}
+        row = {"model": name, "parameters": group.parameters, "epochs": group.epochs}
+        row["tracks"] = group.predictions("test")[0]["track"].nunique()
         for column, by in (("segment", "segment"), ("track", "vote"), ("mean", "mean")):
             row |= with_interval(column, group, by)
         if reported_as and name in reported_as:
             original = published.loc[reported_as[name]]
             row |= {"segment_reported": original["test_accuracy"], "track_reported": original["aggregated_accuracy"]}
         rows.append(row)
-    return pd.DataFrame(rows).astype({"parameters": "Int64"})  # whole numbers, also where a baseline has none
+    return pd.DataFrame(rows).astype({"parameters": "Int64", "epochs": "Int64"})  # whole, also where a baseline has none
 
 
 def with_interval(column: str, group: Runs | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
@@ -158,7 +163,7 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
                 "size": size,
                 "width": group.experiment.options["width"],
                 "parameters": group.parameters,
-                "epochs": len(group.history),
+                "epochs": group.epochs,
             }
             | with_interval("segment", group, "segment")
             | with_interval("track", group, "vote")
@@ -172,14 +177,15 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"reported_parameters": int})
 
 
-def confusion(study: Study, group: Runs | Decision) -> pd.DataFrame:
-    """Tracks by true label (rows) and voted label (columns), both in the alphabetical order of the labels; over all seeds."""
-    genres = study.corpus.genres
-    counts = np.zeros((len(genres), len(genres)), dtype=int)
-    for predictions in group.predictions("test"):
+def confusion(group: Runs | Decision) -> pd.DataFrame:
+    """Tracks by true label (rows) and voted label (columns), both in the alphabetical order of the labels; the mean over seeds."""
+    runs = group.predictions("test")
+    genres = classes_of(runs[0])
+    counts = np.zeros((len(genres), len(genres)))
+    for predictions in runs:
         tracks = per_track(predictions)
         np.add.at(counts, (tracks["target"], tracks["vote"]), 1)
-    return pd.DataFrame(counts, pd.Index(genres, name="true"), pd.Index(genres, name="predicted"))
+    return pd.DataFrame(counts / len(runs), pd.Index(genres, name="true"), pd.Index(genres, name="predicted"))
 
 
 def reported_confusion(name: str) -> pd.DataFrame:
@@ -188,29 +194,31 @@ def reported_confusion(name: str) -> pd.DataFrame:
     return table.rename_axis(index="true", columns="predicted")
 
 
-def recalls(matrices: dict[str, pd.DataFrame], label: str = "genre") -> pd.DataFrame:
-    """Recall of each label by each model, from confusion matrices.
+def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Recall of each genre (rows) by each model (columns), 0..1, from confusion matrices by model."""
+    shares = {model: np.diag(matrix) / matrix.sum(axis=1) for model, matrix in matrices.items()}
+    return pd.DataFrame(shares).rename_axis(index="genre", columns="model")
 
-    Args:
-        matrices: by model.
-        label: what their labels are, see `Corpus.label`.
+
+def recalls(runs: dict[str, Runs | Decision]) -> pd.DataFrame:
+    """Recall of each label by each model: the share of its test tracks that are recognised, by vote; the mean over seeds.
 
     Returns:
-        A row for each model and label: model, genre (or what `label` says), tracks, recall, low, high (95 % interval of
-        independent tracks, too narrow where an artist has several: Wilson, "Probable inference", JASA 1927).
+        A row for each model and label: model, label, tracks, recall, low, high (95 % interval, see `evaluation.interval`: NaN
+        where all tracks are by one artist). A label without test tracks has no recall: NaN.
     """
-    from scipy.stats import binomtest  # here: scipy.stats takes a second to import
-
     rows = []
-    for model, matrix in matrices.items():
-        for genre in matrix.index:
-            right, total = int(matrix.loc[genre, genre]), int(matrix.loc[genre].sum())
-            if total:
-                bounds = binomtest(right, total).proportion_ci(method="wilson")
-                values = {"recall": right / total, "low": bounds.low, "high": bounds.high}
-            else:
-                values = {"recall": np.nan, "low": np.nan, "high": np.nan}
-            rows.append({"model": model, label: genre, "tracks": total, **values})
+    for model, group in runs.items():
+        predictions = group.predictions("test")
+        for target, name in enumerate(classes_of(predictions[0])):
+            own = [frame[frame["target"] == target] for frame in predictions]
+            row = {"model": model, "label": name, "tracks": own[0]["track"].nunique(), "recall": np.nan, "low": np.nan, "high": np.nan}
+            if row["tracks"]:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of single artists: the table says so
+                    low, high = interval(own)
+                row |= {"recall": accuracy(own), "low": low, "high": high}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -239,15 +247,17 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(index=table.index)
     for column in table.columns:
         base, _, kind = column.rpartition("_")
-        if kind in ("low", "high"):
+        if kind in ("low", "high") and (f"{base}_accuracy" in table if base else any(name in table for name in INTERVALS)):
             continue
         bounds = [f"{base}_low", f"{base}_high"] if kind == "accuracy" else ["low", "high"] if kind in INTERVALS else []
         name, values = column.replace("_", " "), table[column]
         if bounds and set(bounds) <= set(table.columns):
             name = f"{name.removesuffix(' accuracy')} [95 % interval]"
             shown[name] = [_cell(*cells) for cells in table[[column, *bounds]].itertuples(index=False)]
-        elif "parameters" in column:
+        elif "parameters" in column or column == "epochs":
             shown[name] = ["-" if pd.isna(value) else f"{value:,.0f}" for value in values]
+        elif values.dtype.kind != "f":
+            shown[name] = values
         elif "seconds" in column:
             shown[name] = [f"{value:.3g}" for value in values]
         elif column == "minutes":
@@ -255,11 +265,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         elif column == "p":
             shown[name] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
         else:
-            shown[name] = [_cell(value) for value in values] if values.dtype.kind == "f" else values
+            shown[name] = [_cell(value) for value in values]
     return shown
 
 
 def _cell(value: float, low: float | None = None, high: float | None = None) -> str:
     if pd.isna(value):
         return "-"
-    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    if low is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [one artist]" if pd.isna(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -21,7 +21,7 @@ def comparison_curves(study: Study, runs: dict[str, Runs]) -> Figure:
             for (name, group), marker in zip(runs.items(), "osD^vPX*" * 4, strict=False):
                 history = group.history
                 axis.plot(history["epoch"], history[f"{part}_accuracy"], marker=marker, markersize=5, label=name)
-            axis.axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
+            axis.axhline(1 / len(study.store.genres), color="tab:gray", linewidth=1, label="chance")
             axis.set(xlabel="epoch", ylim=(0, 1), title=f"{part} accuracy")
             whole_numbers(axis)
         axes[0].set(ylabel="accuracy per segment")
@@ -78,7 +78,8 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Confusion matrices of tracks: `counts`, reproduced, beside `published`; each cell its count, coloured by the row's share."""
+    """Confusion matrices of tracks: `counts`, reproduced, beside `published`; each cell its count (the
+    mean over seeds), coloured by the row's share."""
     with plt.rc_context(STYLE):
         size = 0.75 * len(counts) + 1.2
         figure, axes = plt.subplots(1, 2, figsize=(2 * size + 1.5, size))
@@ -86,7 +87,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
         labels = (study.corpus.label, "genre")  # what the rows of each are
         for axis, matrix, title, label in zip(axes, (counts, published), titles, labels, strict=True):
             shares = matrix.div(matrix.sum(axis=1), axis=0).fillna(0)
-            text = {(row, column): str(int(matrix.loc[row, column])) for row in matrix.index for column in matrix.columns}
+            text = {(row, column): f"{matrix.loc[row, column]:.3g}" for row in matrix.index for column in matrix.columns}
             image = _heat_map(axis, shares, 0, 1, text, fontsize=9)
             recall = np.diag(shares.to_numpy())
             tested = matrix.sum(axis=1) > 0
@@ -100,13 +101,13 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
 
 
 def recalls(study: Study, table: pd.DataFrame) -> Figure:
-    """Recall of each genre by each model, from `report.recalls`, with 95 % intervals."""
-    genres = list(dict.fromkeys(table[study.corpus.label]))
+    """Recall of each label by each model, from `report.recalls`, with 95 % intervals."""
+    genres = list(dict.fromkeys(table["label"]))
     models = list(dict.fromkeys(table["model"]))
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.5 * len(genres) + 1.8))
         for number, model in enumerate(models):
-            rows = table[table["model"] == model].set_index(study.corpus.label).loc[genres]
+            rows = table[table["model"] == model].set_index("label").loc[genres]
             position = np.arange(len(genres)) + 0.5 * (number / max(1, len(models) - 1) - 0.5)
             error = [rows["recall"] - rows["low"], rows["high"] - rows["recall"]]
             axis.errorbar(rows["recall"], position, xerr=error, fmt="osD^"[number % 4], capsize=3, label=model)

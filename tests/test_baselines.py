@@ -5,7 +5,7 @@ from scipy import stats
 from scipy.fft import dct
 
 from soundfusion_lib import baselines, beyond, report, result_figures
-from soundfusion_lib.evaluation import accuracy
+from soundfusion_lib.evaluation import accuracy, classes_of, probability_columns
 from soundfusion_lib.experiments import Experiment
 from soundfusion_lib.profiles import Profile
 from soundfusion_lib.splits import Split
@@ -50,7 +50,7 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
     for baseline in made.values():
         (test,) = baseline.predictions()
         assert sorted(test["track"]) == sorted(study.store.tracks.index)
-        assert test[study.corpus.genres].sum(axis=1).eq(1).all()
+        assert test[probability_columns(test)].sum(axis=1).eq(1).all() and classes_of(test) == study.corpus.genres
         targets = [study.corpus.genres[target] for target in test["target"]]
         assert targets == study.store.tracks.loc[test["track"], "genre"].tolist()
     assert accuracy(made[baselines.MAJORITY].predictions()) == pytest.approx(1 / 3, abs=0.1)
@@ -75,7 +75,7 @@ class Made:
         self.experiment = Experiment(name, "simple_cnn", (), training=Training(epochs=epochs))
         target = np.zeros(100, dtype=int)
         chosen = np.where(np.arange(100) < right, 0.0, 1.0)
-        table = {"track": [f"{n:03d}" for n in range(100)], "segment": 0, "target": target, "a": 1 - chosen, "b": chosen}
+        table = {"track": [f"{n:03d}" for n in range(100)], "segment": 0, "target": target, "p_a": 1 - chosen, "p_b": chosen}
         self.frame = pd.DataFrame(table)
 
     def predictions(self, part="test"):

@@ -1,16 +1,22 @@
 """The report's tables and plots, row by row, on a study whose runs are made up (nothing is trained here)."""
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
 from soundfusion_lib import catalogue, figures, report, result_figures
+from soundfusion_lib.baselines import Baseline
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.experiments import Run
+from soundfusion_lib.run_folders import Run
 from soundfusion_lib.fusing import Decision
 from soundfusion_lib.profiles import load_profile
 from soundfusion_lib.runs import Runs
+from soundfusion_lib.splits import Split
+from soundfusion_lib.store import Store, StoredArray
 from soundfusion_lib.study import Study
 
 GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
@@ -32,7 +38,7 @@ def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> Runs:
                 choice = target if random.random() < right else random.integers(len(classes))
                 p = np.full(len(classes), 0.5 / len(classes))
                 p[choice] += 0.5
-                rows.append({"track": f"{part}{track}", "segment": segment, "target": target, "part": part, **dict(zip(classes, p))})
+                rows.append({"track": f"{part}{track}", "segment": segment, "target": target, "part": part, **dict(zip(["p_" + name for name in classes], p))})
     frame = pd.DataFrame(rows)
     run.__dict__.update(history=history, info=info, _predictions=frame)  # fills the cached properties
     tracks = frame["track"].unique()
@@ -45,7 +51,9 @@ def study():
     tracks = pd.DataFrame({"path": "x", "genre": GENRES, "artist": None}, index=list("abcdefgh"))
     from soundfusion_lib.corpora import Corpus
 
-    study.__dict__["corpus"] = Corpus("fma_small", ".", tracks)
+    study.__dict__["corpus"] = corpus = Corpus("fma_small", ".", tracks)
+    usable = pd.DataFrame({"reason": None, "seconds": 30.0}, index=tracks.index)
+    study.__dict__["store"] = Store(corpus, {"mel": StoredArray(study.profile.mel, None, usable)})
     return study
 
 
@@ -137,19 +145,19 @@ def test_reported_columns_equal_the_report_s_files(study):
 
 def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(study):
     group = made_up(catalogue.simple_cnn(study), right=1.0)
-    matrix = report.confusion(study, group)
+    matrix = report.confusion(group)
     assert matrix.index.tolist() == matrix.columns.tolist() == GENRES
     assert np.array_equal(matrix, 5 * np.eye(8, dtype=int))
     predictions = group.runs[0]._predictions
-    swapped = {"Folk": "Rock", "Rock": "Folk"}
+    swapped = {"p_Folk": "p_Rock", "p_Rock": "p_Folk"}
     group.runs[0].__dict__["_predictions"] = predictions.rename(columns=swapped)[predictions.columns]
-    matrix = report.confusion(study, group)
+    matrix = report.confusion(group)
     assert matrix.loc["Folk", "Rock"] == 5 and matrix.loc["Rock", "Folk"] == 5 and matrix.loc["Folk", "Folk"] == 0
-    recalls = report.recalls({"x": matrix}).set_index("genre")
-    assert recalls.loc["Folk", "recall"] == 0 and recalls.loc["Pop", "recall"] == 1 and recalls.loc["Pop", "low"] < 0.7
+    recalls = report.recalls({"x": group}).set_index("label")
+    assert recalls.loc["Folk", "recall"] == 0 and recalls.loc["Pop", "recall"] == 1 and recalls.loc["Pop", "tracks"] == 5
     figures_made = [
         result_figures.confusion(study, "x", matrix, report.reported_confusion("soundfusion1")),
-        result_figures.recalls(study, report.recalls({"x": matrix, "y": matrix})),
+        result_figures.recalls(study, report.recalls({"x": group, "y": group})),
         result_figures.comparison_curves(study, {"x": group}),
         figures.training_curves(study, {"x": group}),
     ]
@@ -189,19 +197,109 @@ def test_reported_matrices_are_of_100_tracks_a_genre(name, recall):
 def test_decisions_of_two_trained_models(study):
     one, two = made_up(catalogue.simple_cnn(study), 0.9, 1), made_up(catalogue.simple_cnn(study), 0.2, 2)
     equal = Decision(one, two, 0.5)
-    mean = (one.predictions()[0][GENRES] + two.predictions()[0][GENRES]) / 2
-    pd.testing.assert_frame_equal(equal.predictions()[0][GENRES], mean)
+    columns = ["p_" + name for name in GENRES]
+    mean = (one.predictions()[0][columns] + two.predictions()[0][columns]) / 2
+    pd.testing.assert_frame_equal(equal.predictions()[0][columns], mean)
     assert Decision(one, two, 1.0).predictions()[0].equals(one.predictions()[0])
     searched = Decision(one, two, None)
-    assert searched.weights[0] > 0.5  # the better one counts more
+    assert searched.weights[0, 0] > 0.5  # the better one counts more
     validation = [report.accuracy(Decision(one, two, w).predictions("validation"), "segment") for w in np.linspace(0, 1, 21)]
     assert report.accuracy(searched.predictions("validation"), "segment") == max(validation)
-    assert equal.parameters == 2000
+    assert equal.parameters == 2000 and equal.epochs == 4
     other = made_up(catalogue.simple_cnn(study))
     frame = other.runs[0]._predictions
     other.runs[0].__dict__["_predictions"] = frame.assign(track=frame["track"].to_numpy()[::-1])
     with pytest.raises(SoundFusionError, match="same segments"):
         Decision(one, other).predictions()
+
+
+def of_folds(experiment, rights: dict[tuple[int, int], float]) -> Runs:
+    """Runs by seed and fold that are right so often; the tracks that a fold tests are those that the next one validates."""
+    runs, artists = [], []
+    for (seed, fold), right in rights.items():
+        one = made_up(replace(experiment, seed=seed, split=Split("artist", 4, fold)), right, 100 * seed + fold)
+        frame = one.runs[0]._predictions
+        number = np.where(frame["part"] == "test", fold, (fold + 1) % 4)
+        frame["track"] = [f"{n}-{track.removeprefix(part)}" for n, track, part in zip(number, frame["track"], frame["part"])]
+        artists.append(pd.Series(frame["track"].unique(), frame["track"].unique()))
+        runs += one.runs
+    return Runs(runs, pd.concat(artists).groupby(level=0).first())
+
+
+def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
+    """Pooled over folds, a fold's weight would be chosen on tracks that it is then tested on."""
+    experiment = catalogue.simple_cnn(study)
+    one = of_folds(experiment, {(0, 0): 0.9, (0, 1): 0.1, (1, 0): 0.5, (1, 1): 0.9})
+    two = of_folds(experiment, {(0, 0): 0.1, (0, 1): 0.9, (1, 0): 0.5, (1, 1): 0.1})
+    decision = Decision(one, two, None)
+    assert list(decision.weights) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert decision.weights[0, 0] > 0.5 > decision.weights[0, 1] and decision.weights[1, 1] > 0.5
+    alone = {key: Decision(Runs([a], one.artists), Runs([b], two.artists), None) for key, a, b in zip(decision.weights, one.runs, two.runs)}
+    for key, single in alone.items():
+        assert single.weights == {key: decision.weights[key]}
+    both = decision.predictions()
+    assert [len(frame) for frame in both] == [2 * 120, 2 * 120]
+    assert both[0][:120].equals(alone[0, 0].predictions()[0])
+    with pytest.raises(SoundFusionError, match="same seeds and folds"):
+        Decision(one, Runs(two.runs[:3], two.artists)).predictions()
+
+
+def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
+    experiment = catalogue.simple_cnn(study)
+    group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
+    first, second = (Runs([run for run in group.runs if run.experiment.seed == seed], group.artists) for seed in (0, 1))
+    matrix = report.confusion(group)
+    assert (matrix.sum(axis=1) == 10).all()  # five tracks of each label in either fold, however many seeds
+    pd.testing.assert_frame_equal(matrix, (report.confusion(first) + report.confusion(second)) / 2)
+    table, single = report.recalls({"x": group}), report.recalls({"x": first})
+    assert table["tracks"].tolist() == single["tracks"].tolist() == [10] * 8
+    assert table["recall"].tolist() == pytest.approx(np.diag(matrix) / 10)
+    assert (single["low"] == 1).all() and (table["high"] - table["low"] > 0.5).all()  # the seeds disagree
+    by_two = Runs(first.runs, pd.Series(np.where(group.artists.index < "1", "x", "y"), group.artists.index))
+    assert report.recalls({"x": by_two})["low"].notna().all()
+    alone = Runs(first.runs, pd.Series("x", group.artists.index))
+    table = report.recalls({"x": alone})
+    assert table["recall"].eq(1).all() and table[["low", "high"]].isna().all(axis=None)
+    assert report.readable(table)["recall [95 % interval]"].tolist() == ["1.000 [one artist]"] * 8
+    for run in first.runs:
+        run.__dict__["_predictions"] = run._predictions[run._predictions["target"] != 2]
+    table = report.recalls({"x": first}).set_index("label")
+    assert table.loc["Folk", "tracks"] == 0 and table.loc["Folk", ["recall", "low", "high"]].isna().all()
+    plt.close(result_figures.recalls(study, table.reset_index()))
+
+
+def test_the_performance_table_says_how_long_each_was_trained(study):
+    one, two = made_up(catalogue.simple_cnn(study), 0.9, 1), made_up(catalogue.simple_cnn(study), 0.2, 2)
+    two.runs[0].__dict__["history"] = two.history[:2]
+    none = Baseline({"test": one.predictions()[0]})
+    table = report.performance(study, {"none": none, "one": one, "two": two, "both": Decision(two, one)})
+    assert table.columns[:4].tolist() == ["model", "parameters", "epochs", "tracks"]
+    assert table["epochs"].isna().tolist() == [True, False, False, False] and table["epochs"].tolist()[1:] == [4, 2, 4]
+    assert report.readable(table)["epochs"].tolist() == ["-", "4", "2", "4"]
+    written = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    assert report.readable(written)["epochs"].tolist() == ["-", "4", "2", "4"]
+
+
+LABELS = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
+
+
+def test_tables_of_labels_named_like_columns(study):
+    group = made_up(catalogue.simple_cnn(study), 1.0, classes=LABELS)
+    matrix = report.confusion(group)
+    assert matrix.index.tolist() == LABELS and np.array_equal(matrix, 4 * np.eye(10))
+    assert report.recalls({"x": group})["label"].tolist() == LABELS
+    shown = report.readable(pd.read_csv(io.StringIO(matrix.to_csv(float_format="%.6g"))))
+    assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in LABELS)]
+    assert shown["p"].tolist() == [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_label_called_all_and_the_total_leave_each_other_alone(study):
+    tracks = pd.DataFrame({"genre": ["all", "all", "part"], "artist": list("abb"), "seconds": 30.0}, index=list("xyz"))
+    made = type("Made", (), {"tracks": tracks, "profile": study.profile, "corpus": study.corpus})
+    table = report.corpus_table(made)
+    assert table.index.tolist() == ["all", "part", "all"] and table.index.name == "genre"
+    assert table["tracks"].tolist() == [2, 1, 3] and table["artists"].tolist() == [2, 1, 2]
+    assert table["minutes"].tolist() == [1.0, 0.5, 1.5]
 
 
 def test_demo_leaves_nothing_out():
