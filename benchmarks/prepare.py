@@ -133,7 +133,7 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
 @click.command(help=__doc__)
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips.")
 @click.option("--clips", default=240, show_default=True, help="Number of synthetic clips of 30 s.")
-@click.option("--processes", "workers", default=psutil.cpu_count(), show_default=True)
+@click.option("--processes", "workers", default=processes.cores(), show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="The best of so many is taken.")
 def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,8 +1,12 @@
-"""Where to compute, and with which numbers."""
+"""Where to compute, with which numbers, and in how much memory."""
 
 import contextlib
 import ctypes
 import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -10,16 +14,19 @@ import torch
 from soundfusion_lib.errors import SoundFusionError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in glibc's malloc.h
+SYSTEM = Path("/")
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is CUDA where there is one, then MPS, then the CPU.
 
     Raises:
-        SoundFusionError: this machine has no such device.
+        SoundFusionError: there is no such name, or this machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
+        raise SoundFusionError(f"there is no device {name!r}: take auto, cpu, cuda, cuda:1 (the second one) or mps")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -42,17 +49,65 @@ def describe(device: torch.device) -> str:
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # torch asks the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":  # AVX-512 alone emulates it: slower than float32
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
 
 
+class Memory(NamedTuple):
+    """Main memory, in bytes: all that this process may use, and what of it is free."""
+
+    total: int
+    available: int
+
+
+def memory() -> Memory:
+    """The machine's main memory, or the container's where its limit is lower."""
+    machine = psutil.virtual_memory()
+    limits = list(_limits())
+    return Memory(
+        min([machine.total, *(limit for limit, _ in limits)]),
+        min([machine.available, *(max(0, limit - used) for limit, used in limits)]),
+    )
+
+
+def _limits() -> Iterator[tuple[int, int]]:
+    """Limit and use, in bytes, of the control groups that this process is in, where they have a limit.
+
+    Files that the kernel only caches are no use: it drops them where memory is short. On a machine without control
+    groups, nothing. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html
+    """
+    try:
+        lines = (SYSTEM / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            root, limit_name, used_name, cached = "sys/fs/cgroup", "memory.max", "memory.current", ""
+        elif "memory" in controllers.split(","):
+            root, limit_name, used_name, cached = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        own = Path(group.strip("/"))
+        for folder in (SYSTEM / root / part for part in (own, *own.parents)):  # a container may see only its own, as the root
+            try:
+                limit, used = (folder / limit_name).read_text().strip(), int((folder / used_name).read_text())
+                statistics = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
+            except OSError:
+                continue
+            if limit != "max":
+                yield int(limit), used - sum(int(statistics.get(f"{cached}{kind}_file", 0)) for kind in ("active", "inactive"))
+
+
 def fits(size: int, device: torch.device) -> bool:
-    """Whether an array of so many bytes may live in this device's memory: it leaves half of it for the rest."""
+    """Whether arrays of so many bytes in all may live in what is free of this device's memory: they leave half of that."""
     if device.type == "cuda":
-        return size <= torch.cuda.mem_get_info(device)[1] // 2
-    return size <= psutil.virtual_memory().total // 2
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for tensors to come
+        return size <= (torch.cuda.mem_get_info(device)[0] + kept) // 2
+    return size <= memory().available // 2
 
 
 def keep_freed_memory() -> None:

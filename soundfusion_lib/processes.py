@@ -1,17 +1,22 @@
 """Processes beside this one, for work that one process cannot share among its threads."""
 
 import multiprocessing
+import os
 import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 
 import joblib
 import torch
 from threadpoolctl import threadpool_limits
 
+from soundfusion_lib.errors import SoundFusionError
+
 # Imported once, by a server that the workers are forked from; forking this process itself would copy locks of threads
 # that the copy lacks. torch._dynamo: every optimizer imports it at its first step.
-PRELOADED = ["soundfusion_lib.experiments", "torch._dynamo"]
+PRELOADED = ["soundfusion_lib.execution", "torch._dynamo"]
 
 
 def cores() -> int:
@@ -20,12 +25,29 @@ def cores() -> int:
 
 
 def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
-    """Processes of so many threads each.
+    """Processes of so many threads each, the first of which has begun.
 
     A script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
+
+    Raises:
+        SoundFusionError: the script comes from standard input, or the first process ended while it was importing the script.
     """
+    refuse_in_import()
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)  # none in a notebook
+    if script and not getattr(main, "__spec__", None) and not os.path.isfile(script):
+        raise SoundFusionError(
+            f"work is shared among processes, which import the script that starts them, and {script} is no file: write the "
+            'script to a file, with what it does under `if __name__ == "__main__":`, and run that'
+        )
     prepare()
-    return ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(threads,))
+    executor = ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(threads,))
+    try:
+        executor.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        advice = f'it imports {script}: put what that does under `if __name__ == "__main__":`; ' if script else ""
+        raise SoundFusionError(f"a process ended while it began: {advice}what it said is printed above") from error
+    return executor
 
 
 def _begin(threads: int) -> None:
@@ -37,7 +59,7 @@ def _begin(threads: int) -> None:
 
 def prepare() -> None:
     """Have the imports of the processes to come begin now, beside this one."""
-    if _context().get_start_method() != "forkserver":
+    if _context().get_start_method() != "forkserver" or _importing():
         return
     resource_tracker.ensure_running()  # which unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server starts with: the interrupt that
@@ -55,7 +77,12 @@ def _context():
     return context
 
 
+def _importing() -> bool:
+    """Whether this is such a process, still importing the script that started it."""
+    return getattr(multiprocessing.current_process(), "_inheriting", False)
+
+
 def refuse_in_import() -> None:
     """Raise RuntimeError in a process that is still importing the script that started it, which would wait for itself."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
+    if _importing():
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.segments import Segments
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+MEMORY_FORMAT = torch.channels_last  # which convolutions are faster in
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def fit(
         validation: segments to choose the epoch by.
         training: how.
         seed: of the order of the segments, the dropout and the augmentation.
-        checkpoint: file to keep the state in after every epoch, and to go on from if it is there.
+        checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
         description: title of the progress bar.
         progress: show it.
 
@@ -77,12 +79,19 @@ def fit(
         and its log-probabilities of the validation segments, (segments, classes), on the device.
 
     Raises:
-        SoundFusionError: the loss is no longer finite.
+        SoundFusionError: there is one segment to learn from; the loss is no longer finite.
     """
+    if len(train) < 2:
+        raise SoundFusionError(
+            f"{description}: the training part is a single segment, which is nothing to learn from: add tracks to it, or cut "
+            "shorter segments"
+        )
     device = train.device
     if device.type == "cpu":
         keep_freed_memory()
-    model.to(device, memory_format=_memory_format(model, device))
+    if device.type == "cuda":  # cuDNN tries its algorithms on the first batch of each shape, and keeps the fastest: later
+        torch.backends.cudnn.benchmark = True  # steps are shorter, but the same seed may take another one, and round otherwise
+    model.to(device, memory_format=MEMORY_FORMAT)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = OPTIMIZERS[training.optimizer](
         parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=device.type != "mps"
@@ -133,14 +142,6 @@ def fit(
     return pd.DataFrame(history), best["epoch"], best["log_p"]
 
 
-def _memory_format(model: torch.nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, which convolutions are faster in; but on a CPU torch 2.11's gradients of convolutions with fewer than
-    8 filters write beyond their memory in it (seen with AVX2: the process aborts)."""
-    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
-    narrow = any(convolution.out_channels < 8 for convolution in convolutions)
-    return torch.contiguous_format if device.type == "cpu" and narrow else torch.channels_last
-
-
 def _save(checkpoint, history, best, model, optimizer):
     if checkpoint is not None:
         state = {"history": history, "best": best, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
@@ -150,9 +151,25 @@ def _save(checkpoint, history, best, model, optimizer):
 
 
 def _resume(checkpoint, model, optimizer, device):
+    """History and best epoch so far; model and optimizer get the state that was saved with them."""
+    begun = [], {"epoch": 0, "score": (-math.inf, -math.inf), "weights": None}
     if checkpoint is None or not checkpoint.exists():
-        return [], {"epoch": 0, "score": (-math.inf, -math.inf), "weights": None}
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["history"], state["best"]
+        return begun
+    untouched = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, best = state["history"], state["best"]
+    except OSError:
+        raise
+    except Exception as error:  # what unpickling a damaged file raises may be anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        warnings.warn(f"{checkpoint} cannot be read ({reason}): training begins anew", stacklevel=3)
+        model.load_state_dict(untouched)
+        return begun
+    for parameter, values in optimizer.state.items():  # where training went on elsewhere, the parameters may lie otherwise in
+        for name, value in values.items():  # memory now; fused steps go through both by memory, not by index
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
+    return history, best

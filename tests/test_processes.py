@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -36,3 +37,67 @@ def test_an_interrupt_while_the_server_imports_does_no_harm(tmp_path):
 def test_a_worker_can_be_interrupted():
     with processes.pool(1) as pool, pytest.raises(KeyboardInterrupt):
         pool.submit(interrupt_yourself).result()
+
+
+SCRIPT = """
+{before}
+from soundfusion_lib import processes
+
+{guard}
+    with processes.pool(2) as pool:
+        print(pool.submit(abs, -1).result())
+"""
+GUARD = 'if __name__ == "__main__":'
+SPAWN = 'import multiprocessing\nmultiprocessing.get_all_start_methods = lambda: ["spawn"]'  # as on Windows
+
+
+def run_script(tmp_path, before="", guard=GUARD, standard_input=False) -> subprocess.CompletedProcess:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(before=before, guard=guard))
+    command, text = ([sys.executable, "-"], script.read_text()) if standard_input else ([sys.executable, script], None)
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+
+
+start_method = pytest.mark.parametrize("before", ["", SPAWN], ids=["default", "spawn"])
+
+
+@start_method
+def test_a_script_with_a_main_guard_shares_its_work(tmp_path, before):
+    done = run_script(tmp_path, before)
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+
+
+@start_method
+def test_a_script_without_a_main_guard_is_told_so(tmp_path, before):
+    done = run_script(tmp_path, before, guard="if True:")
+    said = done.stderr.splitlines()[-1]
+    assert "SoundFusionError: a process ended while it began" in said and "script.py" in said and GUARD in said
+    assert "out of memory" not in done.stderr and done.stdout == "" and done.returncode == 1
+
+
+def test_an_error_of_the_script_in_a_process_alone_is_not_put_on_the_memory(tmp_path):
+    done = run_script(tmp_path, 'if __name__ != "__main__":\n    raise ValueError("only in a process")')
+    assert "ValueError: only in a process" in done.stderr
+    assert "a process ended while it began" in done.stderr.splitlines()[-1] and "out of memory" not in done.stderr
+
+
+def test_a_script_on_standard_input_is_told_so_before_a_process_starts(tmp_path):
+    done = run_script(tmp_path, standard_input=True)
+    assert "SoundFusionError" in done.stderr and "<stdin> is no file" in done.stderr.splitlines()[-1]
+    assert "FileNotFoundError" not in done.stderr and done.returncode == 1
+
+
+def end_yourself() -> None:
+    os._exit(7)
+
+
+def test_a_process_that_dies_later_breaks_the_pool():
+    with processes.pool(1) as pool, pytest.raises(BrokenProcessPool):
+        pool.submit(end_yourself).result()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity here")
+def test_cores_are_those_that_the_process_may_use():
+    script = "import os; os.sched_setaffinity(0, [0]); from soundfusion_lib import processes; print(processes.cores())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "1\n", done.stderr

@@ -14,6 +14,10 @@ STAGES = ((3, 1, 1), (4, 2, 2), (6, 2, 2), (3, 4, 2))  # blocks, filters as a mu
 class ResidualBlock(nn.Module):
     """ReLU(batch norm(conv3x3(ReLU(conv3x3(x)))) + batch norm(conv1x1(x))).
 
+    A projection with a stride drops pixels before it convolves: oneDNN's backward pass of a strided 1x1 convolution of fewer
+    than 16 channels in channels_last writes beyond its memory (its issue 6035, with AVX2 of fewer than 8). By pooling, not by
+    a slice, whose gradient would leave channels_last and cost a tenth of the step.
+
     Shape: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride), rounded up.
     """
 
@@ -25,13 +29,14 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
+        self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
         self.projection = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+            nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
         )
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.residual(x) + self.projection(x))
+        return self.activation(self.residual(x) + self.projection(self.subsample(x)))
 
 
 class ResNet2D(AudioClassifier):
