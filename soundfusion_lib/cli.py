@@ -28,8 +28,9 @@ profile_argument = click.argument("profile", default="demo")
 def main():
     """Music genre recognition from waveforms, mel spectrograms and their fusion.
 
-    PROFILE is a built-in profile (demo, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded clips and trained models
-    are kept in data/ (or where SOUNDFUSION_DATA says), results in results/ (SOUNDFUSION_RESULTS).
+    PROFILE is a built-in profile (demo, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded clips and
+    trained models are kept in data/ (or where SOUNDFUSION_DATA says), results in results/ (SOUNDFUSION_RESULTS); these
+    folders are relative to the project's, wherever the command is called.
     """
 
 
@@ -56,7 +57,7 @@ def prepare(profile):
     """Decode every clip of PROFILE's corpus once, and report the clips left out."""
     from soundfusion_lib.study import Study
 
-    store = Study("prepare", profile, "cpu").store
+    store = Study("prepare", profile, "cpu").decoded
     clips, out = store.tracks, store.left_out
     click.echo(
         f"{len(clips):,} clips, {clips['seconds'].sum() / 3600:.2f} hours, "
@@ -65,6 +66,7 @@ def prepare(profile):
     click.echo(f"{len(out)} clips left out" + (":" if len(out) else ""))
     for track, row in out.iterrows():
         click.echo(f"  {track}  {row['path']}: {row['reason']}")
+    store.check_labels()
 
 
 @main.command()
@@ -92,13 +94,13 @@ def report(profile):
 @main.command()
 @profile_argument
 def status(profile):
-    """List the runs that PROFILE's study has trained or is training."""
-    from soundfusion_lib.experiments import list_runs
-    from soundfusion_lib.profiles import data_dir, load_profile, open_corpus
+    """List the runs on PROFILE's clips (decoded first if they are not yet), those in training too."""
+    from soundfusion_lib.run_folders import list_runs
+    from soundfusion_lib.study import Study, runs_dir
 
-    corpus = open_corpus(load_profile(profile).corpus)
-    table = list_runs(data_dir() / "runs" / corpus.name)
-    click.echo(table.to_string(index=False) if len(table) else f"no runs on corpus {corpus.name!r} yet")
+    store = Study("status", profile, "cpu").decoded
+    table = list_runs(runs_dir(), store.content_id)
+    click.echo(table.to_string(index=False) if len(table) else f"no runs on corpus {store.corpus.name!r} yet")
 
 
 @main.command()

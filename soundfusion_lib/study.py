@@ -1,7 +1,5 @@
 """A study: a profile's corpus, its store, and the experiments of the report run on them."""
 
-import json
-import os
 import platform
 import time
 from collections.abc import Mapping
@@ -18,13 +16,14 @@ import torch
 from IPython.display import Image
 from matplotlib.figure import Figure
 
-from soundfusion_lib import experiments, processes
+from soundfusion_lib import execution, processes
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.experiments import Experiment, Run
+from soundfusion_lib.experiments import Experiment
+from soundfusion_lib.run_folders import Run
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.profiles import PROJECT, Profile, data_dir, load_profile, open_corpus
+from soundfusion_lib.profiles import Profile, data_dir, load_profile, open_corpus, results_dir
 from soundfusion_lib.provenance import provenance
 from soundfusion_lib.representations import Representation
 from soundfusion_lib.runs import Runs
@@ -32,6 +31,7 @@ from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.side_by_side import SideBySide
 from soundfusion_lib.splits import Split, groups_of
 from soundfusion_lib.store import Store
+from soundfusion_lib.summary import edit_summary
 from soundfusion_lib.training import Training
 
 Name = TypeVar("Name")
@@ -45,9 +45,9 @@ WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
 
 
-def results_dir() -> Path:
-    """Folder of results: SOUNDFUSION_RESULTS, or results/ in the project."""
-    return Path(os.environ.get("SOUNDFUSION_RESULTS") or PROJECT / "results").resolve()
+def runs_dir() -> Path:
+    """Folder of all trained runs, whatever their corpus: a run's key says what it was trained on."""
+    return data_dir() / "runs"
 
 
 class Study:
@@ -76,12 +76,34 @@ class Study:
 
     @cached_property
     def corpus(self) -> Corpus:
-        return open_corpus(self.profile.corpus)
+        """The profile's corpus.
+
+        Raises:
+            SoundFusionError: it has a split of its own, and the profile asks for folds.
+        """
+        corpus = open_corpus(self.profile.corpus)
+        folds = {*self.profile.test_folds, *self.profile.performance_folds}
+        if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != {0}:
+            raise SoundFusionError(
+                f"profile {self.profile.name}: test_folds and performance_folds ask for folds {sorted(folds)}, and corpus {corpus.name!r} "
+                'has a split of its own, which is one: leave them out, or set scheme = "artist" in [split]'
+            )
+        return corpus
+
+    @cached_property
+    def decoded(self) -> Store:
+        """All clips in both representations, decoded first where they are not there yet; see `store`."""
+        return self._build_store(self.corpus, self.profile.representations)
 
     @cached_property
     def store(self) -> Store:
-        """All clips in both representations, decoded first where they are not there yet."""
-        return self._build_store(self.corpus, self.profile.representations)
+        """The same, once it is sure that every label has usable clips: what experiments are run on.
+
+        Raises:
+            SoundFusionError: a label has none, or there are fewer than two labels.
+        """
+        self.decoded.check_labels()
+        return self.decoded
 
     @cached_property
     def tracks(self) -> pd.DataFrame:
@@ -89,13 +111,15 @@ class Study:
         return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
 
     def split(self, fold: int) -> Split:
-        """The profile's split with this fold for testing."""
-        return replace(self.profile.split, fold=fold)
+        """The profile's split with this fold for testing; the corpus's own where it has one."""
+        return replace(self.profile.split, fold=fold).resolved(self.corpus.tracks)
 
     def experiment(
         self, name: str, model: str, *, augment: bool | dict = False, start: dict | None = None, **options: Any
     ) -> Experiment:
         """An experiment with the report's settings, the profile's over them, and `options` over both.
+
+        A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs: equal terms.
 
         Args:
             name: title in tables and figures.
@@ -106,7 +130,9 @@ class Study:
             options: of the model, or fields of `Training`.
         """
         profile = self.profile
-        settings = {**REPORTED_SETTINGS.get(model, {}), **profile.training, **profile.models.get(model, {}), **options}
+        parts = [self._settings(part) for part, _ in options.get("parts", ())]
+        longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
+        settings = {**self._settings(model), **longest, **profile.models.get(model, {}), **options}
         training = Training(**{key: value for key, value in settings.items() if key in TRAINING_OPTIONS})
         model_options = {key: value for key, value in settings.items() if key not in TRAINING_OPTIONS}
         whole = model in WHOLE_CLIP_MODELS
@@ -122,6 +148,11 @@ class Study:
             start=start or {},
         )
 
+    def _settings(self, model: str) -> dict[str, Any]:
+        """What the report and the profile say of a model's training and options."""
+        training = {item.name: item.default for item in fields(Training)}
+        return training | REPORTED_SETTINGS.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
+
     def run(self, experiment: Experiment, folds: tuple[int, ...] = ()) -> Runs:
         """Train an experiment with every seed of the profile and in these folds (its test_folds by default), or find what is
         trained already; so first the trained parts that it starts from."""
@@ -132,7 +163,7 @@ class Study:
     def run_all(self, experiments_by_name: Mapping[Name, Experiment], folds: tuple[int, ...] = ()) -> dict[Name, Runs]:
         """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one."""
-        if self.device.type == "cpu" and (os.cpu_count() or 1) > 1:
+        if self.device.type == "cpu" and processes.cores() > 1:
             variants = [one for experiment in experiments_by_name.values() for one in self._variants(experiment, folds)]
             for run in self._side_by_side.train({self._key(one): one for one in variants}):
                 self._runs.setdefault(run.folder.name, run)
@@ -140,10 +171,7 @@ class Study:
 
     @cached_property
     def _side_by_side(self) -> SideBySide:
-        return SideBySide(self.store, self._runs_folder(self.corpus), self._weights, self.progress)
-
-    def _runs_folder(self, corpus: Corpus) -> Path:
-        return data_dir() / "runs" / corpus.name
+        return SideBySide(self.store, runs_dir(), self._weights, self.progress)
 
     def _key(self, experiment: Experiment) -> str:
         return experiment.key(self.store.content_id)
@@ -176,8 +204,7 @@ class Study:
         return self._one(replace(experiment, split=Split(), seed=self.profile.seeds[0]), store)
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
-        folder = self._runs_folder(store.corpus)
-        run = experiments.run(experiment, store, folder, self.device, weights=self._weights, progress=self.progress)
+        run = execution.run(experiment, store, runs_dir(), self.device, weights=self._weights, progress=self.progress)
         return self._runs.setdefault(run.folder.name, run)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
@@ -218,43 +245,27 @@ class Study:
             "runs_found": len(self._runs) - trained,
             "seconds": round(time.perf_counter() - self._began, 1),
             "device": describe(self.device),
-            "cpu_count": os.cpu_count(),
+            "cpu_count": processes.cores(),
             "platform": platform.platform(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **provenance(),
             "results": self._results,
             "runs": {key: _about(run) for key, run in self._runs.items()},
         }
-        path = self.folder / "summary.json"
-        notebooks = read_summary(path).get("notebooks", {}) | {self.notebook: entry}
-        update_summary(
-            path,
-            {
-                "profile": self.profile.name,
-                "corpus": self.corpus.name,
-                "label": self.corpus.label,
-                "synthetic": self.corpus.synthetic,
-                "tracks": len(self.store.tracks),
-                "left_out": len(self.store.left_out),
-                "seeds": list(self.profile.seeds),
-                "notebooks": dict(sorted(notebooks.items())),
-            },
-        )
+        about = {
+            "profile": self.profile.name,
+            "corpus": self.corpus.name,
+            "label": self.corpus.label,
+            "synthetic": self.corpus.synthetic,
+            "tracks": len(self.store.tracks),
+            "left_out": len(self.store.left_out),
+            "seeds": list(self.profile.seeds),
+        }
+        with edit_summary(self.folder / "summary.json") as summary:
+            notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
+            summary.update(about, notebooks=dict(sorted(notebooks.items())))
         counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """The content of a summary.json; empty where there is none yet."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def update_summary(path: Path, values: dict[str, Any]) -> None:
-    """Set entries of a summary.json, which is made where there is none yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(read_summary(path) | values, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, path)
 
 
 def _about(run: Run) -> dict[str, Any]:

@@ -1,18 +1,23 @@
 import dataclasses
+import inspect
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib import experiments, provenance, training
-from soundfusion_lib.corpora import Corpus
+from soundfusion_lib import execution, provenance, training
+from soundfusion_lib.augment import AUGMENTATIONS
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.evaluation import log_probabilities
-from soundfusion_lib.experiments import Experiment, Run, list_runs, load_run, run, segments_of
-from soundfusion_lib.prediction import predict_files
+from soundfusion_lib.execution import run, segments_of
+from soundfusion_lib.experiments import REVISION, Experiment
+from soundfusion_lib.models import MODELS
 from soundfusion_lib.representations import MelSpectrogram, Waveform
+from soundfusion_lib.run_folders import Run, list_runs, load_run
 from soundfusion_lib.segments import Segmenting
 from soundfusion_lib.splits import Split
 from soundfusion_lib.training import Training
@@ -59,6 +64,60 @@ def test_the_key_is_the_content_without_the_name():
     assert dataclasses.replace(EXPERIMENT, name="other name").key("corpus") == EXPERIMENT.key("corpus")
 
 
+def key(**changes):
+    return dataclasses.replace(EXPERIMENT, **changes).key("tracks")
+
+
+def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
+    spelt_out = {"n_time_masks": 2, "n_frequency_masks": 2, "probability": 1.0, "max_fraction": 0.2}
+    assert key(augment={"mel": spelt_out}) == key()
+    assert key(augment={"mel": {}}) != key(augment={})  # the report's augmentation, and none
+    assert key(options={"dropout": 0.1, "n_mels": 32, "in_channels": 2}) == key()  # follow from the spectrogram
+    assert key(options={"dropout": 0.1, "n_mels": 64}) != key()
+    assert key(segmenting=Segmenting(1, 0.25)) == key()
+    assert key(training=Training(epochs=3, batch_size=16, learning_rate=3e-3, weight_decay=0)) == key()
+    parts = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
+    spelt_out = [["resnet1d", {"width": 2.0, "variant": "soundfusion"}], ["resnet2d", {"width": 2, "pool": 1, "n_mels": 32}]]
+    one, other = (key(model="fusion_concat", options={"parts": parts}) for parts in (parts, spelt_out))
+    assert one == other
+
+
+DEFAULTS = {  # of revision 4; a key holds no value that is one of these
+    "Training": {
+        "epochs": 60, "patience": 10, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 0.0, "optimizer": "adam", "steps": 0,
+    },
+    "Segmenting": {"seconds": 5.0, "overlap": 0.25},
+    "Split": {"scheme": "auto", "folds": 10, "fold": 0, "seed": 0},
+    "Waveform": {"sample_rate": 22_050},
+    "MelSpectrogram": {
+        "sample_rate": 44_100, "channels": 2, "n_mels": 64, "n_fft": 1024, "hop_length": 512, "top_db": 80.0,
+    },
+    "simple_cnn": {"in_channels": 2, "n_mels": 64, "dropout": 0.0},
+    "resnet2d": {"width": 16, "in_channels": 2, "n_mels": 64, "pool": 7, "dropout": 0.0},
+    "resnet1d": {"width": 16, "variant": "soundfusion", "dropout": 0.0},
+    "nnet1": {"width": 256, "in_channels": 2, "n_mels": 64, "dropout": 0.5},
+    "nnet2": {"width": 256, "in_channels": 2, "n_mels": 64, "dropout": 0.3},
+    "vgg16": {"in_channels": 2, "n_mels": 64, "width": 64, "dropout": 0.0},
+    "fusion_concat": {"in_channels": 2, "n_mels": 64, "dropout": 0.3},
+    "fusion_decision": {"in_channels": 2, "n_mels": 64, "dropout": 0.3, "weighting": "equal"},
+    "mel": {"n_time_masks": 2, "n_frequency_masks": 2, "probability": 1.0, "max_fraction": 0.3},
+    "waveform": {"noise_std": 0.02, "min_db": -12.0, "max_db": 12.0},
+}  # fmt: skip
+
+
+def test_defaults_are_those_of_the_revision():
+    """Another default is another experiment under the same key: raise REVISION, and write both down here."""
+    assert REVISION == 4
+    kinds = {kind.__name__: kind for kind in (Training, Segmenting, Split, Waveform, MelSpectrogram)}
+    for name, callable_ in {**kinds, **MODELS, **AUGMENTATIONS}.items():
+        parameters = inspect.signature(callable_).parameters.values()
+        found = {one.name: one.default for one in parameters if one.name not in ("num_classes", "parts")}
+        assert found == DEFAULTS[name], name
+    for fusion in ("fusion_concat", "fusion_decision"):
+        parts = inspect.signature(MODELS[fusion]).parameters["parts"].default
+        assert parts == (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))
+
+
 def test_every_field_of_an_experiment_is_in_its_key():
     tried = {name for other in OTHERS for name in other} | {"name"}
     assert tried == {field.name for field in dataclasses.fields(Experiment)}
@@ -75,7 +134,7 @@ def test_a_run_s_folder_is_complete(trained):
 
 
 def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch):
-    monkeypatch.setattr(experiments, "fit", lambda *arguments, **options: pytest.fail("trained again"))
+    monkeypatch.setattr(execution, "fit", lambda *arguments, **options: pytest.fail("trained again"))
     again = run(dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu"))
     assert again.folder == trained.folder and not again.trained and again.experiment.name == "renamed"
 
@@ -83,7 +142,7 @@ def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch)
 def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
     segments = segments_of(EXPERIMENT, store, cpu)["test"]
     probabilities = log_probabilities(trained.model(), segments).exp().numpy()
-    saved = trained.predictions("test")[["high", "low", "noise"]].to_numpy()
+    saved = trained.predictions("test")[["p_high", "p_low", "p_noise"]].to_numpy()
     assert abs(probabilities - saved).max() < 1e-5
     assert set(trained.predictions("test")["track"]).isdisjoint(trained.predictions("validation")["track"])
 
@@ -130,20 +189,6 @@ def test_a_waveform_model_trains_too(store, tmp_path, cpu):
     assert len(trained.predictions()) == sum(int(s) for s in store.tracks.loc[trained.predictions()["track"].unique(), "seconds"])
 
 
-def test_predicting_files(trained, corpus, tmp_path):
-    (tmp_path / "broken.mp3").write_bytes(b"nothing")
-    test = trained.predictions("test")
-    track = test["track"].iloc[0]
-    table = predict_files(trained.folder, [corpus.file(track), tmp_path / "broken.mp3", tmp_path / "none.wav"], "cpu")
-    genres = trained.info["genres"]
-    own = test[test["track"] == track]
-    votes = own[genres].to_numpy().argmax(1)
-    assert table["prediction"][0] == genres[max(range(3), key=lambda k: (votes == k).sum())]
-    assert table["segments"].tolist() == [len(own), 0, 0]
-    assert table["probability"][0] == pytest.approx(own[table["prediction"][0]].mean(), abs=1e-4)
-    assert table["error"][1].startswith("cannot be decoded") and table["error"][2] == "file not found"
-
-
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(SoundFusionError, match="no finished run"):
         load_run(tmp_path)
@@ -155,11 +200,48 @@ def test_provenance_names_the_commit_where_there_is_one():
     assert found["python"].count(".") == 2
 
 
-def test_corpus_content_is_part_of_the_key(corpus):
-    relabelled = Corpus(corpus.name, corpus.root, corpus.tracks.assign(artist=None))
-    assert relabelled.audio_id() == corpus.audio_id()
-    assert relabelled.content_id() != corpus.content_id()
-    assert os.path.isabs(corpus.file("low00"))
+def empty_experiment(folder):
+    (folder / "experiment.json").write_text("")
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def cut_predictions(folder):
+    os.truncate(folder / "predictions.parquet", 1000)
+
+
+def broken_info(folder):
+    (folder / "run.json").write_text('{"genres": ["high"')
+
+
+@pytest.mark.parametrize("harm", [empty_experiment, no_weights, cut_predictions, broken_info])
+def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, harm):
+    folder = Path(shutil.copytree(trained.folder, tmp_path / trained.folder.name))
+    harm(folder)
+    with pytest.raises(SoundFusionError, match="damaged"):
+        load_run(folder)
+    [row] = list_runs(tmp_path).to_dict("records")
+    assert "made anew" in row["state"] and row["folder"] == folder
+    with pytest.warns(UserWarning, match=f"{folder.name}.*damaged.*trained anew"):
+        again = run(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    assert again.trained and again.folder == folder and again.predictions().equals(trained.predictions())
+    assert [entry.name for entry in tmp_path.glob("*.damaged")] == [f"{folder.name}.damaged"]
+    assert not run(EXPERIMENT, store, tmp_path, cpu, progress=False).trained
+
+
+def test_runs_of_other_tracks_are_not_listed(trained, store):
+    assert len(list_runs(trained.folder.parent, store.content_id)) == 1
+    assert list_runs(trained.folder.parent, "others").empty
+
+
+def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it_is_official(trained, store, cpu):
+    auto = dataclasses.replace(EXPERIMENT, split=Split("auto", 4))
+    assert not run(auto, store, trained.folder.parent, cpu, progress=False).trained  # is "artist" here
+    official = store.tracks.assign(split="train")
+    splits = {Split("auto", 4, fold=2).resolved(official), Split("official").resolved(official), Split("auto", 10).resolved(official)}
+    assert len(splits) == 1 and Split("artist", 4).resolved(official) == Split("artist", 4)
 
 
 VGG16 = dataclasses.replace(
@@ -168,10 +250,10 @@ VGG16 = dataclasses.replace(
 
 
 def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, cpu):
-    first = run(VGG16, store, tmp_path / "first", cpu, progress=False)
+    first = run(VGG16, store, tmp_path / "runs", cpu, progress=False)
     start = {"backbone": first.folder.name}
-    frozen = run(dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1), store, tmp_path / "second", cpu, progress=False)
-    tuned = run(dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1), store, tmp_path / "second", cpu, progress=False)
+    frozen = run(dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1), store, tmp_path / "runs", cpu, progress=False)
+    tuned = run(dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1), store, tmp_path / "runs", cpu, progress=False)
     source, kept, moved = (one.model().state_dict() for one in (first, frozen, tuned))
     inner = "convolutions.5.weight"
     assert torch.equal(source[inner], kept[inner]) and not torch.equal(source[inner], moved[inner])

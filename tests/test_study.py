@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
-from soundfusion_lib import figures, profiles, report
+from soundfusion_lib import catalogue, figures, profiles, report
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.page import write_page
@@ -209,6 +210,75 @@ def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
     assert [run.trained for run in alone.runs] == [True] * 4  # after its missing part, which was trained too
 
 
+def copied(corpus, folder, order=1, **columns):
+    """The corpus's files in another folder, listed in this order, and a profile of it there."""
+    shutil.copytree(corpus.root, folder)
+    listed = corpus.tracks.rename(columns={"path": "file_name"}).assign(**columns)[::order]
+    listed.to_csv(folder / "metadata.csv", index=False)
+    file = folder.parent / f"{folder.name}.toml"
+    file.write_text(PROFILE.format(path=folder).replace('name = "tones"', ""))
+    return file
+
+
+def test_a_renamed_folder_and_another_order_of_its_list_find_the_same_runs(corpus, folders, tmp_path):
+    found = []
+    for name, order in (("music", 1), ("songs", -1)):
+        study = Study(name, copied(corpus, tmp_path / name, order), "cpu", progress=False)
+        found.append(study.run(study.experiment(name, "simple_cnn", epochs=1)).runs)
+    assert [run.folder for run in found[0]] == [run.folder for run in found[1]]
+    assert not any(run.trained for run in found[1])
+
+
+def test_other_usable_tracks_are_another_split_and_so_another_run(profile, folders, tmp_path):
+    """SimpleCNN takes whole clips, so the length of segments is none of its settings; yet it decides which clips are usable."""
+    studies = []
+    for seconds in ("1.0", "4.3"):
+        file = tmp_path / f"{seconds}.toml"
+        file.write_text(profile.read_text().replace("seconds = 1.0", f"seconds = {seconds}").replace('name = "tones"', ""))
+        studies.append(Study("test", file, "cpu", progress=False))
+    assert [len(study.store.tracks) for study in studies] == [36, 18]
+    experiments = [study.experiment("whole clips", "simple_cnn", epochs=1) for study in studies]
+    assert experiments[0] == experiments[1] and studies[0]._key(experiments[0]) != studies[1]._key(experiments[1])
+
+
+def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(corpus, folders, tmp_path):
+    file = copied(corpus, tmp_path / "broken")
+    for path in (tmp_path / "broken").glob("low*.wav"):
+        path.write_bytes(b"no music")
+    study = Study("broken", file, "cpu", progress=False)
+    with pytest.raises(SoundFusionError, match="'low'.*12"):
+        study.run(study.experiment("x", "simple_cnn"))
+    prepared = cli("prepare", str(file))
+    assert prepared.exit_code == 1 and "low00.wav: cannot be decoded" in prepared.output and "'low'" in prepared.output
+
+
+def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path):
+    parts = ["train", "train", "validation", "test"]
+    file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["artist"]])
+    text = file.read_text().replace('scheme = "artist"', "")
+    file.write_text(text)
+    with pytest.raises(SoundFusionError, match=r"folds \[0, 1\].*split of its own"):
+        Study("official", file, "cpu").store
+    file.write_text(text.replace("test_folds = [0, 1]", ""))
+    study = Study("official", file, "cpu", progress=False)
+    one = study._variants(study.experiment("x", "simple_cnn"), ())[0]
+    file.write_text(text.replace("test_folds = [0, 1]", "").replace("folds = 4", "folds = 5"))
+    other = Study("official", file, "cpu", progress=False)
+    assert one.split.scheme == "official" and other._variants(other.experiment("x", "simple_cnn"), ())[0] == one
+
+
+def test_a_fusion_trains_as_long_as_its_longest_part(profile, folders, tmp_path):
+    file = tmp_path / "parts.toml"
+    file.write_text(profile.read_text() + "\n[models.resnet2d]\nepochs = 7\npatience = 30\n")
+    study = Study("parts", file, "cpu")
+    epochs = {experiment.training.epochs for experiment in catalogue.joint_fusions(study).values()}
+    assert epochs == {7} and catalogue.resnet(study, "resnet1d").training.epochs == 4
+    assert catalogue.fusion_of_trained(study).training.patience == 30
+    file.write_text(file.read_text() + "\n[models.fusion_concat]\nepochs = 2\n")
+    fusions = catalogue.joint_fusions(Study("parts", file, "cpu"))
+    assert [fusions[f"SoundFusion-{n}"].training.epochs for n in (1, 2)] == [2, 7]
+
+
 def test_an_error_in_a_process_comes_through(profile, folders):
     study = Study("failing", profile, "cpu", progress=False)
     wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
@@ -224,7 +294,7 @@ def test_commands(profile, runs, folders, corpus):
     prepared = cli("prepare", str(profile))
     assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
     status = cli("status", str(profile))
-    assert status.exit_code == 0 and status.output.count("done") == 36
+    assert status.exit_code == 0 and status.output.count("done") == 40
     folder = str(runs["plain"].runs[0].folder)
     predicted = cli("predict", folder, str(corpus.file("low00")), "--device", "cpu")
     assert predicted.exit_code == 0 and "low00.wav" in predicted.output
@@ -254,7 +324,7 @@ def test_faults_in_a_profile_are_said_in_one_message(profile, tmp_path, change, 
 
 def test_unknown_profiles_devices_and_notebooks_are_refused(folders):
     assert "demo, fma_small" in cli("prepare", "nope").output
-    assert "not available" in cli("reproduce", "demo", "--device", "tpu").output
+    assert "no device 'tpu'" in cli("reproduce", "demo", "--device", "tpu").output
     assert "no notebook begins with '99'" in cli("reproduce", "demo", "--only", "99").output
 
 
