@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from common import record, synthetic_store
 
-from soundfusion_lib import catalogue, experiments, processes
+from soundfusion_lib import catalogue, execution, processes
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.experiments import Experiment
 from soundfusion_lib.store import Store
@@ -47,7 +47,7 @@ def measure(experiment: Experiment, store: Store, epochs: int, device: torch.dev
     """The shortest of the later epochs of a run, in seconds, and the best validation accuracy."""
     short = replace(experiment, training=replace(experiment.training, epochs=epochs, patience=epochs), seed=number)
     with tempfile.TemporaryDirectory() as folder:
-        history = experiments.run(short, store, Path(folder), device, progress=False).history
+        history = execution.run(short, store, Path(folder), device, progress=False).history
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
     return {"seconds": history["seconds"][1:].min(), "accuracy": history["validation_accuracy"].max(), "memory": peak}
 

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from soundfusion_lib import catalogue, evaluation, experiments, processes, training
+from soundfusion_lib import catalogue, evaluation, execution, processes, training
 from soundfusion_lib.device import autocast, choose_device, describe
 from soundfusion_lib.models import build_model, resnet1d
 from soundfusion_lib.representations import MelSpectrogram, Waveform
@@ -55,7 +55,7 @@ def pull(lever: int) -> None:
     if lever < 1:
         training.keep_freed_memory = lambda: None
     if lever < 2:
-        training._memory_format = lambda model, device: torch.contiguous_format
+        training.MEMORY_FORMAT = torch.contiguous_format
     if lever < 3:
         resnet1d.LONG = float("inf")
 
@@ -206,7 +206,7 @@ def demo_run(model: str, lever: int, seed: int, folder: Path, device: torch.devi
         import contextlib
 
         training.autocast = evaluation.autocast = lambda device: contextlib.nullcontext()
-    return experiments.run(experiment, study.store, folder / str(lever), device, progress=False).predictions("test")
+    return execution.run(experiment, study.store, folder / str(lever), device, progress=False).predictions("test")
 
 
 def accuracies(device: torch.device, seeds: int) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Segments of tracks, and batches of them gathered on the training device."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,14 +75,15 @@ class Segments:
             raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
         seconds = np.concatenate(starts)
         track = tracks.repeat(counts)
-        targets = np.searchsorted(store.corpus.genres, usable.loc[track, "genre"].to_numpy(str))
+        targets = np.searchsorted(store.genres, usable.loc[track, "genre"].to_numpy(str))
         numbers = np.concatenate([np.arange(count) for count in counts])
         self.table = pd.DataFrame({"track": track, "segment": numbers, "target": targets})
         self.device = device
         self.targets = torch.from_numpy(targets).to(device)
-        self._windows = [_Windows(store.arrays[kind], track, seconds, segmenting, device) for kind in kinds]
-        total = sum(store.arrays[kind].data.nbytes for kind in kinds)
-        self._prefetch = not fits(total, device)
+        arrays = [store.arrays[kind] for kind in kinds]
+        self._prefetch = not fits(sum(array.data.nbytes for array in arrays), device)
+        self._where = torch.device("cpu") if self._prefetch else device  # of the arrays
+        self._windows = [_Windows(array, track, seconds, segmenting, self._where, device) for array in arrays]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -93,15 +94,24 @@ class Segments:
         """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order of
         `table`.
 
+        Shuffled segments are to learn from, and batch norm has nothing to normalise one segment by: if the last batch would
+        be of one, it joins the batch before.
+
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
             targets (N,), int64.
         """
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        chunks = order.split(batch_size)[: count or None]
-        if not self._prefetch:
-            yield from map(self._gather, chunks)
-            return
+        order = order[: count * batch_size or None]
+        sizes = [len(chunk) for chunk in order.split(batch_size)]
+        if generator is not None and len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [batch_size + 1]
+        order = order.to(self._where)  # once an epoch: once a batch, each would wait for the device
+        targets = self.targets[order.to(self.device)].split(sizes)
+        chunks = order.split(sizes)
+        yield from zip(self._prefetched(chunks) if self._prefetch else map(self._gather, chunks), targets, strict=True)
+
+    def _prefetched(self, chunks: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
         with ThreadPoolExecutor(1) as pool:
             coming: deque = deque()
             for chunk in chunks:
@@ -111,8 +121,8 @@ class Segments:
             while coming:
                 yield coming.popleft().result()
 
-    def _gather(self, rows: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        return tuple(windows.gather(rows) for windows in self._windows), self.targets[rows.to(self.device)]
+    def _gather(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(windows.gather(rows) for windows in self._windows)
 
     def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Mean and standard deviation of each representation per band, over all segments.
@@ -135,29 +145,28 @@ class Segments:
 
 
 class _Windows:
-    """Windows of one stored array."""
+    """Windows of one stored array, which lies in the memory of the device `where`, gathered on another or the same."""
 
-    def __init__(self, array: StoredArray, track: pd.Index, seconds: np.ndarray, segmenting: Segmenting, device):
+    def __init__(self, array: StoredArray, track: pd.Index, seconds: np.ndarray, segmenting: Segmenting, where, device):
         spec = array.representation
         self.kind = spec.kind
         self.bands = spec.bands
         self.scale = spec.scale
         self.length = spec.frames(segmenting.seconds)
-        self.data = array.tensor(device)
+        self.data = array.tensor(where)
         rows = array.tracks.loc[track]
         frames = rows["frames"].to_numpy()
         offset = np.array([spec.position(start) for start in seconds])
         offset = np.clip(offset, 0, np.maximum(frames - self.length, 0))  # resampling may round a clip's end down
         self.device = device
-        where = self.data.device
         self.start = torch.from_numpy(rows["start"].to_numpy() + offset).to(where)
         self.available = torch.from_numpy(np.minimum(frames, self.length)).to(where)
         self.silence = torch.from_numpy(rows["silence"].to_numpy(np.float32)).to(where)
         self.padded = bool((frames < self.length).any())
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Segments of these numbers: waveform (N, 1, length), mel (N, channels, bands, length)."""
-        rows = rows.to(self.data.device)
+        """Segments of these numbers (N,), which lie where the array does: waveform (N, 1, length), mel (N, channels, bands,
+        length)."""
         if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)
@@ -166,5 +175,6 @@ class _Windows:
             window = window.permute(0, 2, 3, 1)  # (N, channels, bands, length)
         else:
             window = self.data.unfold(0, self.length, 1)[self.start[rows]]  # (N, channels, bands, length)
-        window = window.to(self.device, non_blocking=True).float() * self.scale  # 16 bits a value travel
+        # 16 bits a value travel; only CUDA keeps the source until it is copied, MPS may read it when it is freed
+        window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.scale
         return window.squeeze(2) if self.kind == "waveform" else window

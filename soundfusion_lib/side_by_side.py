@@ -1,19 +1,19 @@
 """Runs trained side by side on a CPU: a run on each core, which is faster for networks of this size than all cores on one."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, partial
 from pathlib import Path
 
-import psutil
 import torch
 from tqdm import tqdm
 
-from soundfusion_lib import experiments, processes
+from soundfusion_lib import execution, processes
+from soundfusion_lib.device import memory
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.experiments import Experiment, Run
+from soundfusion_lib.experiments import Experiment
+from soundfusion_lib.run_folders import Run
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.store import Store
 
@@ -24,19 +24,19 @@ class SideBySide:
     """Processes that train runs.
 
     Args:
-        store, folder, weights, progress: see `experiments.run`.
+        store, folder, weights, progress: see `execution.run`.
     """
 
     def __init__(self, store: Store, folder: Path, weights: Path | None, progress: bool):
         self.store, self.folder, self.progress = store, folder, progress
         self._train = partial(
-            experiments.run, store=store, folder=folder, device=torch.device("cpu"), weights=weights, progress=False
+            execution.run, store=store, folder=folder, device=torch.device("cpu"), weights=weights, progress=False
         )
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        cores = os.cpu_count() or 1
-        workers = max(1, min(cores, psutil.virtual_memory().total // RUN_BYTES))
+        cores = processes.cores()
+        workers = max(1, min(cores, memory().total // RUN_BYTES))
         return processes.pool(workers, cores // workers)
 
     def train(self, wanted: dict[str, Experiment]) -> Iterator[Run]:
@@ -46,7 +46,7 @@ class SideBySide:
         a single run, which had better have all cores.
 
         Raises:
-            SoundFusionError: a process was killed; see also `experiments.run`.
+            SoundFusionError: a process was killed; see also `execution.run`.
         """
         jobs = {key: one for key, one in wanted.items() if not self._is_trained(key)}
         jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the largest first: no core waits for it at the end
@@ -81,4 +81,4 @@ class SideBySide:
 
     def _size(self, experiment: Experiment) -> int:
         with torch.device("meta"):
-            return count_parameters(experiment.build(len(self.store.corpus.genres)))
+            return count_parameters(experiment.build(len(self.store.genres)))

@@ -1,11 +1,16 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from soundfusion_lib import segments as segments_module
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.segments import Segmenting, Segments
+from soundfusion_lib.store import Store
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def test_segments_are_the_slices_of_their_tracks(store, cpu):
     (waveform, mel), targets = next(batch.batches(len(batch)))
     assert waveform.shape == (len(batch), 1, 22_050) and mel.shape == (len(batch), 2, 32, 87)
     assert waveform.dtype == mel.dtype == torch.float32
-    genres = store.corpus.genres
+    genres = store.genres
     for row in (0, 1, 17, len(batch) - 1):
         track, number, target = batch.table.loc[row, ["track", "segment", "target"]]
         assert genres[target] == store.tracks.loc[track, "genre"] == genres[int(targets[row])]
@@ -80,9 +85,67 @@ def test_prefetched_batches_are_the_same(store, cpu, monkeypatch):
     monkeypatch.setattr(segments_module, "fits", lambda size, device: False)
     prefetched = of(store, cpu)
     assert prefetched._prefetch and not direct._prefetch
-    pairs = zip(direct.batches(5, torch.Generator().manual_seed(3)), prefetched.batches(5, torch.Generator().manual_seed(3)), strict=True)
-    for (inputs, targets), (other_inputs, other_targets) in pairs:
-        assert all(map(torch.equal, inputs, other_inputs)) and torch.equal(targets, other_targets)
+    for count in (0, 3):
+        batches = (one.batches(5, torch.Generator().manual_seed(3), count) for one in (direct, prefetched))
+        for (inputs, targets), (other_inputs, other_targets) in zip(*batches, strict=True):
+            assert all(map(torch.equal, inputs, other_inputs)) and torch.equal(targets, other_targets)
+
+
+def fresh(store):
+    """The store with nothing moved to any device."""
+    return Store(store.corpus, {kind: replace(array) for kind, array in store.arrays.items()})
+
+
+def test_arrays_move_together_or_stay_together(store, monkeypatch):
+    """A device of the size of the larger array, by decree: each alone would fit, both do not."""
+    sizes = [store.arrays[kind].data.nbytes for kind in ("waveform", "mel")]
+    asked = []
+
+    def fits(size, device):
+        asked.append((size, device.type))
+        return size <= max(sizes)
+
+    monkeypatch.setattr(segments_module, "fits", fits)
+    meta = torch.device("meta")
+    stayed, moved = of(fresh(store), meta), of(fresh(store), meta, ("mel",))
+    assert asked == [(sum(sizes), "meta"), (sizes[1], "meta")]
+    assert [windows.data.device.type for windows in stayed._windows + moved._windows] == ["cpu", "cpu", "meta"]
+    for segments in (stayed, moved):
+        for inputs, targets in segments.batches(16, torch.Generator().manual_seed(0)):
+            assert {x.device for x in (*inputs, targets)} == {meta}
+
+
+class Moves(TorchDispatchMode):
+    """Counts what is copied from one device to another, by the data's type."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        to = (kwargs or {}).get("device")
+        if function is torch.ops.aten._to_copy.default and to is not None and to != args[0].device:
+            self.counts[args[0].dtype] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_order_of_an_epoch_moves_to_the_device_once(store):
+    segments = of(fresh(store), torch.device("meta"))
+    with Moves() as moves:
+        assert len(list(segments.batches(16, torch.Generator().manual_seed(0)))) > 5
+    assert moves.counts == {torch.int64: 1}
+
+
+@pytest.mark.parametrize(
+    "batch_size, shuffled, in_order", [(8, [8, 9], [8, 8, 1]), (16, [17], [16, 1]), (5, [5, 5, 5, 2], [5, 5, 5, 2]), (99, [17], [17])]
+)
+def test_a_last_batch_of_one_segment_joins_the_one_before_in_training(store, cpu, batch_size, shuffled, in_order):
+    segments = of(store, cpu, ("mel",), Segmenting(1.0, None), store.tracks.index[:17])
+    epoch = [targets for _, targets in segments.batches(batch_size, torch.Generator().manual_seed(1))]
+    assert [len(targets) for targets in epoch] == shuffled
+    assert torch.equal(torch.cat(epoch).sort().values, segments.targets.sort().values)
+    assert [len(x) for (x,), _ in segments.batches(batch_size)] == in_order
+    assert [len(targets) for _, targets in segments.batches(4, torch.Generator(), count=2)] == [4, 4]
 
 
 def test_statistics_are_those_of_all_segments_per_band(store, cpu):
