@@ -23,7 +23,7 @@ clip_seconds = 4.0
 
 [corpus]
 kind = "folder"
-path = "{path}"
+path = '{path}'
 label = "sound"
 
 [mel]
