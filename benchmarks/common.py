@@ -73,6 +73,7 @@ def synthetic_store(folder: Path, clips: int, seconds: float, specs: list[Repres
                 "frames": frames,
                 "seconds": float(seconds),
                 "silence": 0.0,
+                "digest": index,
                 "reason": pd.Series([None] * clips, dtype=object, index=index),
             },
             index=index,
