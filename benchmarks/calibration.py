@@ -1,14 +1,16 @@
-"""How often the paired test errs: the share of p below 0.05, and of 95 % intervals without 0, between networks that are equally good.
+"""How often the paired test errs: the share of p below 0.05, and of 95 % intervals without 0, between networks that
+are equally good.
 
     python benchmarks/calibration.py
 
-Predictions are simulated: artists of uneven size, some easy and some hard for both networks, some that suit one network more than the
-other, and seeds that make a whole run better or worse. `rejected` and `excludes 0` are to be 0.05 where `difference` is 0 (1,000 repetitions leave
-0.014 either way), and are the power where it is not. `seeds ignored` is the test that averages the seeds first and then only exchanges
-artists, as this project had it before. `covered` is the share of intervals that hold the true difference.
+Predictions are simulated: artists of uneven size, some easy and some hard for both networks, some that suit one
+network more than the other, and seeds that make a whole run better or worse. `rejected` and `excludes 0` are to be
+0.05 where `difference` is 0 (1,000 repetitions leave 0.014 either way), and are the power where it is not. `seeds
+ignored` is the test that averages the seeds first and then only exchanges artists, as this project had it before.
+`covered` is the share of intervals that hold the true difference.
 
-Nothing tells a single run's luck from what its network is worth: with one seed and a spread the test is right about these very
-runs, and wrong about the networks. Two seeds tell little of their spread.
+Nothing tells a single run's luck from what its network is worth: with one seed and a spread the test is right about
+these very runs, and wrong about the networks. Two seeds tell little of their spread.
 """
 
 from itertools import product
@@ -23,7 +25,9 @@ from soundfusion_lib.evaluation import ARTIST, LEVEL, PROBABILITY, compare
 EASE, SUITS = 0.2, 0.1  # standard deviations over artists: of the chance to be right, and of what a network adds to it
 
 
-def networks(random: np.random.Generator, artists: int, seeds: int, spread: float, difference: float) -> list[list[pd.DataFrame]]:
+def networks(
+    random: np.random.Generator, artists: int, seeds: int, spread: float, difference: float
+) -> list[list[pd.DataFrame]]:
     """Predictions of two networks with so many seeds each, one segment a track, see `evaluation.predictions_of`.
 
     Args:

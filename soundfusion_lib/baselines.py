@@ -104,9 +104,9 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
 def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
     """The part of every track in a fold of the profile's split; or in one by label alone, whoever the artists are.
 
-    The random split has as many folds as the profile's, and no track is in the test part of two; where the profile's is official,
-    as many as make a test part of that size. A label may have fewer tracks than folds: one whose only track is tested
-    is in no training part.
+    The random split has as many folds as the profile's, and no track is in the test part of two; where the profile's
+    is official, as many as make a test part of that size. A label may have fewer tracks than folds: one whose only
+    track is tested is in no training part.
     """
     tracks, split = study.store.tracks, study.split(fold)
     if not random:
@@ -118,7 +118,8 @@ def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
 
 
 def _predictions(chosen: pd.Series, tracks: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame(chosen.to_numpy()[:, None] == np.array(genres), columns=[PROBABILITY + genre for genre in genres]).astype(float)
+    right = chosen.to_numpy()[:, None] == np.array(genres)
+    table = pd.DataFrame(right.astype(float), columns=[PROBABILITY + genre for genre in genres])
     target = np.searchsorted(genres, tracks["genre"][chosen.index].to_numpy(str))
     keys = pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True)))
     return pd.concat([keys, table], axis=1).assign(**{ARTIST: groups_of(tracks)[chosen.index].to_numpy()})

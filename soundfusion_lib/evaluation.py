@@ -14,6 +14,7 @@ from soundfusion_lib.segments import Segments
 
 BATCH = 32  # segments predicted at once: for 128, ResNet1D-large would take more than twice the memory of its training
 RESAMPLES = 10_000
+TINY = 1e-12  # as good as 0, for what divides
 PARTS = 10
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 AGGREGATIONS = ("segment", "vote", "mean")
@@ -62,9 +63,9 @@ def decide(probabilities: np.ndarray, track: np.ndarray) -> tuple[np.ndarray, np
         track: number of each segment's track, (segments,), 0 to tracks - 1.
 
     Returns:
-        Each track's class, (tracks,): the one that most of its segments find most probable; of classes with as many votes
-        the one of higher mean probability, of equals there the lowest class index (where the report's authors broke all
-        ties). And each track's mean probabilities, (tracks, classes), in 0..1.
+        Each track's class, (tracks,): the one that most of its segments find most probable; of classes with as many
+        votes the one of higher mean probability, of equals there the lowest class index (where the report's authors
+        broke all ties). And each track's mean probabilities, (tracks, classes), in 0..1.
     """
     votes = np.zeros((track.max() + 1, probabilities.shape[1]))
     np.add.at(votes, (track, probabilities.argmax(1)), 1)
@@ -107,7 +108,8 @@ def scores(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> 
     """How right each run is on each track.
 
     Args:
-        predictions: of one run, or of several (seeds) that predicted the same segments. A column `artist`, if there is one,
+        predictions: of one run, or of several (seeds) that predicted the same segments. A column `artist`, if there is
+        one,
             says whose tracks these are.
         by: "segment" (share of a track's segments), "vote" or "mean" (see `per_track`).
 
@@ -119,15 +121,16 @@ def scores(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> 
     frames = _frames(predictions)
     runs = [per_track(frame) for frame in frames]
     if any(not run["segments"].equals(runs[0]["segments"]) for run in runs):
-        raise SoundFusionError("these runs did not predict the same tracks, cut alike: they cannot be averaged track by track")
+        raise SoundFusionError("these runs did not predict the same tracks, cut alike: they cannot be averaged")
     artist = np.arange(len(runs[0]))
     if ARTIST in frames[0]:
         of_track = frames[0].assign(track=frames[0]["track"].astype(str)).groupby("track")[ARTIST].first()
         artist = np.unique(of_track[runs[0].index].to_numpy(str), return_inverse=True)[1]
     if by == "segment":
-        return Scores(np.stack([run["segment"] for run in runs]), runs[0]["segments"].to_numpy(float), artist, runs[0].index)
-    right = np.stack([run[by] == run["target"] for run in runs]).astype(float)
-    return Scores(right, np.ones(len(runs[0])), artist, runs[0].index)
+        right, weight = np.stack([run["segment"] for run in runs]), runs[0]["segments"].to_numpy(float)
+    else:
+        right, weight = np.stack([run[by] == run["target"] for run in runs]).astype(float), np.ones(len(runs[0]))
+    return Scores(right, weight, artist, runs[0].index)
 
 
 def accuracy(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> float:
@@ -143,8 +146,8 @@ def interval(
 
     Artists are drawn with all their tracks (tracks where no artist is known), not segments, since what one artist made is not
     independent; where there are several runs, they are drawn too. A single artist tells nothing of others: then both
-    bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Davison
-    and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
+    bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993;
+    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
     """
     contribution, share = _by_artist(scores(predictions, by))
     if len(share) == 1:
@@ -160,21 +163,20 @@ def compare(
 ) -> dict[str, float]:
     """Paired test of whether a and b are equally accurate, on the same tracks. Arguments as in `scores`.
 
-    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known) add
+    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known)
+    add
     to the observed one beyond delta might as well have the other sign: the observed difference is set against those of
     random signs. For one run each, a vote and a track an artist this is McNemar's test, by simulation.
 
-    Signs know nothing of seeds, which move the accuracy on all artists together. So each random difference of several runs
-    has a normal deviate added, with the variance that the spread of the runs' accuracies gives the difference; the
-    variance due to seeds and artists together is in both, so the signs are shrunk by it; and the sum is scaled as
-    Student's t is, by a chi-square variable, since a few runs tell that spread badly. Of a side with one run nothing is known of
-    seeds: the test is about that very run. benchmarks/calibration.py checks how often the test errs.
+    Signs know nothing of seeds, which move the accuracy on all artists together. So each random difference of several
+    runs has a share of chance added, as large as the spread of the runs' accuracies says, and drawn from Student's t
+    with as many degrees of freedom as that spread has. Of a side with one run nothing is known of seeds: the test is
+    about that very run. benchmarks/calibration.py checks how often the test errs.
 
     The interval holds every delta that this test does not reject, so it excludes 0 exactly where p is below 0.05. With
     fewer than six artists that cannot be.
 
-    Sources: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989; Satterthwaite, "An approximate distribution of
-    estimates of variance components", Biometrics Bulletin, 1946.
+    Source of the signs: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989.
 
     Returns:
         difference (accuracy of a minus that of b), its 95 % interval low, high, all in -1..1, and the two-sided p.
@@ -187,20 +189,16 @@ def compare(
     (of_a, share_a), (of_b, share_b) = map(_by_artist, scored)
     gain, share = of_a.mean(0) - of_b.mean(0), (share_a + share_b) / 2  # of each artist
     difference = float(gain.sum())
-    of_seeds, of_both, runs = _variances((of_a, share_a), (of_b, share_b))
-    of_artists = max(float((gain**2).sum()) - of_both, 0.0)
-    shrunk = np.sqrt(of_artists / max(float((gain**2).sum()), 1e-12)) if of_seeds else 1.0
-    freedom = runs * ((of_artists + of_seeds) / max(of_seeds, 1e-12)) ** 2
+    spread, freedom = _spread_of_seeds((of_a, share_a), (of_b, share_b))
     flipped, chance = [], []
     for random in _generators(seed):
         signs = random.integers(0, 2, (RESAMPLES // PARTS, len(gain)), dtype=np.int8) * 2 - 1
-        scale = np.sqrt(freedom / random.chisquare(freedom, len(signs))) if of_seeds else np.ones(len(signs))
-        flipped.append(shrunk * scale[:, None] * (signs @ np.stack([gain, share], 1)))
-        chance.append(np.sqrt(of_seeds) * scale * random.standard_normal(len(signs)))
+        flipped.append(signs @ np.stack([gain, share], 1))
+        chance.append(spread * random.standard_t(freedom, len(signs)) if freedom else np.zeros(len(signs)))
     (gains, shares), chance = np.concatenate(flipped).T, np.concatenate(chance)
 
     def p(delta: float) -> float:
-        extreme = np.abs(gains - delta * shares + chance) >= abs(difference - delta) - 1e-12
+        extreme = np.abs(gains - delta * shares + chance) >= abs(difference - delta) - TINY
         return (1 + int(extreme.sum())) / (1 + RESAMPLES)
 
     def bound(end: float) -> float:
@@ -222,25 +220,24 @@ def _boundary(p, held: float, refused: float) -> float:
     return held
 
 
-def _variances(*sides: tuple[np.ndarray, np.ndarray]) -> tuple[float, float, int]:
-    """What seeds add to the variance of a difference: all of it; the part due to seeds and artists together (an artist that
-    suits one run more than the next); and its degrees of freedom. All 0 where no side has several runs.
+def _spread_of_seeds(*sides: tuple[np.ndarray, np.ndarray]) -> tuple[float, int]:
+    """Standard deviation that seeds give a difference, beyond what they do to single artists (that the signs have in
+    them already); and its degrees of freedom, 0 where no side has several runs.
 
     Args:
         sides: from `_by_artist`.
     """
-    total, together, freedom, share_of_runs = 0.0, 0.0, 0, 0.0
+    variance, freedom, share_of_runs = 0.0, 0, 0.0
     for contribution, share in sides:
         runs = len(contribution)
         if runs > 1:
             deviation = contribution - contribution.mean(0)
-            total += (deviation.sum(1) ** 2).sum()
             residuals = deviation - np.outer(deviation.sum(1), share)
-            together += (residuals**2).sum() / max(1 - (share**2).sum(), 1e-12)  # n / (n - 1) for n equal artists
+            of_artists = (residuals**2).sum() / max(1 - (share**2).sum(), TINY)  # n / (n - 1) for n equal artists
+            variance += (deviation.sum(1) ** 2).sum() - of_artists
             freedom += runs - 1
             share_of_runs += 1 / runs
-    factor = share_of_runs / max(freedom, 1)
-    return factor * total, factor * together, freedom
+    return np.sqrt(max(variance, 0.0) / max(freedom, 1) * share_of_runs), freedom
 
 
 def _frames(predictions: pd.DataFrame | list[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -254,10 +251,11 @@ def _refuse_unpaired(a, b, of_a: Scores, of_b: Scores) -> None:
     if named[0] != named[1]:
         with_artists, without = ("a", "b") if named[0] else ("b", "a")
         raise SoundFusionError(
-            f"the predictions of {with_artists} have a column {ARTIST!r}, those of {without} have none: add it, or drop it"
+            f"the predictions of {with_artists} have a column {ARTIST!r}, those of {without} have none: "
+            "add it, or drop it"
         )
     if not np.array_equal(of_a.artist, of_b.artist):
-        raise SoundFusionError(f"the columns {ARTIST!r} of a and b give the same tracks to different artists: make them agree")
+        raise SoundFusionError(f"the columns {ARTIST!r} of a and b give tracks to different artists: make them agree")
 
 
 def _generators(seed: int) -> list[np.random.Generator]:
@@ -266,7 +264,7 @@ def _generators(seed: int) -> list[np.random.Generator]:
 
 
 def _by_artist(scored: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """What each artist adds to the accuracy of each run, (runs, artists), and artists' shares of the weight, (artists,)."""
+    """What each artist adds to the accuracy of each run, (runs, artists), and its share of the weight, (artists,)."""
     contribution = np.stack([np.bincount(scored.artist, run * scored.weight) for run in scored.right])
     return contribution / scored.weight.sum(), np.bincount(scored.artist, scored.weight) / scored.weight.sum()
 

@@ -54,14 +54,17 @@ class Decision:
     def _pairs(self, part: str) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
         first, second = self.first.by_run(part), self.second.by_run(part)
         if first.keys() != second.keys():
-            raise SoundFusionError("these two models were not run with the same seeds and folds: their decisions cannot be weighted")
+            raise SoundFusionError(
+                "these two models were not run with the same seeds and folds: their decisions cannot be weighted"
+            )
         return {key: (first[key], second[key]) for key in first}
 
 
 def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
     if not first[KEYS].equals(second[KEYS]):
         raise SoundFusionError("these two models did not predict the same segments: their decisions cannot be weighted")
-    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in probability_columns(first)})
+    columns = probability_columns(first)
+    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in columns})
 
 
 def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:

@@ -22,8 +22,8 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
         device: see `choose_device`.
 
     Returns:
-        One row a file: file, prediction (majority vote of its segments, see `evaluation.decide`), probability (mean over
-        its segments of that label's), segments, error (why a file has no prediction).
+        One row a file: file, prediction (majority vote of its segments, see `evaluation.decide`), probability (mean
+        over its segments of that label's), segments, error (why a file has no prediction).
 
     Raises:
         SoundFusionError: the folder is no run.
@@ -44,11 +44,12 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
         except UnusableAudio as reason:
             row["error"] = str(reason)
             continue
-        arrays = {kind: _padded(specs[kind], samples, sample_rate, experiment.segmenting.seconds) for kind in model.inputs}
+        seconds = experiment.segmenting.seconds
+        arrays = {kind: _padded(specs[kind], samples, sample_rate, seconds) for kind in model.inputs}
         outputs = []
         for first in range(0, len(starts), BATCH):
             times = starts[first : first + BATCH]
-            inputs = [_cut(specs[kind], arrays[kind], times, experiment.segmenting.seconds) for kind in model.inputs]
+            inputs = [_cut(specs[kind], arrays[kind], times, seconds) for kind in model.inputs]
             outputs.append(model(*(x.to(where) for x in inputs)).float().softmax(1).cpu())
         votes, mean = decide(torch.cat(outputs).numpy(), np.zeros(len(starts), dtype=int))
         winner = int(votes[0])

@@ -16,8 +16,8 @@ INTERVALS = ("difference", "recall")  # quantities whose bounds are in the colum
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
-    """Tracks, artists, segments and minutes of each genre, and in the last row of all (usable tracks only). The index is named
-    by the label."""
+    """Tracks, artists, segments and minutes of each genre, and in the last row of all (usable tracks only). The index
+    is named by the label."""
     tracks = study.tracks
     segmenting = study.profile.segmenting
     tracks = tracks.assign(segments=[len(segmenting.starts(seconds)) for seconds in tracks["seconds"]])
@@ -62,9 +62,9 @@ def performance(
         reported_as: for each name the row of results/reported/table2_performance.csv (its column `model`).
 
     Returns:
-        A row a model: model, parameters, epochs (trained, in the first run; of two models asked together, of the one that
-        trained longer), tracks (tested); segment_, track_ (majority vote) and mean_ (mean probability) _accuracy, each
-        with _low and _high; segment_reported and track_reported on FMA-small. Accuracies are in 0..1.
+        A row a model: model, parameters, epochs (trained, in the first run; of two models asked together, of the one
+        that trained longer), tracks (tested); segment_, track_ (majority vote) and mean_ (mean probability) _accuracy,
+        each with _low and _high; segment_reported and track_reported on FMA-small. Accuracies are in 0..1.
     """
     published = reported("table2_performance").set_index("model")
     rows = []
@@ -77,7 +77,8 @@ def performance(
             original = published.loc[reported_as[name]]
             row |= {"segment_reported": original["test_accuracy"], "track_reported": original["aggregated_accuracy"]}
         rows.append(row)
-    return pd.DataFrame(rows).astype({"parameters": "Int64", "epochs": "Int64"})  # whole, also where a baseline has none
+    whole = {"parameters": "Int64", "epochs": "Int64"}  # also where a baseline has none
+    return pd.DataFrame(rows).astype(whole)
 
 
 def with_interval(column: str, group: Runs | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
@@ -178,7 +179,7 @@ def width_scaling(runs: dict[tuple[str, str], Runs]) -> pd.DataFrame:
 
 
 def confusion(group: Runs | Decision) -> pd.DataFrame:
-    """Tracks by true label (rows) and voted label (columns), both in the alphabetical order of the labels; the mean over seeds."""
+    """Tracks by true label (rows) and voted label (columns), both in alphabetical order; the mean over seeds."""
     runs = group.predictions("test")
     genres = classes_of(runs[0])
     counts = np.zeros((len(genres), len(genres)))
@@ -201,18 +202,20 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def recalls(runs: dict[str, Runs | Decision]) -> pd.DataFrame:
-    """Recall of each label by each model: the share of its test tracks that are recognised, by vote; the mean over seeds.
+    """Recall of each label by each model: the share of its test tracks that are recognised, by vote; the mean over
+    seeds.
 
     Returns:
-        A row for each model and label: model, label, tracks, recall, low, high (95 % interval, see `evaluation.interval`: NaN
-        where all tracks are by one artist). A label without test tracks has no recall: NaN.
+        A row for each model and label: model, label, tracks, recall, low, high (95 % interval, see
+        `evaluation.interval`: NaN where all tracks are by one artist). A label without test tracks has no recall: NaN.
     """
     rows = []
     for model, group in runs.items():
         predictions = group.predictions("test")
         for target, name in enumerate(classes_of(predictions[0])):
             own = [frame[frame["target"] == target] for frame in predictions]
-            row = {"model": model, "label": name, "tracks": own[0]["track"].nunique(), "recall": np.nan, "low": np.nan, "high": np.nan}
+            row = {"model": model, "label": name, "tracks": own[0]["track"].nunique()}
+            row |= dict.fromkeys(("recall", "low", "high"), np.nan)
             if row["tracks"]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # of single artists: the table says so
@@ -247,7 +250,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(index=table.index)
     for column in table.columns:
         base, _, kind = column.rpartition("_")
-        if kind in ("low", "high") and (f"{base}_accuracy" in table if base else any(name in table for name in INTERVALS)):
+        bounded = [f"{base}_accuracy"] if base else INTERVALS
+        if kind in ("low", "high") and any(name in table for name in bounded):
             continue
         bounds = [f"{base}_low", f"{base}_high"] if kind == "accuracy" else ["low", "high"] if kind in INTERVALS else []
         name, values = column.replace("_", " "), table[column]

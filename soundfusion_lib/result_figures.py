@@ -87,7 +87,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
         labels = (study.corpus.label, "genre")  # what the rows of each are
         for axis, matrix, title, label in zip(axes, (counts, published), titles, labels, strict=True):
             shares = matrix.div(matrix.sum(axis=1), axis=0).fillna(0)
-            text = {(row, column): f"{matrix.loc[row, column]:.3g}" for row in matrix.index for column in matrix.columns}
+            text = {cell: f"{count:.3g}" for cell, count in matrix.stack().items()}
             image = _heat_map(axis, shares, 0, 1, text, fontsize=9)
             recall = np.diag(shares.to_numpy())
             tested = matrix.sum(axis=1) > 0

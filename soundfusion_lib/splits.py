@@ -33,8 +33,8 @@ class Split:
         settings.check(vars(self), "Split:")
 
     def resolved(self, tracks: pd.DataFrame) -> "Split":
-        """This split with what "auto" stands for on these tracks; an official one with the default folds, fold and seed,
-        which have no effect on it."""
+        """This split with what "auto" stands for on these tracks; an official one with the default folds, fold and
+        seed, which have no effect on it."""
         if self.scheme == "official" or (self.scheme == "auto" and "split" in tracks):
             return Split("official")
         return replace(self, scheme="artist") if self.scheme == "auto" else self
@@ -102,7 +102,9 @@ class Split:
     def _by_artist(self, tracks: pd.DataFrame) -> pd.Series:
         sizes = tracks["genre"].value_counts()
         if sizes.min() < self.folds:
-            mend = f"use {sizes.min()} folds or fewer" if sizes.min() >= 3 else "each label needs at least 3: add some, or leave it out"
+            mend = f"use {sizes.min()} folds or fewer"
+            if sizes.min() < 3:  # no split has fewer folds
+                mend = "each label needs at least 3: add some, or leave it out"
             raise SoundFusionError(
                 f"{self.folds} folds need at least {self.folds} tracks of every label, and {sizes.idxmin()!r} has "
                 f"{sizes.min()}: {mend}"

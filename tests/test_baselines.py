@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from soundfusion_lib.evaluation import accuracy, classes_of, probability_columns
 from soundfusion_lib.experiments import Experiment
 from soundfusion_lib.profiles import Profile
 from soundfusion_lib.splits import Split
+from soundfusion_lib.store import Store
 from soundfusion_lib.study import Study
 from soundfusion_lib.training import Training
 
@@ -66,6 +69,33 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
     tested = [sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values()) for random in (False, True)]
     assert tested == [2 * 9, 2 * 9]  # parts of the same size
+
+
+def under(study, corpus, tracks, **profile) -> Study:
+    """The study on a corpus with these tracks in place of its own."""
+    changed = object.__new__(Study)
+    changed.profile = Profile("test", {"kind": "folder"}, **profile)
+    corpus = replace(corpus, tracks=tracks)
+    changed.__dict__ |= {"corpus": corpus, "store": Store(corpus, study.store.arrays)}
+    return changed
+
+
+def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study, corpus):
+    # the two "low" tracks that are left are fewer than the folds
+    rare = corpus.tracks.assign(genre=np.where(corpus.tracks.index < "low02", corpus.tracks["genre"], "noise"))
+    changed = under(study, corpus, rare, split=Split("stratified", 4), test_folds=(0, 1, 2, 3))
+    tested = [baselines.parts_of(changed, fold, True).eq("test") for fold in range(4)]
+    assert (sum(tested) == 1).all() and [part.sum() for part in tested] == [9, 9, 9, 9]
+    (test,) = baselines.baselines(changed, random=True)[baselines.SVM].predictions()
+    assert sorted(test["track"]) == sorted(rare.index)
+    assert beyond.leak(changed)["track_accuracy"].notna().all()
+
+
+def test_beside_an_official_split_the_random_one_has_a_test_part_of_its_size(study, corpus):
+    official = np.resize(["train"] * 4 + ["validation", "test"], len(corpus.tracks))
+    changed = under(study, corpus, corpus.tracks.assign(split=official), split=Split(folds=4, fold=3))
+    assert [baselines.parts_of(changed, 0, random).eq("test").sum() for random in (False, True)] == [6, 6]
+    assert beyond.leak(changed)["split"].tolist() == ["the profile's", "random"]
 
 
 class Made:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from soundfusion_lib.evaluation import accuracy
 from soundfusion_lib.profiles import PROJECT
 from soundfusion_lib.representations import MelSpectrogram, Waveform
 from soundfusion_lib.segments import Segmenting, Segments
@@ -16,6 +17,7 @@ from soundfusion_lib.study import Study
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
 
 import batches  # noqa: E402
+import calibration  # noqa: E402
 import common  # noqa: E402
 import demo  # noqa: E402
 import prepare  # noqa: E402
@@ -106,6 +108,14 @@ def test_the_demo_s_minutes(results, tmp_path):
     assert table.loc["02", "training"] == 0 and table.loc["02", "beside"] == 3
     file.write_text(json.dumps({"notebooks": {"02": second}, "wall_seconds": 7.0}))
     assert "found runs" in CliRunner().invoke(demo.main, ["--summary", str(file)]).output
+
+
+def test_calibration(results):
+    run(calibration.main, "--repetitions", "2")
+    table = pd.read_csv(results / "calibration.csv")
+    assert table["rejected"].equals(table["excludes 0"]) and table["covered"].between(0, 1).all()
+    a, b = calibration.networks(calibration.np.random.default_rng(0), 2000, 2, 0.0, 0.1)
+    assert len(a) == len(b) == 2 and accuracy(a) - accuracy(b) == pytest.approx(0.1, abs=0.02)
 
 
 def last_record(name: str, **where) -> pd.DataFrame:

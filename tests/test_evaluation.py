@@ -5,7 +5,17 @@ import torch
 from scipy.stats import binom, binomtest
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.evaluation import ARTIST, accuracy, classes_of, compare, decide, interval, per_track, predictions_of, scores
+from soundfusion_lib.evaluation import (
+    ARTIST,
+    accuracy,
+    classes_of,
+    compare,
+    decide,
+    interval,
+    per_track,
+    predictions_of,
+    scores,
+)
 
 
 def predictions(choices: dict[str, list[str]], targets: dict[str, str], confidence=0.6) -> pd.DataFrame:
@@ -208,6 +218,15 @@ def test_the_interval_excludes_0_exactly_where_p_is_below_5_percent(runs):
     assert 0 < np.mean(significant) < 1
 
 
+def test_seeds_that_agree_to_the_last_bit_add_nothing():
+    """Every run is as accurate as the next, on other tracks: the spread of the seeds is 0, up to rounding."""
+    a, b = random_run(0, 90, 0.7), random_run(1, 90, 0.5)
+    columns = ["p_a", "p_b", "p_c"]
+    turned = [[side.assign(**{c: np.roll(side[c], 30 * n) for c in columns}) for n in range(3)] for side in (a, b)]
+    found = compare(*turned)
+    assert np.isfinite(list(found.values())).all() and found["low"] < found["difference"] < found["high"]
+
+
 def seeded_runs(random, artists=40, seeds=3, spread=0.05):
     """Runs of one network; the accuracy of a run moves by its seed."""
     artist = np.arange(artists).repeat(np.random.default_rng(0).integers(1, 10, artists))
@@ -222,9 +241,9 @@ def seeded_runs(random, artists=40, seeds=3, spread=0.05):
 
 @pytest.mark.parametrize("seeds, spread", [(1, 0.0), (3, 0.0), (3, 0.1)])
 def test_equal_networks_are_told_apart_as_seldom_as_the_test_says(seeds, spread):
-    """200 pairs of networks: the share of p below 0.05 is 0.05, within what 200 repetitions leave (two deviations)."""
+    """200 pairs of networks: the share of p below 0.05 is 0.05, or somewhat less where seeds have no spread."""
     values = []
     for repetition in range(200):
         random = np.random.default_rng(repetition)
         values.append(compare(*(seeded_runs(random, seeds=seeds, spread=spread) for _ in range(2)))["p"])
-    assert 0.02 <= np.mean(np.array(values) < 0.05) <= 0.08
+    assert 0.01 < np.mean(np.array(values) < 0.05) <= 0.08  # two deviations of 200 repetitions above
