@@ -86,24 +86,26 @@ def _limits() -> Iterator[tuple[int, int]]:
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers == "":
-            root, limit_name, used_name, cached = "sys/fs/cgroup", "memory.max", "memory.current", ""
+            root, names, cached = "sys/fs/cgroup", ("memory.max", "memory.current", "memory.stat"), ""
         elif "memory" in controllers.split(","):
-            root, limit_name, used_name, cached = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+            root, cached = "sys/fs/cgroup/memory", "total_"
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"
         else:
             continue
         own = Path(group.strip("/"))
-        for folder in (SYSTEM / root / part for part in (own, *own.parents)):  # a container may see only its own, as the root
+        for folder in (SYSTEM / root / part for part in (own, *own.parents)):  # a container may see its own as the root
             try:
-                limit, used = (folder / limit_name).read_text().strip(), int((folder / used_name).read_text())
-                statistics = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
+                limit, used, statistics = ((folder / name).read_text().split() for name in names)
             except OSError:
                 continue
-            if limit != "max":
-                yield int(limit), used - sum(int(statistics.get(f"{cached}{kind}_file", 0)) for kind in ("active", "inactive"))
+            if limit != ["max"]:
+                sizes = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=True))
+                files = sum(sizes.get(f"{cached}{kind}_file", 0) for kind in ("active", "inactive"))
+                yield int(limit[0]), int(used[0]) - files
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether arrays of so many bytes in all may live in what is free of this device's memory: they leave half of that."""
+    """Whether arrays of so many bytes in all may live in this device's memory: they leave half of what is free of it."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for tensors to come
         return size <= (torch.cuda.mem_get_info(device)[0] + kept) // 2

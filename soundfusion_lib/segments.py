@@ -91,11 +91,11 @@ class Segments:
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, count: int = 0
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
-        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order of
-        `table`.
+        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order
+        of `table`.
 
-        Shuffled segments are to learn from, and batch norm has nothing to normalise one segment by: if the last batch would
-        be of one, it joins the batch before.
+        Shuffled segments are to learn from, and batch norm has nothing to normalise one segment by: a last batch of one
+        joins the batch before.
 
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
@@ -165,8 +165,8 @@ class _Windows:
         self.padded = bool((frames < self.length).any())
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Segments of these numbers (N,), which lie where the array does: waveform (N, 1, length), mel (N, channels, bands,
-        length)."""
+        """Segments of these numbers (N,), which are where the array is: waveform (N, 1, length), mel (N, channels,
+        bands, length)."""
         if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)

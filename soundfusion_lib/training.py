@@ -83,14 +83,16 @@ def fit(
     """
     if len(train) < 2:
         raise SoundFusionError(
-            f"{description}: the training part is a single segment, which is nothing to learn from: add tracks to it, or cut "
-            "shorter segments"
+            f"{description}: the training part is a single segment, which is nothing to learn from: add tracks to it, "
+            "or cut shorter segments"
         )
     device = train.device
     if device.type == "cpu":
         keep_freed_memory()
-    if device.type == "cuda":  # cuDNN tries its algorithms on the first batch of each shape, and keeps the fastest: later
-        torch.backends.cudnn.benchmark = True  # steps are shorter, but the same seed may take another one, and round otherwise
+    if device.type == "cuda":
+        # cuDNN tries its algorithms on the first batch of each shape and keeps the fastest, which may be another one
+        # the next time: shorter steps, for the last digits of what a seed gives
+        torch.backends.cudnn.benchmark = True
     model.to(device, memory_format=MEMORY_FORMAT)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = OPTIMIZERS[training.optimizer](
@@ -168,8 +170,9 @@ def _resume(checkpoint, model, optimizer, device):
         warnings.warn(f"{checkpoint} cannot be read ({reason}): training begins anew", stacklevel=3)
         model.load_state_dict(untouched)
         return begun
-    for parameter, values in optimizer.state.items():  # where training went on elsewhere, the parameters may lie otherwise in
-        for name, value in values.items():  # memory now; fused steps go through both by memory, not by index
+    # a fused step goes through a parameter and its state as they lie in memory, which may be otherwise now
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
             if value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
     return history, best

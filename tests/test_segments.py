@@ -137,7 +137,8 @@ def test_the_order_of_an_epoch_moves_to_the_device_once(store):
 
 
 @pytest.mark.parametrize(
-    "batch_size, shuffled, in_order", [(8, [8, 9], [8, 8, 1]), (16, [17], [16, 1]), (5, [5, 5, 5, 2], [5, 5, 5, 2]), (99, [17], [17])]
+    "batch_size, shuffled, in_order",
+    [(8, [8, 9], [8, 8, 1]), (16, [17], [16, 1]), (5, [5, 5, 5, 2], [5, 5, 5, 2]), (99, [17], [17])],
 )
 def test_a_last_batch_of_one_segment_joins_the_one_before_in_training(store, cpu, batch_size, shuffled, in_order):
     segments = of(store, cpu, ("mel",), Segmenting(1.0, None), store.tracks.index[:17])

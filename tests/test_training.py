@@ -170,7 +170,7 @@ for _ in range(3):
 @pytest.mark.parametrize("number_format", ["bfloat16", "float32"])
 @pytest.mark.parametrize("shape", [(4, 4, 512, 512), (4, 8, 512, 512), (16, 8, 32, 87)], ids=str)
 def test_narrow_networks_train_without_harm_to_memory(shape, number_format):
-    """In a process of its own, which the fault of oneDNN's strided 1x1 convolutions killed (not the last one in float32)."""
+    """In a process of its own, which oneDNN's strided 1x1 convolutions killed (not the last one in float32)."""
     command = [sys.executable, "-c", NARROW, number_format, *map(str, shape)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -199,7 +199,9 @@ def test_the_projection_that_drops_pixels_first_is_the_strided_one():
         torch.testing.assert_close(x.grad, other.grad)
 
 
-@pytest.mark.parametrize("saved, resumed", [("channels_last", "contiguous_format"), ("contiguous_format", "channels_last")])
+@pytest.mark.parametrize(
+    "saved, resumed", [("channels_last", "contiguous_format"), ("contiguous_format", "channels_last")]
+)
 def test_the_optimizer_goes_on_in_another_memory_format(saved, resumed, tmp_path, cpu):
     def begin(memory_format):
         torch.manual_seed(0)
@@ -240,7 +242,8 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(part
             state["optimizer"]["param_groups"][0]["params"].pop()
         torch.save(state, checkpoint)
     else:
-        checkpoint.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "noise": bytes(range(256))}[damage])
+        damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": bytes(range(256))}
+        checkpoint.write_bytes(damaged[damage])
     with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read \(.+\): training begins anew"):
         begun_anew, again = train(parts, two, checkpoint=checkpoint)
     assert again.drop(columns="seconds").equals(history.drop(columns="seconds"))
@@ -248,7 +251,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(part
 
 
 def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
-    """ResNet1D ends in one value a channel, of which batch norm makes nothing; one segment in all is an error in words."""
+    """ResNet1D ends in one value a channel, of which batch norm makes nothing; one segment in all is refused."""
 
     def of(count):
         return Segments(store, store.tracks.index[:count], ("waveform",), Segmenting(3.0, None), cpu)
