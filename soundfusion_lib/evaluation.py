@@ -163,8 +163,7 @@ def compare(
 ) -> dict[str, float]:
     """Paired test of whether a and b are equally accurate, on the same tracks. Arguments as in `scores`.
 
-    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known)
-    add
+    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known) add
     to the observed one beyond delta might as well have the other sign: the observed difference is set against those of
     random signs. For one run each, a vote and a track an artist this is McNemar's test, by simulation.
 
