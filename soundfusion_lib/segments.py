@@ -81,7 +81,7 @@ class Segments:
         self.device = device
         self.targets = torch.from_numpy(targets).to(device)
         arrays = [store.arrays[kind] for kind in kinds]
-        self._prefetch = not fits(sum(array.data.nbytes for array in arrays), device)
+        self._prefetch = not fits(sum(array.missing_bytes(device) for array in arrays), device)
         self._where = torch.device("cpu") if self._prefetch else device  # of the arrays
         self._windows = [_Windows(array, track, seconds, segmenting, self._where, device) for array in arrays]
 

@@ -136,6 +136,16 @@ def test_the_order_of_an_epoch_moves_to_the_device_once(store):
     assert moves.counts == {torch.int64: 1}
 
 
+def test_what_is_on_the_device_already_takes_no_more_of_it(store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(segments_module, "fits", lambda size, device: asked.append(size) or True)
+    sizes = [store.arrays[kind].data.nbytes for kind in ("waveform", "mel")]
+    unmoved = fresh(store)
+    for kinds in (("mel",), ("waveform", "mel"), ("waveform", "mel")):
+        of(unmoved, torch.device("meta"), kinds)
+    assert asked == [sizes[1], sizes[0], 0]
+
+
 @pytest.mark.parametrize(
     "batch_size, shuffled, in_order",
     [(8, [8, 9], [8, 8, 1]), (16, [17], [16, 1]), (5, [5, 5, 5, 2], [5, 5, 5, 2]), (99, [17], [17])],
