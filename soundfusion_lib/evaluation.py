@@ -153,6 +153,10 @@ def interval(
     if len(share) == 1:
         warnings.warn("all tracks predicted are by one artist: their accuracy has no interval", stacklevel=2)
         return float("nan"), float("nan")
+    right = contribution.sum() / len(contribution)
+    if min(right, 1 - right) < TINY:
+        bound = ((1 - level) / 2) ** (1 / len(share))  # of all right
+        return (0.0, 1 - bound) if right < 0.5 else (bound, 1.0)
     draws = np.concatenate([_resampled(contribution, share, random) for random in _generators(seed)])
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -71,6 +71,14 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.87 <= np.mean(covered) <= 1
 
 
+@pytest.mark.parametrize("right, bounds", [(1.0, (0.6915, 1)), (0.0, (0, 0.3085))])
+def test_ten_artists_all_right_or_all_wrong_do_not_make_certain(right, bounds):
+    """0.025 ** (1 / 10): that many artists of whom each is recognised with this chance are all recognised in 2.5 %."""
+    assert interval(random_run(0, 10, right)) == pytest.approx(bounds, abs=1e-4)
+    seven = pd.concat([random_run(0, 10, right).assign(segment=i) for i in range(7)])
+    assert interval(seven, "segment") == pytest.approx(bounds, abs=1e-4)
+
+
 def test_interval_over_segments_draws_tracks():
     """Segments of a track that are all alike must not narrow the interval."""
     one, many = random_run(1), pd.concat([random_run(1).assign(segment=i) for i in range(7)])
