@@ -7,9 +7,22 @@ import numpy as np
 import soundfile
 import soxr
 
+SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
+
 
 class UnusableAudio(Exception):
     """A file that cannot be used; the message is the reason, as the report of clips left out shows it."""
+
+
+class UnreadableFile(UnusableAudio):
+    """A file that cannot be read now, whatever it holds: another time it may be."""
+
+
+def unreadable(error: OSError) -> UnreadableFile:
+    """What the operating system said of a file, as a reason to leave it out."""
+    if isinstance(error, FileNotFoundError):
+        return UnreadableFile("file not found")
+    return UnreadableFile(f"cannot be read ({error.strerror or error})")
 
 
 def decode(file: Path) -> tuple[np.ndarray, int]:
@@ -19,14 +32,20 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
         Samples (time, channels), float32, full scale at +-1, and the sample rate in Hz.
 
     Raises:
-        UnusableAudio: no such file, it cannot be decoded, it holds no audio, or samples that are not finite.
+        UnreadableFile: no such file, or the system could not read it.
+        UnusableAudio: it cannot be decoded, it holds no audio, or samples that are not finite.
     """
-    if not Path(file).is_file():
-        raise UnusableAudio("file not found")
     try:
+        open(file, "rb").close()  # libsndfile has one message for all that the system may say
+    except OSError as error:
+        raise unreadable(error) from error
+    try:
+        # by its path, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else
         samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        if isinstance(error, OSError) or getattr(error, "code", None) == SYSTEM_ERROR:
+            raise UnreadableFile(f"cannot be read ({reason})") from error
         if reason.startswith("File does not exist"):  # libsndfile's words for an MP3 without a frame, too
             reason = "no audio found in it"
         raise UnusableAudio(f"cannot be decoded ({reason})") from error

@@ -1,32 +1,32 @@
 """Every track decoded once, into memory-mapped arrays that segments are slices of.
 
-    <cache>/<corpus>-<hash of its audio>/<representation>/data.bin      all clips, one after the other, time-major
-                                                          tracks.parquet  where each clip starts, or why it was left out
-                                                          store.json      shape, dtype and spec
+    <cache>/<corpus>/<representation>-r1/data.bin      all clips, one after the other, time-major
+                                         clips.jsonl   a line a clip: its digest, where it starts, why it is unusable
+                                         store.json    dtype, layout and spec
+    <cache>/digests.sqlite                             the digests of the files
+
+A clip is found by the digest of its file, wherever that lies: of a corpus that has changed, only the files whose bytes
+are new are decoded.
 """
 
+import hashlib
 import json
-import os
-import shutil
-from collections import deque
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from soundfusion_lib import processes
-from soundfusion_lib.audio import UnusableAudio, decode
+from soundfusion_lib.audio import UnreadableFile
+from soundfusion_lib.clips import STORE_REVISION, Clip, Pool
 from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.device import fits
+from soundfusion_lib.decoding import Files, decode_missing
+from soundfusion_lib.digests import digests
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.representations import Representation, to_dict
+from soundfusion_lib.representations import Representation
 
 SHORTEST = 5.0  # seconds; one segment of the report
 
@@ -38,8 +38,9 @@ class StoredArray:
     Args:
         representation: its spec.
         folder: where it lies.
-        tracks: one row a track of the corpus, indexed by track id: `start` and `frames` (in frames of `data`),
-            `seconds`, `silence` (the value silence has in this clip) and `reason` (why it was left out; None if not).
+        tracks: one row a track of the corpus, indexed by track id: `digest` (of its file; None where that cannot be
+            read), `start` and `frames` (in frames of `data`), `seconds`, `silence` (the value silence has in this
+            clip) and `reason` (why it was left out; None if not).
     """
 
     representation: Representation
@@ -51,18 +52,25 @@ class StoredArray:
 
     @cached_property
     def data(self) -> np.ndarray:
-        """All clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is."""
+        """Clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is.
+
+        It ends with the last clip of this corpus; clips that the corpus no longer has may lie between.
+        """
         spec = self.representation
-        shape = (int(self.tracks["frames"].sum()), spec.channels, spec.bands)
+        shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
         return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="c", shape=shape)
 
     def tensor(self, device: torch.device) -> torch.Tensor:
-        """`data` in the device's memory where it fits, else memory-mapped; moved there once, whoever asks."""
-        if device.type == "cpu" or not fits(self.data.nbytes, device):
+        """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
+        if device.type == "cpu":
             return torch.from_numpy(self.data)
         if device not in self._moved:
             self._moved[device] = torch.from_numpy(self.data).to(device)
         return self._moved[device]
+
+    def missing_bytes(self, device: torch.device) -> int:
+        """What `tensor` would add to the device's memory."""
+        return 0 if device in self._moved else self.data.nbytes
 
     @cached_property
     def _moved(self) -> dict[torch.device, torch.Tensor]:
@@ -97,7 +105,8 @@ class Store:
         """Open the store of a corpus, decoding first what is not there yet; each file is decoded once for all.
 
         A build that is interrupted goes on where it stopped. A clip that cannot be used is left out and reported
-        (`left_out`), never replaced.
+        (`left_out`), never replaced. What is wrong with a file's content is remembered; a file that cannot be read is
+        tried again by the next build.
 
         Args:
             corpus: what to decode.
@@ -110,33 +119,76 @@ class Store:
         Raises:
             SoundFusionError: no clip is usable, or a worker died.
         """
-        root = Path(cache_dir) / f"{corpus.name}-{corpus.audio_id()}"
-        folders = {spec: root / f"{spec.slug}-{shortest:g}s" for spec in representations}
-        if not all(folder.is_dir() for folder in folders.values()):
+        files = _files(corpus, cache_dir, progress)
+        pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
+        found = [pool.read() for pool in pools]
+        if _lacking(files, found):
             processes.refuse_in_import()
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / "build.lock"):
-                missing = {spec: folder for spec, folder in folders.items() if not folder.is_dir()}
-                if missing:
-                    _build(corpus, missing, root, shortest, workers, progress)
+            files |= decode_missing(corpus, files, pools, workers, progress)
+            found = [pool.read() for pool in pools]
+        return cls._of(corpus, files, pools, found, shortest)
+
+    @classmethod
+    def open(
+        cls, corpus: Corpus, representations: list[Representation], cache_dir: Path, *, shortest: float = SHORTEST
+    ) -> "Store | None":
+        """As `build`, but None where there is something to decode."""
+        files = _files(corpus, cache_dir, progress=False)
+        pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
+        found = [pool.read() for pool in pools]
+        return None if _lacking(files, found) else cls._of(corpus, files, pools, found, shortest)
+
+    @classmethod
+    def _of(
+        cls, corpus: Corpus, files: Files, pools: list[Pool], found: list[dict[str, Clip]], shortest: float
+    ) -> "Store":
+        known = [[clips.get(file, Clip("")) for file in files.values()] for clips in found]
+        reasons = [_reason(file, clips, shortest) for file, *clips in zip(files.values(), *known, strict=True)]
+        common = {
+            "digest": pd.Series([file if isinstance(file, str) else None for file in files.values()], dtype=object),
+            "reason": pd.Series(reasons, dtype=object),
+        }
         arrays = {}
-        for spec, folder in folders.items():
-            tracks = pd.read_parquet(folder / "tracks.parquet")
-            tracks["reason"] = tracks["reason"].astype(object).where(tracks["reason"].notna(), None)
-            arrays[spec.kind] = StoredArray(spec, folder, tracks)
+        for pool, clips in zip(pools, known, strict=True):
+            own = {name: [getattr(clip, name) for clip in clips] for name in ("start", "frames", "seconds", "silence")}
+            tracks = pd.DataFrame(own | common).set_index(corpus.tracks.index)
+            arrays[pool.representation.kind] = StoredArray(pool.representation, pool.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
-            reasons = store.left_out["reason"].value_counts()
             raise SoundFusionError(
                 f"corpus {corpus.name!r} at {corpus.root}: none of its {len(corpus.tracks)} clips is usable; "
-                f"most often: {reasons.index[0]} ({reasons.iloc[0]} clips)"
+                f"most often: {_commonest(store.left_out)}"
             )
         return store
 
+    def check_labels(self) -> None:
+        """See that there is something to learn.
+
+        Raises:
+            SoundFusionError: a label has no usable clip, or there are fewer than two labels.
+        """
+        corpus, label = self.corpus, self.corpus.label
+        where = f"corpus {corpus.name!r} at {corpus.root}"
+        out = self.left_out
+        for genre in [genre for genre in corpus.genres if genre not in self.genres]:
+            lost = out[out["genre"] == genre]
+            raise SoundFusionError(
+                f"{where}: none of the {len(lost)} clips of {label} {genre!r} is usable; most often: "
+                f"{_commonest(lost)}. Give it clips that are, or take the {label} out of the corpus"
+            )
+        if len(self.genres) < 2:
+            raise SoundFusionError(f"{where}: only one {label} ({self.genres[0]!r}); there is nothing to tell apart")
+
     @cached_property
     def content_id(self) -> str:
-        """`Corpus.content_id` of what the store holds."""
-        return self.corpus.content_id()
+        """Hash of what a result depends on: of each usable track its id, what its file holds, label, artist and split.
+
+        The corpus's name, where its files lie and what was left out are not in it.
+        """
+        columns = self.tracks.reindex(columns=["genre", "artist", "split"]).astype(object)
+        columns = columns.where(columns.notna(), None).assign(digest=self._index["digest"])
+        text = json.dumps([STORE_REVISION, sorted(columns.itertuples(name=None))])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def _index(self) -> pd.DataFrame:
@@ -161,123 +213,33 @@ class Store:
 
     @property
     def bytes(self) -> int:
-        """Size of all arrays."""
-        return sum(array.data.nbytes for array in self.arrays.values())
+        """Size of the arrays of this corpus's clips; two tracks with the same clip have it in common."""
+        size = 0
+        for array in self.arrays.values():
+            frames = array.tracks.drop_duplicates(["start", "frames"])["frames"].sum()
+            size += int(frames) * array.data[:1].nbytes
+        return size
 
 
-def _represent(file: Path, specs: list[Representation], shortest: float) -> tuple[float, list[np.ndarray], list[float]] | str:
-    """(seconds, and for each spec an array and what silence is in it), or the reason why the clip is left out."""
-    try:
-        samples, sample_rate = decode(file)
-    except UnusableAudio as reason:
-        return str(reason)
-    seconds = len(samples) / sample_rate
-    if seconds < shortest:
-        return f"too short ({seconds:.1f} s of at least {shortest:g} s)"
-    arrays = [spec.transform(samples, sample_rate) for spec in specs]
-    return seconds, arrays, [spec.silence(array) for spec, array in zip(specs, arrays, strict=True)]
+def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> Files:
+    paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
+    return dict(zip(corpus.tracks.index, digests(paths, cache_dir, progress), strict=True))
 
 
-def _build(corpus, folders, root, shortest, workers, progress):
-    specs = list(folders)
-    partial_folder = root / ("+".join(folder.name for folder in folders.values()) + ".partial")
-    partial_folder.mkdir(exist_ok=True)
-    journal = partial_folder / "journal.jsonl"
-    rows = _resume(journal, partial_folder, specs)
-    todo = list(corpus.tracks.index[len(rows) :])
-    files = [corpus.file(track) for track in todo]
-    cores = os.cpu_count() or 1
-    workers = min(workers or cores, max(1, len(todo)))
-    work = partial(_represent, specs=specs, shortest=shortest)
-    outputs = [open(partial_folder / f"{i}.bin", "ab") for i in range(len(specs))]
-    bar = tqdm(
-        total=len(rows) + len(todo), initial=len(rows), desc=f"decoding {corpus.name}", unit="clip", disable=not progress
-    )
-    try:
-        with open(journal, "a", encoding="utf-8") as journal_file, bar:
-            for track, result in zip(todo, _in_order(work, files, workers, max(1, cores // workers)), strict=True):
-                rows.append(_append(result, specs, outputs))
-                print(json.dumps([track, rows[-1]]), file=journal_file, flush=True)
-                bar.update()
-    finally:
-        for output in outputs:
-            output.close()
-    for i, (spec, folder) in enumerate(folders.items()):
-        _finish(corpus, spec, folder, partial_folder / f"{i}.bin", rows, i)
-    shutil.rmtree(partial_folder)
+def _lacking(files: Files, found: list[dict[str, Clip]]) -> bool:
+    return any(isinstance(file, str) and file not in clips for file in files.values() for clips in found)
 
 
-def _append(result, specs, outputs):
-    """Write one clip's arrays behind the others; its row of the journal."""
-    if isinstance(result, str):
-        return {"reason": result, "seconds": 0.0, "frames": [0] * len(specs), "silence": [0.0] * len(specs)}
-    seconds, arrays, silence = result
-    for array, output in zip(arrays, outputs, strict=True):
-        output.write(array.data)
-        output.flush()  # before the journal says that it is there
-    return {"reason": None, "seconds": seconds, "frames": [len(array) for array in arrays], "silence": silence}
+def _reason(file: str | UnreadableFile, clips: list[Clip], shortest: float) -> str | None:
+    """Why a track is left out; None if it is not."""
+    if isinstance(file, UnreadableFile):
+        return str(file)
+    reasons = [clip.reason for clip in clips if clip.reason]
+    if not reasons and clips[0].seconds < shortest:
+        reasons = [f"too short ({clips[0].seconds:.1f} s of at least {shortest:g} s)"]
+    return reasons[0] if reasons else None
 
 
-def _resume(journal, folder, specs):
-    """Rows of the clips already done; what was written behind them is cut off."""
-    rows = []
-    if journal.exists():
-        lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows = [json.loads(line)[1] for line in lines if line.endswith("\n")]
-        with open(journal, "w", encoding="utf-8") as file:
-            file.writelines(line for line in lines if line.endswith("\n"))
-    for i, spec in enumerate(specs):
-        size = sum(row["frames"][i] for row in rows) * spec.channels * spec.bands * np.dtype(spec.dtype).itemsize
-        path = folder / f"{i}.bin"
-        path.touch()
-        if path.stat().st_size < size:  # the machine went down before all was on disk
-            journal.unlink()
-            return _resume(journal, folder, specs)
-        os.truncate(path, size)
-    return rows
-
-
-def _finish(corpus, spec, folder, data, rows, i):
-    """Put one representation under its final name, whole."""
-    table = pd.DataFrame(
-        {
-            "frames": [row["frames"][i] for row in rows],
-            "seconds": [row["seconds"] for row in rows],
-            "silence": [row["silence"][i] for row in rows],
-            "reason": pd.Series([row["reason"] for row in rows], dtype=object),
-        }
-    ).set_index(corpus.tracks.index)
-    table.insert(0, "start", table["frames"].cumsum() - table["frames"])
-    aside = folder.with_name(folder.name + ".new")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    os.replace(data, aside / "data.bin")
-    table.to_parquet(aside / "tracks.parquet")
-    about = {"corpus": corpus.name, "representation": to_dict(spec), "dtype": spec.dtype, "layout": "time,channel,band"}
-    (aside / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, folder)
-
-
-def _in_order(function, items, workers, threads):
-    """Results in the order of the items, computed by processes, with a bounded number of them waiting."""
-    if workers == 1 or len(items) < 4:  # starting processes would take longer
-        with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
-            yield from map(function, items)
-        return
-    with processes.pool(workers, threads) as pool:
-        waiting = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise SoundFusionError(
-                "a process that decodes clips was killed (out of memory?); what it had finished is kept: "
-                "start again, with fewer workers if it happens once more"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+def _commonest(left_out: pd.DataFrame) -> str:
+    reasons = left_out["reason"].value_counts()
+    return f"{reasons.index[0]} ({reasons.iloc[0]} clips)"

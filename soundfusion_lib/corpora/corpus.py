@@ -1,6 +1,5 @@
 """A corpus: a table of tracks, and where their files are."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +17,9 @@ class Corpus:
     Args:
         name: short name, part of the names of files made from this corpus.
         root: folder that the paths of the tracks are relative to.
-        tracks: one row a track, indexed by track id (str). Columns: ``path`` (relative to root, with ``/``),
-            ``genre`` (the label), ``artist`` (whoever must stay on one side of a split; None where unknown) and,
-            where the source has an official one, ``split`` ("train", "validation" or "test").
+        tracks: one row a track, indexed by track id (str) and sorted by it here. Columns: ``path`` (relative to root,
+            with ``/``), ``genre`` (the label), ``artist`` (whoever must stay on one side of a split; None where
+            unknown) and, where the source has an official one, ``split`` ("train", "validation" or "test").
         label: what the column genre holds, for titles and axes ("genre", or "soundtrack").
         synthetic: whether the music was made by a program; shown wherever results are.
 
@@ -53,6 +52,8 @@ class Corpus:
             unknown = sorted(set(self.tracks["split"].astype(str)) - set(SPLITS))
             if unknown:
                 refuse(f"split {unknown[0]!r} is none of {', '.join(SPLITS)}")
+        # splits and batches follow the order of the table, which that of the source's rows must not change
+        object.__setattr__(self, "tracks", self.tracks.sort_index())
 
     @property
     def genres(self) -> list[str]:
@@ -62,19 +63,3 @@ class Corpus:
     def file(self, track: str) -> Path:
         """Absolute path of a track's file."""
         return Path(self.root) / self.tracks.loc[track, "path"]
-
-    def audio_id(self) -> str:
-        """Hash of what the decoded audio depends on: ids, paths and file sizes (a missing file counts as -1)."""
-        digest = hashlib.sha256()
-        for track, path in self.tracks["path"].items():
-            file = Path(self.root) / path
-            size = file.stat().st_size if file.is_file() else -1
-            digest.update(f"{track}\t{path}\t{size}\n".encode())
-        return digest.hexdigest()[:12]
-
-    def content_id(self) -> str:
-        """Hash of everything that a result depends on: the audio, and each track's genre, artist and split."""
-        columns = self.tracks.reindex(columns=["genre", "artist", "split"]).astype("string").fillna("")
-        digest = hashlib.sha256(self.audio_id().encode())
-        digest.update(columns.to_csv().encode())
-        return digest.hexdigest()[:12]

@@ -120,7 +120,7 @@ def write_demo(
         index=plan.index,
     )
     arguments = {"layout": "fma", "tracks": tracks, "seconds": seconds, "seed": seed}
-    return _write(Path(root), plan, arguments, workers, progress, {"fma_metadata/tracks.csv": table.to_csv()})
+    return _write(Path(root), plan, arguments, workers, progress, {"fma_metadata/tracks.csv": table.to_csv(lineterminator="\n")})
 
 
 def write_demo_gtzan(
@@ -158,19 +158,19 @@ def _write(root: Path, plan: pd.DataFrame, arguments: dict, workers, progress: b
         for _ in bar(map(work, jobs)):
             pass
     else:
-        with processes.pool(workers) as pool:
+        with processes.pool(workers or processes.cores()) as pool:
             for _ in bar(pool.map(work, jobs, chunksize=4)):
                 pass
     for path, text in texts.items():
-        (aside / path).write_text(text)
-    (aside / "demo.json").write_text(json.dumps(description, indent=2) + "\n")
+        (aside / path).write_text(text, encoding="utf-8", newline="\n")
+    (aside / "demo.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8", newline="\n")
     aside.rename(root)
     return root
 
 
 def _refuse_others(root: Path, description: dict) -> None:
     try:
-        found = json.loads((root / "demo.json").read_text())
+        found = json.loads((root / "demo.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise SoundFusionError(f"{root} exists and is no demo corpus: give another folder, or move it away") from None
     if found != description:

@@ -177,7 +177,8 @@ def _fetch_rest(what, url, part, progress) -> str | None:
         version = state["version"] if rest else _version(response)
         bar = tqdm(desc=what, initial=have, total=total, unit="B", unit_scale=True, disable=not progress)
         with bar, part.open("ab" if have else "wb") as file:
-            _state(part).write_text(json.dumps({"url": url, "version": version, "total": total}))
+            about = json.dumps({"url": url, "version": version, "total": total})
+            _state(part).write_text(about, encoding="utf-8", newline="\n")
             # the bytes as sent: some servers label a .tar.gz with a content encoding, and requests would unzip it
             for block in response.raw.stream(BLOCK, decode_content=False):
                 bar.update(file.write(block))
@@ -202,7 +203,7 @@ def _state(part) -> Path:
 
 def _read_state(part) -> dict:
     try:
-        return json.loads(_state(part).read_text())
+        return json.loads(_state(part).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # ValueError: the process was killed while writing it
         return {}
 
