@@ -213,11 +213,11 @@ class Store:
 
     @property
     def bytes(self) -> int:
-        """Size of the arrays of this corpus's clips; two tracks with the same clip have it in common."""
+        """Size of the usable clips' arrays; tracks whose files are the same have one in common."""
         size = 0
         for array in self.arrays.values():
-            frames = array.tracks.drop_duplicates(["start", "frames"])["frames"].sum()
-            size += int(frames) * array.data[:1].nbytes
+            frames = array.tracks[array.tracks["reason"].isna()].drop_duplicates("digest")["frames"]
+            size += int(frames.sum()) * array.data[:1].nbytes
         return size
 
 

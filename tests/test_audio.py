@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 
-from soundfusion_lib.audio import UnusableAudio, decode, resample, to_channels
+from soundfusion_lib.audio import UnreadableFile, UnusableAudio, decode, encode_mp3, resample, to_channels
 
 
 def sine(frequency, seconds, rate):
@@ -18,16 +21,45 @@ def test_decodes_what_libsndfile_reads(tmp_path, suffix):
     assert np.corrcoef(samples[1000:-1000, 0], wanted[1000:-1000, 0])[0, 1] > 0.99
 
 
-@pytest.mark.parametrize(
-    "content, reason",
-    [(None, "file not found"), (b"", "cannot be decoded"), (b"no music, but bytes " * 99, "cannot be decoded")],
-)
-def test_unusable_files_give_their_reason(tmp_path, content, reason):
+@pytest.mark.parametrize("content", [b"", b"no music, but bytes " * 99])
+def test_unusable_files_give_their_reason(tmp_path, content):
     file = tmp_path / "x.mp3"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(UnusableAudio, match=reason):
+    file.write_bytes(content)
+    with pytest.raises(UnusableAudio, match="cannot be decoded") as caught:
         decode(file)
+    assert not isinstance(caught.value, UnreadableFile)
+
+
+def test_what_the_system_says_is_told_from_what_a_file_holds(tmp_path):
+    with pytest.raises(UnreadableFile, match="^file not found$"):
+        decode(tmp_path / "x.mp3")
+    with pytest.raises(UnreadableFile, match=r"^cannot be read \(.*\)$"):
+        decode(tmp_path)
+
+
+DESCRIPTORS = """
+import resource, sys
+from soundfusion_lib.audio import UnreadableFile, decode
+decode(sys.argv[1])
+kept = [open(sys.argv[1]) for _ in range(10)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(file.fileno() for file in kept) + 1,) * 2)
+try:
+    decode(sys.argv[1])
+except UnreadableFile as reason:
+    print(reason)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_a_system_without_a_descriptor_to_spare_says_nothing_of_the_file(tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.zeros(1000), 22_050)
+    done = subprocess.run([sys.executable, "-c", DESCRIPTORS, str(tmp_path / "x.wav")], capture_output=True, text=True)
+    assert done.stdout == "cannot be read (Too many open files)\n"
+
+
+def test_an_mp3_behind_other_bytes_is_found(tmp_path):
+    (tmp_path / "x.mp3").write_bytes(bytes(500) + encode_mp3(sine(440, 1, 44_100), 44_100))
+    assert len(decode(tmp_path / "x.mp3")[0]) > 44_000
 
 
 def test_no_samples_and_infinite_samples_are_unusable(tmp_path):

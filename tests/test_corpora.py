@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -227,11 +228,19 @@ def test_metadata(tmp_path):
     )
     corpus = folder(with_metadata(tmp_path, text), name="mine")
     assert corpus.name == "mine"
-    assert corpus.tracks.index.tolist() == ["rock/a", "rock/b", "pop/c", "pop/gone"]  # not listed: pop/d.wav
-    assert corpus.tracks["genre"].tolist() == ["Rock, hard", "NA", "None", "007"]  # text, never a missing value
-    assert corpus.tracks["artist"].tolist() == ["Ann", None, "nan", "12"]
-    assert corpus.tracks["split"].tolist() == ["train", "test", "validation", "train"]
+    assert corpus.tracks.index.tolist() == ["pop/c", "pop/gone", "rock/a", "rock/b"]  # not listed: pop/d.wav
+    assert corpus.tracks["genre"].tolist() == ["None", "007", "Rock, hard", "NA"]  # text, never a missing value
+    assert corpus.tracks["artist"].tolist() == ["nan", "12", "Ann", None]
+    assert corpus.tracks["split"].tolist() == ["validation", "train", "train", "test"]
     assert corpus.file("rock/b").is_file() and not corpus.file("pop/gone").is_file()
+
+
+def test_the_order_of_metadata_changes_nothing(tmp_path):
+    lines = [f"{file},{file.split('/')[0]}\n" for file in (*ROCK, *POP)]
+    root = with_metadata(tmp_path, "file_name,genre\n" + "".join(lines))
+    before = folder(root).tracks
+    (root / "metadata.csv").write_text("file_name,genre\n" + "".join(lines[::-1]))
+    pd.testing.assert_frame_equal(folder(root).tracks, before)
 
 
 def test_metadata_from_windows(tmp_path):

@@ -86,6 +86,14 @@ def test_metadata_has_the_format_of_fma(fma):
     assert json.loads((fma / "demo.json").read_text())["synthetic"] is True
 
 
+def test_lines_end_alike_on_every_system(fma, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "linesep", "\r\n")  # pandas goes by it
+    monkeypatch.setattr(demo, "_write_track", lambda *_: None)
+    other = write_demo(tmp_path / "fma", workers=1, **SMALL)
+    for name in ("fma_metadata/tracks.csv", "demo.json"):
+        assert b"\r" not in (other / name).read_bytes() and (other / name).read_bytes() == (fma / name).read_bytes()
+
+
 def test_files_are_what_the_plan_says(fma):
     plan = plan_demo(SMALL["tracks"], SMALL["seed"])
     assert sorted(plan["path"]) == sorted(file.relative_to(fma).as_posix() for file in fma.rglob("*.mp3"))
