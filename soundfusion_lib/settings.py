@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
@@ -61,6 +62,7 @@ SHARE = _real("of 0 to 1", lambda value: 0 <= value <= 1)
 BELOW_ONE = _real("of 0 or more and below 1", lambda value: 0 <= value < 1)
 ANY = _real("")
 TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
+PATH = Rule(TEXT.allowed, lambda value: isinstance(value, os.PathLike) or TEXT.holds(value))
 DISTINCT = Rule(f"a list of one or more different whole numbers of 0 to {LARGEST_SEED}", _distinct)
 
 RULES: dict[str, Rule] = {
@@ -78,7 +80,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("small", "medium", "large"), WIDTH),
     # a corpus; its reader knows more
     "tracks": COUNT,
-    "path": TEXT,
+    "path": PATH,
     "label": TEXT,
     "subset": _one_of("small", "medium"),
     # Training

@@ -255,7 +255,7 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     table, single = report.recalls({"x": group}), report.recalls({"x": first})
     assert table["tracks"].tolist() == single["tracks"].tolist() == [10] * 8
     assert table["recall"].tolist() == pytest.approx(np.diag(matrix) / 10)
-    assert (single["low"] == 1).all() and (table["high"] - table["low"] > 0.5).all()  # the seeds disagree
+    assert (single["high"] == 1).all() and (single["low"] > 0.69).all() and (table["high"] - table["low"] > 0.5).all()  # the seeds disagree
     by_two = Runs(first.runs, pd.Series(np.where(group.artists.index < "1", "x", "y"), group.artists.index))
     assert report.recalls({"x": by_two})["low"].notna().all()
     alone = Runs(first.runs, pd.Series("x", group.artists.index))
