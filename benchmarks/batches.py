@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from soundfusion_lib.audio import encode_mp3
 from soundfusion_lib.device import autocast, choose_device, describe, keep_freed_memory
 from soundfusion_lib.models import build_model
-from soundfusion_lib.representations import MelSpectrogram, Waveform
-from soundfusion_lib.segments import Segmenting, Segments
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
+from soundfusion_lib.signals.segments import Segmenting, Segments
 
 BATCH = 32
 FILES = 64  # clips that the DataLoader over files and that over arrays read

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from common import record
 
-from soundfusion_lib.evaluation import ARTIST, LEVEL, PROBABILITY, compare
+from soundfusion_lib.analysis.statistics import LEVEL, compare
+from soundfusion_lib.training.inference import ARTIST, PROBABILITY
 
 EASE, SUITS = 0.2, 0.1  # standard deviations over artists: of the chance to be right, and of what a network adds to it
 
@@ -28,7 +29,7 @@ EASE, SUITS = 0.2, 0.1  # standard deviations over artists: of the chance to be 
 def networks(
     random: np.random.Generator, artists: int, seeds: int, spread: float, difference: float
 ) -> list[list[pd.DataFrame]]:
-    """Predictions of two networks with so many seeds each, one segment a track, see `evaluation.predictions_of`.
+    """Predictions of two networks with so many seeds each, one segment a track, see `inference.predictions_of`.
 
     Args:
         random: draws everything.

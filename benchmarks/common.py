@@ -12,9 +12,9 @@ import pandas as pd
 import psutil
 
 from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.provenance import provenance
-from soundfusion_lib.representations import Representation
-from soundfusion_lib.store import Store, StoredArray
+from soundfusion_lib.signals.representations import Representation
+from soundfusion_lib.signals.store import Store, StoredArray
+from soundfusion_lib.training.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
 GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]

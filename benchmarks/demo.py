@@ -14,7 +14,7 @@ import click
 import pandas as pd
 from common import record
 
-from soundfusion_lib.profiles import results_dir
+from soundfusion_lib.paths import results_dir
 
 
 def table(summary: dict) -> pd.DataFrame:

@@ -27,10 +27,10 @@ from soundfusion_lib import processes
 from soundfusion_lib.audio import UnusableAudio, decode
 from soundfusion_lib.corpora import folder as folder_corpus
 from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.corpora.demo import write_demo
 from soundfusion_lib.corpora.fma import fma
-from soundfusion_lib.representations import MelSpectrogram, Representation, Waveform
-from soundfusion_lib.store import SHORTEST, Store
+from soundfusion_lib.corpora.synthetic.demo import write_demo
+from soundfusion_lib.signals.representations import MelSpectrogram, Representation, Waveform
+from soundfusion_lib.signals.store import SHORTEST, Store
 
 MEL = MelSpectrogram()
 WAVEFORM = Waveform()

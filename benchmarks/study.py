@@ -19,11 +19,13 @@ import pandas as pd
 import torch
 from common import record, synthetic_store
 
-from soundfusion_lib import catalogue, execution, processes
+from soundfusion_lib import processes
 from soundfusion_lib.device import choose_device, describe
-from soundfusion_lib.experiments import Experiment
-from soundfusion_lib.store import Store
-from soundfusion_lib.study import Study
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training import train
+from soundfusion_lib.training.experiments import Experiment
 
 TRUE_CLIPS = 8_000
 
@@ -32,14 +34,14 @@ def planned(study: Study) -> dict[str, tuple[Experiment, int]]:
     """By name, an experiment of each kind that costs the same per epoch, and the number of runs of that kind."""
     vgg16 = study.experiment("VGG16", "vgg16", batch_size=study.profile.large_batch)
     kinds = {
-        "SimpleCNN, grid search": (catalogue.simple_cnn(study), 36),
-        **{name: (experiment, 1) for name, experiment in catalogue.nnets(study).items()},
+        "SimpleCNN, grid search": (protocol.simple_cnn(study), 36),
+        **{name: (experiment, 1) for name, experiment in protocol.nnets(study).items()},
         "VGG16, five starts and before one of them": (vgg16, 6),  # GTZAN, an eighth of the clips, counted like the others
-        **{name: (experiment, 1) for name, experiment in catalogue.joint_fusions(study).items()},
-        "SoundFusion-1 of trained parts": (catalogue.joint_fusions(study)["SoundFusion-1"], 1),
+        **{name: (experiment, 1) for name, experiment in protocol.joint_fusions(study).items()},
+        "SoundFusion-1 of trained parts": (protocol.joint_fusions(study)["SoundFusion-1"], 1),
     }
-    for (model, size), experiment in catalogue.widths(study).items():
-        kinds[f"{catalogue.LABELS[model]}-{size}"] = experiment, 3 if size == "small" else 1  # three regularizations
+    for (model, size), experiment in protocol.widths(study).items():
+        kinds[f"{protocol.LABELS[model]}-{size}"] = experiment, 3 if size == "small" else 1  # three regularizations
     return kinds
 
 
@@ -47,7 +49,7 @@ def measure(experiment: Experiment, store: Store, epochs: int, device: torch.dev
     """The shortest of the later epochs of a run, in seconds, and the best validation accuracy."""
     short = replace(experiment, training=replace(experiment.training, epochs=epochs, patience=epochs), seed=number)
     with tempfile.TemporaryDirectory() as folder:
-        history = execution.run(short, store, Path(folder), device, progress=False).history
+        history = train.train_or_find(short, store, Path(folder), device, progress=False).history
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
     return {"seconds": history["seconds"][1:].min(), "accuracy": history["validation_accuracy"].max(), "memory": peak}
 

@@ -22,13 +22,16 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from soundfusion_lib import catalogue, evaluation, execution, processes, training
+from soundfusion_lib import processes
+from soundfusion_lib.analysis import statistics
 from soundfusion_lib.device import autocast, choose_device, describe
 from soundfusion_lib.models import build_model, resnet1d
-from soundfusion_lib.representations import MelSpectrogram, Waveform
-from soundfusion_lib.segments import WHOLE_CLIP, Segmenting, Segments
-from soundfusion_lib.study import Study
-from soundfusion_lib.training import Training, fit
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
+from soundfusion_lib.signals.segments import WHOLE_CLIP, Segmenting, Segments
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training import fitting, inference, train
+from soundfusion_lib.training.fitting import Training, fit
 
 FUSED = [("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1})]
 MODELS = {  # name: (model, options, batch size)
@@ -53,9 +56,9 @@ EPOCHS = 3  # the best of the last two counts
 def pull(lever: int) -> None:
     """Set up this process so that fit() has the first so many levers."""
     if lever < 1:
-        training.keep_freed_memory = lambda: None
+        fitting.keep_freed_memory = lambda: None
     if lever < 2:
-        training.MEMORY_FORMAT = torch.contiguous_format
+        fitting.MEMORY_FORMAT = torch.contiguous_format
     if lever < 3:
         resnet1d.LONG = float("inf")
 
@@ -201,12 +204,12 @@ def demo_run(model: str, lever: int, seed: int, folder: Path, device: torch.devi
 
     pull(lever)
     study = Study("benchmark", "demo", str(device), progress=False)
-    experiment = replace(catalogue.resnet(study, model), seed=seed)
+    experiment = replace(protocol.resnet(study, model), seed=seed)
     if lever < 3 and device.type == "cuda":
         import contextlib
 
-        training.autocast = evaluation.autocast = lambda device: contextlib.nullcontext()
-    return execution.run(experiment, study.store, folder / str(lever), device, progress=False).predictions("test")
+        fitting.autocast = inference.autocast = lambda device: contextlib.nullcontext()
+    return train.train_or_find(experiment, study.store, folder / str(lever), device, progress=False).predictions("test")
 
 
 def accuracies(device: torch.device, seeds: int) -> pd.DataFrame:
@@ -218,13 +221,13 @@ def accuracies(device: torch.device, seeds: int) -> pd.DataFrame:
                 for seed in range(seeds):
                     with processes.pool(1, torch.get_num_threads()) as pool:
                         frames.append(pool.submit(demo_run, model, lever, seed, Path(temporary), device).result())
-            test = evaluation.compare(predictions[3], predictions[0])
+            test = statistics.compare(predictions[3], predictions[0])
             rows.append(
                 {
                     "model": f"{model}-small",
                     "seeds": seeds,
-                    "accuracy by vote, no lever": evaluation.accuracy(predictions[0]),
-                    "all levers": evaluation.accuracy(predictions[3]),
+                    "accuracy by vote, no lever": statistics.accuracy(predictions[0]),
+                    "all levers": statistics.accuracy(predictions[3]),
                     **test,
                 }
             )

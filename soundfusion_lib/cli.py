@@ -42,7 +42,7 @@ def download(what):
     Or soundtracks of free games (876 MB) and others to pre-train on, soundtracks_b (276 MB), where there is apt.
     """
     from soundfusion_lib import corpora
-    from soundfusion_lib.profiles import data_dir
+    from soundfusion_lib.paths import data_dir
 
     if what.startswith("soundtracks"):
         folder = corpora.download_soundtracks(data_dir() / what, what)
@@ -55,7 +55,7 @@ def download(what):
 @profile_argument
 def prepare(profile):
     """Decode every clip of PROFILE's corpus once, and report the clips left out."""
-    from soundfusion_lib.study import Study
+    from soundfusion_lib.study.study import Study
 
     store = Study("prepare", profile, "cpu").decoded
     clips, out = store.tracks, store.left_out
@@ -85,8 +85,8 @@ def reproduce(profile, device, only):
 @profile_argument
 def report(profile):
     """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
-    from soundfusion_lib.page import write_page
-    from soundfusion_lib.profiles import load_profile
+    from soundfusion_lib.analysis.results_page import write_page
+    from soundfusion_lib.study.profiles import load_profile
 
     click.echo(write_page(load_profile(profile).name))
 
@@ -95,8 +95,9 @@ def report(profile):
 @profile_argument
 def status(profile):
     """List the runs on PROFILE's clips (decoded first if they are not yet), those in training too."""
-    from soundfusion_lib.run_folders import list_runs
-    from soundfusion_lib.study import Study, runs_dir
+    from soundfusion_lib.paths import runs_dir
+    from soundfusion_lib.study.study import Study
+    from soundfusion_lib.training.runs import list_runs
 
     store = Study("status", profile, "cpu").decoded
     table = list_runs(runs_dir(), store.content_id)
@@ -109,7 +110,7 @@ def status(profile):
 @click.option("--device", default="auto", show_default=True)
 def predict(run, files, device):
     """Say what a trained model hears in FILES; RUN is the folder of its run (see `soundfusion status`)."""
-    from soundfusion_lib.prediction import predict_files
+    from soundfusion_lib.training.predict import predict_files
 
     table = predict_files(run, list(files), device)
     click.echo(table.to_string(index=False))

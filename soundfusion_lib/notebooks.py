@@ -9,11 +9,12 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.page import write_page
-from soundfusion_lib.profiles import PROJECT, load_profile, results_dir
-from soundfusion_lib.summary import edit_summary, read_summary
+from soundfusion_lib.paths import PROJECT, results_dir
+from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.summary import edit_summary, read_summary
 
 KERNEL = "python3"
 DEFAULTS = {"profile": "demo", "device": "auto"}

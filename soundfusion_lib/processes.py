@@ -16,7 +16,7 @@ from soundfusion_lib.errors import SoundFusionError
 
 # Imported once, by a server that the workers are forked from; forking this process itself would copy locks of threads
 # that the copy lacks. torch._dynamo: every optimizer imports it at its first step.
-PRELOADED = ["soundfusion_lib.execution", "torch._dynamo"]
+PRELOADED = ["soundfusion_lib.training.train", "torch._dynamo"]
 
 
 def cores() -> int:

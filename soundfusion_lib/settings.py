@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -150,3 +150,10 @@ def check(values: Mapping[str, Any], where: str) -> None:
 def shown(value: Any) -> str:
     """A value as TOML writes it, where that differs from Python."""
     return json.dumps(value, default=repr, ensure_ascii=False) if isinstance(value, bool | str | list) else repr(value)
+
+
+def check_keys(table: Mapping[str, Any], valid: Collection[str], where: str) -> None:
+    """Raise SoundFusionError if a table has another key than these."""
+    unknown = sorted(set(table) - set(valid))
+    if unknown:
+        raise SoundFusionError(f"{where} has no key {unknown[0]!r}; there are: {', '.join(sorted(valid))}")

@@ -7,8 +7,8 @@ import soundfile
 import torch
 
 from soundfusion_lib.corpora import Corpus
-from soundfusion_lib.representations import MelSpectrogram, Waveform
-from soundfusion_lib.store import Store
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
+from soundfusion_lib.signals.store import Store
 
 RATE = 22_050
 SMALL_MEL = MelSpectrogram(sample_rate=22_050, channels=2, n_mels=32, n_fft=512, hop_length=256)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from soundfusion_lib.augment import GaussianNoise, RandomGain, SpecAugment, augmentation
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.signals.augment import GaussianNoise, RandomGain, SpecAugment, augmentation
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ import pytest
 from scipy import stats
 from scipy.fft import dct
 
-from soundfusion_lib import baselines, beyond, report, result_figures
-from soundfusion_lib.evaluation import accuracy, classes_of, probability_columns
-from soundfusion_lib.experiments import Experiment
-from soundfusion_lib.profiles import Profile
-from soundfusion_lib.splits import Split
-from soundfusion_lib.store import Store
-from soundfusion_lib.study import Study
-from soundfusion_lib.training import Training
+from soundfusion_lib.analysis import baselines, conclusions, figures, tables
+from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.study.profiles import Profile
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.inference import classes_of, probability_columns
 
 
 @pytest.fixture
@@ -58,13 +59,13 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
         assert targets == study.store.tracks.loc[test["track"], "genre"].tolist()
     assert accuracy(made[baselines.MAJORITY].predictions()) == pytest.approx(1 / 3, abs=0.1)
     assert accuracy(made[baselines.SVM].predictions()) > 0.9  # a low tone, a high one, and noise
-    table = report.performance(study, made)
-    assert table["model"].tolist() == list(made) and report.readable(table).loc[0, "parameters"] == "-"
+    table = tables.performance(study, made)
+    assert table["model"].tolist() == list(made) and tables.readable(table).loc[0, "parameters"] == "-"
     assert table["parameters"].dtype == "Int64"  # a network's stay whole in the CSV beside these
 
 
 def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
-    table = beyond.leak(study).set_index("split")
+    table = conclusions.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
     tested = [sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values()) for random in (False, True)]
@@ -88,18 +89,18 @@ def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study
     assert (sum(tested) == 1).all() and [part.sum() for part in tested] == [9, 9, 9, 9]
     (test,) = baselines.baselines(changed, random=True)[baselines.SVM].predictions()
     assert sorted(test["track"]) == sorted(rare.index)
-    assert beyond.leak(changed)["track_accuracy"].notna().all()
+    assert conclusions.leak(changed)["track_accuracy"].notna().all()
 
 
 def test_beside_an_official_split_the_random_one_has_a_test_part_of_its_size(study, corpus):
     official = np.resize(["train"] * 4 + ["validation", "test"], len(corpus.tracks))
     changed = under(study, corpus, corpus.tracks.assign(split=official), split=Split(folds=4, fold=3))
     assert [baselines.parts_of(changed, 0, random).eq("test").sum() for random in (False, True)] == [6, 6]
-    assert beyond.leak(changed)["split"].tolist() == ["the profile's", "random"]
+    assert conclusions.leak(changed)["split"].tolist() == ["the profile's", "random"]
 
 
 class Made:
-    """Runs with made-up predictions: right on the first so many of 100 tracks."""
+    """RunGroup with made-up predictions: right on the first so many of 100 tracks."""
 
     def __init__(self, name: str, right: int, epochs: int = 8):
         self.experiment = Experiment(name, "simple_cnn", (), training=Training(epochs=epochs))
@@ -119,7 +120,7 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
     regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
     starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
-    table = beyond.conclusions(performance, widths, regularized, starts)
+    table = conclusions.conclusions(performance, widths, regularized, starts)
     assert len(table) == 8
     answers = table.set_index(["question", "second"])["answer"]
     assert answers["does 2D beat 1D?", "resnet1d_medium"] == "yes"
@@ -131,13 +132,13 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     smaller = reported.loc["does the smaller win?"]
     assert smaller["reported"].to_dict() == pytest.approx({"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5})
     assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
-    assert len(beyond.conclusions(performance, widths, regularized, {})) == 7
+    assert len(conclusions.conclusions(performance, widths, regularized, {})) == 7
     assert smaller[["first_epochs", "second_epochs"]].to_numpy().tolist() == [[8, 1], [8, 1]]
-    labels = [tick.get_text() for tick in result_figures.conclusions(study, table).axes[0].get_yticklabels()]
+    labels = [tick.get_text() for tick in figures.conclusions(study, table).axes[0].get_yticklabels()]
     assert labels[0] == "does 2D beat 1D? yes\nresnet2d_small - resnet1d_medium"
     assert labels[3] == "does the smaller win? undecided\nResNet1D-small - ResNet1D-large (8 and 1 epochs)"
 
 
 def test_p_values_of_several_tests_are_adjusted_together():
     # worked by hand: the smallest of four times 4, the next times 3, ..., never below the one before, at most 1
-    assert beyond._holm(np.array([0.04, 0.01, 0.9, 0.03])).tolist() == pytest.approx([0.09, 0.04, 0.9, 0.09])
+    assert conclusions._holm(np.array([0.04, 0.01, 0.9, 0.03])).tolist() == pytest.approx([0.09, 0.04, 0.9, 0.09])

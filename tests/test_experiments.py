@@ -9,18 +9,18 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib import execution, provenance, training
-from soundfusion_lib.augment import AUGMENTATIONS
+from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.evaluation import log_probabilities
-from soundfusion_lib.execution import run, segments_of
-from soundfusion_lib.experiments import REVISION, Experiment
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.representations import MelSpectrogram, Waveform
-from soundfusion_lib.run_folders import Run, list_runs, load_run
-from soundfusion_lib.segments import Segmenting
-from soundfusion_lib.splits import Split
-from soundfusion_lib.training import Training
+from soundfusion_lib.signals.augment import AUGMENTATIONS
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
+from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.training import fitting, provenance, train
+from soundfusion_lib.training.experiments import REVISION, Experiment
+from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.inference import log_probabilities
+from soundfusion_lib.training.runs import Run, list_runs, load_run
+from soundfusion_lib.training.train import segments_of, train_or_find
 
 EXPERIMENT = Experiment(
     name="small",
@@ -36,7 +36,7 @@ EXPERIMENT = Experiment(
 
 @pytest.fixture(scope="module")
 def trained(store, tmp_path_factory) -> Run:
-    return run(EXPERIMENT, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
+    return train_or_find(EXPERIMENT, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
 
 
 def test_an_experiment_survives_json():
@@ -134,8 +134,8 @@ def test_a_run_s_folder_is_complete(trained):
 
 
 def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch):
-    monkeypatch.setattr(execution, "fit", lambda *arguments, **options: pytest.fail("trained again"))
-    again = run(dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu"))
+    monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
+    again = train_or_find(dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu"))
     assert again.folder == trained.folder and not again.trained and again.experiment.name == "renamed"
 
 
@@ -148,33 +148,33 @@ def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
 
 
 def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, store, tmp_path, cpu, monkeypatch):
-    save = training._save
+    save = fitting._save
 
     def save_and_stop(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_save", save_and_stop)
+    monkeypatch.setattr(fitting, "_save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        run(EXPERIMENT, store, tmp_path, cpu, progress=False)
+        train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
     assert list_runs(tmp_path)["state"].tolist() == ["in progress"]
     monkeypatch.undo()
-    resumed = run(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert resumed.history.drop(columns="seconds").equals(trained.history.drop(columns="seconds"))
     assert resumed.predictions().equals(trained.predictions())
     assert list_runs(tmp_path)["state"].tolist() == ["done"]
 
 
 def test_raw_decibels_are_possible(store, tmp_path, cpu):
-    raw = run(dataclasses.replace(EXPERIMENT, standardize=False), store, tmp_path, cpu, progress=False).model()
+    raw = train_or_find(dataclasses.replace(EXPERIMENT, standardize=False), store, tmp_path, cpu, progress=False).model()
     assert all((s.mean == 0).all() and (s.std == 1).all() for _, s in raw.frontends())
 
 
 def test_a_representation_that_the_store_lacks_is_refused(store, tmp_path, cpu):
     other = dataclasses.replace(EXPERIMENT, representations=(MelSpectrogram(),))
     with pytest.raises(SoundFusionError, match="which the store lacks"):
-        run(other, store, tmp_path, cpu)
+        train_or_find(other, store, tmp_path, cpu)
     assert not [entry for entry in tmp_path.iterdir() if entry.is_dir() and entry.suffix != ".partial"]
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
         dataclasses.replace(EXPERIMENT, model="resnet3d")
@@ -185,7 +185,7 @@ def test_a_waveform_model_trains_too(store, tmp_path, cpu):
         EXPERIMENT, model="resnet1d", representations=(Waveform(),), options={"width": 2}, augment={"waveform": {}},
         training=Training(epochs=1, batch_size=32), segmenting=Segmenting(1.0, 0.0),
     )
-    trained = run(wave, store, tmp_path, cpu, progress=False)
+    trained = train_or_find(wave, store, tmp_path, cpu, progress=False)
     assert len(trained.predictions()) == sum(int(s) for s in store.tracks.loc[trained.predictions()["track"].unique(), "seconds"])
 
 
@@ -225,10 +225,10 @@ def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, har
     [row] = list_runs(tmp_path).to_dict("records")
     assert "made anew" in row["state"] and row["folder"] == folder
     with pytest.warns(UserWarning, match=f"{folder.name}.*damaged.*trained anew"):
-        again = run(EXPERIMENT, store, tmp_path, cpu, progress=False)
+        again = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert again.trained and again.folder == folder and again.predictions().equals(trained.predictions())
     assert [entry.name for entry in tmp_path.glob("*.damaged")] == [f"{folder.name}.damaged"]
-    assert not run(EXPERIMENT, store, tmp_path, cpu, progress=False).trained
+    assert not train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False).trained
 
 
 def test_runs_of_other_tracks_are_not_listed(trained, store):
@@ -238,7 +238,7 @@ def test_runs_of_other_tracks_are_not_listed(trained, store):
 
 def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it_is_official(trained, store, cpu):
     auto = dataclasses.replace(EXPERIMENT, split=Split("auto", 4))
-    assert not run(auto, store, trained.folder.parent, cpu, progress=False).trained  # is "artist" here
+    assert not train_or_find(auto, store, trained.folder.parent, cpu, progress=False).trained  # is "artist" here
     official = store.tracks.assign(split="train")
     splits = {Split("auto", 4, fold=2).resolved(official), Split("official").resolved(official), Split("auto", 10).resolved(official)}
     assert len(splits) == 1 and Split("artist", 4).resolved(official) == Split("artist", 4)
@@ -250,10 +250,10 @@ VGG16 = dataclasses.replace(
 
 
 def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, cpu):
-    first = run(VGG16, store, tmp_path / "runs", cpu, progress=False)
+    first = train_or_find(VGG16, store, tmp_path / "runs", cpu, progress=False)
     start = {"backbone": first.folder.name}
-    frozen = run(dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1), store, tmp_path / "runs", cpu, progress=False)
-    tuned = run(dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1), store, tmp_path / "runs", cpu, progress=False)
+    frozen = train_or_find(dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1), store, tmp_path / "runs", cpu, progress=False)
+    tuned = train_or_find(dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1), store, tmp_path / "runs", cpu, progress=False)
     source, kept, moved = (one.model().state_dict() for one in (first, frozen, tuned))
     inner = "convolutions.5.weight"
     assert torch.equal(source[inner], kept[inner]) and not torch.equal(source[inner], moved[inner])
@@ -263,14 +263,14 @@ def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, c
 
 def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(store, tmp_path, cpu):
     with pytest.raises(SoundFusionError, match="the run 0123, whose weights are to start from, is not in"):
-        run(dataclasses.replace(VGG16, start={"backbone": "0123"}), store, tmp_path / "runs", cpu, progress=False)
+        train_or_find(dataclasses.replace(VGG16, start={"backbone": "0123"}), store, tmp_path / "runs", cpu, progress=False)
     assert list_runs(tmp_path / "runs")["state"].tolist() == ["in progress"]
 
 
 def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
     part = dataclasses.replace(EXPERIMENT, model="resnet2d", options={"width": 2, "pool": 1}, training=VGG16.training)
-    one = run(part, store, tmp_path / "runs", cpu, progress=False)
-    two = run(dataclasses.replace(part, seed=1), store, tmp_path / "runs", cpu, progress=False)
+    one = train_or_find(part, store, tmp_path / "runs", cpu, progress=False)
+    two = train_or_find(dataclasses.replace(part, seed=1), store, tmp_path / "runs", cpu, progress=False)
     fusion = dataclasses.replace(
         part,
         model="fusion_concat",
@@ -278,7 +278,7 @@ def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
         start={"parts": [one.folder.name, two.folder.name]},
         training=Training(epochs=1, batch_size=32, learning_rate=1e-12),  # as good as none
     )
-    fused = run(fusion, store, tmp_path / "runs", cpu, progress=False).model()
+    fused = train_or_find(fusion, store, tmp_path / "runs", cpu, progress=False).model()
     for mine, trained in zip(fused.parts, (one, two), strict=True):
         name = "blocks.3.residual.0.weight"
         assert torch.allclose(mine.state_dict()[name], trained.model().state_dict()[name], atol=1e-6)

@@ -4,8 +4,9 @@ import json
 import nbformat
 import pytest
 
-from soundfusion_lib import notebooks, profiles
+from soundfusion_lib import notebooks, paths
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.study import profiles
 
 FILES = notebooks.notebook_files()
 
@@ -94,7 +95,7 @@ def test_a_copy_of_the_demo_under_its_name_runs_nothing(project):
 
 
 def test_the_wall_time_of_a_notebook_is_filed_with_what_it_filed_itself(project):
-    code = "from soundfusion_lib.summary import edit_summary\nfrom soundfusion_lib.profiles import results_dir\n"
+    code = "from soundfusion_lib.study.summary import edit_summary\nfrom soundfusion_lib.paths import results_dir\n"
     code += "with edit_summary(results_dir() / 'demo' / 'summary.json') as summary:\n"
     code += "    entry = {'seconds': 0.5, 'results': {}, 'runs': {}, 'device': 'x', 'commit': 'y'}\n"
     code += "    summary['notebooks'] = {'01_small': entry}\n"
@@ -138,4 +139,4 @@ def test_a_clone_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "PROJECT", tmp_path)
     with pytest.raises(SoundFusionError, match="from a clone"):
         notebooks.reproduce()
-    assert (profiles.PROJECT / "notebooks").is_dir()
+    assert (paths.PROJECT / "notebooks").is_dir()

@@ -3,22 +3,24 @@
 import dataclasses
 import inspect
 import math
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from soundfusion_lib import profiles, settings
-from soundfusion_lib.augment import AUGMENTATIONS, GaussianNoise, augmentation
+from soundfusion_lib import settings
+from soundfusion_lib.corpora import kinds as kinds_of_corpora
+from soundfusion_lib.corpora.kinds import open_corpus
+from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, build_model
-from soundfusion_lib.profiles import Profile, load_profile, open_corpus
-from soundfusion_lib.representations import MelSpectrogram, Waveform
-from soundfusion_lib.segments import Segmenting
-from soundfusion_lib.splits import Split
-from soundfusion_lib.training import OPTIMIZERS, Training
+from soundfusion_lib.signals.augment import AUGMENTATIONS, GaussianNoise, augmentation
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
+from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.study import profiles
+from soundfusion_lib.study.profiles import Profile, load_profile
+from soundfusion_lib.training.fitting import OPTIMIZERS, Training
 
 CORPUS = '[corpus]\nkind = "folder"\npath = "music"\n'
 
@@ -265,30 +267,11 @@ def test_numbers_of_numpy_and_segments_of_whole_clips_are_taken():
 def test_every_setting_has_its_rule_and_every_rule_its_setting():
     kinds = Training, Segmenting, Split, Waveform, MelSpectrogram
     names = {item.name for kind in kinds for item in dataclasses.fields(kind)}
-    for function in (*MODELS.values(), *AUGMENTATIONS.values(), *profiles.KINDS.values(), GaussianNoise):
+    for function in (*MODELS.values(), *AUGMENTATIONS.values(), *kinds_of_corpora.KINDS.values(), GaussianNoise):
         names |= set(inspect.signature(function).parameters)
     assert names - {"num_classes"} | profiles.PLAIN | set(profiles.SIZES) == set(settings.RULES)
     assert settings.RULES["optimizer"].allowed == f"one of {', '.join(OPTIMIZERS)}"
     assert profiles.PLAIN < {item.name for item in dataclasses.fields(Profile)}
-
-
-def test_relative_folders_are_the_project_s_in_the_command_and_in_the_kernels(tmp_path):
-    environment = {**os.environ, "SOUNDFUSION_DATA": "here/data", "SOUNDFUSION_RESULTS": "here/results"}
-    code = "from soundfusion_lib.profiles import data_dir, results_dir; print(data_dir(), results_dir(), sep='\\n')"
-    for folder in (tmp_path, profiles.PROJECT / "notebooks"):
-        command = [sys.executable, "-c", code]
-        said = subprocess.check_output(command, cwd=folder, env=environment, text=True)
-        assert said.splitlines() == [str(profiles.PROJECT / "here" / kind) for kind in ("data", "results")]
-
-
-def test_folders_given_whole_or_in_the_home_folder(tmp_path, monkeypatch):
-    for name, folder in (("SOUNDFUSION_DATA", profiles.data_dir), ("SOUNDFUSION_RESULTS", profiles.results_dir)):
-        monkeypatch.setenv(name, str(tmp_path / "whole"))
-        assert folder() == (tmp_path / "whole").resolve()
-        monkeypatch.setenv(name, "~/mine")
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("USERPROFILE", str(tmp_path))
-        assert folder() == (tmp_path / "mine").resolve()
 
 
 def test_help_does_not_wait_for_torch():

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torchaudio
 
-from soundfusion_lib.representations import MelSpectrogram, Waveform, from_dict, to_dict
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform, from_dict, to_dict
 
 
 def clips():

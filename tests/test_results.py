@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from soundfusion_lib.notebooks import notebook_files
-from soundfusion_lib.profiles import PROJECT
+from soundfusion_lib.paths import PROJECT
 
 FOLDER = PROJECT / "results" / "soundtracks"
 

@@ -16,10 +16,10 @@ import soundfile
 from click.testing import CliRunner
 
 from soundfusion_lib import cli
-from soundfusion_lib.corpora import download_soundtracks, packages, soundtracks
+from soundfusion_lib.corpora import debian, download_soundtracks, soundtracks
+from soundfusion_lib.corpora.kinds import open_corpus
 from soundfusion_lib.corpora.soundtracks import COLUMNS, SOUNDTRACKS, Soundtrack, _near_silent
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.profiles import open_corpus
 
 module = importlib.import_module("soundfusion_lib.corpora.soundtracks")  # the package re-exports the function's name
 
@@ -282,7 +282,7 @@ def test_killed_while_fetching(made, debs, tmp_path, monkeypatch):
         return run(command, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(packages.subprocess, "run", interrupt)
+        patch.setattr(debian.subprocess, "run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             get(root)
     assert not root.exists()
@@ -393,6 +393,6 @@ def test_the_known_soundtracks():
 
 def test_digests_are_checked(tmp_path):
     (tmp_path / "a_1_all.deb").write_bytes(b"abc")
-    package = packages.Package("a_1_all.deb", 3, "sha512", hashlib.sha512(b"abc").hexdigest())
-    packages.fetch([package], tmp_path)  # asks nothing of apt-get
+    package = debian.Package("a_1_all.deb", 3, "sha512", hashlib.sha512(b"abc").hexdigest())
+    debian.fetch([package], tmp_path)  # asks nothing of apt-get
     assert (package.name, package.version) == ("a", "1")

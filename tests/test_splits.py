@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from soundfusion_lib.corpora.splits import Split, groups_of
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.splits import Split, groups_of
 
 
 def tracks(genres=4, artists=20, per_artist=(1, 6), seed=0):

@@ -8,12 +8,15 @@ import pytest
 from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
-from soundfusion_lib import catalogue, figures, profiles, report
+from soundfusion_lib import paths
+from soundfusion_lib.analysis import figures, tables
+from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.page import write_page
-from soundfusion_lib.profiles import load_profile
-from soundfusion_lib.study import Study
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.study import Study
 
 PROFILE = """
 name = "tones"
@@ -77,8 +80,8 @@ def study(profile, folders):
 @pytest.fixture(scope="module")
 def runs(study):
     return {
-        "plain": study.run(study.experiment("plain", "simple_cnn")),
-        "augmented": study.run(study.experiment("augmented", "simple_cnn", augment=True, dropout=0.3)),
+        "plain": study.train(study.experiment("plain", "simple_cnn")),
+        "augmented": study.train(study.experiment("augmented", "simple_cnn", augment=True, dropout=0.3)),
     }
 
 
@@ -105,36 +108,36 @@ def test_the_table_of_performance_may_have_more_folds(study):
 
 def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):
     fewer = dataclasses.replace(runs["plain"], runs=[run for run in runs["plain"].runs if run.experiment.split.fold == 0])
-    row = report.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
+    row = tables.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
     assert row["tracks"] == len(fewer.predictions()[0]) == 9
     own = [frame[frame["track"].isin(fewer.predictions()[0]["track"])] for frame in runs["augmented"].predictions()]
-    assert row["difference"] == pytest.approx(report.accuracy(own) - report.accuracy(fewer.predictions()))
+    assert row["difference"] == pytest.approx(tables.accuracy(own) - tables.accuracy(fewer.predictions()))
 
 
 def test_performance_table(runs, study):
-    table = report.performance(study, runs, {"plain": "simple_cnn"})
+    table = tables.performance(study, runs, {"plain": "simple_cnn"})
     assert table["model"].tolist() == ["plain", "augmented"]
     assert table.loc[0, "segment_reported"] == 0.484 and np.isnan(table.loc[1, "segment_reported"])
     for by in ("segment", "track", "mean"):
         assert ((table[f"{by}_low"] <= table[f"{by}_accuracy"]) & (table[f"{by}_accuracy"] <= table[f"{by}_high"])).all()
-    shown = report.readable(table)
+    shown = tables.readable(table)
     assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
     assert "[" in shown.loc[0, "track [95 % interval]"]
-    pairs = report.comparisons(runs, [("plain", "augmented")])
-    assert "[" in report.readable(pairs).loc[0, "difference [95 % interval]"]
+    pairs = tables.comparisons(runs, [("plain", "augmented")])
+    assert "[" in tables.readable(pairs).loc[0, "difference [95 % interval]"]
     pair = pairs.iloc[0]
     assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
 
 
 def test_reported_tables_are_the_report_s():
-    assert len(report.reported("grid_search_specaugment")) == 36
-    assert report.reported("table2_performance").set_index("model").loc["resnet2d_small", "aggregated_accuracy"] == 0.567
+    assert len(reported("grid_search_specaugment")) == 36
+    assert reported("table2_performance").set_index("model").loc["resnet2d_small", "aggregated_accuracy"] == 0.567
 
 
 def test_corpus_and_split_tables_count_every_track_once(study):
-    table = report.corpus_table(study)
+    table = tables.corpus_table(study)
     assert table.loc["all", "tracks"] == 36 == table["tracks"].sum() / 2
-    parts = report.split_table(study)
+    parts = tables.split_table(study)
     assert parts["tracks"].sum() == 36 and (parts["artists shared with another part"] == 0).all()
     assert parts["segments"].sum() == table.loc["all", "segments"]
 
@@ -145,7 +148,7 @@ def test_figures_name_their_axes_and_units(study, runs):
         figures.clip(study.store, study.tracks.index[0]),
         figures.segments(4.6, study.profile.segmenting),
         figures.training_curves(study, runs),
-        figures.accuracies(study, report.performance(study, runs, {"plain": "simple_cnn"})),
+        figures.accuracies(study, tables.performance(study, runs, {"plain": "simple_cnn"})),
     ]
     for figure in made:
         axes = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
@@ -164,7 +167,7 @@ def test_titles_say_what_is_synthetic_and_what_is_no_genre(study):
 def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     study.save_table(pd.DataFrame({"model": ["x"], "test_accuracy": [0.5]}), "plain", "A plain table")
     study.save_figure(plt.figure(), "plain", "A plain figure")
-    study.save_table(report.comparisons(runs, []), "nothing", "Nothing to compare")
+    study.save_table(tables.comparisons(runs, []), "nothing", "Nothing to compare")
     assert (study.folder / "tables" / "plain.csv").read_text() == "model,test_accuracy\nx,0.5\n"
     assert (study.folder / "figures" / "plain.png").stat().st_size > 0
     assert study.finish().loc["test"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
@@ -179,7 +182,7 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
 
 def test_another_notebook_finds_the_runs(study, runs, profile):
     other = Study("other", profile, "cpu", progress=False)
-    other.run(other.experiment("the same under another name", "simple_cnn"))
+    other.train(other.experiment("the same under another name", "simple_cnn"))
     assert other.finish().loc["other"].to_dict() == {"runs": 4, "trained now": 0, "found": 4}
     summary = json.loads((other.folder / "summary.json").read_text())
     assert "other" in summary["notebooks"]
@@ -188,14 +191,14 @@ def test_another_notebook_finds_the_runs(study, runs, profile):
 def test_several_experiments_are_trained_in_processes_and_then_found(profile, folders):
     study = Study("several", profile, "cpu", progress=False)
     wanted = {rate: study.experiment(f"rate {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-3, 2e-3)}
-    runs = study.run_all(wanted)
+    runs = study.train_all(wanted)
     assert list(runs) == [1e-3, 2e-3] and all(len(group.runs) == 4 for group in runs.values())
     assert [group.experiment.training.learning_rate for group in runs.values()] == [1e-3, 2e-3]
     assert study.finish().loc["several"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
     again = Study("again", profile, "cpu", progress=False)
-    again.run_all(wanted)
+    again.train_all(wanted)
     assert again.finish().loc["again", "found"] == 8
-    assert not list((profiles.data_dir() / "runs" / study.corpus.name).glob("*.partial"))
+    assert not list(paths.runs_dir().glob("*.partial"))
 
 
 def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
@@ -203,10 +206,10 @@ def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
     fused = study.experiment(
         "fused", "fusion_concat", parts=[("simple_cnn", {}), ("simple_cnn", {})], epochs=1, start={"parts": parts}
     )
-    runs = study.run_all({"fused": fused, "one": parts[0], "two": parts[1]})
+    runs = study.train_all({"fused": fused, "one": parts[0], "two": parts[1]})
     for run, one, two in zip(runs["fused"].runs, runs["one"].runs, runs["two"].runs, strict=True):
         assert run.experiment.start == {"parts": [one.folder.name, two.folder.name]}
-    alone = study.run(dataclasses.replace(fused, start={"parts": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]}))
+    alone = study.train(dataclasses.replace(fused, start={"parts": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]}))
     assert [run.trained for run in alone.runs] == [True] * 4  # after its missing part, which was trained too
 
 
@@ -224,7 +227,7 @@ def test_a_renamed_folder_and_another_order_of_its_list_find_the_same_runs(corpu
     found = []
     for name, order in (("music", 1), ("songs", -1)):
         study = Study(name, copied(corpus, tmp_path / name, order), "cpu", progress=False)
-        found.append(study.run(study.experiment(name, "simple_cnn", epochs=1)).runs)
+        found.append(study.train(study.experiment(name, "simple_cnn", epochs=1)).runs)
     assert [run.folder for run in found[0]] == [run.folder for run in found[1]]
     assert not any(run.trained for run in found[1])
 
@@ -247,7 +250,7 @@ def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(cor
         path.write_bytes(b"no music")
     study = Study("broken", file, "cpu", progress=False)
     with pytest.raises(SoundFusionError, match="'low'.*12"):
-        study.run(study.experiment("x", "simple_cnn"))
+        study.train(study.experiment("x", "simple_cnn"))
     prepared = cli("prepare", str(file))
     assert prepared.exit_code == 1 and "low00.wav: cannot be decoded" in prepared.output and "'low'" in prepared.output
 
@@ -271,11 +274,11 @@ def test_a_fusion_trains_as_long_as_its_longest_part(profile, folders, tmp_path)
     file = tmp_path / "parts.toml"
     file.write_text(profile.read_text() + "\n[models.resnet2d]\nepochs = 7\npatience = 30\n")
     study = Study("parts", file, "cpu")
-    epochs = {experiment.training.epochs for experiment in catalogue.joint_fusions(study).values()}
-    assert epochs == {7} and catalogue.resnet(study, "resnet1d").training.epochs == 4
-    assert catalogue.fusion_of_trained(study).training.patience == 30
+    epochs = {experiment.training.epochs for experiment in protocol.joint_fusions(study).values()}
+    assert epochs == {7} and protocol.resnet(study, "resnet1d").training.epochs == 4
+    assert protocol.fusion_of_trained(study).training.patience == 30
     file.write_text(file.read_text() + "\n[models.fusion_concat]\nepochs = 2\n")
-    fusions = catalogue.joint_fusions(Study("parts", file, "cpu"))
+    fusions = protocol.joint_fusions(Study("parts", file, "cpu"))
     assert [fusions[f"SoundFusion-{n}"].training.epochs for n in (1, 2)] == [2, 7]
 
 
@@ -283,7 +286,7 @@ def test_an_error_in_a_process_comes_through(profile, folders):
     study = Study("failing", profile, "cpu", progress=False)
     wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
     with pytest.raises(SoundFusionError, match="not finite.*lower learning rate"):
-        study.run_all(wanted)
+        study.train_all(wanted)
 
 
 def cli(*arguments):

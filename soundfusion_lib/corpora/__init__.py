@@ -1,4 +1,7 @@
-"""Where music comes from: each reader returns a Corpus, a table of labelled tracks."""
+"""Where music comes from: each reader returns a Corpus, a table of labelled tracks; downloads, splits, synthetic music.
+
+May import only what stands beside the rooms.
+"""
 
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.corpora.download import download

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from soundfusion_lib.audio import encode_mp3, to_channels
-from soundfusion_lib.corpora import packages
+from soundfusion_lib.corpora import debian
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.corpora.folder import SUFFIXES, folder
 from soundfusion_lib.errors import SoundFusionError
@@ -135,7 +135,7 @@ def download_soundtracks(root, which="soundtracks", seed=0, sources=SOUNDTRACKS)
                 (partial / name).mkdir(parents=True)
             (partial / "packages").mkdir(exist_ok=True)
             _check_space(which, found.values(), partial)
-            packages.fetch(found.values(), partial / "packages")
+            debian.fetch(found.values(), partial / "packages")
             _cut(which, sources[which], found, partial, seed)
             (partial / "corpus").rename(root)
             shutil.rmtree(partial)
@@ -147,9 +147,9 @@ def download_soundtracks(root, which="soundtracks", seed=0, sources=SOUNDTRACKS)
     return root
 
 
-def _locate(which, wanted, parent) -> dict[str, packages.Package]:
+def _locate(which, wanted, parent) -> dict[str, debian.Package]:
     """Soundtrack -> its package."""
-    known = packages.locate([name for soundtrack in wanted.values() for name in soundtrack.packages], parent)
+    known = debian.locate([name for soundtrack in wanted.values() for name in soundtrack.packages], parent)
     found = {}
     for name, soundtrack in wanted.items():
         found[name] = next((known[package] for package in soundtrack.packages if package in known), None)
@@ -180,7 +180,7 @@ def _cut(which, wanted, found, partial, seed):
     recordings, candidates, licences = {}, {}, {}
     for name, soundtrack in wanted.items():
         unpacked = partial / "unpacked" / name
-        packages.unpack(found[name], partial / "packages", unpacked)
+        debian.unpack(found[name], partial / "packages", unpacked)
         licences[name] = _keep_licence(unpacked, found[name].name, corpus / "copyright")
         recordings[name] = _find_recordings(unpacked, soundtrack.skip)
         candidates[name] = _draw(recordings[name], np.random.default_rng([seed, zlib.crc32(name.encode())]))
@@ -213,7 +213,7 @@ def _keep_licence(unpacked, package, copies) -> str:
     if not file.is_file():
         return "not in the package"
     copy = shutil.copyfile(file, copies / f"{package}.txt")
-    return "; ".join(packages.licences(file)) or f"see copyright/{copy.name}"
+    return "; ".join(debian.licences(file)) or f"see copyright/{copy.name}"
 
 
 def _find_recordings(unpacked, skip) -> list[_Recording]:

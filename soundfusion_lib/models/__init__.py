@@ -1,4 +1,7 @@
-"""The models of the report, by name: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``."""
+"""The models of the report, by name: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``.
+
+May import only what stands beside the rooms.
+"""
 
 import inspect
 

@@ -14,7 +14,7 @@ def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
 def trace(model: nn.Module, modules: list[nn.Module], *input_shapes: tuple[int, ...]) -> list[tuple[nn.Module, Tensor]]:
     """Those of ``modules`` that a forward pass calls, in order, each with its output for a batch of 2.
 
-    Runs on torch's meta device: shapes only, no arithmetic, and the model stays as it is.
+    RunGroup on torch's meta device: shapes only, no arithmetic, and the model stays as it is.
 
     Args:
         input_shapes: shape of each input, without the batch.

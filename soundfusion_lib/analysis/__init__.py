@@ -1,0 +1,4 @@
+"""From runs to answers: intervals and paired tests, baselines, tables, conclusions, figures, the page of results.
+
+May import all other rooms.
+"""

@@ -1,0 +1,35 @@
+"""Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
+
+from soundfusion_lib.analysis.figures.data import (
+    accuracies,
+    clip,
+    corpus_note,
+    label_note,
+    segments,
+    split_distribution,
+    training_curves,
+)
+from soundfusion_lib.analysis.figures.results import (
+    comparison_curves,
+    conclusions,
+    confusion,
+    grid_search,
+    recalls,
+    width_scaling,
+)
+
+__all__ = [
+    "accuracies",
+    "clip",
+    "comparison_curves",
+    "conclusions",
+    "confusion",
+    "corpus_note",
+    "grid_search",
+    "label_note",
+    "recalls",
+    "segments",
+    "split_distribution",
+    "training_curves",
+    "width_scaling",
+]

@@ -1,0 +1,180 @@
+"""Segments of tracks, and batches of them gathered on the training device."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from soundfusion_lib import settings
+from soundfusion_lib.device import fits
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.signals.store import Store, StoredArray
+
+PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """How to cut a clip.
+
+    Args:
+        seconds: length of a segment.
+        overlap: share of a segment that it has in common with the next, 0 <= overlap < 1. None means one segment a
+            clip, from its start ("without segmentation"): cut where the clip is longer, padded with silence where it
+            is shorter.
+
+    The report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
+    """
+
+    seconds: float = 5.0
+    overlap: float | None = 0.25
+
+    def __post_init__(self):
+        settings.check(vars(self), "Segmenting:")
+
+    def starts(self, seconds: float) -> np.ndarray:
+        """Start times, in seconds, of the segments that fit in a clip of so many seconds; may be empty."""
+        if self.overlap is None:
+            return np.zeros(1)
+        hop = self.seconds * (1 - self.overlap)
+        count = 1 + int((seconds - self.seconds) / hop + 1e-9) if seconds >= self.seconds else 0
+        return hop * np.arange(count)
+
+
+WHOLE_CLIP = Segmenting(30.0, None)
+
+
+class Segments:
+    """The segments of some tracks of a store, as inputs of a network.
+
+    Args:
+        store: where the clips are.
+        tracks: ids of the tracks.
+        kinds: representations wanted, in this order: ("waveform",), ("mel",), ("waveform", "mel").
+        segmenting: how to cut them.
+        device: where batches are gathered.
+
+    Attributes:
+        table: one row a segment: `track` (id), `segment` (its number in the track), `target` (class index).
+    """
+
+    def __init__(
+        self, store: Store, tracks: pd.Index, kinds: tuple[str, ...], segmenting: Segmenting, device: torch.device
+    ):
+        usable = store.tracks
+        missing = tracks.difference(usable.index)
+        if len(missing):
+            raise SoundFusionError(f"track {missing[0]!r} is not in the store ({len(missing)} such tracks)")
+        starts = [segmenting.starts(seconds) for seconds in usable.loc[tracks, "seconds"]]
+        counts = np.array([len(start) for start in starts], dtype=int)
+        if counts.sum() == 0:
+            raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
+        seconds = np.concatenate(starts)
+        track = tracks.repeat(counts)
+        targets = np.searchsorted(store.genres, usable.loc[track, "genre"].to_numpy(str))
+        numbers = np.concatenate([np.arange(count) for count in counts])
+        self.table = pd.DataFrame({"track": track, "segment": numbers, "target": targets})
+        self.device = device
+        self.targets = torch.from_numpy(targets).to(device)
+        arrays = [store.arrays[kind] for kind in kinds]
+        self._prefetch = not fits(sum(array.missing_bytes(device) for array in arrays), device)
+        self._where = torch.device("cpu") if self._prefetch else device  # of the arrays
+        self._windows = [_Windows(array, track, seconds, segmenting, self._where, device) for array in arrays]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def batches(
+        self, batch_size: int, generator: torch.Generator | None = None, count: int = 0
+    ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
+        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order
+        of `table`.
+
+        Shuffled segments are to learn from, and batch norm has nothing to normalise one segment by: a last batch of one
+        joins the batch before.
+
+        Yields:
+            Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
+            targets (N,), int64.
+        """
+        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+        order = order[: count * batch_size or None]
+        sizes = [len(chunk) for chunk in order.split(batch_size)]
+        if generator is not None and len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [batch_size + 1]
+        order = order.to(self._where)  # once an epoch: once a batch, each would wait for the device
+        targets = self.targets[order.to(self.device)].split(sizes)
+        chunks = order.split(sizes)
+        yield from zip(self._prefetched(chunks) if self._prefetch else map(self._gather, chunks), targets, strict=True)
+
+    def _prefetched(self, chunks: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
+        with ThreadPoolExecutor(1) as pool:
+            coming: deque = deque()
+            for chunk in chunks:
+                coming.append(pool.submit(self._gather, chunk))
+                if len(coming) > PREFETCHED:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def _gather(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(windows.gather(rows) for windows in self._windows)
+
+    def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Mean and standard deviation of each representation per band, over all segments.
+
+        Returns:
+            By kind: mean, std, each (bands,), float64 on the CPU.
+        """
+        totals = [torch.zeros(2, windows.bands, dtype=torch.float64) for windows in self._windows]
+        counts = [0] * len(totals)
+        for inputs, _ in self.batches(batch_size):
+            for i, x in enumerate(inputs):
+                x = x.unsqueeze(-2) if x.ndim == 3 else x  # (N, channels, bands, frames)
+                totals[i] += torch.stack([x.sum((0, 1, 3)), x.square().sum((0, 1, 3))]).cpu()
+                counts[i] += x.numel() // x.shape[2]
+        statistics = {}
+        for windows, total, count in zip(self._windows, totals, counts, strict=True):
+            mean, square = total / count
+            statistics[windows.kind] = mean, (square - mean**2).clamp(min=0).sqrt()
+        return statistics
+
+
+class _Windows:
+    """Windows of one stored array, which lies in the memory of the device `where`, gathered on another or the same."""
+
+    def __init__(self, array: StoredArray, track: pd.Index, seconds: np.ndarray, segmenting: Segmenting, where, device):
+        spec = array.representation
+        self.kind = spec.kind
+        self.bands = spec.bands
+        self.scale = spec.scale
+        self.length = spec.frames(segmenting.seconds)
+        self.data = array.tensor(where)
+        rows = array.tracks.loc[track]
+        frames = rows["frames"].to_numpy()
+        offset = np.array([spec.position(start) for start in seconds])
+        offset = np.clip(offset, 0, np.maximum(frames - self.length, 0))  # resampling may round a clip's end down
+        self.device = device
+        self.start = torch.from_numpy(rows["start"].to_numpy() + offset).to(where)
+        self.available = torch.from_numpy(np.minimum(frames, self.length)).to(where)
+        self.silence = torch.from_numpy(rows["silence"].to_numpy(np.float32)).to(where)
+        self.padded = bool((frames < self.length).any())
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Segments of these numbers (N,), which are where the array is: waveform (N, 1, length), mel (N, channels,
+        bands, length)."""
+        if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
+            position = torch.arange(self.length, device=self.data.device)
+            inside = position < self.available[rows, None]  # (N, length)
+            window = self.data[(self.start[rows, None] + position).where(inside, self.start[rows, None])]
+            window = torch.where(inside[:, :, None, None], window, self.silence[rows, None, None, None].to(window.dtype))
+            window = window.permute(0, 2, 3, 1)  # (N, channels, bands, length)
+        else:
+            window = self.data.unfold(0, self.length, 1)[self.start[rows]]  # (N, channels, bands, length)
+        # 16 bits a value travel; only CUDA keeps the source until it is copied, MPS may read it when it is freed
+        window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.scale
+        return window.squeeze(2) if self.kind == "waveform" else window

@@ -1,0 +1,191 @@
+"""The report's experiments: what each of its tables and plots takes, declared on a study.
+
+Each function returns experiments by their names in the table. An experiment that several tables share is the same in
+all of them, so it is trained once.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models.vgg16 import FULL_WIDTH
+from soundfusion_lib.study.profiles import SIZES
+from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.decision_fusion import Decision
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.run_groups import RunGroup
+
+LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
+REGULARIZATIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "dropout": {"dropout": 0.3},
+    "dropout+augmentation": {"dropout": 0.3, "augment": True},
+}
+
+
+def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
+    """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, with a regularization of the slides' table."""
+    options = dict(REGULARIZATIONS[regularization])
+    if size == "large":
+        options |= {"batch_size": study.profile.large_batch, **study.profile.large}
+    name = f"{LABELS[model]}-{size}"
+    name += "" if regularization == "dropout+augmentation" else f", {regularization.replace('none', 'no regularization')}"
+    return study.experiment(name, model, width=study.profile.width(model, size), **options)
+
+
+def simple_cnn(study: Study) -> Experiment:
+    """SimpleCNN on the whole clip, with the report's SpecAugment: also the cell (1.0, 2, 0.3) of its grid search."""
+    return study.experiment("SimpleCNN, whole clip", "simple_cnn", augment=True)
+
+
+def nnets(study: Study) -> dict[str, Experiment]:
+    """nnet1, nnet2, and nnet2 without regularization."""
+    return {
+        "nnet1": study.experiment("nnet1", "nnet1", augment=True),
+        "nnet2, no regularization": study.experiment("nnet2, no regularization", "nnet2", dropout=0.0),
+        "nnet2": study.experiment("nnet2", "nnet2", augment=True),
+    }
+
+
+def regularization(study: Study) -> dict[tuple[str, str], Experiment]:
+    """By model and regularization, the slides' table of regularization techniques."""
+    return {
+        (model, kind): resnet(study, model, "small", kind) for model in LABELS for kind in REGULARIZATIONS
+    }
+
+
+def widths(study: Study) -> dict[tuple[str, str], Experiment]:
+    """By model and size, the slides' width scaling."""
+    return {(model, size): resnet(study, model, size) for model in LABELS for size in SIZES}
+
+
+def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
+    """By probability, number of masks and largest fraction: the 36 cells of the report's grid search of SpecAugment."""
+    cells = {}
+    for row in reported("grid_search_specaugment").itertuples():
+        cell = (row.probability, row.n_masks, row.max_mask_fraction)
+        options = {
+            "n_time_masks": row.n_masks,
+            "n_frequency_masks": row.n_masks,
+            "probability": row.probability,
+            "max_fraction": row.max_mask_fraction,
+        }
+        name = f"SimpleCNN, SpecAugment {cell}"
+        cells[cell] = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
+    return cells
+
+
+def _vgg16(study: Study, name: str, **options: Any) -> Experiment:
+    return study.experiment(name, "vgg16", batch_size=study.profile.large_batch, **options)
+
+
+def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
+    """VGG16 from random weights, and from ImageNet's and from a corpus in GTZAN's place, frozen and fine-tuned.
+
+    The run on that corpus is trained here, if it is not yet.
+
+    Returns:
+        Experiments by name; and, by name, why one that belongs here cannot be run, and what to do about it.
+    """
+    kind = study.profile.pretraining.get("kind", "gtzan")
+    music = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN"}.get(kind, kind)
+    possible, impossible = {"VGG16, random start": _vgg16(study, "VGG16, random start")}, {}
+    starts: dict[str, dict[str, Any]] = {}
+    try:
+        starts["ImageNet"] = {"imagenet": _imagenet_fingerprint(study)}
+    except SoundFusionError as error:
+        impossible["VGG16, ImageNet start"] = f"not run: {error}"
+    try:
+        first = study.pretrain(_vgg16(study, "VGG16 on the pretraining corpus"))
+        starts[music] = {"backbone": first.folder.name}
+    except SoundFusionError as error:
+        impossible[f"VGG16, {music} start"] = f"not run: {error}"
+    for source, start in starts.items():
+        for way, frozen in (("frozen", True), ("fine-tuned", False)):
+            name = f"VGG16, {source} start, {way}"
+            possible[name] = _vgg16(study, name, start={**start, "frozen": frozen})
+    return possible, impossible
+
+
+def _imagenet_fingerprint(study: Study) -> str:
+    """What ImageNet's weights are told apart by; raises SoundFusionError where they cannot be had."""
+    width = study.profile.models.get("vgg16", {}).get("width", FULL_WIDTH)
+    if width != FULL_WIDTH:
+        raise SoundFusionError(
+            f"this profile's VGG16 has width {width}, and ImageNet's weights are for width {FULL_WIDTH}; "
+            "run a profile with the whole VGG16, such as fma_small"
+        )
+    if study.profile.imagenet_weights:
+        path = Path(study.profile.imagenet_weights)
+        if not path.is_file():
+            raise SoundFusionError(
+                f"there is no weights file {path}: put VGG16's there (.pth or .safetensors, torchvision's names), or take "
+                "imagenet_weights out of the profile, and torchvision's are downloaded"
+            )
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    from soundfusion_lib.models.vgg16 import published_weights
+
+    published_weights()  # out of its cache, or downloaded now
+    return "torchvision"
+
+
+def pretrained_vgg16(starts: dict[str, Experiment]) -> str:
+    """Name of the experiment of `transfer` that stands for the report's pre-trained VGG16, which was frozen."""
+    frozen = [name for name in starts if name.endswith("start, frozen")]  # ImageNet's first, where it could be had
+    return (frozen or list(starts))[0]
+
+
+def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
+    return [
+        ("resnet1d", {"width": study.profile.width("resnet1d", "small")}),
+        ("resnet2d", {"width": study.profile.width("resnet2d", "small"), "pool": 1}),
+    ]
+
+
+def joint_fusions(study: Study) -> dict[str, Experiment]:
+    """Both fusions, trained jointly from scratch: by features; by decisions, equally weighted and with a learned weight."""
+    parts = _parts(study)
+    return {
+        "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True),
+        "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True),
+        "SoundFusion-2, learned weight": study.experiment(
+            "SoundFusion-2, learned weight", "fusion_decision", parts=parts, weighting="learned", augment=True
+        ),
+    }
+
+
+def fusion_of_trained(study: Study) -> Experiment:
+    """SoundFusion-1 that starts from the trained ResNet1D-small and ResNet2D-small."""
+    return study.experiment(
+        "SoundFusion-1 of trained parts",
+        "fusion_concat",
+        parts=_parts(study),
+        augment=True,
+        start={"parts": [resnet(study, model) for model in LABELS]},
+    )
+
+
+def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
+    """SoundFusion-2 of two trained models: nothing to train."""
+    return {
+        "SoundFusion-2 of trained parts, equal weights": Decision(one, two, 0.5),
+        "SoundFusion-2 of trained parts, weight searched": Decision(one, two, None),
+    }
+
+
+def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
+    """The slides' table of performance: by its row in results/reported/table2_performance.csv, the input and experiment."""
+    starts, _ = transfer(study)
+    fusions = joint_fusions(study)
+    return {
+        "resnet1d_medium": ("1D", resnet(study, "resnet1d", "medium")),
+        "vgg16_pretrained": ("2D", starts[pretrained_vgg16(starts)]),
+        "resnet2d_small": ("2D", resnet(study, "resnet2d", "small")),
+        "nnet1": ("2D", nnets(study)["nnet1"]),
+        "nnet2": ("2D", nnets(study)["nnet2"]),
+        "simple_cnn": ("2D", simple_cnn(study)),
+        "soundfusion1": ("mix", fusions["SoundFusion-1"]),
+        "soundfusion2": ("mix", fusions["SoundFusion-2"]),
+    }

@@ -1,0 +1,271 @@
+"""A study: a profile's corpus, its store, and the experiments of the report run on them."""
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from soundfusion_lib import processes
+from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.corpora.kinds import open_corpus
+from soundfusion_lib.corpora.splits import Split, groups_of
+from soundfusion_lib.device import choose_device, describe
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.paths import data_dir, results_dir, runs_dir
+from soundfusion_lib.signals.representations import Representation
+from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.study.profiles import Profile, load_profile
+from soundfusion_lib.study.summary import edit_summary
+from soundfusion_lib.training import train
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.parallel import SideBySide
+from soundfusion_lib.training.provenance import provenance
+from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.runs import Run
+
+Name = TypeVar("Name")
+TRAINING_OPTIONS = {item.name for item in fields(Training)}
+
+# the report's settings, where they differ from Training's defaults
+REPORTED_SETTINGS: dict[str, dict[str, Any]] = {
+    "simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256},
+}
+WHOLE_CLIP_MODELS = {"simple_cnn"}
+DPI = 120
+
+
+class Study:
+    """A profile at work in one notebook.
+
+    Args:
+        notebook: its name, which its results are filed under.
+        profile: a built-in profile's name, or a TOML file.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        progress: show progress bars.
+
+    Raises:
+        SoundFusionError: whatever is wrong with the profile, its corpus or the device.
+    """
+
+    def __init__(self, notebook: str, profile: str | Path = "demo", device: str = "auto", progress: bool = True):
+        self.notebook = notebook
+        self.profile: Profile = load_profile(profile)
+        self.device: torch.device = choose_device(device)
+        self.progress = progress
+        if self.device.type == "cpu":
+            processes.prepare()
+        self._began = time.perf_counter()
+        self._runs: dict[str, Run] = {}
+        self._results: dict[str, str] = {}  # caption of each file, in the order of the notebook
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The profile's corpus.
+
+        Raises:
+            SoundFusionError: it has a split of its own, and the profile asks for folds.
+        """
+        corpus = open_corpus(self.profile.corpus)
+        folds = {*self.profile.test_folds, *self.profile.performance_folds}
+        if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != {0}:
+            raise SoundFusionError(
+                f"profile {self.profile.name}: test_folds and performance_folds ask for folds {sorted(folds)}, and corpus {corpus.name!r} "
+                'has a split of its own, which is one: leave them out, or set scheme = "artist" in [split]'
+            )
+        return corpus
+
+    @cached_property
+    def decoded(self) -> Store:
+        """All clips in both representations, decoded first where they are not there yet; see `store`."""
+        return self._build_store(self.corpus, self.profile.representations)
+
+    @cached_property
+    def store(self) -> Store:
+        """The same, once it is sure that every label has usable clips: what experiments are run on.
+
+        Raises:
+            SoundFusionError: a label has none, or there are fewer than two labels.
+        """
+        self.decoded.check_labels()
+        return self.decoded
+
+    @cached_property
+    def tracks(self) -> pd.DataFrame:
+        """The usable tracks, with `split`: the part that each is in (in the first fold)."""
+        return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
+
+    def split(self, fold: int) -> Split:
+        """The profile's split with this fold for testing; the corpus's own where it has one."""
+        return replace(self.profile.split, fold=fold).resolved(self.corpus.tracks)
+
+    def experiment(
+        self, name: str, model: str, *, augment: bool | dict = False, start: dict | None = None, **options: Any
+    ) -> Experiment:
+        """An experiment with the report's settings, the profile's over them, and `options` over both.
+
+        A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs: equal terms.
+
+        Args:
+            name: title in tables and figures.
+            model: a name in `MODELS`.
+            augment: True augments the model's inputs as the report does; or options of it by input, {"mel": {...}}.
+            start: see `Experiment`; the parts of a fusion given as experiments, whose runs of the same seed and fold it
+                then starts from.
+            options: of the model, or fields of `Training`.
+        """
+        profile = self.profile
+        parts = [self._settings(part) for part, _ in options.get("parts", ())]
+        longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
+        settings = {**self._settings(model), **longest, **profile.models.get(model, {}), **options}
+        training = Training(**{key: value for key, value in settings.items() if key in TRAINING_OPTIONS})
+        model_options = {key: value for key, value in settings.items() if key not in TRAINING_OPTIONS}
+        whole = model in WHOLE_CLIP_MODELS
+        inputs = MODELS[model].inputs
+        return Experiment(
+            name=name,
+            model=model,
+            representations=tuple(spec for spec in profile.representations if spec.kind in inputs),
+            options=model_options,
+            segmenting=Segmenting(profile.clip_seconds, None) if whole else profile.segmenting,
+            augment={kind: profile.augment.get(kind, {}) for kind in inputs} if augment is True else augment or {},
+            training=training,
+            start=start or {},
+        )
+
+    def _settings(self, model: str) -> dict[str, Any]:
+        """What the report and the profile say of a model's training and options."""
+        training = {item.name: item.default for item in fields(Training)}
+        return training | REPORTED_SETTINGS.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
+
+    def train(self, experiment: Experiment, folds: tuple[int, ...] = ()) -> RunGroup:
+        """Train an experiment with every seed of the profile and in these folds (its test_folds by default), or find what is
+        trained already; so first the trained parts that it starts from."""
+        for part in experiment.start.get("parts", ()):
+            self.train(part, folds)
+        return RunGroup([self._one(one, self.store) for one in self._variants(experiment, folds)], groups_of(self.store.tracks))
+
+    def train_all(self, experiments_by_name: Mapping[Name, Experiment], folds: tuple[int, ...] = ()) -> dict[Name, RunGroup]:
+        """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
+        faster than all cores on one."""
+        if self.device.type == "cpu" and processes.cores() > 1:
+            variants = [one for experiment in experiments_by_name.values() for one in self._variants(experiment, folds)]
+            for run in self._side_by_side.train({self._key(one): one for one in variants}):
+                self._runs.setdefault(run.folder.name, run)
+        return {name: self.train(experiment, folds) for name, experiment in experiments_by_name.items()}
+
+    @cached_property
+    def _side_by_side(self) -> SideBySide:
+        return SideBySide(self.store, runs_dir(), self._weights, self.progress)
+
+    def _key(self, experiment: Experiment) -> str:
+        return experiment.key(self.store.content_id)
+
+    def _variants(self, experiment: Experiment, folds: tuple[int, ...]) -> list[Experiment]:
+        """The experiment with each seed and fold, and the keys of its parts' runs with these."""
+        variants = []
+        for seed, fold in product(self.profile.seeds, folds or self.profile.test_folds):
+            one = replace(experiment, seed=seed, split=self.split(fold))
+            if "parts" in one.start:
+                parts = [self._key(replace(part, seed=seed, split=one.split)) for part in one.start["parts"]]
+                one = replace(one, start={**one.start, "parts": parts})
+            variants.append(one)
+        return variants
+
+    @property
+    def _weights(self) -> Path | None:
+        return Path(self.profile.imagenet_weights) if self.profile.imagenet_weights else None
+
+    def pretrain(self, experiment: Experiment) -> Run:
+        """Train an experiment on the profile's corpus for pretraining, with its own split and the first seed.
+
+        Raises:
+            SoundFusionError: the profile names no such corpus, or it is not there.
+        """
+        if not self.profile.pretraining:
+            raise SoundFusionError('the profile names no corpus for pretraining: add [pretraining] kind = "gtzan"')
+        corpus = open_corpus(self.profile.pretraining)
+        store = self._build_store(corpus, [spec for spec in experiment.representations])
+        return self._one(replace(experiment, split=Split(), seed=self.profile.seeds[0]), store)
+
+    def _one(self, experiment: Experiment, store: Store) -> Run:
+        run = train.train_or_find(experiment, store, runs_dir(), self.device, weights=self._weights, progress=self.progress)
+        return self._runs.setdefault(run.folder.name, run)
+
+    def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
+        shortest = self.profile.segmenting.seconds
+        return Store.build(corpus, specs, data_dir() / "store", shortest=shortest, progress=self.progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where results go: results/<profile>."""
+        return results_dir() / self.profile.name
+
+    def save_table(self, table: pd.DataFrame, name: str, caption: str) -> pd.DataFrame:
+        """Write a table to tables/<name>.csv of the results, with its index where that has a name; returns it."""
+        path = self._file("tables", f"{name}.csv", caption)
+        table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
+        return table
+
+    def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
+        """Write a figure to figures/<name>.png of the results; returns that picture, for the notebook to show."""
+        path = self._file("figures", f"{name}.png", caption)
+        figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)  # shown once, as the cell's value
+        return Image(path, width=round(figure.get_figwidth() * 96))  # a screen's points to an inch
+
+    def _file(self, kind: str, name: str, caption: str) -> Path:
+        path = self.folder / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._results[f"{kind}/{name}"] = caption
+        return path
+
+    def finish(self) -> pd.DataFrame:
+        """File what this notebook ran in summary.json; returns the number of runs trained and found."""
+        if "_side_by_side" in self.__dict__:
+            self._side_by_side.shutdown()
+        trained = sum(run.trained for run in self._runs.values())
+        entry = {
+            "runs_trained": trained,
+            "runs_found": len(self._runs) - trained,
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "device": describe(self.device),
+            "cpu_count": processes.cores(),
+            "platform": platform.platform(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **provenance(),
+            "results": self._results,
+            "runs": {key: _about(run) for key, run in self._runs.items()},
+        }
+        about = {
+            "profile": self.profile.name,
+            "corpus": self.corpus.name,
+            "label": self.corpus.label,
+            "synthetic": self.corpus.synthetic,
+            "tracks": len(self.store.tracks),
+            "left_out": len(self.store.left_out),
+            "seeds": list(self.profile.seeds),
+        }
+        with edit_summary(self.folder / "summary.json") as summary:
+            notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
+            summary.update(about, notebooks=dict(sorted(notebooks.items())))
+        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
+        return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
+
+
+def _about(run: Run) -> dict[str, Any]:
+    keep = ("seconds", "best_epoch", "device", "commit", "finished")
+    return {"name": run.experiment.name, "seed": run.experiment.seed, **{key: run.info[key] for key in keep}}

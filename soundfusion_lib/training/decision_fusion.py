@@ -1,0 +1,76 @@
+"""Two trained models asked together: their probabilities averaged, with nothing to train."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.training.inference import KEYS, probability_columns
+from soundfusion_lib.training.run_groups import RunGroup, pooled
+
+WEIGHTS = np.linspace(0, 1, 21)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Decision weighting of two models' runs: w times the first's probabilities plus 1 - w times the second's.
+
+    Args:
+        first, second: runs on the same segments, with the same seeds and folds.
+        weight: w in 0..1; None searches, for each run, the best of `WEIGHTS` by accuracy per segment on that run's
+            validation part (the one nearest to 0.5 among equals).
+    """
+
+    first: RunGroup
+    second: RunGroup
+    weight: float | None = 0.5
+
+    @cached_property
+    def weights(self) -> dict[tuple[int, int], float]:
+        """w for each seed and fold."""
+        pairs = self._pairs("validation")
+        return {key: _search(*pair) if self.weight is None else self.weight for key, pair in pairs.items()}
+
+    @property
+    def parameters(self) -> int:
+        """Of both models."""
+        return self.first.parameters + self.second.parameters
+
+    @property
+    def epochs(self) -> int:
+        """Of the model that trained longer, see `RunGroup.epochs`."""
+        return max(self.first.epochs, self.second.epochs)
+
+    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
+        """For each seed, the mixed predictions of its folds together; see `RunGroup.by_run`.
+
+        Raises:
+            SoundFusionError: the two do not have the same seeds and folds, or did not predict the same segments.
+        """
+        return pooled({key: _mixed(*pair, self.weights[key]) for key, pair in self._pairs(part).items()})
+
+    def _pairs(self, part: str) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
+        first, second = self.first.by_run(part), self.second.by_run(part)
+        if first.keys() != second.keys():
+            raise SoundFusionError(
+                "these two models were not run with the same seeds and folds: their decisions cannot be weighted"
+            )
+        return {key: (first[key], second[key]) for key in first}
+
+
+def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
+    if not first[KEYS].equals(second[KEYS]):
+        raise SoundFusionError("these two models did not predict the same segments: their decisions cannot be weighted")
+    columns = probability_columns(first)
+    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in columns})
+
+
+def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    columns = probability_columns(first)
+    scores = [
+        (_mixed(first, second, weight)[columns].to_numpy().argmax(1) == first["target"]).mean() for weight in WEIGHTS
+    ]
+    best = [weight for weight, score in zip(WEIGHTS, scores, strict=True) if score == max(scores)]
+    return float(min(best, key=lambda weight: abs(weight - 0.5)))

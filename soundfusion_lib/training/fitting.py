@@ -1,0 +1,178 @@
+"""fit(): train a classifier with early stopping; interrupted anywhere, it goes on at the last epoch."""
+
+import math
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from soundfusion_lib import settings
+from soundfusion_lib.device import autocast, keep_freed_memory
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.signals.segments import Segments
+from soundfusion_lib.training.inference import log_probabilities
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+MEMORY_FORMAT = torch.channels_last  # which convolutions are faster in
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Args:
+        epochs: at most so many.
+        patience: stop after so many epochs without a better validation accuracy.
+        batch_size: segments.
+        learning_rate: of the optimizer.
+        weight_decay: of the optimizer.
+        optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
+        steps: batches an epoch, of segments drawn anew in each; all segments if 0 or more than there are.
+    """
+
+    epochs: int = 60
+    patience: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+    steps: int = 0
+
+    def __post_init__(self):
+        settings.check(vars(self), "Training:")
+
+
+def fit(
+    model: AudioClassifier,
+    train: Segments,
+    validation: Segments,
+    training: Training,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    description: str = "training",
+    progress: bool = True,
+) -> tuple[pd.DataFrame, int, torch.Tensor]:
+    """Train a model in place; it ends with the weights of its best epoch, in evaluation mode.
+
+    The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
+
+    Args:
+        model: on any device; it is moved to the segments'.
+        train: segments to learn from. Their loss and accuracy are taken in training mode, as the epoch goes along.
+        validation: segments to choose the epoch by.
+        training: how.
+        seed: of the order of the segments, the dropout and the augmentation.
+        checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
+        description: title of the progress bar.
+        progress: show it.
+
+    Returns:
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the best epoch, from 1;
+        and its log-probabilities of the validation segments, (segments, classes), on the device.
+
+    Raises:
+        SoundFusionError: there is one segment to learn from; the loss is no longer finite.
+    """
+    if len(train) < 2:
+        raise SoundFusionError(
+            f"{description}: the training part is a single segment, which is nothing to learn from: add tracks to it, "
+            "or cut shorter segments"
+        )
+    device = train.device
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        # cuDNN tries its algorithms on the first batch of each shape and keeps the fastest, which may be another one
+        # the next time: shorter steps, for the last digits of what a seed gives
+        torch.backends.cudnn.benchmark = True
+    model.to(device, memory_format=MEMORY_FORMAT)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = OPTIMIZERS[training.optimizer](
+        parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=device.type != "mps"
+    )
+    history, best = _resume(checkpoint, model, optimizer, device)
+    bar = tqdm(total=training.epochs, initial=len(history), desc=description, unit="epoch", leave=False, disable=not progress)
+    with bar:
+        while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
+            epoch, began = len(history) + 1, time.perf_counter()
+            torch.manual_seed(1_000_003 * seed + epoch)  # a resumed run needs no other random state
+            order = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+            model.train()
+            total = torch.zeros(2, device=device)  # loss, right: read once an epoch, since reading waits for the device
+            for inputs, targets in train.batches(training.batch_size, order, training.steps):
+                optimizer.zero_grad(set_to_none=True)
+                with autocast(device):
+                    logits = model(*inputs)  # (N, classes)
+                loss = functional.cross_entropy(logits.float(), targets)
+                loss.backward()
+                optimizer.step()
+                total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
+            seen = min(len(train), training.steps * training.batch_size or len(train))
+            train_loss, train_accuracy = (total / seen).tolist()
+            log_p = log_probabilities(model, validation)
+            row = {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "train_accuracy": train_accuracy,
+                "validation_loss": functional.nll_loss(log_p, validation.targets).item(),
+                "validation_accuracy": (log_p.argmax(1) == validation.targets).float().mean().item(),
+                "seconds": time.perf_counter() - began,
+            }
+            if not math.isfinite(row["train_loss"] + row["validation_loss"]):
+                raise SoundFusionError(
+                    f"{description}: the loss is not finite in epoch {epoch} (learning rate {training.learning_rate:g}): "
+                    "use a lower learning rate"
+                )
+            history.append(row)
+            score = (row["validation_accuracy"], -row["validation_loss"])
+            if score > best["score"]:
+                weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+                best = {"epoch": epoch, "score": score, "weights": weights, "log_p": log_p}
+            _save(checkpoint, history, best, model, optimizer)
+            bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+            bar.update()
+    model.load_state_dict(best["weights"])
+    model.eval()
+    return pd.DataFrame(history), best["epoch"], best["log_p"]
+
+
+def _save(checkpoint, history, best, model, optimizer):
+    if checkpoint is not None:
+        state = {"history": history, "best": best, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        aside = checkpoint.with_name(checkpoint.name + ".new")
+        torch.save(state, aside)
+        os.replace(aside, checkpoint)
+
+
+def _resume(checkpoint, model, optimizer, device):
+    """History and best epoch so far; model and optimizer get the state that was saved with them."""
+    begun = [], {"epoch": 0, "score": (-math.inf, -math.inf), "weights": None}
+    if checkpoint is None or not checkpoint.exists():
+        return begun
+    untouched = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, best = state["history"], state["best"]
+    except OSError:
+        raise
+    except Exception as error:  # what unpickling a damaged file raises may be anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        warnings.warn(f"{checkpoint} cannot be read ({reason}): training begins anew", stacklevel=3)
+        model.load_state_dict(untouched)
+        return begun
+    # a fused step goes through a parameter and its state as they lie in memory, which may be otherwise now
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
+    return history, best

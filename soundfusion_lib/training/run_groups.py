@@ -1,0 +1,63 @@
+"""The runs of one experiment, as tables and figures take them."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.inference import ARTIST
+from soundfusion_lib.training.runs import Run
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """The runs of one experiment: one for each seed and fold.
+
+    Args:
+        runs: in any order.
+        artists: of every track, see `splits.groups_of`.
+    """
+
+    runs: list[Run]
+    artists: pd.Series
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.runs[0].experiment
+
+    def by_run(self, part: str = "test") -> dict[tuple[int, int], pd.DataFrame]:
+        """By seed and fold, the predictions of that run, with a column `artist`; see `inference.predictions_of`."""
+        frames = {(run.experiment.seed, run.experiment.split.fold): run.predictions(part) for run in self.runs}
+        return {key: frame.assign(**{ARTIST: self.artists[frame["track"]].to_numpy()}) for key, frame in frames.items()}
+
+    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
+        """For each seed, the predictions of its folds together; see `by_run`."""
+        return pooled(self.by_run(part))
+
+    @property
+    def parameters(self) -> int:
+        """Of the model, frozen ones included."""
+        return self.runs[0].info["parameters"]
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Median over runs of the median time of an epoch, validation included, in s."""
+        return float(pd.Series([run.info["epoch_seconds"] for run in self.runs]).median())
+
+    @property
+    def epochs(self) -> int:
+        """Trained in the first run."""
+        return len(self.history)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The epochs of the first run, see `training.fit`."""
+        return self.runs[0].history
+
+
+def pooled(by_run: dict[tuple[int, int], pd.DataFrame]) -> list[pd.DataFrame]:
+    """For each seed, in order of appearance, the predictions of its folds together, from those by seed and fold."""
+    by_seed: dict[int, list[pd.DataFrame]] = {}
+    for (seed, _), frame in by_run.items():
+        by_seed.setdefault(seed, []).append(frame)
+    return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]

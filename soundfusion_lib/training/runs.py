@@ -1,0 +1,119 @@
+"""Run: what came out of an experiment, in a folder of its own."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.training.experiments import Experiment
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained experiment.
+
+    Args:
+        experiment: what was trained.
+        folder: holds experiment.json, run.json, history.csv, predictions.parquet and model.safetensors.
+        trained: whether it was trained just now, not found.
+    """
+
+    experiment: Experiment
+    folder: Path
+    trained: bool = False
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """When and where it was trained: date, commit, versions, device, seconds, parameters, best epoch, genres."""
+        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch, see `training.fit`."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def _predictions(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "predictions.parquet")
+
+    def predictions(self, part: str = "test") -> pd.DataFrame:
+        """Predictions of the validation or the test part, one row a segment, see `inference.predictions_of`."""
+        rows = self._predictions[self._predictions["part"] == part]
+        return rows.drop(columns="part").reset_index(drop=True)
+
+    def model(self) -> AudioClassifier:
+        """The trained model, on the CPU, in evaluation mode."""
+        model = self.experiment.build(len(self.info["genres"]))
+        model.load_state_dict(load_file(self.folder / "model.safetensors"))
+        return model.eval()
+
+
+def load_run(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        SoundFusionError: the folder holds no finished run, or one that is damaged.
+    """
+    folder = Path(folder)
+    if folder.suffix or not (folder / "experiment.json").is_file():
+        raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status` lists those there are")
+    if fault := damage(folder):
+        raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce` makes it anew")
+    return Run(_experiment_in(folder), folder)
+
+
+def _experiment_in(folder: Path) -> Experiment:
+    return Experiment.from_dict(json.loads((folder / "experiment.json").read_text(encoding="utf-8"))["experiment"])
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with the files of a finished run; None if they are as they were written."""
+    try:
+        checksums = json.loads((folder / "run.json").read_text(encoding="utf-8"))["checksums"]
+        wrong = [name for name, wanted in checksums.items() if checksum(folder / name) != wanted]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"{', '.join(wrong)} changed since it was written" if wrong else None
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
+    """The runs kept in a folder, oldest first: name, model, seed, fold, epochs, validation accuracy, state, folder.
+
+    Args:
+        folder: where runs are kept.
+        content_id: only those on these tracks, see `Store.content_id`.
+    """
+    rows = []
+    for one in sorted((file for file in Path(folder).glob("*") if file.is_dir()), key=lambda file: file.stat().st_mtime):
+        try:
+            if content_id not in (None, json.loads((one / "experiment.json").read_text(encoding="utf-8"))["content_id"]):
+                continue
+            experiment = _experiment_in(one)
+        except (OSError, ValueError, KeyError, TypeError, SoundFusionError) as error:
+            rows.append({"name": one.name, "state": f"unreadable ({error}); made anew when it is wanted", "folder": one})
+            continue
+        row = {"name": experiment.name, "model": experiment.model, "seed": experiment.seed, "fold": experiment.split.fold}
+        if one.suffix == ".partial":
+            rows.append({**row, "state": "in progress", "folder": one})
+        elif fault := damage(one):
+            rows.append({**row, "state": f"damaged ({fault}); made anew when it is wanted", "folder": one})
+        else:
+            history = Run(experiment, one).history
+            best = round(history["validation_accuracy"].max(), 3)
+            row |= {"epochs": len(history), "validation_accuracy": best, "state": "done", "folder": one}
+            rows.append(row)
+    columns = ["name", "model", "seed", "fold", "epochs", "validation_accuracy", "state", "folder"]
+    return pd.DataFrame(rows, columns=columns).astype({name: "Int64" for name in ("seed", "fold", "epochs")})

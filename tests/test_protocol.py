@@ -1,0 +1,310 @@
+"""The report's tables and plots, row by row, on a study whose runs are made up (nothing is trained here)."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from soundfusion_lib.analysis import figures, tables
+from soundfusion_lib.analysis.baselines import Baseline
+from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.signals.store import Store, StoredArray
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.decision_fusion import Decision
+from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.runs import Run
+
+GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
+
+
+def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> RunGroup:
+    """A run as its folder would say, with predictions that are right with this probability."""
+    random = np.random.default_rng(seed)
+    run = Run(experiment, None)
+    epochs = np.arange(1, 5)
+    columns = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+    history = pd.DataFrame({"epoch": epochs, **{name: random.random(4) for name in columns}, "seconds": 1.0})
+    info = {"parameters": 1000, "trained_parameters": 900, "best_epoch": 3, "epoch_seconds": 1.5}
+    rows, columns = [], ["p_" + name for name in classes]
+    for part in ("validation", "test"):
+        for track in range(40):
+            target = track % len(classes)
+            for segment in range(3):
+                choice = target if random.random() < right else random.integers(len(classes))
+                p = np.full(len(classes), 0.5 / len(classes))
+                p[choice] += 0.5
+                rows.append({"track": f"{part}{track}", "segment": segment, "target": target, "part": part, **dict(zip(columns, p))})
+    frame = pd.DataFrame(rows)
+    run.__dict__.update(history=history, info=info, _predictions=frame)  # fills the cached properties
+    tracks = frame["track"].unique()
+    return RunGroup([run], pd.Series(tracks, tracks))  # each track by an artist of its own
+
+
+@pytest.fixture(scope="module")
+def study():
+    study = Study("test", "fma_small", "cpu", progress=False)
+    tracks = pd.DataFrame({"path": "x", "genre": GENRES, "artist": None}, index=list("abcdefgh"))
+    from soundfusion_lib.corpora import Corpus
+
+    study.__dict__["corpus"] = corpus = Corpus("fma_small", ".", tracks)
+    usable = pd.DataFrame({"reason": None, "seconds": 30.0}, index=tracks.index)
+    study.__dict__["store"] = Store(corpus, {"mel": StoredArray(study.profile.mel, None, usable)})
+    return study
+
+
+def test_the_study_s_settings_are_the_report_s(study):
+    small = protocol.resnet(study, "resnet2d")
+    assert small.training.learning_rate == 1e-4 and small.training.batch_size == 32 and small.training.optimizer == "adam"
+    assert small.options == {"width": 16, "dropout": 0.3} and small.augment == {"mel": {}}
+    assert protocol.resnet(study, "resnet1d", "large").training.batch_size == 16
+    cnn = protocol.simple_cnn(study)
+    assert (cnn.training.learning_rate, cnn.training.weight_decay, cnn.training.batch_size) == (1e-3, 1e-3, 256)
+    assert cnn.segmenting.overlap is None and cnn.segmenting.seconds == 30.0
+    assert [protocol.resnet(study, "resnet1d", size).options["width"] for size in ("small", "medium", "large")] == [16, 32, 64]
+
+
+def test_every_reported_row_has_its_experiment(study, monkeypatch):
+    monkeypatch.setattr(protocol, "transfer", lambda study: ({"VGG16, random start": protocol.simple_cnn(study)}, {}))
+    assert list(protocol.performance(study)) == reported("table2_performance")["model"].tolist()
+    table1 = reported("table1_regularization")
+    assert [(f"{model}_small", kind) for model, kind in protocol.regularization(study)] == list(
+        zip(table1["model"], table1["regularization"])
+    )
+    figure1 = reported("figure1_width_scaling")
+    assert list(protocol.widths(study)) == list(zip(figure1["model"], figure1["size"]))
+    assert len(protocol.grid(study)) == 36
+
+
+def test_reported_numbers_are_the_project_s_wherever_results_go(tmp_path, monkeypatch):
+    here = reported("table2_performance")
+    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
+    pd.testing.assert_frame_equal(reported("table2_performance"), here)
+
+
+def test_tables_share_their_runs(study):
+    def key(experiment):
+        return experiment.key("corpus")
+
+    regularization, widths = protocol.regularization(study), protocol.widths(study)
+    assert key(regularization["resnet2d", "dropout+augmentation"]) == key(widths["resnet2d", "small"])
+    assert len({key(e) for e in [*regularization.values(), *widths.values()]}) == 10  # of 12
+
+
+def test_starts_of_vgg16(study, tmp_path, monkeypatch):
+    trained = made_up(protocol.simple_cnn(study))
+    monkeypatch.setattr(study, "pretrain", lambda experiment: Run(experiment, tmp_path / "abc123"))
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"weights")
+    monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(weights))
+    possible, impossible = protocol.transfer(study)
+    assert not impossible and list(possible) == [
+        "VGG16, random start",
+        "VGG16, ImageNet start, frozen",
+        "VGG16, ImageNet start, fine-tuned",
+        "VGG16, GTZAN start, frozen",
+        "VGG16, GTZAN start, fine-tuned",
+    ]
+    assert possible["VGG16, GTZAN start, frozen"].start == {"backbone": "abc123", "frozen": True}
+    monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(tmp_path / "nowhere.pth"))
+    possible, impossible = protocol.transfer(study)
+    assert "no weights file" in impossible["VGG16, ImageNet start"] and len(possible) == 3
+    table = tables.transfer({"VGG16, random start": trained}, impossible)
+    assert table["note"].tolist() == ["", impossible["VGG16, ImageNet start"]]
+
+
+def test_a_narrow_vgg16_says_why_it_has_no_imagenet_start():
+    demo = Study("test", "demo", "cpu")
+    with pytest.raises(SoundFusionError, match="this profile's VGG16 has width"):
+        protocol._imagenet_fingerprint(demo)
+
+
+def test_reported_columns_equal_the_report_s_files(study):
+    regularization = tables.regularization({key: made_up(e) for key, e in protocol.regularization(study).items()})
+    published = reported("table1_regularization")
+    assert regularization["test_reported"].tolist() == published["test_accuracy"].tolist()
+    assert regularization["validation_reported"].tolist() == published["validation_accuracy"].tolist()
+    widths = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()})
+    published = reported("figure1_width_scaling")
+    assert widths["reported_accuracy"].tolist() == published["test_accuracy"].tolist()
+    assert widths["reported_seconds_per_epoch"].tolist() == published["seconds_per_epoch"].tolist()
+    grid = tables.grid_search({key: made_up(e) for key, e in protocol.grid(study).items()})
+    published = reported("grid_search_specaugment")
+    assert grid["reported"].tolist() == published["best_validation_accuracy"].tolist()
+    assert (grid["best_validation_accuracy"] > 0).all()
+    for drawn in (figures.grid_search(study, grid), figures.width_scaling(study, widths)):
+        assert drawn.get_suptitle()
+    cells = [text.get_text() for text in drawn.axes[0].texts]  # a large network's fewer epochs are not hidden
+    assert sorted(cell.split("\n")[2] for cell in cells) == sorted(f"epochs: {n} of 1.5 s" for n in widths["epochs"])
+    plt.close("all")
+
+
+def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(study):
+    group = made_up(protocol.simple_cnn(study), right=1.0)
+    matrix = tables.confusion(group)
+    assert matrix.index.tolist() == matrix.columns.tolist() == GENRES
+    assert np.array_equal(matrix, 5 * np.eye(8, dtype=int))
+    predictions = group.runs[0]._predictions
+    swapped = {"p_Folk": "p_Rock", "p_Rock": "p_Folk"}
+    group.runs[0].__dict__["_predictions"] = predictions.rename(columns=swapped)[predictions.columns]
+    matrix = tables.confusion(group)
+    assert matrix.loc["Folk", "Rock"] == 5 and matrix.loc["Rock", "Folk"] == 5 and matrix.loc["Folk", "Folk"] == 0
+    recalls = tables.recalls({"x": group}).set_index("label")
+    assert recalls.loc["Folk", "recall"] == 0 and recalls.loc["Pop", ["recall", "tracks"]].tolist() == [1, 5]
+    figures_made = [
+        figures.confusion(study, "x", matrix, tables.reported_confusion("soundfusion1")),
+        figures.recalls(study, tables.recalls({"x": group, "y": group})),
+        figures.comparison_curves(study, {"x": group}),
+        figures.training_curves(study, {"x": group}),
+    ]
+    assert all(axis.get_xlabel() for axis in figures_made[0].axes[:2])
+    plt.close("all")
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
+    group = made_up(protocol.simple_cnn(study))
+    group.runs[0].__dict__["history"] = group.history[:epochs]
+    for draw in (figures.comparison_curves, figures.training_curves):
+        axis = draw(study, {"x": group}).axes[-1]
+        assert set(axis.get_xticks()) >= set(range(1, epochs + 1)) and all(tick == round(tick) for tick in axis.get_xticks())
+    plt.close("all")
+
+
+def test_confusion_matrices_side_by_side_keep_their_own_labels():
+    matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
+    corpus = type("Corpus", (), {"label": "soundtrack", "name": "games", "synthetic": False})
+    games = type("Games", (), {"corpus": corpus})
+    ours, reported = figures.confusion(games, "x", matrix, tables.reported_confusion("soundfusion1")).axes[:2]
+    assert (ours.get_ylabel(), reported.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
+    assert (ours.get_xlabel(), reported.get_xlabel()) == ("predicted soundtrack", "predicted genre")
+    assert [text.get_text() for text in ours.get_yticklabels()] == ["doom (75%)", "quake (no tracks)"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name, recall", [("resnet1d_medium", 0.83), ("resnet2d_medium", 0.53), ("soundfusion1", 0.67)])
+def test_reported_matrices_are_of_100_tracks_a_genre(name, recall):
+    matrix = tables.reported_confusion(name)
+    assert matrix.index.tolist() == GENRES == matrix.columns.tolist()
+    assert matrix.sum(axis=1).between(98, 102).all()
+    assert matrix.loc["Hip-Hop", "Hip-Hop"] / 100 == recall
+
+
+def test_decisions_of_two_trained_models(study):
+    one, two = made_up(protocol.simple_cnn(study), 0.9, 1), made_up(protocol.simple_cnn(study), 0.2, 2)
+    equal = Decision(one, two, 0.5)
+    columns = ["p_" + name for name in GENRES]
+    mean = (one.predictions()[0][columns] + two.predictions()[0][columns]) / 2
+    pd.testing.assert_frame_equal(equal.predictions()[0][columns], mean)
+    assert Decision(one, two, 1.0).predictions()[0].equals(one.predictions()[0])
+    searched = Decision(one, two, None)
+    assert searched.weights[0, 0] > 0.5  # the better one counts more
+    validation = [tables.accuracy(Decision(one, two, w).predictions("validation"), "segment") for w in np.linspace(0, 1, 21)]
+    assert tables.accuracy(searched.predictions("validation"), "segment") == max(validation)
+    assert equal.parameters == 2000 and equal.epochs == 4
+    other = made_up(protocol.simple_cnn(study))
+    frame = other.runs[0]._predictions
+    other.runs[0].__dict__["_predictions"] = frame.assign(track=frame["track"].to_numpy()[::-1])
+    with pytest.raises(SoundFusionError, match="same segments"):
+        Decision(one, other).predictions()
+
+
+def of_folds(experiment, rights: dict[tuple[int, int], float]) -> RunGroup:
+    """RunGroup by seed and fold that are right so often; the tracks that a fold tests validate in the one before."""
+    runs, artists = [], []
+    for (seed, fold), right in rights.items():
+        one = made_up(replace(experiment, seed=seed, split=Split("artist", 4, fold)), right, 100 * seed + fold)
+        frame = one.runs[0]._predictions
+        number = np.where(frame["part"] == "test", fold, (fold + 1) % 4)
+        frame["track"] = number.astype(str) + "-" + frame["track"].str.removeprefix("test").str.removeprefix("validation")
+        artists.append(pd.Series(frame["track"].unique(), frame["track"].unique()))
+        runs += one.runs
+    return RunGroup(runs, pd.concat(artists).groupby(level=0).first())
+
+
+def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
+    """Pooled over folds, a fold's weight would be chosen on tracks that it is then tested on."""
+    experiment = protocol.simple_cnn(study)
+    one = of_folds(experiment, {(0, 0): 0.9, (0, 1): 0.1, (1, 0): 0.5, (1, 1): 0.9})
+    two = of_folds(experiment, {(0, 0): 0.1, (0, 1): 0.9, (1, 0): 0.5, (1, 1): 0.1})
+    decision = Decision(one, two, None)
+    assert list(decision.weights) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert decision.weights[0, 0] > 0.5 > decision.weights[0, 1] and decision.weights[1, 1] > 0.5
+    singles = zip(decision.weights, one.runs, two.runs, strict=True)
+    alone = {key: Decision(RunGroup([a], one.artists), RunGroup([b], two.artists), None) for key, a, b in singles}
+    for key, single in alone.items():
+        assert single.weights == {key: decision.weights[key]}
+    both = decision.predictions()
+    assert [len(frame) for frame in both] == [2 * 120, 2 * 120]
+    assert both[0][:120].equals(alone[0, 0].predictions()[0])
+    with pytest.raises(SoundFusionError, match="same seeds and folds"):
+        Decision(one, RunGroup(two.runs[:3], two.artists)).predictions()
+
+
+def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
+    experiment = protocol.simple_cnn(study)
+    group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
+    first, second = (RunGroup([run for run in group.runs if run.experiment.seed == seed], group.artists) for seed in (0, 1))
+    matrix = tables.confusion(group)
+    assert (matrix.sum(axis=1) == 10).all()  # five tracks of each label in either fold, however many seeds
+    pd.testing.assert_frame_equal(matrix, (tables.confusion(first) + tables.confusion(second)) / 2)
+    table, single = tables.recalls({"x": group}), tables.recalls({"x": first})
+    assert table["tracks"].tolist() == single["tracks"].tolist() == [10] * 8
+    assert table["recall"].tolist() == pytest.approx(np.diag(matrix) / 10)
+    assert (single["high"] == 1).all() and (single["low"] > 0.69).all() and (table["high"] - table["low"] > 0.5).all()  # the seeds disagree
+    by_two = RunGroup(first.runs, pd.Series(np.where(group.artists.index < "1", "x", "y"), group.artists.index))
+    assert tables.recalls({"x": by_two})["low"].notna().all()
+    alone = RunGroup(first.runs, pd.Series("x", group.artists.index))
+    table = tables.recalls({"x": alone})
+    assert table["recall"].eq(1).all() and table[["low", "high"]].isna().all(axis=None)
+    assert tables.readable(table)["recall [95 % interval]"].tolist() == ["1.000 [one artist]"] * 8
+    for run in first.runs:
+        run.__dict__["_predictions"] = run._predictions[run._predictions["target"] != 2]
+    table = tables.recalls({"x": first}).set_index("label")
+    assert table.loc["Folk", "tracks"] == 0 and table.loc["Folk", ["recall", "low", "high"]].isna().all()
+    plt.close(figures.recalls(study, table.reset_index()))
+
+
+def test_the_performance_table_says_how_long_each_was_trained(study):
+    one, two = made_up(protocol.simple_cnn(study), 0.9, 1), made_up(protocol.simple_cnn(study), 0.2, 2)
+    two.runs[0].__dict__["history"] = two.history[:2]
+    none = Baseline({"test": one.predictions()[0]})
+    table = tables.performance(study, {"none": none, "one": one, "two": two, "both": Decision(two, one)})
+    assert table.columns[:4].tolist() == ["model", "parameters", "epochs", "tracks"]
+    assert table["epochs"].isna().tolist() == [True, False, False, False] and table["epochs"].tolist()[1:] == [4, 2, 4]
+    assert tables.readable(table)["epochs"].tolist() == ["-", "4", "2", "4"]
+    written = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    assert tables.readable(written)["epochs"].tolist() == ["-", "4", "2", "4"]
+
+
+LABELS = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
+
+
+def test_tables_of_labels_named_like_columns(study):
+    group = made_up(protocol.simple_cnn(study), 1.0, classes=LABELS)
+    matrix = tables.confusion(group)
+    assert matrix.index.tolist() == LABELS and np.array_equal(matrix, 4 * np.eye(10))
+    assert tables.recalls({"x": group})["label"].tolist() == LABELS
+    shown = tables.readable(pd.read_csv(io.StringIO(matrix.to_csv(float_format="%.6g"))))
+    assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in LABELS)]
+    assert shown["p"].tolist() == [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_label_called_all_and_the_total_leave_each_other_alone(study):
+    tracks = pd.DataFrame({"genre": ["all", "all", "part"], "artist": list("abb"), "seconds": 30.0}, index=list("xyz"))
+    made = type("Made", (), {"tracks": tracks, "profile": study.profile, "corpus": study.corpus})
+    table = tables.corpus_table(made)
+    assert table.index.tolist() == ["all", "part", "all"] and table.index.name == "genre"
+    assert table["tracks"].tolist() == [2, 1, 3] and table["artists"].tolist() == [2, 1, 2]
+    assert table["minutes"].tolist() == [1.0, 0.5, 1.5]
+
+
+def test_demo_leaves_nothing_out():
+    demo = load_profile("demo")
+    assert demo.pretraining["kind"] == "demo_gtzan" and set(demo.widths) == {"resnet1d", "resnet2d"}

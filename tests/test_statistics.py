@@ -1,0 +1,248 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import binom, binomtest
+
+from soundfusion_lib.analysis.statistics import accuracy, compare, interval, scores
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.training.inference import ARTIST, classes_of, decide, per_track, predictions_of
+
+
+def predictions(choices: dict[str, list[str]], targets: dict[str, str], confidence=0.6) -> pd.DataFrame:
+    """Segments of classes a, b, c, as `predictions_of` gives them."""
+    rows = []
+    for track, letters in choices.items():
+        for number, letter in enumerate(letters):
+            rest = (1 - confidence) / 2
+            p = {f"p_{name}": confidence if name == letter else rest for name in "abc"}
+            rows.append({"track": track, "segment": number, "target": "abc".index(targets[track]), **p})
+    return pd.DataFrame(rows)
+
+
+def test_votes_means_and_shares():
+    frame = predictions({"t1": list("aab"), "t2": list("bc"), "t3": list("ccc")}, {"t1": "a", "t2": "c", "t3": "a"})
+    tracks = per_track(frame)
+    assert tracks["vote"].to_dict() == {"t1": 0, "t2": 1, "t3": 2}  # t2 is a tie, also by mean: the lowest class index
+    assert tracks["segment"].to_dict() == {"t1": 2 / 3, "t2": 0.5, "t3": 0}
+    assert accuracy(frame, "vote") == pytest.approx(1 / 3)
+    assert accuracy(frame, "segment") == pytest.approx(3 / 8)
+
+
+def test_mean_probability_may_overrule_the_vote():
+    frame = predictions({"t": list("bb")}, {"t": "a"}, confidence=0.4)
+    sure = predictions({"t": ["a"]}, {"t": "a"}, confidence=0.98).assign(segment=2)
+    frame = pd.concat([frame, sure])
+    assert accuracy(frame, "vote") == 0 and accuracy(frame, "mean") == 1
+
+
+def test_aggregation_is_of_tracks_however_rows_are_ordered():
+    frame = predictions({f"t{i}": list("abc"[: 1 + i % 3]) for i in range(9)}, {f"t{i}": "abc"[i % 3] for i in range(9)})
+    shuffled = frame.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(per_track(frame), per_track(shuffled))
+
+
+def random_run(seed, tracks=200, right=0.6):
+    rng = np.random.default_rng(seed)
+    return predictions(
+        {f"t{i}": ["a" if rng.random() < right else "b"] for i in range(tracks)}, {f"t{i}": "a" for i in range(tracks)}
+    )
+
+
+def test_interval_is_the_binomial_one_for_one_segment_a_track():
+    frame = random_run(0)
+    low, high = interval(frame, "vote")
+    k = round(accuracy(frame) * 200)
+    assert low == pytest.approx(binom.ppf(0.025, 200, k / 200) / 200, abs=0.011)
+    assert high == pytest.approx(binom.ppf(0.975, 200, k / 200) / 200, abs=0.011)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    covered = [low <= 0.6 <= high for low, high in (interval(random_run(seed)) for seed in range(60))]
+    assert 0.87 <= np.mean(covered) <= 1
+
+
+@pytest.mark.parametrize("right, bounds", [(1.0, (0.6915, 1)), (0.0, (0, 0.3085))])
+def test_ten_artists_all_right_or_all_wrong_do_not_make_certain(right, bounds):
+    """0.025 ** (1 / 10): that many artists of whom each is recognised with this chance are all recognised in 2.5 %."""
+    assert interval(random_run(0, 10, right)) == pytest.approx(bounds, abs=1e-4)
+    seven = pd.concat([random_run(0, 10, right).assign(segment=i) for i in range(7)])
+    assert interval(seven, "segment") == pytest.approx(bounds, abs=1e-4)
+
+
+def test_interval_over_segments_draws_tracks():
+    """Segments of a track that are all alike must not narrow the interval."""
+    one, many = random_run(1), pd.concat([random_run(1).assign(segment=i) for i in range(7)])
+    assert interval(many, "segment") == pytest.approx(interval(one, "segment"))
+
+
+def by_albums(seed, right=0.6):
+    """40 artists of five tracks each, of which a run gets either all or none right."""
+    return random_run(seed, 40, right), pd.concat([random_run(seed, 40, right).assign(album=n) for n in range(5)])
+
+
+def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
+    one, many = by_albums(3)
+    other, others = by_albums(4)
+    many, others = (frame.assign(artist=frame["track"], track=frame["track"] + frame["album"].astype(str)) for frame in (many, others))
+    many, others = (frame.drop(columns="album").sample(frac=1, random_state=0) for frame in (many, others))
+    assert interval(many, "vote") == pytest.approx(interval(one, "vote"))
+    assert compare(many, others) == pytest.approx(compare(one, other), abs=0.02)
+    unaware = interval(many.drop(columns="artist"), "vote")
+    assert np.subtract(*unaware[::-1]) < 0.6 * np.subtract(*interval(many, "vote")[::-1])
+    several = interval([many, others], "vote")
+    assert np.subtract(*several[::-1]) > 0.1
+
+
+def test_artists_with_more_tracks_weigh_more():
+    frame = pd.concat([random_run(0, 30, 1.0).assign(artist="prolific"), random_run(0, 31, 0.0)[30:].assign(artist="other")])
+    assert accuracy(frame) == pytest.approx(30 / 31)
+    assert interval(frame) == pytest.approx((0, 1))  # of two artists drawn, both may be the one that is always wrong
+
+
+def test_p_is_mcnemars_for_one_run_each():
+    a, b = random_run(0, right=0.7), random_run(1, right=0.6)
+    right_a, right_b = scores(a)[0][0], scores(b)[0][0]
+    only_a, only_b = int(((right_a == 1) & (right_b == 0)).sum()), int(((right_a == 0) & (right_b == 1)).sum())
+    result = compare(a, b)
+    assert result["difference"] == pytest.approx((only_a - only_b) / 200)
+    assert result["p"] == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, abs=0.015)
+    assert result["low"] < result["difference"] < result["high"]
+
+
+def test_p_is_uniform_when_nothing_differs_and_small_when_much_does():
+    values = [compare(random_run(2 * seed), random_run(2 * seed + 1))["p"] for seed in range(30)]
+    assert np.mean(np.array(values) < 0.05) < 0.17 and np.median(values) > 0.25
+    assert compare(random_run(0, right=0.9), random_run(1, right=0.4))["p"] < 0.001
+
+
+def test_paired_interval_is_narrower_than_that_of_two_independent_runs():
+    a = random_run(0, right=0.7)
+    b = a.copy()
+    flip = b["track"].isin(["t1", "t2", "t3"])
+    b.loc[flip, ["p_a", "p_b"]] = b.loc[flip, ["p_b", "p_a"]].to_numpy()
+    result = compare(a, b)
+    assert result["high"] - result["low"] < 0.05 < np.subtract(*interval(a)[::-1])
+
+
+def test_several_runs_count_as_seeds():
+    runs = [random_run(seed) for seed in range(3)]
+    assert accuracy(runs) == pytest.approx(np.mean([accuracy(run) for run in runs]))
+    low, high = interval(runs)
+    assert low < accuracy(runs) < high
+    assert compare(runs, runs)["p"] == 1
+
+
+def test_a_comparison_of_other_tracks_is_refused():
+    a, b = random_run(0), random_run(0)
+    with pytest.raises(SoundFusionError, match="same tracks"):
+        compare(a, b.assign(track="x" + b["track"]))
+    with pytest.raises(SoundFusionError, match="same tracks"):
+        accuracy([a, b[:-1]])
+    with pytest.raises(SoundFusionError, match="none of segment, vote, mean"):
+        accuracy(a, "median")
+
+
+def test_a_tie_of_votes_goes_to_the_higher_mean_probability():
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [0.4, 0.3, 0.3], [0.3, 0.4, 0.3]])
+    votes, mean = decide(probabilities, np.array([0, 0, 1, 1]))
+    assert votes.tolist() == [1, 0]  # the surer one; the first where the mean is a tie too
+    assert mean[0] == pytest.approx([0.3, 0.6, 0.1])
+    frame = pd.concat([predictions({"t": ["a"]}, {"t": "b"}), predictions({"t": ["b"]}, {"t": "b"}, 0.9)])
+    assert accuracy(frame, "vote") == 1
+    assert decide(probabilities[[0, 0, 1]], np.zeros(3, int))[0].tolist() == [0]  # no tie: most votes, though less sure
+
+
+LABELS = ["all", "artist", "index", "p_x", "part", "segment", "target", "track"]
+
+
+def test_no_label_is_taken_for_a_column():
+    """Each of these labels is a name that a table of predictions, or of a corpus, has use for."""
+    segments = type("Made", (), {"table": pd.DataFrame({"track": list("abcdefgh"), "segment": 0, "target": range(8)})})
+    log_p = torch.eye(8).mul(0.9).add(0.0125).log()
+    frame = predictions_of(log_p, segments, LABELS).assign(part="test", **{ARTIST: "somebody"})
+    assert classes_of(frame) == LABELS
+    assert accuracy(frame, "vote") == accuracy(frame, "segment") == 1
+    assert per_track(frame)["vote"].tolist() == list(range(8))
+    assert frame["track"].tolist() == list("abcdefgh") and set(frame["part"]) == {"test"}
+
+
+def test_sides_that_cut_clips_differently_are_each_weighed_by_their_own_segments():
+    a = pd.concat([random_run(0, 60, 0.6).assign(segment=i) for i in range(7)])
+    b = random_run(1, 60, 0.5)
+    b = pd.concat([b, b[::2].assign(segment=1)])  # every other track is cut in two
+    found = compare(a, b, "segment")
+    assert found["difference"] == pytest.approx(accuracy(a, "segment") - accuracy(b, "segment"))
+    assert -1 <= found["low"] <= found["difference"] <= found["high"] <= 1 and found["p"] > 0.05
+    same = random_run(0, 60, 0.6)  # one side, once cut in one, once in seven
+    assert compare(a, same, "segment") == pytest.approx({"difference": 0, "low": 0, "high": 0, "p": 1}, abs=1e-5)
+
+
+def test_artists_on_one_side_only_are_an_error_in_words():
+    a, b = random_run(0), random_run(1)
+    named = a.assign(artist="x" + a["track"])
+    for pair in ((named, b), (b, named)):
+        with pytest.raises(SoundFusionError, match="have a column 'artist', those of [ab] have none"):
+            compare(*pair)
+    with pytest.raises(SoundFusionError, match="to different artists"):
+        compare(named, b.assign(artist="one"))
+
+
+def test_one_artist_has_no_interval_and_a_warning_says_so():
+    alone = random_run(0, 50).assign(artist="one")
+    with pytest.warns(UserWarning, match="by one artist"):
+        assert np.isnan(interval(alone)).all()
+    found = compare(alone, random_run(1, 50).assign(artist="one"))
+    assert (found["low"], found["high"], found["p"]) == (-1, 1, 1)
+
+
+def test_below_six_artists_nothing_is_certain():
+    for artists in (5, 6):
+        artist = np.arange(60) % artists
+        found = compare(random_run(0, 60, 1.0).assign(artist=artist), random_run(0, 60, 0.0).assign(artist=artist))
+        assert found["difference"] == pytest.approx(1)
+        assert (found["p"] < 0.05) == (artists == 6) == (found["low"] > 0)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_interval_excludes_0_exactly_where_p_is_below_5_percent(runs):
+    significant = []
+    for seed in range(30):
+        a = [random_run(100 * seed + n, 60, 0.65) for n in range(runs)]
+        b = [random_run(100 * seed + 50 + n, 60, 0.5) for n in range(runs)]
+        found = compare(a, b)
+        assert found["low"] <= found["difference"] <= found["high"]
+        significant.append(found["p"] < 0.05)
+        assert significant[-1] == (not found["low"] <= 0 <= found["high"])
+    assert 0 < np.mean(significant) < 1
+
+
+def test_seeds_that_agree_to_the_last_bit_add_nothing():
+    """Every run is as accurate as the next, on other tracks: the spread of the seeds is 0, up to rounding."""
+    a, b = random_run(0, 90, 0.7), random_run(1, 90, 0.5)
+    columns = ["p_a", "p_b", "p_c"]
+    turned = [[side.assign(**{c: np.roll(side[c], 30 * n) for c in columns}) for n in range(3)] for side in (a, b)]
+    found = compare(*turned)
+    assert np.isfinite(list(found.values())).all() and found["low"] < found["difference"] < found["high"]
+
+
+def seeded_runs(random, artists=40, seeds=3, spread=0.05):
+    """RunGroup of one network; the accuracy of a run moves by its seed."""
+    artist = np.arange(artists).repeat(np.random.default_rng(0).integers(1, 10, artists))
+    ease = np.random.default_rng(0).uniform(0.2, 0.9, artists) + random.normal(0, 0.1, artists)
+    runs = []
+    for _ in range(seeds):
+        right = (random.random(len(artist)) < ease[artist] + random.normal(0, spread)).astype(float)
+        keys = {"track": np.arange(len(artist)).astype(str), "segment": 0, "target": 0, ARTIST: artist}
+        runs.append(pd.DataFrame({**keys, "p_a": right, "p_b": 1 - right}))
+    return runs
+
+
+@pytest.mark.parametrize("seeds, spread", [(1, 0.0), (3, 0.0), (3, 0.1)])
+def test_equal_networks_are_told_apart_as_seldom_as_the_test_says(seeds, spread):
+    """200 pairs of networks: the share of p below 0.05 is 0.05, or somewhat less where seeds have no spread."""
+    values = []
+    for repetition in range(200):
+        random = np.random.default_rng(repetition)
+        values.append(compare(*(seeded_runs(random, seeds=seeds, spread=spread) for _ in range(2)))["p"])
+    assert 0.01 < np.mean(np.array(values) < 0.05) <= 0.08  # two deviations of 200 repetitions above
