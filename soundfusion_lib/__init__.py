@@ -1,6 +1,32 @@
-"""SoundFusion: music genre recognition from waveforms, mel spectrograms and their fusion.
+"""SoundFusion: music genre recognition from waveforms, mel spectrograms and their fusion, as a reproducible study.
 
-Data flows one way: corpora -> store -> splits, segments -> training -> experiments -> report -> notebooks.
+    from soundfusion_lib import Study
+
+What a notebook or a script needs stands here by name, imported when it is asked for: the command's help needs no torch.
 """
 
-__version__ = "0.1.0"
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "SoundFusionError": "errors",
+    "Study": "study.study",
+    "build_model": "models",
+    "count_parameters": "models",
+    "load_profile": "study.profiles",
+    "load_run": "training.runs",
+    "open_corpus": "corpora.kinds",
+    "predict_files": "training.predict",
+    "summarize": "models",
+}
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
