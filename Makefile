@@ -1,19 +1,28 @@
 # make reproduce   set up, then run every notebook (PROFILE=demo, or fma_small, or a profile file of yours)
-# make test        set up, then unit tests and the notebooks through nbval
+# make test        set up, then lint, unit tests and the notebooks through nbval
+# make lint        set up, then check the code and its format (`ruff check --fix` and `ruff format` mend it)
+# make readme      set up, then fill the README's tables from results/
 # make lab         set up, then open JupyterLab
 PYTHON ?= python3
 PROFILE ?= demo
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: reproduce test lab lock clean
+.PHONY: reproduce test lint readme lab lock clean
 
 reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
 
-test: $(READY)
+test: lint
 	$(BIN)/python -m pytest tests
 	SOUNDFUSION_RESULTS="$(CURDIR)/.pytest_cache/results" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+readme: $(READY)
+	$(BIN)/python tooling/readme.py
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

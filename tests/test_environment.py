@@ -22,10 +22,25 @@ def locked() -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith(("#", " "))]
 
 
+def test_the_packages_of_the_study_are_asked_for_by_name():
+    named = {requirement.name for requirement in WANTED}
+    assert named >= {
+        "torch",
+        "torchaudio",
+        "jupyter",
+        "papermill",
+        "matplotlib",
+        "seaborn",
+        "pandas",
+        "scikit-learn",
+        "nbval",
+    }
+
+
 def test_lock_pins_everything_exactly_and_names_no_index():
     text = (ROOT / "requirements.lock").read_text()
     assert "uv pip compile --universal" in text.splitlines()[1]
-    assert "http" not in re.sub(r"http(x|core)\b|httpx?-|aiohttp", "", text) and "index" not in text.replace("--no-emit-index-url", "")
+    assert "//" not in text and "index" not in text.replace("--no-emit-index-url", "")
     assert all([spec.operator for spec in pin.specifier] == ["=="] for pin in locked())
 
 
@@ -44,7 +59,9 @@ def test_conda_environment_pins_the_same_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert "--constraint requirements.lock" in pip and "--editable ." in pip
-    pins = {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, (line for line in pip if line[0] != "-"))}
+    pins = {
+        canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, (line for line in pip if line[0] != "-"))
+    }
     lock = {canonicalize_name(pin.name): str(pin.specifier) for pin in locked()}
     assert pins == {name: lock[name] for name in (canonicalize_name(r.name) for r in WANTED)}
     [python] = [entry for entry in environment["dependencies"] if str(entry).startswith("python=")]
@@ -67,14 +84,26 @@ def commands(job: dict) -> list[str]:
 
 def test_ci_calls_the_makefile_s_targets_on_pythons_that_the_project_takes():
     linux = ci_jobs()["linux"]
+    assert commands(ci_jobs()["lint"]) == ["make lint"]
     assert commands(linux) == ["make test", "make reproduce"]
-    assert {"test", "reproduce"} <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"lint", "test", "reproduce"} <= set(
+        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
     versions = linux["strategy"]["matrix"]["python"] + [
         step["with"]["python-version"] for step in ci_jobs()["windows"]["steps"] if "with" in step
     ]
     assert versions == ["3.11", "3.13", "3.11"]
     supported = SpecifierSet(PROJECT["requires-python"])
     assert all(supported.contains(f"{version}.9") for version in versions)
+
+
+def test_lint_comes_first_and_pre_commit_runs_it():
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\ntest: lint\n" in makefile
+    lint = re.search(r"^lint: \$\(READY\)\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    assert re.findall(r"\$\(BIN\)/(.*)", lint) == ["ruff check", "ruff format --check"]
+    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make lint"]
 
 
 def test_ci_on_windows_installs_as_the_makefile_does_and_its_command_is_one():
