@@ -124,7 +124,7 @@ def test_performance_table(runs, study):
     assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
     assert "[" in shown.loc[0, "track [95 % interval]"]
     pairs = tables.comparisons(runs, [("plain", "augmented")])
-    assert "[" in tables.readable(pairs).loc[0, "difference [95 % interval]"]
+    assert "[" in tables.readable(pairs).loc[0, "difference [interval at its test's level]"]
     pair = pairs.iloc[0]
     assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.baselines import SVM, baselines, parts_of
-from soundfusion_lib.analysis.statistics import compare
-from soundfusion_lib.analysis.tables import on_common_tracks, with_interval
+from soundfusion_lib.analysis.statistics import LEVEL
+from soundfusion_lib.analysis.tables import tested, with_interval
 from soundfusion_lib.corpora.splits import groups_of
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
@@ -47,53 +47,44 @@ def conclusions(
     Returns:
         A row for each: question (is the first better than the second?), first, second, the epochs that each might take, tracks;
         reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has no others) and its reported_answer; difference with
-        low and high (95 % interval), p (two-sided, of all rows together by Holm's method, Scandinavian Journal of
-        Statistics, 1979) and the answer: "undecided" where p is 0.05 or more.
+        low and high, and p, see `tables.tested`; and the answer: "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]
     figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
     table1 = reported("table1_regularization").set_index(["model", "regularization"])["test_accuracy"]
     starts = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
     names = {"resnet1d": "ResNet1D-small", "resnet2d": "ResNet2D-small"}
-    rows = []
+    rows, pairs = [], []
 
-    def ask(question, first, second, difference, groups):
-        predictions, tracks = on_common_tracks(*groups)
-        test = compare(*predictions, "segment")
+    def ask(question: str, first: str, second: str, difference: float, groups: tuple[RunGroup, RunGroup]) -> None:
         epochs = {f"{which}_epochs": group.experiment.training.epochs for which, group in zip(("first", "second"), groups, strict=True)}
-        row = {"question": question, "first": first, "second": second, **epochs, "tracks": tracks, "reported": difference}
-        rows.append(row | test)
+        rows.append({"question": question, "first": first, "second": second, **epochs, "reported": difference})
+        pairs.append(groups)
 
     for question, a, b in (
         ("does 2D beat 1D?", "resnet2d_small", "resnet1d_medium"),
         ("does fusing features help?", "soundfusion1", "resnet2d_small"),
         ("does fusing decisions help?", "soundfusion2", "resnet2d_small"),
     ):
-        groups = [performance[key] for key in (a, b)]
+        groups = performance[a], performance[b]
         ask(question, *(group.experiment.name for group in groups), table2[a] - table2[b], groups)
     for model, name in names.items():
         small, large = (model, "small"), (model, "large")
         difference = figure1[small] - figure1[large]
-        ask("does the smaller win?", name, name.replace("small", "large"), difference, [widths[small], widths[large]])
+        ask("does the smaller win?", name, name.replace("small", "large"), difference, (widths[small], widths[large]))
     for model, name in names.items():
         both, none = "dropout+augmentation", "none"
         difference = table1[f"{model}_small", both] - table1[f"{model}_small", none]
-        groups = [regularized[model, both], regularized[model, none]]
+        groups = regularized[model, both], regularized[model, none]
         ask("does regularization help?", name, f"{name}, no regularization", difference, groups)
     frozen = sorted((name for name in transferred if name.endswith("start, frozen")), key=lambda name: "ImageNet" in name)
     if len(frozen) == 2:
-        groups = [transferred[name] for name in frozen]
+        groups = transferred[frozen[0]], transferred[frozen[1]]
         ask("does music first beat pictures first?", *frozen, starts["gtzan"] - starts["imagenet"], groups)
     table = pd.DataFrame(rows)
-    table["p"] = _holm(table["p"].to_numpy())
+    table["reported_answer"] = np.where(table["reported"] > 0, "yes", "no")
+    table = table.join(tested(pairs, "segment"))
+    table.insert(table.columns.get_loc("reported"), "tracks", table.pop("tracks"))
     answers = np.where(table["difference"] > 0, "yes", "no")
-    table["answer"] = np.where(table["p"] < 0.05, answers, "undecided")
-    table.insert(table.columns.get_loc("reported") + 1, "reported_answer", np.where(table["reported"] > 0, "yes", "no"))
+    table["answer"] = np.where(table["p"] < LEVEL, answers, "undecided")
     return table
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """p values of several tests, adjusted so that the chance of any false alarm among them stays at the level."""
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return adjusted[np.argsort(order)]

@@ -1,6 +1,7 @@
 """From predictions of segments to accuracy per segment and per track, with intervals and paired tests."""
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +85,11 @@ def interval(
 
 
 def compare(
-    a: pd.DataFrame | list[pd.DataFrame], b: pd.DataFrame | list[pd.DataFrame], by: str = "vote", seed: int = 0
+    a: pd.DataFrame | list[pd.DataFrame],
+    b: pd.DataFrame | list[pd.DataFrame],
+    by: str = "vote",
+    level: float = LEVEL,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Paired test of whether a and b are equally accurate, on the same tracks. Arguments as in `scores`.
 
@@ -97,13 +102,14 @@ def compare(
     with as many degrees of freedom as that spread has. Of a side with one run nothing is known of seeds: the test is
     about that very run. benchmarks/calibration.py checks how often the test errs.
 
-    The interval holds every delta that this test does not reject, so it excludes 0 exactly where p is below 0.05. With
-    fewer than six artists that cannot be.
+    The interval holds every delta that this test does not reject at `level`, so it excludes 0 exactly where p is below
+    that. With fewer than six artists that cannot be, at 0.05.
 
     Source of the signs: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989.
 
     Returns:
-        difference (accuracy of a minus that of b), its 95 % interval low, high, all in -1..1, and the two-sided p.
+        difference (accuracy of a minus that of b), its interval low, high, of 1 - `level`, all in -1..1, and the
+        two-sided p.
 
     Raises:
         SoundFusionError: a and b did not predict the same tracks, or name different artists.
@@ -128,19 +134,19 @@ def compare(
     def bound(end: float) -> float:
         held = difference
         for stop in (0.0, end) if difference * end < 0 else (end,):  # by 0, so that p and interval say the same of it
-            if p(stop) < LEVEL:
-                return _boundary(p, held, stop)
+            if p(stop) < level:
+                return _boundary(p, held, stop, level)
             held = stop
         return held
 
     return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
 
 
-def _boundary(p, held: float, refused: float) -> float:
+def _boundary(p: Callable[[float], float], held: float, refused: float, level: float) -> float:
     """The last difference from `held`, which a test does not reject, to `refused`, which it does."""
     while abs(refused - held) > 1e-6:
         middle = (held + refused) / 2
-        held, refused = (middle, refused) if p(middle) >= LEVEL else (held, middle)
+        held, refused = (middle, refused) if p(middle) >= level else (held, middle)
     return held
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.baselines import Baseline
-from soundfusion_lib.analysis.statistics import accuracy, compare, interval
+from soundfusion_lib.analysis.statistics import LEVEL, accuracy, compare, interval
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
@@ -14,6 +14,7 @@ from soundfusion_lib.training.inference import classes_of, per_track
 from soundfusion_lib.training.run_groups import RunGroup
 
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
+HOLM = "p by Holm's method over these rows, each interval at the level of its row's test"  # of `tested`, for captions
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
@@ -225,20 +226,40 @@ def comparisons(runs: dict[str, RunGroup | Decision | Baseline], pairs: list[tup
     """Paired tests on the test tracks that both predicted: for each pair whether the first is more accurate than the second.
 
     Returns:
-        A row a pair: first, second, tracks, difference (of accuracy), low, high (95 % interval), p (two-sided, see `compare`).
+        A row a pair: first, second and what `tested` says of them.
     """
-    rows = []
-    for a, b in pairs:
-        (one, two), tracks = on_common_tracks(runs[a], runs[b])
-        rows.append({"first": a, "second": b, "tracks": tracks, **compare(one, two, by)})
-    return pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "low", "high", "p"])  # of no pairs, too
+    names = pd.DataFrame(pairs, columns=["first", "second"])
+    return names.join(tested([(runs[a], runs[b]) for a, b in pairs], by))
 
 
-def on_common_tracks(*groups: RunGroup | Decision | Baseline) -> tuple[list[list[pd.DataFrame]], int]:
-    """Test predictions of each for the tracks that all predicted (some run on fewer folds), and how many these are."""
+def tested(pairs: list[tuple[RunGroup | Decision | Baseline, RunGroup | Decision | Baseline]], by: str) -> pd.DataFrame:
+    """Paired tests of one table, each on the test tracks that both of a pair predicted (some run on fewer folds).
+
+    The chance of any false alarm in the table is at most `LEVEL`, by Holm's method (Scandinavian Journal of Statistics,
+    1979): the smallest p is tested at `LEVEL` over the number of rows, the next at `LEVEL` over one fewer, up to the first
+    that is not significant; all after it share its level.
+
+    Returns:
+        A row a pair: tracks; difference (of accuracy) with low and high, the interval at the level of the row's test; p
+        (two-sided, times what its level is divided by). So 0 is outside the interval exactly where p is below `LEVEL`.
+    """
+    sides = [_on_common_tracks(*pair) for pair in pairs]
+    p = np.array([compare(*side, by)["p"] for side in sides])
+    shares = (p >= p[:, None]).sum(1)  # of the level, one for each row that is not decided before
+    adjusted = np.array([(p * shares)[p <= one].max() for one in p]).clip(max=1)
+    shares[adjusted >= LEVEL] = shares[adjusted >= LEVEL].max(initial=1)
+    rows = [
+        {"tracks": side[0][0]["track"].nunique(), **compare(*side, by, LEVEL / share), "p": one}
+        for side, share, one in zip(sides, shares, adjusted, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["tracks", "difference", "low", "high", "p"])  # of no pairs, too
+
+
+def _on_common_tracks(*groups: RunGroup | Decision | Baseline) -> list[list[pd.DataFrame]]:
+    """Test predictions of each for the tracks that all predicted."""
     predictions = [group.predictions("test") for group in groups]
     common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
-    return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions], len(common)
+    return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions]
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -252,7 +273,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         bounds = [f"{base}_low", f"{base}_high"] if kind == "accuracy" else ["low", "high"] if kind in INTERVALS else []
         name, values = column.replace("_", " "), table[column]
         if bounds and set(bounds) <= set(table.columns):
-            name = f"{name.removesuffix(' accuracy')} [95 % interval]"
+            of = "interval at its test's level" if column == "difference" else "95 % interval"
+            name = f"{name.removesuffix(' accuracy')} [{of}]"
             shown[name] = [_cell(*cells) for cells in table[[column, *bounds]].itertuples(index=False)]
         elif "parameters" in column or column == "epochs":
             shown[name] = ["-" if pd.isna(value) else f"{value:,.0f}" for value in values]
@@ -263,7 +285,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         elif column == "minutes":
             shown[name] = [f"{value:.1f}" for value in values]
         elif column == "p":
-            shown[name] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
+            shown["p (Holm)"] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
         else:
             shown[name] = [_cell(value) for value in values]
     return shown

@@ -122,12 +122,12 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def conclusions(study: Study, table: pd.DataFrame) -> Figure:
-    """The differences of `conclusions.conclusions` with their intervals, and the reported ones."""
+    """The differences of `conclusions.conclusions` with their intervals (see `tables.tested`), and the reported ones."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.62 * len(table) + 1.6))
         position = np.arange(len(table))
         error = [table["difference"] - table["low"], table["high"] - table["difference"]]
-        axis.errorbar(table["difference"], position, xerr=error, fmt="o", capsize=3, label="reproduced, 95 % interval")
+        axis.errorbar(table["difference"], position, xerr=error, fmt="o", capsize=3, label="reproduced, interval at its test's level")
         axis.plot(table["reported"], position, "D", mfc="none", color="tab:red", label="reported on FMA-small")
         axis.axvline(0, color="tab:gray", linewidth=1, label="no difference")
         axis.set(xlabel="accuracy per segment, first minus second", yticks=position, ylim=(len(table) - 0.5, -0.5))
