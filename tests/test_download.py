@@ -130,11 +130,11 @@ def tarred(files, kind=tarfile.REGTYPE, link=""):
     return memory.getvalue()
 
 
-def get(site, root, *, checksum="right", kind="zip", **options):
+def get(site, root, *, checksum="right", kind="zip", holds=(), **options):
     if checksum == "right":
         checksum = "sha1:" + hashlib.sha1(site.body).hexdigest()
     url = f"http://127.0.0.1:{site.port}/music/clips.{kind}"
-    source = Source(url, checksum, len(site.body), 500_000, kind, "clips")
+    source = Source(url, checksum, len(site.body), 500_000, kind, "clips", holds)
     return download("clips", root, progress=False, sources={"clips": source}, **options)
 
 
@@ -357,6 +357,13 @@ def test_a_damaged_archive_is_deleted(site, tmp_path, kind, pack):
     assert names(tmp_path) == set()
 
 
+def test_an_archive_of_the_folders_themselves_will_do_where_they_are_known(site, tmp_path):
+    site.body = zipped({name.removeprefix("clips/"): content for name, content in FILES.items()})
+    with pytest.raises(SoundFusionError, match="no folder clips"):
+        get(site, tmp_path, holds=("000", "001"))
+    assert read(get(site, tmp_path, holds=("000",))) == FILES
+
+
 def test_an_archive_of_something_else(site, tmp_path):
     site.body = zipped({"other/file.txt": b"text"})
     with pytest.raises(SoundFusionError, match="no folder clips"):
@@ -437,7 +444,9 @@ def test_the_known_sources():
         "fma_small": "fma_small",
         "fma_metadata": "fma_metadata",
         "gtzan": "genres",
+        "emotify": "emotifymusic",
     }
-    for source in SOURCES.values():
-        assert source.url.startswith("https://") and source.url.endswith(source.kind)
+    for name, source in SOURCES.items():
+        scheme = "http://" if name == "emotify" else "https://"  # its server has no other
+        assert source.url.startswith(scheme) and source.url.endswith(source.kind)
         assert source.checksum is None or re.fullmatch(r"sha1:[0-9a-f]{40}", source.checksum)

@@ -22,6 +22,7 @@ class Corpus:
             unknown) and, where the source has an official one, ``split`` ("train", "validation" or "test").
         label: what the column genre holds, for titles and axes ("genre", or "soundtrack").
         synthetic: whether the music was made by a program; shown wherever results are.
+        seconds: how much of each file is used, from its beginning; None for all.
 
     Raises:
         SoundFusionError: no tracks, a missing column, a repeated id, a track without a label, an unknown split.
@@ -32,6 +33,7 @@ class Corpus:
     tracks: pd.DataFrame
     label: str = "genre"
     synthetic: bool = False
+    seconds: float | None = None
 
     def __post_init__(self):
         def refuse(what):

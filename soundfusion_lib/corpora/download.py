@@ -1,4 +1,4 @@
-"""Download and unpack FMA-small, FMA's metadata, and GTZAN.
+"""Download and unpack FMA-small, FMA's metadata, GTZAN, and Emotify's music.
 
 requests carries the bytes; the resuming is here because neither pooch nor torch.hub resumes, and 7 GiB get cut off.
 """
@@ -20,6 +20,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from soundfusion_lib.corpora.emotify import GENRES as EMOTIFY_GENRES
 from soundfusion_lib.errors import SoundFusionError
 
 ATTEMPTS = 10  # connections made in one call, whatever ends them
@@ -38,6 +39,7 @@ class Source:
     unpacked: int  # bytes of its files, roughly, for the same
     kind: str  # "zip" or "tar.gz"
     folder: str  # the folder at the archive's top, and the one that comes out
+    holds: tuple[str, ...] = ()  # folders in it: an archive that has them at its top, and not in that folder, will do too
 
 
 SOURCES = {
@@ -65,6 +67,15 @@ SOURCES = {
         kind="tar.gz",
         folder="genres",
     ),
+    "emotify": Source(
+        url="http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip",
+        checksum=None,
+        size=363_000_000,
+        unpacked=390_000_000,
+        kind="zip",
+        folder="emotifymusic",
+        holds=EMOTIFY_GENRES,
+    ),
 }
 
 
@@ -79,7 +90,7 @@ def download(what, root, progress=True, sources=SOURCES) -> Path:
     under its name only when complete.
 
     Args:
-        what: a name in sources: "fma_small", "fma_metadata" or "gtzan".
+        what: a name in sources: "fma_small", "fma_metadata", "gtzan" or "emotify".
         root: folder, made if it is not there.
         progress: whether to show progress bars.
         sources: name -> Source.
@@ -243,9 +254,12 @@ def _unpack(what, source, part, progress):
         else:
             with tarfile.open(part, "r:gz") as archive:
                 archive.extractall(aside, filter=_tar_filter)
-        if not (aside / source.folder).is_dir():
+        top = aside / source.folder
+        if not top.is_dir() and source.holds and all((aside / name).is_dir() for name in source.holds):
+            top = aside
+        if not top.is_dir():
             raise _BadArchive(f"it has no folder {source.folder}")
-        (aside / source.folder).rename(target)
+        top.rename(target)
     except (_BadArchive, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         _discard(part)
         raise SoundFusionError(f"{what}: {source.url} cannot be unpacked and was deleted: {error}") from error

@@ -6,6 +6,7 @@ from typing import Any
 
 from soundfusion_lib import settings
 from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.corpora.emotify import emotify
 from soundfusion_lib.corpora.fma import fma
 from soundfusion_lib.corpora.folder import folder
 from soundfusion_lib.corpora.gtzan import gtzan
@@ -18,9 +19,9 @@ from soundfusion_lib.paths import data_dir
 def open_corpus(spec: dict[str, Any]) -> Corpus:
     """The corpus that a profile names.
 
-    Kinds and their arguments: "demo" and "demo_gtzan" (tracks, seconds, seed; synthesised where not there yet), "fma"
-    (subset, path), "gtzan" (path), "soundtracks" and "soundtracks_b" (path), "folder" (path, label). The path of all
-    but "folder" is where `soundfusion download` puts them by default.
+    Kinds and their arguments: "demo" and "demo_gtzan" (tracks, seconds, seed; synthesised where not there yet),
+    "emotify" (path, seconds), "fma" (subset, path), "gtzan" (path), "soundtracks" and "soundtracks_b" (path), "folder"
+    (path, label). The path of all but "folder" is where `soundfusion download` puts them by default.
 
     Raises:
         SoundFusionError: unknown kind or argument, or a value that is not allowed; see the corpora for the rest.
@@ -59,6 +60,10 @@ def _fma(subset: str = "small", path: str = "") -> Corpus:
     return fma(path or data_dir() / "fma", subset)
 
 
+def _emotify(path: str = "", seconds: float = 30.0) -> Corpus:
+    return emotify(path or data_dir() / "emotify", seconds)
+
+
 def _gtzan(path: str = "") -> Corpus:
     return gtzan(path or data_dir() / "gtzan")
 
@@ -75,5 +80,5 @@ def _folder(path: str, label: str = "genre") -> Corpus:
     return folder(path, label=label)
 
 
-READERS = _demo, _demo_gtzan, _fma, _gtzan, _soundtracks, _soundtracks_b, _folder
+READERS = _demo, _demo_gtzan, _emotify, _fma, _gtzan, _soundtracks, _soundtracks_b, _folder
 KINDS: dict[str, Callable[..., Corpus]] = {reader.__name__[1:]: reader for reader in READERS}

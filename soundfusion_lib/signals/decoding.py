@@ -19,6 +19,7 @@ from soundfusion_lib.signals.representations import Representation
 
 Files = dict[str, str | UnreadableFile]  # by track id: the digest of its file, or why that cannot be read now
 ClipAndArray = tuple[Clip, np.ndarray | bytes]
+CUT = " first "  # between a file's digest and how much of it is used
 
 
 def decode_missing(corpus: Corpus, files: Files, pools: list[Pool], workers: int | None, progress: bool) -> Files:
@@ -49,7 +50,7 @@ def decode_missing(corpus: Corpus, files: Files, pools: list[Pool], workers: int
         for track, file in files.items():
             lacking = [pool.representation for pool, clips in zip(pools, found, strict=True) if file not in clips]
             if isinstance(file, str) and lacking:
-                jobs.setdefault(file, (corpus.file(track), file, lacking))
+                jobs.setdefault(file, (corpus.file(track), file, corpus.seconds, lacking))
         results = _in_order(_represent, list(jobs.values()), workers)
         bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
         for file, result in zip(jobs, bar, strict=True):
@@ -62,25 +63,29 @@ def decode_missing(corpus: Corpus, files: Files, pools: list[Pool], workers: int
     return {track: failed[file] for track, file in files.items() if file in failed}
 
 
-def _represent(job: tuple[Path, str, list[Representation]]) -> dict[Representation, ClipAndArray] | UnreadableFile:
+def _represent(job: tuple[Path, str, float | None, list[Representation]]) -> dict[Representation, ClipAndArray] | UnreadableFile:
     """A file's clip and its array in each representation; or why the file cannot be read now."""
-    path, expected, specs = job
+    path, name, seconds, specs = job
     try:
-        clips = _transform(path, expected, specs)
-        if digest(path) != expected:
+        clips = _transform(path, name, seconds, specs)
+        if digest(path) != name.partition(CUT)[0]:
             return UnreadableFile("changed while it was read")
         return clips
     except UnreadableFile as reason:
         return reason
 
 
-def _transform(path, name, specs):
+def _transform(
+    path: Path, name: str, longest: float | None, specs: list[Representation]
+) -> dict[Representation, ClipAndArray]:
     try:
         samples, sample_rate = decode(path)
     except UnreadableFile:
         raise
     except UnusableAudio as reason:
         return {spec: (Clip(name, reason=str(reason)), b"") for spec in specs}
+    if longest is not None:
+        samples = samples[: int(longest * sample_rate)]
     seconds = len(samples) / sample_rate
     clips = {}
     for spec in specs:

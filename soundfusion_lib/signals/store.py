@@ -24,7 +24,7 @@ from soundfusion_lib.audio import UnreadableFile
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.signals.clips import STORE_REVISION, Clip, Pool
-from soundfusion_lib.signals.decoding import Files, decode_missing
+from soundfusion_lib.signals.decoding import CUT, Files, decode_missing
 from soundfusion_lib.signals.digests import digests
 from soundfusion_lib.signals.representations import Representation
 
@@ -223,7 +223,10 @@ class Store:
 
 def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> Files:
     paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
-    return dict(zip(corpus.tracks.index, digests(paths, cache_dir, progress), strict=True))
+    found = digests(paths, cache_dir, progress)
+    if corpus.seconds is not None:  # another cut of the same file is another clip
+        found = [f"{file}{CUT}{corpus.seconds:g}s" if isinstance(file, str) else file for file in found]
+    return dict(zip(corpus.tracks.index, found, strict=True))
 
 
 def _lacking(files: Files, found: list[dict[str, Clip]]) -> bool:

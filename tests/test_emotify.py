@@ -1,0 +1,77 @@
+"""Emotify, on files in its layout: the reader, artists from tags, and the first seconds of each file."""
+
+import numpy as np
+import pytest
+from conftest import SMALL_MEL
+from mutagen.id3 import ID3, TPE1
+
+from soundfusion_lib.audio import encode_mp3
+from soundfusion_lib.corpora import emotify
+from soundfusion_lib.corpora.emotify import GENRES
+from soundfusion_lib.corpora.kinds import open_corpus
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.signals.representations import Waveform
+from soundfusion_lib.signals.store import Store
+
+RATE = 44_100
+
+
+def sound(seconds: float, frequency: float) -> np.ndarray:
+    wave = 0.3 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * RATE)) / RATE)
+    return np.stack([wave, wave], 1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two files a genre: 4 s, of which the last two are another tone; the second one of classical has 1.5 s."""
+    root = tmp_path_factory.mktemp("emotify")
+    artists = iter(["Anon Viols", "Magnatune Compilation", "Zilla", "Zilla", "  Brad  Sucks ", None, "Zilla", ""])
+    for genre in GENRES:
+        (root / "emotifymusic" / genre).mkdir(parents=True)
+        for number in (1, 10):
+            file = root / "emotifymusic" / genre / f"{number}.mp3"
+            long = np.concatenate([sound(2, 440), sound(2, 3000)])
+            file.write_bytes(encode_mp3(sound(1.5, 440) if (genre, number) == ("classical", 10) else long, RATE))
+            artist = next(artists)
+            if artist is not None:
+                tags = ID3()
+                tags.add(TPE1(encoding=3, text=artist))
+                tags.save(file)
+    return root
+
+
+def test_tracks_genres_and_artists(root):
+    corpus = emotify(root)
+    assert corpus.seconds == 30 and corpus.genres == list(GENRES)
+    assert corpus.tracks["artist"].to_dict() == {
+        "classical/001": "Anon Viols",
+        "classical/010": None,  # a compilation is nobody
+        "electronic/001": "Zilla",
+        "electronic/010": "Zilla",
+        "pop/001": "Brad Sucks",
+        "pop/010": None,  # no tags at all
+        "rock/001": "Zilla",  # an artist of two genres
+        "rock/010": None,
+    }
+    assert corpus.file("pop/010").name == "10.mp3"
+
+
+def test_only_the_first_seconds_are_used_and_another_length_is_another_clip(root, tmp_path):
+    def store(seconds):
+        corpus = open_corpus({"kind": "emotify", "path": str(root), **({"seconds": seconds} if seconds else {})})
+        return Store.build(corpus, [Waveform(), SMALL_MEL], tmp_path, shortest=1.0, workers=1, progress=False)
+
+    short, long = store(2.0), store(None)
+    assert short.tracks["seconds"].drop("classical/010").eq(2).all()
+    assert short.tracks.loc["classical/010", "seconds"] == pytest.approx(1.5, abs=0.1)
+    assert long.tracks["seconds"].drop("classical/010").between(4, 4.1).all()
+    assert short.content_id != long.content_id
+    both = [one.arrays["waveform"].clip("rock/001")[:, 0, 0] for one in (short, long)]
+    np.testing.assert_array_equal(both[0][:40_000], both[1][:40_000])
+    assert len(both[0]) == 2 * Waveform().sample_rate < len(both[1])
+    assert store(2.0).content_id == short.content_id
+
+
+def test_a_genre_without_files_is_refused(root, tmp_path):
+    with pytest.raises(SoundFusionError, match="classical holds no clip.*soundfusion download emotify"):
+        emotify(tmp_path)
