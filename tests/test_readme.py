@@ -1,0 +1,36 @@
+"""The README's tables hold what results/ and benchmarks/results/ do: `make readme` changes nothing."""
+
+import runpy
+import shutil
+
+import pandas as pd
+
+from soundfusion_lib.paths import PROJECT
+
+SCRIPT = runpy.run_path(str(PROJECT / "tooling" / "readme.py"))
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_making_the_tables_changes_nothing():
+    assert SCRIPT["filled"](README) == README
+
+
+def test_every_table_has_its_place_once():
+    for name in SCRIPT["TABLES"]:
+        assert README.count(f"<!-- table: {name} -->") == 1
+    assert README.count("<!-- table: ") == README.count("<!-- end -->") == len(SCRIPT["TABLES"])
+
+
+def test_another_number_in_a_table_comes_into_the_readme(tmp_path):
+    for part in ("tooling", "results/soundtracks/tables", "benchmarks/results"):
+        shutil.copytree(PROJECT / part, tmp_path / part)
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    file = tmp_path / "results" / "soundtracks" / "tables" / "05_performance.csv"
+    table = pd.read_csv(file)
+    table.loc[1, "track_accuracy"] = 0.987654
+    table.to_csv(file, index=False)
+    runpy.run_path(str(tmp_path / "tooling" / "readme.py"), run_name="__main__")
+    old, new = README.splitlines(), (tmp_path / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(old) == len(new)
+    [changed] = [line for before, line in zip(old, new, strict=True) if before != line]
+    assert "| 0.988 [" in changed

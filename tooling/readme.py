@@ -1,0 +1,132 @@
+"""The README's tables, written between their markers: python tooling/readme.py
+
+A table stands between <!-- table: NAME --> and <!-- end -->, where NAME is one of `TABLES`; its numbers come
+from results/ and benchmarks/results/.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+SOUNDTRACKS = ROOT / "results" / "soundtracks" / "tables"
+RECORDS = ROOT / "benchmarks" / "results"
+
+
+def performance() -> list[list[str]]:
+    """The table of performance on soundtracks."""
+    rows = [["input", "network", "test tracks", "accuracy by vote [95 %]", "reported, FMA-small"]]
+    for row in pd.read_csv(SOUNDTRACKS / "05_performance.csv").itertuples():
+        accuracy = f"{row.track_accuracy:.3f} [{row.track_low:.3f}, {row.track_high:.3f}]"
+        reported = "" if pd.isna(row.track_reported) else f"{row.track_reported:.3f}"
+        rows.append([row.input, row.model, str(row.tracks), accuracy, reported])
+    return rows
+
+
+def conclusions() -> list[list[str]]:
+    """The report's conclusions as questions, on soundtracks."""
+    rows = [
+        ["the report's conclusion, as a question", "accuracy of - minus of", "reported", "here [95 %]", "p", "answer"]
+    ]
+    for row in pd.read_csv(SOUNDTRACKS / "08_conclusions.csv").itertuples():
+        pair = f"{row.first} - {row.second}"
+        rows.append([row.question, pair, f"{row.reported:+.3f}", difference(row), f"{row.p:.3f}", row.answer])
+    return rows
+
+
+def speed() -> list[list[str]]:
+    """What the newest record of each benchmark says."""
+    methods = newest("prepare", source="synthetic").set_index("method")
+    floor, times = methods["times the floor"]["this library"], methods["times this library"]
+    inputs = newest("batches").set_index(["source", "input"])
+    share = inputs["input, share of the step"]["this library"]
+    slower = inputs["this library is faster by"]["DataLoader over files"]
+    trained = newest("train")
+    trained = trained[trained["how"] == trained["how"].iloc[-1]].set_index("model")  # with all levers
+    gain, peak = trained["times the plain loop"], trained["share of matrix peak"]
+    lost = {row.model: difference(row) for row in newest("accuracy").itertuples()}
+    days = newest("study").set_index("network")["minutes in all"] / (24 * 60)
+    without = days["all"] - days[days.index.str.startswith("VGG16")].sum()
+    demo = newest("demo").set_index("notebook")
+    return [
+        ["", "", "printed by `.venv/bin/python`"],
+        [
+            "MP3s to both inputs",
+            f"{floor:.1f} times the time of decoding alone; torchaudio takes {times['torchaudio']:.1f} times as long, "
+            f"librosa {times['librosa']:.1f} times",
+            "`benchmarks/prepare.py`",
+        ],
+        [
+            "input to the network",
+            f"{percent(share['mel'], 1)} (spectrogram) and {percent(share['waveform'], 1)} (waveform) of a training "
+            f"step; a DataLoader over files is {slower['mel']:.0f} and {slower['waveform']:.0f} times slower",
+            "`benchmarks/batches.py`",
+        ],
+        [
+            "training, segments per second",
+            f"{gain['resnet1d-small']:.1f} times (ResNet1D-small) and {gain['resnet2d-small']:.1f} times "
+            f"(ResNet2D-small) those of a plain loop; all {len(gain)} networks {gain.min():.1f} to {gain.max():.1f} "
+            f"times, at {percent(peak.min())} to {percent(peak.max())} of the speed of large matrix products",
+            "`benchmarks/train.py --steps 2`",
+        ],
+        [
+            "what that costs in accuracy, demo corpus",
+            f"ResNet1D-small {lost['resnet1d-small']}, ResNet2D-small {lost['resnet2d-small']} (accuracy by vote with "
+            "all levers minus without, three seeds, 95 % intervals)",
+            "`benchmarks/train.py --accuracy`",
+        ],
+        [
+            "the whole FMA-small study, planned from epochs on a hundredth of its clips",
+            f"{days['all']:.0f} days, without VGG16 {without:.0f}: it wants a GPU",
+            "`benchmarks/study.py --clips 80 --epochs 2`",
+        ],
+        [
+            f"the demo, {len(demo) - 1} notebooks",
+            f"{demo['wall']['all']:.0f} s, of which training takes {demo['training']['all']:.0f} core-seconds",
+            "`benchmarks/demo.py`",
+        ],
+    ]
+
+
+TABLES = {"performance": performance, "conclusions": conclusions, "speed": speed}
+
+
+def newest(name: str, **where: str) -> pd.DataFrame:
+    """The rows of the newest record of a benchmark, of those with these values."""
+    table = pd.read_csv(RECORDS / f"{name}.csv")
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table[table["date"] == table["date"].max()]
+
+
+def difference(row) -> str:
+    return f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def filled(text: str) -> str:
+    """The text with what belongs between its markers."""
+
+    def table(marker: re.Match) -> str:
+        head, *rows = TABLES[marker[1]]()
+        lines = [f"| {' | '.join(cells)} |" for cells in rows]
+        return "\n".join(
+            [
+                f"<!-- table: {marker[1]} -->",
+                f"| {' | '.join(head)} |",
+                "|---" * len(head) + "|",
+                *lines,
+                "<!-- end -->",
+            ]
+        )
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
