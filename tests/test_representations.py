@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-import torchaudio
 
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform, from_dict, to_dict
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform, _mel_filters, from_dict, to_dict
+
+SPECS = [MelSpectrogram(), MelSpectrogram(44_100, 1, 96), MelSpectrogram(44_100, 2, 40, 2048, 256, 60)]
 
 
 def clips():
-    """Signals that test a spectrogram at its ends: noise, music-like decay, a tone with silence, very quiet, very short."""
+    """Signals that test a spectrogram at its ends: noise, decay, tone and silence, very quiet, very short, nothing."""
     rng = np.random.default_rng(0)
     time = np.arange(3 * 44_100) / 44_100
     decay = np.sin(2 * np.pi * 440 * time) * np.exp(-3 * (time % 0.5))
@@ -23,22 +24,42 @@ def clips():
     }
 
 
+def half_a_step(values: torch.Tensor) -> torch.Tensor:
+    """Half a step of float16 at these values, the most that the store may be off."""
+    return torch.from_numpy(np.spacing(values.abs().half().numpy()).astype(np.float32) / 2)
+
+
 @pytest.mark.parametrize("name", list(clips()))
-@pytest.mark.parametrize("spec", [MelSpectrogram(), MelSpectrogram(44_100, 1, 128), MelSpectrogram(44_100, 2, 40, 2048, 256, 60)])
-def test_log_mel_equals_torchaudio(spec, name):
+@pytest.mark.parametrize("spec", SPECS)
+def test_log_mel_equals_torchaudio_s_module(spec, name):
     samples = clips()[name].astype(np.float32)
-    transform = torchaudio.transforms.MelSpectrogram(
-        spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels
-    )
-    decibels = torchaudio.transforms.AmplitudeToDB("power", top_db=spec.top_db)
     channels = samples.mean(1, keepdims=True) if spec.channels == 1 else samples
-    wanted = decibels(transform(torch.from_numpy(np.ascontiguousarray(channels.T)))).permute(2, 0, 1)
+    wanted = spec.module()(torch.from_numpy(np.ascontiguousarray(channels.T))).permute(2, 0, 1)
     got = spec.decibels(samples, 44_100)
-    assert got.shape == wanted.shape
+    assert got.shape == wanted.shape == (1 + len(samples) // spec.hop_length, spec.channels, spec.bands)
     assert (got - wanted).abs().max() <= 1e-3
     stored = spec.transform(samples, 44_100)
     assert stored.dtype == np.float16
-    assert np.abs(stored.astype(np.float32) - wanted.numpy()).max() <= 0.033  # half a step of float16 above 64 dB
+    assert ((torch.from_numpy(stored).float() - wanted).abs() <= half_a_step(wanted) + 1e-3).all()
+
+
+def test_the_module_measures_each_clip_of_a_batch_by_its_own_loudest_value():
+    spec = MelSpectrogram(top_db=60)
+    loud, quiet = (torch.from_numpy(clips()[name].T.astype(np.float32)) for name in ("noise", "quiet"))
+    quiet = torch.stack([1e4 * quiet[0], quiet[1]])  # the second below the floor that the first sets
+    batch = spec.module()(torch.stack([loud, quiet]))
+    assert batch.shape == (2, 2, 64, spec.frames(3.0))
+    assert torch.equal(batch[1], spec.module()(quiet)) and batch[1].max() < batch[0].max() - 10
+    assert (batch[1, 1] - (batch[1].max() - 60)).abs().max() < 1e-4 and batch[0, 1].max() > batch[0].max() - 3
+
+
+def test_the_filters_are_the_htk_scale_s_triangles():
+    """Against the definition: corners equally apart in 2595 log10(1 + f / 700), rising to 1 and falling to 0."""
+    filters = _mel_filters(22_050, 40, 1024)
+    corners = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 11_025 / 700), 42) / 2595) - 1)
+    bins = np.linspace(0, 11_025, 513)
+    wanted = [np.interp(bins, corners[band : band + 3], [0, 1, 0]) for band in range(40)]
+    assert np.abs(filters.toarray() - wanted).max() < 1e-4
 
 
 def test_a_mono_clip_fills_both_channels_and_every_rate_is_resampled():

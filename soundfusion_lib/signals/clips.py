@@ -10,7 +10,7 @@ import numpy as np
 
 from soundfusion_lib.signals.representations import Representation, to_dict
 
-STORE_REVISION = 1  # raise it when decoding or a transform gives other values, or the files here mean something else
+STORE_REVISION = 2  # raise it when decoding or a transform gives other values, or the files here mean something else
 
 
 @dataclass(frozen=True)
