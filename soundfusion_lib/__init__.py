@@ -12,6 +12,7 @@ _EXPORTS = {
     "SoundFusionError": "errors",
     "Study": "study.study",
     "build_model": "models",
+    "check_parameters": "study.parameters",
     "count_parameters": "models",
     "load_profile": "study.profiles",
     "load_run": "training.runs",

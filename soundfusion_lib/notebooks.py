@@ -13,11 +13,11 @@ from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, results_dir
+from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.summary import edit_summary, read_summary
 
 KERNEL = "python3"
-DEFAULTS = {"profile": "demo", "device": "auto"}
 
 
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
@@ -115,18 +115,20 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]):
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Take out what differs from one execution to the next, in place: progress bars, times, widget state."""
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
-        "language_info": {"name": "python"},
-    }
-    for index, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{index:02d}"
+    """Take out what differs from one execution to the next, in place: progress bars, times, widget state.
+
+    What JupyterLab writes stays, so that opening and saving a notebook changes nothing: the ids of its cells, and all
+    that the kernel says of itself (the version of Python, too).
+    """
+    kept = "kernelspec", "language_info"
+    notebook.metadata = {key: notebook.metadata[key] for key in kept if key in notebook.metadata}
+    for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = {"tags": tags} if tags else {}
-        if cell.cell_type != "code":
-            continue
-        cell.outputs = [output for output in map(_without_bars, cell.outputs) if output is not None]
+        if "injected-parameters" in tags:
+            cell.id = "injected-parameters"  # papermill draws another each time
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in map(_without_bars, cell.outputs) if output is not None]
 
 
 def _without_bars(output):
@@ -136,4 +138,3 @@ def _without_bars(output):
         output.text = "".join(line + "\n" for line in lines)
         return output if lines else None
     return output
-

@@ -1,10 +1,17 @@
 import ast
 import json
+import os
+import re
+import runpy
+import subprocess
+import sys
 
 import nbformat
 import pytest
+from ipykernel.ipkernel import IPythonKernel
+from jupyter_client.kernelspec import get_kernel_spec
 
-from soundfusion_lib import notebooks, paths
+from soundfusion_lib import check_parameters, notebooks, paths
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import profiles
 
@@ -15,20 +22,79 @@ FILES = notebooks.notebook_files()
 def test_notebooks_are_thin_and_executed(file):
     notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
-    assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
+    assert notebook.cells[1].cell_type == "markdown" and notebook.cells[1].source.startswith("# ")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert "parameters" in code[0].metadata.tags
+    assert "\ncheck_parameters(In)\nstudy = Study(" in code[1].source
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     for cell in code:
         assert len(cell.source.splitlines()) <= 25
-        assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assert not [
+            node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        ]
         assert all(output.output_type != "error" for output in cell.outputs)
     assert file.stat().st_size < 1_000_000
 
 
+def test_each_notebook_links_to_those_before_and_after():
+    lines = runpy.run_path(str(paths.PROJECT / "tooling" / "navigation.py"))["navigate"](FILES)
+    assert lines[FILES[1]].startswith("← [1. The data](01_data.ipynb) · ")
+    for file, line in lines.items():
+        cells = nbformat.read(file, as_version=4).cells
+        assert cells[0].source == cells[-1].source == line
+
+
+def saved_by_jupyterlab(file) -> str:
+    """What JupyterLab writes when it saves a notebook that it has opened: what its kernel says of itself is in it."""
+    notebook = nbformat.read(file, as_version=nbformat.NO_CONVERT)
+    spec = get_kernel_spec("python3")
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": spec.display_name, "language": spec.language}
+    notebook.metadata.language_info = IPythonKernel.language_info
+    return nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_opening_and_saving_a_notebook_leaves_it_as_it_is(file):
+    def but_for_the_machine(text):
+        return [
+            line for line in text.splitlines(True) if '"display_name": ' not in line and '"version": "3.' not in line
+        ]
+
+    assert but_for_the_machine(saved_by_jupyterlab(file)) == but_for_the_machine(file.read_text(encoding="utf-8"))
+
+
+def test_an_executed_notebook_is_as_jupyterlab_saves_it(project):
+    file = small_project(project, "1 + 1")
+    notebook = nbformat.read(file, 4)
+    notebook.metadata.kernelspec.display_name = get_kernel_spec("python3").display_name
+    nbformat.write(notebook, file)
+    ids = [cell.id for cell in notebook.cells]
+    notebooks.reproduce()
+    assert file.read_text(encoding="utf-8") == saved_by_jupyterlab(file)
+    assert [cell.id for cell in nbformat.read(file, 4).cells] == ids
+
+
+def test_papermill_by_hand_with_a_misspelt_parameter_runs_nothing(tmp_path):
+    call = [sys.executable, "-m", "papermill", FILES[0].name, tmp_path / "out.ipynb", "-p", "profil", "fma_small"]
+    folders = {name: str(tmp_path / name) for name in ("SOUNDFUSION_RESULTS", "SOUNDFUSION_DATA")}
+    done = subprocess.run(call, cwd=FILES[0].parent, env=os.environ | folders, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "this notebook has no parameter 'profil'; there are: profile, device" in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+def test_parameters_that_a_notebook_has_and_cells_that_papermill_did_not_write_pass():
+    check_parameters(["", "profile = 'demo'", '# Parameters\nprofile = "mine.toml"\ndevice = "cpu"\n', "profil = 1"])
+    with pytest.raises(SoundFusionError, match="no parameter 'devise'"):
+        check_parameters(["", '# Parameters\nprofile = "demo"\ndevise = "cpu"\n'])
+
+
 def small_project(root, *cells):
     """A project with one notebook of these cells after the parameters."""
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "language": "python", "display_name": ""}})
+    spec = {"name": "python3", "language": "python", "display_name": ""}
+    notebook = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "language": "python", "display_name": ""}}
+    )
     parameters = nbformat.v4.new_code_cell('profile = "demo"\ndevice = "auto"', metadata={"tags": ["parameters"]})
     notebook.cells = [parameters, *map(nbformat.v4.new_code_cell, cells)]
     (root / "notebooks").mkdir()
@@ -68,8 +134,12 @@ def test_another_profile_gets_copies_and_its_path_is_absolute(project, monkeypat
     monkeypatch.chdir(project)
     folder = notebooks.reproduce("mine.toml", "cpu")
     assert folder == project / "results" / "mine"
-    assert texts(folder / "notebooks" / "01_small.ipynb") == [f"{mine}\n"]
+    copy = folder / "notebooks" / "01_small.ipynb"
+    assert texts(copy) == [f"{mine}\n"]
     assert source.read_bytes() == before
+    first = copy.read_bytes()
+    notebooks.reproduce("mine.toml", "cpu")
+    assert copy.read_bytes() == first
 
 
 def test_the_demo_with_another_device_leaves_the_project_s_notebooks_alone(project):
