@@ -56,9 +56,7 @@ def saved_by_jupyterlab(file) -> str:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_opening_and_saving_a_notebook_leaves_it_as_it_is(file):
     def but_for_the_machine(text):
-        return [
-            line for line in text.splitlines(True) if '"display_name": ' not in line and '"version": "3.' not in line
-        ]
+        return [line for line in text.splitlines() if not re.match(r' *"(display_name|version)": "', line)]
 
     assert but_for_the_machine(saved_by_jupyterlab(file)) == but_for_the_machine(file.read_text(encoding="utf-8"))
 
@@ -92,9 +90,7 @@ def test_parameters_that_a_notebook_has_and_cells_that_papermill_did_not_write_p
 def small_project(root, *cells):
     """A project with one notebook of these cells after the parameters."""
     spec = {"name": "python3", "language": "python", "display_name": ""}
-    notebook = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "language": "python", "display_name": ""}}
-    )
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
     parameters = nbformat.v4.new_code_cell('profile = "demo"\ndevice = "auto"', metadata={"tags": ["parameters"]})
     notebook.cells = [parameters, *map(nbformat.v4.new_code_cell, cells)]
     (root / "notebooks").mkdir()
