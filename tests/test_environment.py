@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.lock, environment.yml, the Makefile and the CI workflow say the same."""
+"""pyproject.toml, requirements.lock, environment.yml, CITATION.cff, the Makefile and the CI workflow say the same."""
 
 import importlib.metadata
 import re
@@ -72,6 +72,15 @@ def test_what_is_installed_is_what_is_locked():
     for pin in locked():
         if pin.marker is None or pin.marker.evaluate():
             assert pin.specifier.contains(importlib.metadata.version(pin.name)), pin
+
+
+def test_the_citation_is_whole_and_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what the format, 1.2.0, requires
+    assert citation["cff-version"] == "1.2.0" and citation["authors"] == [{"name": "The SoundFusion developers"}]
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    [report] = citation["references"]
+    assert [author["family-names"] for author in report["authors"]] == ["Ausilio", "Keshavarz", "Prodan"]
 
 
 def ci_jobs() -> dict:
