@@ -91,6 +91,12 @@ RULES: dict[str, Rule] = {
     "weight_decay": NOT_NEGATIVE,
     "optimizer": _one_of("adam", "adamw"),
     "steps": _whole(0),
+    "schedule": _one_of("constant", "one_cycle"),
+    "averaging": BELOW_ONE,
+    "mixup": NOT_NEGATIVE,
+    "label_smoothing": BELOW_ONE,
+    "random_starts": Rule("true or false", lambda value: isinstance(value, bool)),
+    "keep": _one_of("best", "last"),
     # Segmenting
     "seconds": POSITIVE,
     "overlap": Rule(BELOW_ONE.allowed, lambda value: value is None or BELOW_ONE.holds(value)),

@@ -85,6 +85,7 @@ def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
 DEFAULTS = {  # of revision 4; a key holds no value that is one of these
     "Training": {
         "epochs": 60, "patience": 10, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 0.0, "optimizer": "adam", "steps": 0,
+        "schedule": "constant", "averaging": 0.0, "mixup": 0.0, "label_smoothing": 0.0, "random_starts": False, "keep": "best",
     },
     "Segmenting": {"seconds": 5.0, "overlap": 0.25},
     "Split": {"scheme": "auto", "folds": 10, "fold": 0, "seed": 0},
@@ -119,7 +120,7 @@ def test_defaults_are_those_of_the_revision():
 
 
 def test_every_field_of_an_experiment_is_in_its_key():
-    tried = {name for other in OTHERS for name in other} | {"name"}
+    tried = {name for other in OTHERS for name in other} | {"name", "folds"}
     assert tried == {field.name for field in dataclasses.fields(Experiment)}
 
 
@@ -223,7 +224,7 @@ def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, har
     with pytest.raises(SoundFusionError, match="damaged"):
         load_run(folder)
     [row] = list_runs(tmp_path).to_dict("records")
-    assert "made anew" in row["state"] and row["folder"] == folder
+    assert "made anew" in row["state"] and row["run"] == folder.name
     with pytest.warns(UserWarning, match=f"{folder.name}.*damaged.*trained anew"):
         again = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert again.trained and again.folder == folder and again.predictions().equals(trained.predictions())

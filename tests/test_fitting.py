@@ -1,9 +1,11 @@
+import dataclasses
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.corpora.splits import Split
@@ -17,6 +19,10 @@ from soundfusion_lib.training.fitting import Training, fit
 from soundfusion_lib.training.inference import log_probabilities, predictions_of
 
 FAST = Training(epochs=6, patience=6, batch_size=16, learning_rate=3e-3)
+NEWER = Training(
+    epochs=6, patience=1, batch_size=16, learning_rate=1e-2, weight_decay=0.05, optimizer="adamw", schedule="one_cycle",
+    averaging=0.9, mixup=0.3, label_smoothing=0.1, random_starts=True, keep="last",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +96,9 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("after", [1, 3, 5])
-def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, monkeypatch, after):
-    uninterrupted, history = train(parts)
+@pytest.mark.parametrize("recipe", [FAST, NEWER], ids=["the report's", "newer"])
+def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, monkeypatch, after, recipe):
+    uninterrupted, history = train(parts, recipe)
     checkpoint = tmp_path / "checkpoint.pt"
     save, saved = training_module._save, []
 
@@ -103,9 +110,9 @@ def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, monkey
 
     monkeypatch.setattr(training_module, "_save", save_and_stop)
     with pytest.raises(Stopped):
-        train(parts, checkpoint=checkpoint)
+        train(parts, recipe, checkpoint=checkpoint)
     monkeypatch.undo()
-    resumed, again = train(parts, checkpoint=checkpoint)
+    resumed, again = train(parts, recipe, checkpoint=checkpoint)
     assert again.drop(columns="seconds").equals(history.drop(columns="seconds"))
     assert all(map(torch.equal, uninterrupted.state_dict().values(), resumed.state_dict().values()))
 
@@ -218,9 +225,10 @@ def test_the_optimizer_goes_on_in_another_memory_format(saved, resumed, tmp_path
 
     model, optimizer = begin(saved)
     step(model, optimizer, 4)
-    training_module._save(tmp_path / "checkpoint.pt", [{}], {}, model, optimizer)
+    training_module._save(tmp_path / "checkpoint.pt", [{}], {}, {"model": model, "optimizer": optimizer})
     again, other = begin(resumed)
-    assert training_module._resume(tmp_path / "checkpoint.pt", again, other, cpu) == ([{}], {})
+    parts = {"model": again, "optimizer": other}
+    assert training_module._resume(tmp_path / "checkpoint.pt", parts, cpu) == ([{}], {})
     step(model, optimizer, 3)
     step(again, other, 3)
     for one, another in zip(model.parameters(), again.parameters(), strict=True):
@@ -268,10 +276,10 @@ def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch
     seen = []
     gather = Segments._gather
 
-    def watched(segments, rows):
+    def watched(segments, rows, starts):
         if segments is parts["train"]:
             seen.append(rows.tolist())
-        return gather(segments, rows)
+        return gather(segments, rows, starts)
 
     model = model_for(parts)
     monkeypatch.setattr(Segments, "_gather", watched)
@@ -279,3 +287,78 @@ def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch
     assert [len(rows) for rows in seen] == [4] * 6 and sorted(sum(seen[:3], [])) != sorted(sum(seen[3:], []))
     right = 12 * history["train_accuracy"]  # of the 12 segments seen
     assert (right - right.round()).abs().max() < 1e-4
+
+
+def test_the_newer_recipe_learns_and_keeps_its_last_epoch_whatever_validation_says(parts, store):
+    model = model_for(parts)
+    history, kept, log_p = fit(model, parts["train"], parts["validation"], NEWER, progress=False)
+    assert len(history) == kept == 6  # patience is 1
+    assert torch.equal(log_p, log_probabilities(model, parts["validation"]))
+    assert history["validation_accuracy"].iloc[-1] > 0.8
+
+
+def test_the_averaged_weights_are_the_ones_kept(parts, monkeypatch):
+    seen = []
+    update = AveragedModel.update_parameters
+
+    def watched(averaged, model):
+        seen.append(model.head.weight.detach().clone())
+        update(averaged, model)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", watched)
+    model, _ = train(parts, dataclasses.replace(FAST, epochs=2, averaging=0.8, keep="last"))
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.8 * expected + 0.2 * weight
+    torch.testing.assert_close(model.head.weight.detach(), expected)
+    assert not torch.allclose(expected, seen[-1], atol=1e-4)
+
+
+def test_the_learning_rate_rises_and_falls_in_one_cycle_over_all_steps(parts, monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+
+    def watched(optimizer, *arguments, **options):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    train(parts, dataclasses.replace(FAST, schedule="one_cycle"))
+    steps = 6 * len(parts["train"].batch_sizes(16))
+    assert len(rates) == steps and max(rates) == pytest.approx(3e-3, rel=0.02)
+    assert rates[0] == pytest.approx(3e-3 / 25) and rates[-1] < 1e-5
+    top = rates.index(max(rates))
+    assert 0.2 < top / steps < 0.4 and rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:])[::-1]
+
+
+def test_mixup_mixes_inputs_and_names_both_targets():
+    torch.manual_seed(0)
+    x, targets = torch.arange(8.0).view(8, 1, 1).expand(8, 1, 3), torch.arange(8)
+    shares = []
+    for _ in range(200):
+        (mixed,), others, share = training_module._mixed((x,), targets, 0.3)
+        torch.testing.assert_close(mixed[:, 0, 0], share * targets + (1 - share) * others)
+        assert sorted(others.tolist()) == list(range(8)) and 0.5 <= share <= 1
+        shares.append(share)
+    assert 0.7 < sum(shares) / 200 < 0.95 and min(shares) < 0.7
+    inputs, others, share = training_module._mixed((x,), targets, 0.0)
+    assert inputs[0] is x and share == 1
+
+
+def test_label_smoothing_is_in_the_training_loss(parts):
+    still = dataclasses.replace(FAST, epochs=1, learning_rate=1e-12, batch_size=999)
+    losses = []
+    for smoothing in (0.0, 0.3):
+        model = model_for(parts)
+        model.set_augmentation({"mel": None})
+        model.dropout = torch.nn.Identity()
+        history, _, _ = fit(
+            model, parts["train"], parts["validation"], dataclasses.replace(still, label_smoothing=smoothing), progress=False
+        )
+        losses.append(history["train_loss"][0])
+    model = model_for(parts).train()
+    model.set_augmentation({"mel": None})
+    model.dropout = torch.nn.Identity()
+    (inputs, targets), *_ = parts["train"].batches(999)
+    uniform = -model(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike
+    assert losses[1] == pytest.approx(0.7 * losses[0] + 0.3 * uniform, rel=0.02)

@@ -147,16 +147,34 @@ def test_what_is_on_the_device_already_takes_no_more_of_it(store, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "batch_size, shuffled, in_order",
-    [(8, [8, 9], [8, 8, 1]), (16, [17], [16, 1]), (5, [5, 5, 5, 2], [5, 5, 5, 2]), (99, [17], [17])],
+    "batch_size, sizes", [(8, [8, 9]), (16, [17]), (5, [5, 5, 5, 2]), (99, [17])]
 )
-def test_a_last_batch_of_one_segment_joins_the_one_before_in_training(store, cpu, batch_size, shuffled, in_order):
+def test_a_last_batch_of_one_segment_joins_the_one_before(store, cpu, batch_size, sizes):
     segments = of(store, cpu, ("mel",), Segmenting(1.0, None), store.tracks.index[:17])
     epoch = [targets for _, targets in segments.batches(batch_size, torch.Generator().manual_seed(1))]
-    assert [len(targets) for targets in epoch] == shuffled
+    assert [len(targets) for targets in epoch] == sizes == segments.batch_sizes(batch_size)
     assert torch.equal(torch.cat(epoch).sort().values, segments.targets.sort().values)
-    assert [len(x) for (x,), _ in segments.batches(batch_size)] == in_order
+    assert [len(x) for (x,), _ in segments.batches(batch_size)] == sizes
     assert [len(targets) for _, targets in segments.batches(4, torch.Generator(), count=2)] == [4, 4]
+
+
+def test_random_starts_are_anywhere_in_the_track_and_the_same_moment_in_both_inputs(store, cpu):
+    segmenting = Segmenting(1.0, 0.0)
+    segments = of(store, cpu, ("waveform", "mel"), segmenting)
+    offsets = []
+    for seed in range(40):
+        share = torch.rand(len(segments), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        starts = [windows.random_start(share) - windows.clip for windows in segments._windows]
+        rates = [22_050, 22_050 / 256]
+        wave, mel = (start / rate for start, rate in zip(starts, rates, strict=True))
+        assert (wave - mel).abs().max() < 0.025  # two frames: the spectrogram's first and last are half outside the clip
+        offsets.append(wave)
+    offsets = torch.stack(offsets)
+    room = torch.from_numpy(store.tracks.loc[segments.table["track"], "seconds"].to_numpy()) - segmenting.seconds
+    assert (offsets >= 0).all() and (offsets <= room + 1e-9).all()
+    assert torch.allclose((offsets / room).mean(), torch.tensor(0.5, dtype=torch.float64), atol=0.03)
+    one, other = ([x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), 1, random)] for random in (True, False))
+    assert one[0].shape == other[0].shape and not torch.equal(one[0], other[0])
 
 
 def test_statistics_are_those_of_all_segments_per_band(store, cpu):

@@ -1,9 +1,10 @@
 """Segments of tracks, and batches of them gathered on the training device."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -88,41 +89,51 @@ class Segments:
     def __len__(self) -> int:
         return len(self.table)
 
+    def batch_sizes(self, batch_size: int, count: int = 0) -> list[int]:
+        """Sizes of the batches of an epoch, see `batches`: batch norm has nothing to normalise one segment by, so a last
+        batch of one joins the batch before."""
+        segments = min(len(self), count * batch_size or len(self))
+        sizes = [len(chunk) for chunk in torch.arange(segments).split(batch_size)]
+        if len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [batch_size + 1]
+        return sizes
+
     def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, count: int = 0
+        self, batch_size: int, generator: torch.Generator | None = None, count: int = 0, random_starts: bool = False
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
         """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order
-        of `table`.
-
-        Shuffled segments are to learn from, and batch norm has nothing to normalise one segment by: a last batch of one
-        joins the batch before.
+        of `table`. Where `random_starts`, each begins anywhere in its track where it fits, drawn by the generator too.
 
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
             targets (N,), int64.
         """
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        order = order[: count * batch_size or None]
-        sizes = [len(chunk) for chunk in order.split(batch_size)]
-        if generator is not None and len(sizes) > 1 and sizes[-1] == 1:
-            sizes[-2:] = [batch_size + 1]
-        order = order.to(self._where)  # once an epoch: once a batch, each would wait for the device
+        sizes = self.batch_sizes(batch_size, count)
+        order = order[: sum(sizes)].to(self._where)  # once an epoch: once a batch, each would wait for the device
+        starts = [windows.start for windows in self._windows]
+        if random_starts:
+            share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
+            starts = [windows.random_start(share) for windows in self._windows]
         targets = self.targets[order.to(self.device)].split(sizes)
         chunks = order.split(sizes)
-        yield from zip(self._prefetched(chunks) if self._prefetch else map(self._gather, chunks), targets, strict=True)
+        gather = partial(self._gather, starts=starts)
+        inputs = self._prefetched(gather, chunks) if self._prefetch else map(gather, chunks)
+        yield from zip(inputs, targets, strict=True)
 
-    def _prefetched(self, chunks: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
+    @staticmethod
+    def _prefetched(gather: Callable, chunks: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
         with ThreadPoolExecutor(1) as pool:
             coming: deque = deque()
             for chunk in chunks:
-                coming.append(pool.submit(self._gather, chunk))
+                coming.append(pool.submit(gather, chunk))
                 if len(coming) > PREFETCHED:
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()
 
-    def _gather(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(windows.gather(rows) for windows in self._windows)
+    def _gather(self, rows: torch.Tensor, starts: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(windows.gather(rows, start[rows]) for windows, start in zip(self._windows, starts, strict=True))
 
     def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Mean and standard deviation of each representation per band, over all segments.
@@ -157,24 +168,30 @@ class _Windows:
         rows = array.tracks.loc[track]
         frames = rows["frames"].to_numpy()
         offset = np.array([spec.position(start) for start in seconds])
-        offset = np.clip(offset, 0, np.maximum(frames - self.length, 0))  # resampling may round a clip's end down
+        room = np.maximum(frames - self.length, 0)
+        offset = np.clip(offset, 0, room)  # resampling may round a clip's end down
         self.device = device
-        self.start = torch.from_numpy(rows["start"].to_numpy() + offset).to(where)
+        self.clip, self.room = torch.tensor(rows["start"].to_numpy()), torch.tensor(room)
+        self.start = (self.clip + torch.tensor(offset)).to(where)
         self.available = torch.from_numpy(np.minimum(frames, self.length)).to(where)
         self.silence = torch.from_numpy(rows["silence"].to_numpy(np.float32)).to(where)
         self.padded = bool((frames < self.length).any())
 
-    def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Segments of these numbers (N,), which are where the array is: waveform (N, 1, length), mel (N, channels,
-        bands, length)."""
+    def random_start(self, share: torch.Tensor) -> torch.Tensor:
+        """Where each segment starts if it leaves this share (0 to 1) of the room in its clip before it, (segments,)."""
+        return (self.clip + (share * (self.room + 1)).long()).to(self.start.device)
+
+    def gather(self, rows: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        """Segments of these numbers (N,) that start there (N,), both where the array is: waveform (N, 1, length), mel
+        (N, channels, bands, length)."""
         if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)
-            window = self.data[(self.start[rows, None] + position).where(inside, self.start[rows, None])]
+            window = self.data[(start[:, None] + position).where(inside, start[:, None])]
             window = torch.where(inside[:, :, None, None], window, self.silence[rows, None, None, None].to(window.dtype))
             window = window.permute(0, 2, 3, 1)  # (N, channels, bands, length)
         else:
-            window = self.data.unfold(0, self.length, 1)[self.start[rows]]  # (N, channels, bands, length)
+            window = self.data.unfold(0, self.length, 1)[start]  # (N, channels, bands, length)
         # 16 bits a value travel; only CUDA keeps the source until it is copied, MPS may read it when it is freed
         window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.scale
         return window.squeeze(2) if self.kind == "waveform" else window

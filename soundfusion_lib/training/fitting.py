@@ -1,15 +1,18 @@
-"""fit(): train a classifier with early stopping; interrupted anywhere, it goes on at the last epoch."""
+"""fit(): train a classifier, by the report's recipe or a newer one; interrupted anywhere, it goes on at the last epoch."""
 
+import copy
 import math
 import os
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from soundfusion_lib import settings
@@ -35,6 +38,17 @@ class Training:
         weight_decay: of the optimizer.
         optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
         steps: batches an epoch, of segments drawn anew in each; all segments if 0 or more than there are.
+        schedule: "constant", or "one_cycle": the learning rate rises for three tenths of the steps and then falls to
+            nothing (Smith and Topin, "Super-convergence", 2018).
+        averaging: share that the averaged weights keep of themselves at each step, 0.99 for some hundred steps; the
+            averaged ones are then validated and kept (Polyak and Juditsky, 1992; as in Tarvainen and Valpola, 2017). 0: none.
+        mixup: alpha of the Beta distribution by which two segments are mixed (Zhang et al., "mixup", ICLR 2018). 0: none.
+        label_smoothing: share of the target that all classes get alike (Szegedy et al., CVPR 2016).
+        random_starts: segments to learn from begin anywhere in their track, anew in each epoch.
+        keep: the weights of the "best" epoch on the validation part, or of the "last": then nothing is chosen by
+            validation, and patience has no effect.
+
+    The defaults are the report's recipe.
     """
 
     epochs: int = 60
@@ -44,6 +58,12 @@ class Training:
     weight_decay: float = 0.0
     optimizer: str = "adam"
     steps: int = 0
+    schedule: str = "constant"
+    averaging: float = 0.0
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
+    random_starts: bool = False
+    keep: str = "best"
 
     def __post_init__(self):
         settings.check(vars(self), "Training:")
@@ -60,7 +80,7 @@ def fit(
     description: str = "training",
     progress: bool = True,
 ) -> tuple[pd.DataFrame, int, torch.Tensor]:
-    """Train a model in place; it ends with the weights of its best epoch, in evaluation mode.
+    """Train a model in place; it ends with the weights of the epoch that is kept, in evaluation mode.
 
     The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
 
@@ -75,7 +95,7 @@ def fit(
         progress: show it.
 
     Returns:
-        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the best epoch, from 1;
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the epoch kept, from 1;
         and its log-probabilities of the validation segments, (segments, classes), on the device.
 
     Raises:
@@ -98,7 +118,15 @@ def fit(
     optimizer = OPTIMIZERS[training.optimizer](
         parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=device.type != "mps"
     )
-    history, best = _resume(checkpoint, model, optimizer, device)
+    parts = {"model": model, "optimizer": optimizer}
+    if training.schedule == "one_cycle":
+        steps = training.epochs * len(train.batch_sizes(training.batch_size, training.steps))
+        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
+    if training.averaging:
+        average = get_ema_multi_avg_fn(training.averaging)
+        parts["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    validated = parts["averaged"].module if training.averaging else model
+    history, best = _resume(checkpoint, parts, device)
     bar = tqdm(total=training.epochs, initial=len(history), desc=description, unit="epoch", leave=False, disable=not progress)
     with bar:
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
@@ -107,17 +135,26 @@ def fit(
             order = torch.Generator().manual_seed(1_000_003 * seed + epoch)
             model.train()
             total = torch.zeros(2, device=device)  # loss, right: read once an epoch, since reading waits for the device
-            for inputs, targets in train.batches(training.batch_size, order, training.steps):
+            for inputs, targets in train.batches(training.batch_size, order, training.steps, training.random_starts):
                 optimizer.zero_grad(set_to_none=True)
+                inputs, others, share = _mixed(inputs, targets, training.mixup)
                 with autocast(device):
                     logits = model(*inputs)  # (N, classes)
-                loss = functional.cross_entropy(logits.float(), targets)
+                loss = share * functional.cross_entropy(logits.float(), targets, label_smoothing=training.label_smoothing)
+                if share < 1:
+                    loss += (1 - share) * functional.cross_entropy(
+                        logits.float(), others, label_smoothing=training.label_smoothing
+                    )
                 loss.backward()
                 optimizer.step()
+                if training.schedule == "one_cycle":
+                    parts["schedule"].step()
+                if training.averaging:
+                    parts["averaged"].update_parameters(model)
                 total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
             seen = min(len(train), training.steps * training.batch_size or len(train))
             train_loss, train_accuracy = (total / seen).tolist()
-            log_p = log_probabilities(model, validation)
+            log_p = log_probabilities(validated, validation)
             row = {
                 "epoch": epoch,
                 "train_loss": train_loss,
@@ -133,10 +170,10 @@ def fit(
                 )
             history.append(row)
             score = (row["validation_accuracy"], -row["validation_loss"])
-            if score > best["score"]:
-                weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            if training.keep == "last" or score > best["score"]:
+                weights = {name: value.detach().cpu().clone() for name, value in validated.state_dict().items()}
                 best = {"epoch": epoch, "score": score, "weights": weights, "log_p": log_p}
-            _save(checkpoint, history, best, model, optimizer)
+            _save(checkpoint, history, best, parts)
             bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{row['validation_accuracy']:.3f}")
             bar.update()
     model.load_state_dict(best["weights"])
@@ -144,34 +181,50 @@ def fit(
     return pd.DataFrame(history), best["epoch"], best["log_p"]
 
 
-def _save(checkpoint, history, best, model, optimizer):
+def _mixed(
+    inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, alpha: float
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor, float]:
+    """Each segment mixed with another of the batch: the inputs, (N, ...) each; the others' targets, (N,); and the share
+    of the segment itself, at least a half, one for the whole batch."""
+    if not alpha:
+        return inputs, targets, 1.0
+    share = torch.distributions.Beta(alpha, alpha).sample().item()  # on the CPU, so that nothing waits for the device
+    share = max(share, 1 - share)
+    other = torch.randperm(len(targets), device=targets.device)
+    return tuple(share * x + (1 - share) * x[other] for x in inputs), targets[other], share
+
+
+def _save(checkpoint: Path | None, history: list[dict], best: dict[str, Any], parts: dict[str, Any]) -> None:
     if checkpoint is not None:
-        state = {"history": history, "best": best, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {name: part.state_dict() for name, part in parts.items()}
         aside = checkpoint.with_name(checkpoint.name + ".new")
-        torch.save(state, aside)
+        torch.save({"history": history, "best": best, **state}, aside)
         os.replace(aside, checkpoint)
 
 
-def _resume(checkpoint, model, optimizer, device):
-    """History and best epoch so far; model and optimizer get the state that was saved with them."""
+def _resume(
+    checkpoint: Path | None, parts: dict[str, Any], device: torch.device
+) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """History and the epoch kept so far; the parts (model, optimizer, ...) get the state that was saved with them."""
     begun = [], {"epoch": 0, "score": (-math.inf, -math.inf), "weights": None}
     if checkpoint is None or not checkpoint.exists():
         return begun
-    untouched = {name: value.clone() for name, value in model.state_dict().items()}
+    untouched = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         history, best = state["history"], state["best"]
     except OSError:
         raise
     except Exception as error:  # what unpickling a damaged file raises may be anything
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         warnings.warn(f"{checkpoint} cannot be read ({reason}): training begins anew", stacklevel=3)
-        model.load_state_dict(untouched)
+        for name, part in parts.items():
+            part.load_state_dict(untouched[name])
         return begun
     # a fused step goes through a parameter and its state as they lie in memory, which may be otherwise now
-    for parameter, values in optimizer.state.items():
+    for parameter, values in parts["optimizer"].state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
