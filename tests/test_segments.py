@@ -170,7 +170,7 @@ def test_random_starts_are_anywhere_in_the_track_and_the_same_moment_in_both_inp
         assert (wave - mel).abs().max() < 0.025  # two frames: the spectrogram's first and last are half outside the clip
         offsets.append(wave)
     offsets = torch.stack(offsets)
-    room = torch.from_numpy(store.tracks.loc[segments.table["track"], "seconds"].to_numpy()) - segmenting.seconds
+    room = torch.tensor(store.tracks.loc[segments.table["track"], "seconds"].to_numpy()) - segmenting.seconds
     assert (offsets >= 0).all() and (offsets <= room + 1e-9).all()
     assert torch.allclose((offsets / room).mean(), torch.tensor(0.5, dtype=torch.float64), atol=0.03)
     one, other = ([x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), 1, random)] for random in (True, False))
