@@ -2,11 +2,13 @@
 
     python benchmarks/train.py                        # all models, on the CPU or on CUDA where it is there
     python benchmarks/train.py --models resnet1d-small,resnet2d-small
-    python benchmarks/train.py --accuracy             # do the levers cost accuracy? on the demo corpus, with a paired test
+    python benchmarks/train.py --accuracy             # do the levers cost accuracy? a paired test on the demo corpus
 
-The plain loop: float32, default memory layout, a DataLoader with two workers over segments computed before, `.item()` at each
-step. The levers are added one after the other; the last row of a CPU is what a study does, a run on each core. Every measurement
-is a process of its own. Synthetic segments of 5 s, the report's batch sizes, no augmentation.
+The plain loop: float32, default memory layout, a DataLoader with two workers over segments computed before, `.item()`
+at each step. The levers are added one after the other. Gradients of long one-dimensional convolutions are matrix
+products in the row that says so, and torch's own in those above; the last row of a CPU is what a study does: the faster
+of the two for this processor, and a run on each core. Every measurement is a process of its own. Synthetic segments of
+5 s, the report's batch sizes, no augmentation.
 """
 
 import tempfile
@@ -25,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from soundfusion_lib import processes
 from soundfusion_lib.analysis import statistics
 from soundfusion_lib.device import autocast, choose_device, describe
-from soundfusion_lib.models import build_model, resnet1d
+from soundfusion_lib.models import build_model, convolution1d
 from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
 from soundfusion_lib.signals.segments import WHOLE_CLIP, Segmenting, Segments
 from soundfusion_lib.study import protocol
@@ -49,18 +51,25 @@ MODELS = {  # name: (model, options, batch size)
     "vgg16": ("vgg16", {}, 16),
 }
 SPECS = [Waveform(), MelSpectrogram()]
-LEVERS = ["fit(), no lever", "+ freed memory is kept", "+ channels_last", "+ gradients of long convolutions", "+ a run a core"]
+LEVERS = [
+    "fit(), no lever",
+    "+ freed memory is kept",
+    "+ channels_last",
+    "+ gradients as products",
+    "gradients as chosen, a run a core",
+]
+ALL = len(LEVERS) - 1
 EPOCHS = 3  # the best of the last two counts
 
 
 def pull(lever: int) -> None:
-    """Set up this process so that fit() has the first so many levers."""
+    """Set up this process so that fit() has the first so many levers; with all, it chooses the gradients itself."""
     if lever < 1:
         fitting.keep_freed_memory = lambda: None
     if lever < 2:
         fitting.MEMORY_FORMAT = torch.contiguous_format
-    if lever < 3:
-        resnet1d.LONG = float("inf")
+    if lever < ALL:
+        convolution1d.PRODUCTS = lever == 3
 
 
 def segments_for(name: str, folder: Path, steps: int, device: torch.device) -> tuple[Segments, Segments]:
@@ -71,7 +80,8 @@ def segments_for(name: str, folder: Path, steps: int, device: torch.device) -> t
     store = synthetic_store(folder, 8 * -(-clips // 8), 30.0, SPECS)
     kinds = _build(name).inputs
     train, few = store.tracks.index[:clips], store.tracks.index[:1]
-    return tuple(Segments(store, tracks, kinds, WHOLE_CLIP if whole else Segmenting(), device) for tracks in (train, few))
+    segmenting = WHOLE_CLIP if whole else Segmenting()
+    return tuple(Segments(store, tracks, kinds, segmenting, device) for tracks in (train, few))
 
 
 def _build(name: str) -> nn.Module:
@@ -115,12 +125,13 @@ def plain(name: str, folder: Path, steps: int, device: torch.device) -> float:
 
 
 def work(name: str) -> tuple[float, float]:
-    """A segment's training step: floating-point operations, and bytes that its layers read and write at the least (float32).
+    """A segment's training step: floating-point operations; bytes that its layers read and write at least (float32).
 
-    Both count the forward pass and twice as much for the two gradients; the bytes are the inputs and outputs of all layers.
+    Both count the forward pass and twice as much for the two gradients; the bytes are all layers' inputs and outputs.
     """
     model = _build(name).train()
-    shapes = {"waveform": (1, SPECS[0].frames(5.0)), "mel": (2, 64, SPECS[1].frames(30.0 if name == "simple_cnn" else 5.0))}
+    frames = SPECS[1].frames(30.0 if name == "simple_cnn" else 5.0)
+    shapes = {"waveform": (1, SPECS[0].frames(5.0)), "mel": (2, 64, frames)}
     inputs = [torch.randn(2, *shapes[kind]) for kind in model.inputs]
     moved = 0
 
@@ -137,7 +148,7 @@ def work(name: str) -> tuple[float, float]:
 
 
 def peaks(device: torch.device) -> tuple[float, float]:
-    """Measured: operations per second of large matrix products in training's number format; bytes per second of copying."""
+    """Measured: operations per second of large matrix products in training's number format; bytes copied per second."""
     size = 8192 if device.type == "cuda" else 2048
 
     def best(function):
@@ -179,11 +190,12 @@ def speeds(names: list[str], device: torch.device, steps: int) -> pd.DataFrame:
                 for lever, title in enumerate(LEVERS[:-1]):
                     measured[title] = one(library, name, lever, folder, steps, device)
                 cores = torch.get_num_threads()
-                measured[LEVERS[-1]] = one(library, name, 3, folder, steps, device, workers=cores, threads=1)
+                measured[LEVERS[-1]] = one(library, name, ALL, folder, steps, device, workers=cores, threads=1)
             else:
-                measured["fit()"] = one(library, name, 3, folder, steps, device)
+                measured["fit()"] = one(library, name, ALL, folder, steps, device)
         operations, moved = work(name)
         for title, speed in measured.items():
+            value_bytes = 4 if device.type == "cpu" or title == "plain loop" else 2
             rows.append(
                 {
                     "model": name,
@@ -191,7 +203,7 @@ def speeds(names: list[str], device: torch.device, steps: int) -> pd.DataFrame:
                     "segments per second": speed,
                     "times the plain loop": speed / measured["plain loop"],
                     "share of matrix peak": speed * operations / most_operations,
-                    "share of bandwidth": speed * moved / (1 if device.type == "cpu" or title == "plain loop" else 2) / most_bytes,
+                    "share of bandwidth": speed * moved * value_bytes / 4 / most_bytes,
                 }
             )
             print(f"{name:18}{title:36}{speed:9.1f} segments/s", flush=True)
@@ -205,7 +217,7 @@ def demo_run(model: str, lever: int, seed: int, folder: Path, device: torch.devi
     pull(lever)
     study = Study("benchmark", "demo", str(device), progress=False)
     experiment = replace(protocol.resnet(study, model), seed=seed)
-    if lever < 3 and device.type == "cuda":
+    if lever < ALL and device.type == "cuda":
         import contextlib
 
         fitting.autocast = inference.autocast = lambda device: contextlib.nullcontext()
@@ -216,18 +228,18 @@ def accuracies(device: torch.device, seeds: int) -> pd.DataFrame:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for model in ("resnet1d", "resnet2d"):
-            predictions = {0: [], 3: []}
+            predictions = {0: [], ALL: []}
             for lever, frames in predictions.items():
                 for seed in range(seeds):
                     with processes.pool(1, torch.get_num_threads()) as pool:
                         frames.append(pool.submit(demo_run, model, lever, seed, Path(temporary), device).result())
-            test = statistics.compare(predictions[3], predictions[0])
+            test = statistics.compare(predictions[ALL], predictions[0])
             rows.append(
                 {
                     "model": f"{model}-small",
                     "seeds": seeds,
                     "accuracy by vote, no lever": statistics.accuracy(predictions[0]),
-                    "all levers": statistics.accuracy(predictions[3]),
+                    "all levers": statistics.accuracy(predictions[ALL]),
                     **test,
                 }
             )

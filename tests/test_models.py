@@ -1,6 +1,7 @@
 """Models: exact parameter counts, shapes, the slides' table, and what saving, freezing, fusing and training rely on."""
 
 import json
+import runpy
 import urllib.error
 
 import pytest
@@ -11,9 +12,9 @@ from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import MODELS, architecture_table, build_model, count_parameters, resnet1d, summarize
+from soundfusion_lib.models import MODELS, architecture_table, build_model, convolution1d, count_parameters, summarize
 from soundfusion_lib.models.base import Standardize, adaptive_average_pool
-from soundfusion_lib.models.resnet1d import conv
+from soundfusion_lib.models.convolution1d import Conv1d
 from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
 from soundfusion_lib.signals.augment import augmentation
 
@@ -262,25 +263,46 @@ def test_average_pool_is_torchs(height, width, size):
 
 
 def test_one_dimensional_convolution_is_torchs():
-    layer, x = conv(4, 6, 3, bias=True, stride=3, padding=3), torch.randn(2, 4, 50)
+    layer, x = Conv1d(4, 6, 3, bias=True, stride=3, padding=3), torch.randn(2, 4, 50)
     expected = conv1d(x, layer.weight.squeeze(2), layer.bias, stride=3, padding=3)
     torch.testing.assert_close(layer(x.unsqueeze(2)).squeeze(2), expected)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_gradients_of_long_one_dimensional_convolutions_are_torchs(memory_format, monkeypatch):
-    layer = conv(4, 6, 3, bias=False, padding=1).double().to(memory_format=memory_format)
+    layer = Conv1d(4, 6, 3, bias=False, padding=1).double().to(memory_format=memory_format)
     x = torch.randn(2, 4, 1, 50, dtype=torch.float64).to(memory_format=memory_format).requires_grad_()
     towards = torch.randn(2, 6, 1, 50, dtype=torch.float64)
+    monkeypatch.setattr(convolution1d, "LONG", 200)
+    monkeypatch.setattr(convolution1d, "PRODUCTS", False)
     expected = torch.autograd.grad(layer(x), [x, layer.weight], towards)
-    monkeypatch.setattr(resnet1d, "LONG", 200)
+    monkeypatch.setattr(convolution1d, "PRODUCTS", True)
     output = layer(x)
     assert type(output.grad_fn).__name__ == "_LongConvolutionBackward"
     torch.testing.assert_close(torch.autograd.grad(output, [x, layer.weight], towards), expected)
-    monkeypatch.setattr(resnet1d, "LONG", 201)
+    monkeypatch.setattr(convolution1d, "LONG", 201)
     assert "Long" not in type(layer(x).grad_fn).__name__
     with torch.no_grad():
         torch.testing.assert_close(layer(x), output)
+
+
+def test_gradients_of_long_convolutions_under_autocast(monkeypatch):
+    layer, x = Conv1d(4, 6, 3, bias=False, padding=1), torch.randn(2, 4, 1, 50, requires_grad=True)
+    monkeypatch.setattr(convolution1d, "LONG", 200)
+    gradients = []
+    for products in (False, True):
+        monkeypatch.setattr(convolution1d, "PRODUCTS", products)
+        with torch.autocast("cpu", torch.bfloat16):
+            output = layer(x)
+        assert output.dtype == torch.bfloat16
+        gradients.append(torch.autograd.grad(output.float().square().sum(), [x, layer.weight]))
+    torch.testing.assert_close(*gradients, rtol=0.02, atol=0.5)
+
+
+@pytest.mark.parametrize("capability, products", [("AVX2", True), ("AVX512", False), ("DEFAULT", False)])
+def test_gradients_are_products_only_where_these_are_the_faster(capability, products, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert runpy.run_path(convolution1d.__file__)["PRODUCTS"] == products
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,6 +1,6 @@
 """What every model shares: standardised inputs, their augmentation, features and a linear head."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -98,8 +98,9 @@ class AudioClassifier(nn.Module):
     def prepare(self, name: str, x: Tensor) -> Tensor:
         """Augment (in training mode) and standardise one raw input.
 
-        A waveform is augmented first: its noise and gain are in units of full scale. A spectrogram's masks come last: filled with a mean
-        in dB they would stand out once each band is standardised, far above the treble and far below the bass.
+        A waveform is augmented first: its noise and gain are in units of full scale. A spectrogram's masks come last:
+        filled with a mean in dB they would stand out once each band is standardised, far above the treble and far below
+        the bass.
         """
         augment = self.augment[name] if name in self.augment else nn.Identity()
         standardize = self.standardize[name]
@@ -131,7 +132,7 @@ class AudioClassifier(nn.Module):
                 if augmentation[name] is not None:
                     member.augment[name] = augmentation[name].train(self.training)
 
-    def _check_inputs(self, names) -> None:
+    def _check_inputs(self, names: Iterable[str]) -> None:
         unknown = sorted(set(names) - set(self.inputs))
         if unknown:
             raise SoundFusionError(

@@ -51,7 +51,7 @@ class Fusion(AudioClassifier):
         """
         if len(state_dicts) != len(self.parts):
             raise SoundFusionError(f"{len(state_dicts)} trained models given for a fusion of {len(self.parts)} parts.")
-        for part, state in zip(self.parts, state_dicts):
+        for part, state in zip(self.parts, state_dicts, strict=True):
             if isinstance(part.head, nn.Identity):
                 state = {name: value for name, value in state.items() if not name.startswith("head.")}
             try:
@@ -123,7 +123,7 @@ class FusionDecision(Fusion):
         if len(self.parts) != 2:
             raise SoundFusionError(f"A fusion of decisions takes two parts, got {len(self.parts)}.")
         self.head = nn.Identity()  # the parts' heads decide
-        for part, (_, options) in zip(self.parts, parts):
+        for part, (_, options) in zip(self.parts, parts, strict=True):
             if "dropout" not in options:
                 part.dropout = nn.Dropout(dropout)
         logit = torch.zeros(())

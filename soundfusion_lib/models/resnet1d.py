@@ -2,70 +2,18 @@
 
 After Allamy and Koerich, "1D CNN Architectures for Music Genre Classification", IEEE SSCI 2021.
 
-One-dimensional convolutions run as two-dimensional ones over (N, C, 1, L), with weights of (out, in, 1, k): the same
-arithmetic and parameters, but in channels_last, which has no one-dimensional counterpart and which is faster.
+Inside the network a waveform is (N, channels, 1, samples), see `convolution1d`.
 """
 
 import pandas
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier
+from soundfusion_lib.models.convolution1d import Conv1d
 from soundfusion_lib.models.summary import trace
 
 MULTIPLES = (1, 1, 2, 2, 2, 2, 2, 2, 4)  # filters of the nine blocks, as multiples of F
-
-
-LONG = 2**17  # channels x samples from which oneDNN's gradient of weights is slower than matrix products
-
-
-class _LongConvolution(torch.autograd.Function):
-    """conv2d of (N, C, 1, L), stride 1, padding as needed to keep L, without bias, whose gradient of the weights is a
-    matrix product for each tap. benchmarks/train.py shows what that gains on a CPU."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return nn.functional.conv2d(x, weight, padding="same")
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        to_x = to_weight = None
-        if ctx.needs_input_grad[0]:
-            to_x = nn.functional.conv2d(gradient, weight.transpose(0, 1).flip(3), padding="same")
-        if ctx.needs_input_grad[1]:
-            length, taps = x.shape[3], weight.shape[3]
-            samples, outputs = (y[:, :, 0].transpose(1, 2) for y in (x, gradient))  # (N, L, in), (N, L, out)
-            products = []
-            for shift in range(-(taps // 2), taps // 2 + 1):
-                begin, end = max(0, -shift), length - max(0, shift)
-                at = outputs[:, begin:end].transpose(1, 2)  # (N, out, L - |shift|)
-                products.append(torch.bmm(at, samples[:, begin + shift : end + shift]).sum(0))  # (out, in)
-            to_weight = torch.stack(products, -1).unsqueeze(2)  # (out, in, 1, taps)
-        return to_x, to_weight
-
-
-class _Conv(nn.Conv2d):
-    """A one-dimensional convolution over (N, C, 1, L)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        taps = self.kernel_size[1]
-        same = taps > 1 and self.stride == (1, 1) and self.padding == (0, taps // 2) and self.bias is None
-        plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        if same and plain and torch.is_grad_enabled() and x.shape[1] * x.shape[3] >= LONG:
-            return _LongConvolution.apply(x, self.weight)
-        return super().forward(x)
-
-
-def conv(
-    in_channels: int, out_channels: int, kernel_size: int, bias: bool, stride: int = 1, padding: int = 0
-) -> nn.Conv2d:
-    """A one-dimensional convolution over (N, C, 1, L)."""
-    return _Conv(in_channels, out_channels, (1, kernel_size), (1, stride), (0, padding), bias=bias)
 
 
 class ResidualBlock1D(nn.Module):
@@ -81,16 +29,16 @@ class ResidualBlock1D(nn.Module):
         super().__init__()
         allamy = variant == "allamy"
         self.residual = nn.Sequential(
-            conv(in_channels, out_channels, 3, bias=allamy, padding=1),
+            Conv1d(in_channels, out_channels, 3, bias=allamy, padding=1),
             nn.BatchNorm2d(out_channels),
             nn.LeakyReLU(inplace=True),
-            conv(out_channels, out_channels, 3, bias=allamy, padding=1),
+            Conv1d(out_channels, out_channels, 3, bias=allamy, padding=1),
             nn.BatchNorm2d(out_channels),
         )
         if not allamy:
-            self.shortcut = conv(in_channels, out_channels, 1, bias=False)
+            self.shortcut = Conv1d(in_channels, out_channels, 1, bias=False)
         elif in_channels != out_channels:
-            self.shortcut = nn.Sequential(conv(in_channels, out_channels, 1, bias=True), nn.BatchNorm2d(out_channels))
+            self.shortcut = nn.Sequential(Conv1d(in_channels, out_channels, 1, bias=True), nn.BatchNorm2d(out_channels))
         else:
             self.shortcut = nn.Identity()
         self.activation = nn.LeakyReLU() if allamy else nn.Identity()
@@ -123,10 +71,10 @@ class ResNet1D(AudioClassifier):
     def __init__(self, num_classes: int, width: int = 16, variant: str = "soundfusion", dropout: float = 0.0) -> None:
         super().__init__({"waveform": 1}, num_features=4 * width, num_classes=num_classes, dropout=dropout)
         if variant == "allamy":
-            self.stem = nn.Sequential(conv(1, width, 3, bias=True, stride=3), nn.BatchNorm2d(width), nn.LeakyReLU())
+            self.stem = nn.Sequential(Conv1d(1, width, 3, bias=True, stride=3), nn.BatchNorm2d(width), nn.LeakyReLU())
             pools = [(3, 0)] * 9  # size and stride, padding
         else:
-            self.stem = nn.Sequential(conv(1, width, 3, bias=False, stride=3, padding=3))
+            self.stem = nn.Sequential(Conv1d(1, width, 3, bias=False, stride=3, padding=3))
             pools = [(9, 1)] * 4 + [(3, 1)] * 5
         layers, channels = [], width
         for multiple, (size, padding) in zip(MULTIPLES, pools, strict=True):
@@ -134,7 +82,7 @@ class ResNet1D(AudioClassifier):
             layers.append(nn.MaxPool2d((1, size), padding=(0, padding)))
             channels = multiple * width
         self.layers = nn.Sequential(*layers)
-        last = [conv(channels, 4 * width, 1, bias=True)]
+        last = [Conv1d(channels, 4 * width, 1, bias=True)]
         if variant == "allamy":
             last += [nn.BatchNorm2d(4 * width), nn.LeakyReLU()]
         self.last = nn.Sequential(*last)

@@ -1,5 +1,7 @@
 """Sizes and shapes of a model, read from the model itself."""
 
+from collections.abc import Iterator
+
 import pandas
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
 def trace(model: nn.Module, modules: list[nn.Module], *input_shapes: tuple[int, ...]) -> list[tuple[nn.Module, Tensor]]:
     """Those of ``modules`` that a forward pass calls, in order, each with its output for a batch of 2.
 
-    RunGroup on torch's meta device: shapes only, no arithmetic, and the model stays as it is.
+    Run on torch's meta device: shapes only, no arithmetic, and the model stays as it is.
 
     Args:
         input_shapes: shape of each input, without the batch.
@@ -61,7 +63,7 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
     return pandas.DataFrame(rows)
 
 
-def _layers(module: nn.Module):
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of a model: containers and classifiers are opened, all else is a layer."""
     for child in module.children():
         if isinstance(child, (nn.ModuleDict, nn.Dropout, nn.Identity)):
