@@ -83,7 +83,7 @@ def reproduce(profile, device, only):
 
 @main.command()
 @profile_argument
-def report(profile):
+def page(profile):
     """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
     from soundfusion_lib.analysis.results_page import write_page
     from soundfusion_lib.study.profiles import load_profile
@@ -94,25 +94,33 @@ def report(profile):
 @main.command()
 @profile_argument
 def status(profile):
-    """List the runs on PROFILE's clips (decoded first if they are not yet), those in training too."""
-    from soundfusion_lib.paths import runs_dir
-    from soundfusion_lib.study.study import Study
-    from soundfusion_lib.training.runs import list_runs
+    """List the runs on PROFILE's clips, those in training too, and what its notebooks have yet to train."""
+    from soundfusion_lib.study.status import Look, NothingYet, left, trained
 
-    store = Study("status", profile, "cpu").decoded
-    table = list_runs(runs_dir(), store.content_id)
-    click.echo(table.to_string(index=False) if len(table) else f"no runs on corpus {store.corpus.name!r} yet")
+    study = Look(profile)
+    try:
+        runs = trained(study)
+    except NothingYet as reason:
+        return click.echo(str(reason))
+    click.echo(runs.to_string(index=False) if len(runs) else f"no runs on corpus {study.corpus.name!r} yet")
+    click.echo("\n" + left(study, runs).to_string(index=False))
 
 
 @main.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--profile", default="demo", show_default=True, help="whose run it is")
 @click.option("--device", default="auto", show_default=True)
-def predict(run, files, device):
-    """Say what a trained model hears in FILES; RUN is the folder of its run (see `soundfusion status`)."""
+def predict(run, files, profile, device):
+    """Say what a trained model hears in FILES.
+
+    RUN is an experiment's name (ResNet2D-small, or with its profile demo/ResNet2D-small), the beginning of a run's key, as
+    `soundfusion status` lists it, or the run's folder.
+    """
+    from soundfusion_lib.study.summary import find_run
     from soundfusion_lib.training.predict import predict_files
 
-    table = predict_files(run, list(files), device)
+    table = predict_files(find_run(run, profile), list(files), device)
     click.echo(table.to_string(index=False))
     if table["error"].notna().any():
         sys.exit(1)

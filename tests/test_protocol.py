@@ -99,7 +99,7 @@ def test_tables_share_their_runs(study):
 
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     trained = made_up(protocol.simple_cnn(study))
-    monkeypatch.setattr(study, "pretrain", lambda experiment: Run(experiment, tmp_path / "abc123"))
+    monkeypatch.setattr(study, "check_pretraining", lambda: None)
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"weights")
     monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(weights))
@@ -111,7 +111,8 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
         "VGG16, GTZAN start, frozen",
         "VGG16, GTZAN start, fine-tuned",
     ]
-    assert possible["VGG16, GTZAN start, frozen"].start == {"backbone": "abc123", "frozen": True}
+    first = possible["VGG16, GTZAN start, frozen"].start
+    assert first == {"pretrained": protocol._vgg16(study, "VGG16 on the pretraining corpus"), "frozen": True}
     monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(tmp_path / "nowhere.pth"))
     possible, impossible = protocol.transfer(study)
     assert "no weights file" in impossible["VGG16, ImageNet start"] and len(possible) == 3
@@ -141,7 +142,7 @@ def test_reported_columns_equal_the_report_s_files(study):
     for drawn in (figures.grid_search(study, grid), figures.width_scaling(study, widths)):
         assert drawn.get_suptitle()
     cells = [text.get_text() for text in drawn.axes[0].texts]  # a large network's fewer epochs are not hidden
-    assert sorted(cell.split("\n")[2] for cell in cells) == sorted(f"epochs: {n} of 1.5 s" for n in widths["epochs"])
+    assert sorted(cell.split("\n")[2] for cell in cells) == sorted(f"{n} epochs of 1.5 s" for n in widths["epochs"])
     plt.close("all")
 
 
@@ -263,7 +264,7 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     alone = RunGroup(first.runs, pd.Series("x", group.artists.index))
     table = tables.recalls({"x": alone})
     assert table["recall"].eq(1).all() and table[["low", "high"]].isna().all(axis=None)
-    assert tables.readable(table)["recall [95 % interval]"].tolist() == ["1.000 [one artist]"] * 8
+    assert tables.readable(table)["recall [95 % interval]"].tolist() == ["1.000\N{NO-BREAK SPACE}[one\N{NO-BREAK SPACE}artist]"] * 8
     for run in first.runs:
         run.__dict__["_predictions"] = run._predictions[run._predictions["target"] != 2]
     table = tables.recalls({"x": first}).set_index("label")

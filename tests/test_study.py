@@ -13,7 +13,7 @@ from soundfusion_lib.analysis import figures, tables
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import protocol
+from soundfusion_lib.study import protocol, status
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
@@ -101,8 +101,8 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
 
 
 def test_the_table_of_performance_may_have_more_folds(study):
-    experiment = study.experiment("plain", "simple_cnn")
-    folds = [one.split.fold for one in study._variants(experiment, (0, 1, 2, 3))]
+    experiment = dataclasses.replace(study.experiment("plain", "simple_cnn"), folds=(0, 1, 2, 3))
+    folds = [one.split.fold for one in study.variants(experiment)]
     assert folds == [0, 1, 2, 3] * 2
 
 
@@ -175,8 +175,8 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     assert summary["profile"] == "tones" and summary["synthetic"] is False and summary["tracks"] == 36
     assert len(summary["notebooks"]["test"]["runs"]) == 8
     page = write_page("tones").read_text()
-    assert "**A plain table**, label: sound (" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
-    assert "**Nothing to compare**" in page
+    assert "**A plain table, label: sound** (" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
+    assert "**Nothing to compare, label: sound**" in page
     assert "8 runs" in page and "synthetic" not in page and "**The label is the sound, not a genre**" in page
 
 
@@ -204,12 +204,12 @@ def test_several_experiments_are_trained_in_processes_and_then_found(profile, fo
 def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
     parts = [study.experiment(f"part {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-4, 2e-4)]
     fused = study.experiment(
-        "fused", "fusion_concat", parts=[("simple_cnn", {}), ("simple_cnn", {})], epochs=1, start={"parts": parts}
+        "fused", "fusion_concat", parts=[("simple_cnn", {}), ("simple_cnn", {})], epochs=1, start={"trained": parts}
     )
     runs = study.train_all({"fused": fused, "one": parts[0], "two": parts[1]})
     for run, one, two in zip(runs["fused"].runs, runs["one"].runs, runs["two"].runs, strict=True):
         assert run.experiment.start == {"parts": [one.folder.name, two.folder.name]}
-    alone = study.train(dataclasses.replace(fused, start={"parts": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]}))
+    alone = study.train(dataclasses.replace(fused, start={"trained": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]}))
     assert [run.trained for run in alone.runs] == [True] * 4  # after its missing part, which was trained too
 
 
@@ -241,7 +241,7 @@ def test_other_usable_tracks_are_another_split_and_so_another_run(profile, folde
         studies.append(Study("test", file, "cpu", progress=False))
     assert [len(study.store.tracks) for study in studies] == [36, 18]
     experiments = [study.experiment("whole clips", "simple_cnn", epochs=1) for study in studies]
-    assert experiments[0] == experiments[1] and studies[0]._key(experiments[0]) != studies[1]._key(experiments[1])
+    assert experiments[0] == experiments[1] and studies[0].key(experiments[0]) != studies[1].key(experiments[1])
 
 
 def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(corpus, folders, tmp_path):
@@ -264,10 +264,10 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
         Study("official", file, "cpu").store
     file.write_text(text.replace("test_folds = [0, 1]", ""))
     study = Study("official", file, "cpu", progress=False)
-    one = study._variants(study.experiment("x", "simple_cnn"), ())[0]
+    one = study.variants(study.experiment("x", "simple_cnn"))[0]
     file.write_text(text.replace("test_folds = [0, 1]", "").replace("folds = 4", "folds = 5"))
     other = Study("official", file, "cpu", progress=False)
-    assert one.split.scheme == "official" and other._variants(other.experiment("x", "simple_cnn"), ())[0] == one
+    assert one.split.scheme == "official" and other.variants(other.experiment("x", "simple_cnn"))[0] == one
 
 
 def test_a_fusion_trains_as_long_as_its_longest_part(profile, folders, tmp_path):
@@ -293,15 +293,43 @@ def cli(*arguments):
     return CliRunner().invoke(main, list(arguments))
 
 
-def test_commands(profile, runs, folders, corpus):
+def test_commands(study, profile, runs, folders, corpus):
     prepared = cli("prepare", str(profile))
     assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
-    status = cli("status", str(profile))
-    assert status.exit_code == 0 and status.output.count("done") == 40
-    folder = str(runs["plain"].runs[0].folder)
-    predicted = cli("predict", folder, str(corpus.file("low00")), "--device", "cpu")
-    assert predicted.exit_code == 0 and "low00.wav" in predicted.output
-    assert cli("predict", folder, "/nowhere.mp3").exit_code == 1
+    listed = cli("status", str(profile))
+    assert listed.exit_code == 0 and listed.output.count("done") == 40
+    folder, file = runs["plain"].runs[0].folder, str(corpus.file("low00"))
+    assert folder.name in listed.output and "02_models_2d" in listed.output and "unknown" in listed.output
+    study.finish()
+    wholly = [str(folder)], ["tones/plain"], ["plain", "--profile", "tones"], [folder.name[:8], "--profile", "tones"]
+    said = [cli("predict", *named, file, "--device", "cpu") for named in wholly]
+    assert said[0].exit_code == 0 and "low00.wav" in said[0].output and {one.output for one in said} == {said[0].output}
+    assert cli("predict", str(folder), "/nowhere.mp3").exit_code == 1
+    assert "no run 'demo/plain'" in cli("predict", "demo/plain", file).output
+    common = pd.Series([one.name[0] for one in paths.runs_dir().glob("*") if not one.suffix]).mode()[0]
+    assert f"runs begin with {common!r}" in cli("predict", common, file).output
+
+
+def test_status_only_looks(folders, profile, tmp_path, monkeypatch):
+    """It synthesises nothing, decodes nothing, and says so."""
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "empty"))
+    for name, lacking in (("demo", "the corpus demo is not made"), (str(profile), "is not decoded")):
+        said = cli("status", name)
+        assert said.exit_code == 0 and "nothing is there yet" in said.output and lacking in said.output
+    assert not list((tmp_path / "empty").rglob("*.mp3")) and not list((tmp_path / "empty").rglob("data.bin"))
+
+
+def test_what_is_left_is_counted_once_and_timed_by_the_same_model(profile, runs, folders, monkeypatch):
+    look = status.Look(profile)
+    plain, other = (look.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
+    starts = look.experiment("music first", "vgg16", start={"pretrained": plain})
+    needed = {"02": [plain, other], "03": [other, starts]}
+    monkeypatch.setattr(status.protocol, "needed_by", lambda study: needed)
+    monkeypatch.setattr(look, "profile", dataclasses.replace(look.profile, pretraining={"kind": "demo_gtzan"}))
+    done = status.trained(look).assign(epoch_seconds=100.0)
+    table = status.left(look, done)
+    assert table["runs"].tolist() == [8, 5] and table["left"].tolist() == [4, 1]
+    assert table["time"].tolist() == ["47 min", "unknown"]  # 4 runs of 7 epochs
 
 
 @pytest.mark.parametrize(

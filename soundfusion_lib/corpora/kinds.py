@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from soundfusion_lib import settings
@@ -46,13 +47,29 @@ def check_corpus(spec: dict[str, Any], where: str) -> None:
             raise SoundFusionError(f"{where} a corpus of kind {kind!r} needs a {name}")
 
 
+def is_to_be_made(spec: dict[str, Any]) -> bool:
+    """Whether `open_corpus` would synthesise the corpus first."""
+    if spec["kind"] not in DEMOS:
+        return False
+    arguments = signature(KINDS[spec["kind"]]).bind(**{key: value for key, value in spec.items() if key != "kind"})
+    arguments.apply_defaults()
+    return not _demo_root(spec["kind"], **arguments.arguments).exists()
+
+
+DEMOS = {"demo": "fma", "demo_gtzan": "gtzan"}  # and whose layout they have
+
+
+def _demo_root(kind: str, tracks: int, seconds: float, seed: int) -> Path:
+    return data_dir() / "demo" / f"{DEMOS[kind]}-{tracks}x{seconds:g}s-seed{seed}"
+
+
 def _demo(tracks: int = 240, seconds: float = 6.5, seed: int = 0) -> Corpus:
-    root = data_dir() / "demo" / f"fma-{tracks}x{seconds:g}s-seed{seed}"
+    root = _demo_root("demo", tracks, seconds, seed)
     return fma(write_demo(root, tracks, seconds, seed), name="demo", synthetic=True)
 
 
 def _demo_gtzan(tracks: int = 100, seconds: float = 6.5, seed: int = 0) -> Corpus:
-    root = data_dir() / "demo" / f"gtzan-{tracks}x{seconds:g}s-seed{seed}"
+    root = _demo_root("demo_gtzan", tracks, seconds, seed)
     return gtzan(write_demo_gtzan(root, tracks, seconds, seed), False, name="demo_gtzan", synthetic=True)
 
 

@@ -1,10 +1,12 @@
 """The report's experiments: what each of its tables and plots takes, declared on a study.
 
 Each function returns experiments by their names in the table. An experiment that several tables share is the same in
-all of them, so it is trained once.
+all of them, so it is trained once: those of the slides' table of performance in the profile's performance_folds, all
+others in its test_folds.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ REGULARIZATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def _of_performance(study: Study, experiment: Experiment) -> Experiment:
+    """An experiment of the table of performance, in that table's folds wherever else it is shown."""
+    return replace(experiment, folds=study.profile.performance_folds)
+
+
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
     """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, with a regularization of the slides' table."""
     options = dict(REGULARIZATIONS[regularization])
@@ -32,20 +39,21 @@ def resnet(study: Study, model: str, size: str = "small", regularization: str = 
         options |= {"batch_size": study.profile.large_batch, **study.profile.large}
     name = f"{LABELS[model]}-{size}"
     name += "" if regularization == "dropout+augmentation" else f", {regularization.replace('none', 'no regularization')}"
-    return study.experiment(name, model, width=study.profile.width(model, size), **options)
+    experiment = study.experiment(name, model, width=study.profile.width(model, size), **options)
+    return _of_performance(study, experiment) if name in ("ResNet1D-medium", "ResNet2D-small") else experiment
 
 
 def simple_cnn(study: Study) -> Experiment:
     """SimpleCNN on the whole clip, with the report's SpecAugment: also the cell (1.0, 2, 0.3) of its grid search."""
-    return study.experiment("SimpleCNN, whole clip", "simple_cnn", augment=True)
+    return _of_performance(study, study.experiment("SimpleCNN, whole clip", "simple_cnn", augment=True))
 
 
 def nnets(study: Study) -> dict[str, Experiment]:
     """nnet1, nnet2, and nnet2 without regularization."""
     return {
-        "nnet1": study.experiment("nnet1", "nnet1", augment=True),
+        "nnet1": _of_performance(study, study.experiment("nnet1", "nnet1", augment=True)),
         "nnet2, no regularization": study.experiment("nnet2, no regularization", "nnet2", dropout=0.0),
-        "nnet2": study.experiment("nnet2", "nnet2", augment=True),
+        "nnet2": _of_performance(study, study.experiment("nnet2", "nnet2", augment=True)),
     }
 
 
@@ -84,8 +92,6 @@ def _vgg16(study: Study, name: str, **options: Any) -> Experiment:
 def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     """VGG16 from random weights, and from ImageNet's and from a corpus in GTZAN's place, frozen and fine-tuned.
 
-    The run on that corpus is trained here, if it is not yet.
-
     Returns:
         Experiments by name; and, by name, why one that belongs here cannot be run, and what to do about it.
     """
@@ -98,14 +104,16 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     except SoundFusionError as error:
         impossible["VGG16, ImageNet start"] = f"not run: {error}"
     try:
-        first = study.pretrain(_vgg16(study, "VGG16 on the pretraining corpus"))
-        starts[music] = {"backbone": first.folder.name}
+        study.check_pretraining()
+        starts[music] = {"pretrained": _vgg16(study, "VGG16 on the pretraining corpus")}
     except SoundFusionError as error:
         impossible[f"VGG16, {music} start"] = f"not run: {error}"
     for source, start in starts.items():
         for way, frozen in (("frozen", True), ("fine-tuned", False)):
             name = f"VGG16, {source} start, {way}"
             possible[name] = _vgg16(study, name, start={**start, "frozen": frozen})
+    name = pretrained_vgg16(possible)
+    possible[name] = _of_performance(study, possible[name])
     return possible, impossible
 
 
@@ -148,8 +156,8 @@ def joint_fusions(study: Study) -> dict[str, Experiment]:
     """Both fusions, trained jointly from scratch: by features; by decisions, equally weighted and with a learned weight."""
     parts = _parts(study)
     return {
-        "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True),
-        "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True),
+        "SoundFusion-1": _of_performance(study, study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True)),
+        "SoundFusion-2": _of_performance(study, study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True)),
         "SoundFusion-2, learned weight": study.experiment(
             "SoundFusion-2, learned weight", "fusion_decision", parts=parts, weighting="learned", augment=True
         ),
@@ -163,12 +171,13 @@ def fusion_of_trained(study: Study) -> Experiment:
         "fusion_concat",
         parts=_parts(study),
         augment=True,
-        start={"parts": [resnet(study, model) for model in LABELS]},
+        start={"trained": [resnet(study, model) for model in LABELS]},
     )
 
 
 def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
-    """SoundFusion-2 of two trained models: nothing to train."""
+    """SoundFusion-2 of two trained models, in the folds that both have: nothing to train."""
+    one, two = one.in_folds_of(two), two.in_folds_of(one)
     return {
         "SoundFusion-2 of trained parts, equal weights": Decision(one, two, 0.5),
         "SoundFusion-2 of trained parts, weight searched": Decision(one, two, None),
@@ -188,4 +197,22 @@ def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
         "simple_cnn": ("2D", simple_cnn(study)),
         "soundfusion1": ("mix", fusions["SoundFusion-1"]),
         "soundfusion2": ("mix", fusions["SoundFusion-2"]),
+    }
+
+
+def needed_by(study: Study) -> dict[str, list[Experiment]]:
+    """By notebook, the experiments whose runs it shows."""
+    fusions, regularized = joint_fusions(study), regularization(study)
+    starts, _ = transfer(study)
+    table = [experiment for _, experiment in performance(study).values()]
+    two_dimensional = [experiment for (model, _), experiment in regularized.items() if model == "resnet2d"]
+    small, medium = ([resnet(study, model, size) for model in LABELS] for size in ("small", "medium"))
+    return {
+        "02_models_2d": [simple_cnn(study), *nnets(study).values(), *two_dimensional, *grid(study).values()],
+        "03_transfer_learning": list(starts.values()),
+        "04_models_1d": list(regularized.values()),
+        "05_fusion": [*small, *fusions.values(), fusion_of_trained(study), *table],
+        "06_width_scaling": list(widths(study).values()),
+        "07_confusion_matrices": [*medium, fusions["SoundFusion-1"]],
+        "08_beyond_the_report": [*table, *widths(study).values(), *regularized.values(), *starts.values()],
     }

@@ -1,10 +1,8 @@
 """A study: a profile's corpus, its store, and the experiments of the report run on them."""
 
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import datetime, timezone
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,7 +16,7 @@ from matplotlib.figure import Figure
 
 from soundfusion_lib import processes
 from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.corpora.kinds import open_corpus
+from soundfusion_lib.corpora.kinds import is_to_be_made, open_corpus
 from soundfusion_lib.corpora.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
@@ -28,12 +26,11 @@ from soundfusion_lib.signals.representations import Representation
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.study.profiles import Profile, load_profile
-from soundfusion_lib.study.summary import edit_summary
+from soundfusion_lib.study.summary import file_notebook
 from soundfusion_lib.training import train
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import Training
 from soundfusion_lib.training.parallel import SideBySide
-from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.run_groups import RunGroup
 from soundfusion_lib.training.runs import Run
 
@@ -123,8 +120,7 @@ class Study:
             name: title in tables and figures.
             model: a name in `MODELS`.
             augment: True augments the model's inputs as the report does; or options of it by input, {"mel": {...}}.
-            start: see `Experiment`; the parts of a fusion given as experiments, whose runs of the same seed and fold it
-                then starts from.
+            start: see `Experiment`; parts are runs of the same seed and fold.
             options: of the model, or fields of `Training`.
         """
         profile = self.profile
@@ -151,55 +147,69 @@ class Study:
         training = {item.name: item.default for item in fields(Training)}
         return training | REPORTED_SETTINGS.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
-    def train(self, experiment: Experiment, folds: tuple[int, ...] = ()) -> RunGroup:
-        """Train an experiment with every seed of the profile and in these folds (its test_folds by default), or find what is
-        trained already; so first the trained parts that it starts from."""
-        for part in experiment.start.get("parts", ()):
-            self.train(part, folds)
-        return RunGroup([self._one(one, self.store) for one in self._variants(experiment, folds)], groups_of(self.store.tracks))
+    def train(self, experiment: Experiment) -> RunGroup:
+        """Train an experiment with every seed of the profile and in its folds, or find what is trained already; so first
+        what it starts from."""
+        for part in experiment.start.get("trained", ()):
+            self.train(replace(part, folds=experiment.folds))
+        self._pretrain(experiment)
+        return RunGroup([self._one(one, self.store) for one in self.variants(experiment)], groups_of(self.store.tracks))
 
-    def train_all(self, experiments_by_name: Mapping[Name, Experiment], folds: tuple[int, ...] = ()) -> dict[Name, RunGroup]:
-        """As `run`, for several experiments. On a CPU each core trains another run: for networks of this size that is
+    def train_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, RunGroup]:
+        """As `train`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one."""
         if self.device.type == "cpu" and processes.cores() > 1:
-            variants = [one for experiment in experiments_by_name.values() for one in self._variants(experiment, folds)]
-            for run in self._side_by_side.train({self._key(one): one for one in variants}):
+            for experiment in experiments_by_name.values():
+                self._pretrain(experiment)
+            variants = [one for experiment in experiments_by_name.values() for one in self.variants(experiment)]
+            for run in self._side_by_side.train({self.key(one): one for one in variants}):
                 self._runs.setdefault(run.folder.name, run)
-        return {name: self.train(experiment, folds) for name, experiment in experiments_by_name.items()}
+        return {name: self.train(experiment) for name, experiment in experiments_by_name.items()}
 
     @cached_property
     def _side_by_side(self) -> SideBySide:
         return SideBySide(self.store, runs_dir(), self._weights, self.progress)
 
-    def _key(self, experiment: Experiment) -> str:
+    def key(self, experiment: Experiment) -> str:
+        """The key of a run on the study's tracks."""
         return experiment.key(self.store.content_id)
 
-    def _variants(self, experiment: Experiment, folds: tuple[int, ...]) -> list[Experiment]:
-        """The experiment with each seed and fold, and the keys of its parts' runs with these."""
+    def variants(self, experiment: Experiment) -> list[Experiment]:
+        """The runs of an experiment: with each seed and fold, and what it starts from as keys of runs."""
         variants = []
-        for seed, fold in product(self.profile.seeds, folds or self.profile.test_folds):
-            one = replace(experiment, seed=seed, split=self.split(fold))
-            if "parts" in one.start:
-                parts = [self._key(replace(part, seed=seed, split=one.split)) for part in one.start["parts"]]
-                one = replace(one, start={**one.start, "parts": parts})
-            variants.append(one)
+        for seed, fold in product(self.profile.seeds, experiment.folds or self.profile.test_folds):
+            split, start = self.split(fold), dict(experiment.start)
+            if "trained" in start:
+                start["parts"] = [self.key(replace(part, seed=seed, split=split)) for part in start.pop("trained")]
+            if "pretrained" in start:
+                start["backbone"] = self._of_pretraining(start.pop("pretrained")).key(self.pretraining.content_id)
+            variants.append(replace(experiment, seed=seed, split=split, start=start, folds=()))
         return variants
 
     @property
     def _weights(self) -> Path | None:
         return Path(self.profile.imagenet_weights) if self.profile.imagenet_weights else None
 
-    def pretrain(self, experiment: Experiment) -> Run:
-        """Train an experiment on the profile's corpus for pretraining, with its own split and the first seed.
+    @cached_property
+    def pretraining(self) -> Store:
+        """The clips of the profile's corpus for pretraining, as spectrograms; raises as `check_pretraining`."""
+        self.check_pretraining()
+        return self._build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
 
-        Raises:
-            SoundFusionError: the profile names no such corpus, or it is not there.
-        """
+    def check_pretraining(self) -> None:
+        """Raise SoundFusionError if the profile names no corpus for pretraining, or one that cannot be had."""
         if not self.profile.pretraining:
             raise SoundFusionError('the profile names no corpus for pretraining: add [pretraining] kind = "gtzan"')
-        corpus = open_corpus(self.profile.pretraining)
-        store = self._build_store(corpus, [spec for spec in experiment.representations])
-        return self._one(replace(experiment, split=Split(), seed=self.profile.seeds[0]), store)
+        if not is_to_be_made(self.profile.pretraining):
+            open_corpus(self.profile.pretraining)
+
+    def _of_pretraining(self, experiment: Experiment) -> Experiment:
+        """With the pretraining corpus's own split and the first seed."""
+        return replace(experiment, split=Split().resolved(self.pretraining.tracks), seed=self.profile.seeds[0])
+
+    def _pretrain(self, experiment: Experiment) -> None:
+        if "pretrained" in experiment.start:
+            self._one(self._of_pretraining(experiment.start["pretrained"]), self.pretraining)
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
         run = train.train_or_find(experiment, store, runs_dir(), self.device, weights=self._weights, progress=self.progress)
@@ -214,9 +224,13 @@ class Study:
         """Where results go: results/<profile>."""
         return results_dir() / self.profile.name
 
-    def save_table(self, table: pd.DataFrame, name: str, caption: str) -> pd.DataFrame:
-        """Write a table to tables/<name>.csv of the results, with its index where that has a name; returns it."""
-        path = self._file("tables", f"{name}.csv", caption)
+    def save_table(self, table: pd.DataFrame, name: str, caption: str, of_corpus: bool = True) -> pd.DataFrame:
+        """Write a table to tables/<name>.csv of the results, with its index where that has a name; returns it.
+
+        The caption of a table that is of this study's corpus names the label where that is no genre.
+        """
+        note = label_note(self.corpus) if of_corpus else ""
+        path = self._file("tables", f"{name}.csv", f"{caption}{note}")
         table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
 
@@ -237,18 +251,10 @@ class Study:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
         if "_side_by_side" in self.__dict__:
             self._side_by_side.shutdown()
-        trained = sum(run.trained for run in self._runs.values())
         entry = {
-            "runs_trained": trained,
-            "runs_found": len(self._runs) - trained,
             "seconds": round(time.perf_counter() - self._began, 1),
             "device": describe(self.device),
-            "cpu_count": processes.cores(),
-            "platform": platform.platform(),
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **provenance(),
             "results": self._results,
-            "runs": {key: _about(run) for key, run in self._runs.items()},
         }
         about = {
             "profile": self.profile.name,
@@ -259,13 +265,10 @@ class Study:
             "left_out": len(self.store.left_out),
             "seeds": list(self.profile.seeds),
         }
-        with edit_summary(self.folder / "summary.json") as summary:
-            notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
-            summary.update(about, notebooks=dict(sorted(notebooks.items())))
-        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
+        counts = file_notebook(self.folder / "summary.json", self.notebook, entry, self._runs, about)
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
 
 
-def _about(run: Run) -> dict[str, Any]:
-    keep = ("seconds", "best_epoch", "device", "commit", "finished")
-    return {"name": run.experiment.name, "seed": run.experiment.seed, **{key: run.info[key] for key in keep}}
+def label_note(corpus: Corpus) -> str:
+    """What to add to a title or caption where the label is no genre."""
+    return "" if corpus.label == "genre" else f", label: {corpus.label}"

@@ -2,13 +2,21 @@
 
 import json
 import os
+import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+from soundfusion_lib import processes
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import results_dir, runs_dir
+from soundfusion_lib.training.provenance import provenance
+from soundfusion_lib.training.runs import Run
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -39,3 +47,60 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
         aside = path.with_suffix(".new")
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         os.replace(aside, path)
+
+
+def file_notebook(path: Path, notebook: str, entry: dict[str, Any], runs: dict[str, Run], about: dict[str, Any]) -> dict[str, int]:
+    """File what a notebook ran, and where and when, in a summary.json; returns the number of runs, trained now and found.
+
+    Args:
+        path: of the summary.
+        notebook: its name.
+        entry: what the study says of it.
+        runs: by key.
+        about: what the study says of itself, which is the same for all notebooks.
+    """
+    trained = sum(run.trained for run in runs.values())
+    entry = {
+        "runs_trained": trained,
+        "runs_found": len(runs) - trained,
+        "cpu_count": processes.cores(),
+        "platform": platform.platform(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **entry,
+        **provenance(),
+        "runs": {key: _about(run) for key, run in runs.items()},
+    }
+    with edit_summary(path) as summary:
+        notebooks = summary.get("notebooks", {}) | {notebook: entry}
+        summary.update(about, notebooks=dict(sorted(notebooks.items())))
+    return {"runs": len(runs), "trained now": trained, "found": len(runs) - trained}
+
+
+def _about(run: Run) -> dict[str, Any]:
+    keep = ("seconds", "best_epoch", "device", "commit", "finished")
+    return {"name": run.experiment.name, "seed": run.experiment.seed, **{key: run.info[key] for key in keep}}
+
+
+def find_run(named: str, profile: str) -> Path:
+    """The folder of a run.
+
+    Args:
+        named: an experiment's name, alone or behind a profile's ("demo/ResNet2D-small"), whose first seed and fold it
+            then is; or a run's key, of which a beginning that no other has is enough; or the folder.
+        profile: whose experiment it is, where the name does not say.
+
+    Raises:
+        SoundFusionError: there is no such run, or more than one key begins so.
+    """
+    if Path(named).is_dir():
+        return Path(named)
+    first, _, name = named.partition("/") if "/" in named else (profile, "", named)
+    notebooks = read_summary(results_dir() / first / "summary.json").get("notebooks", {}).values()
+    keys = [key for entry in notebooks for key, run in entry["runs"].items() if run["name"] == name]
+    found = [folder for key in dict.fromkeys(keys) if (folder := runs_dir() / key).is_dir()][:1]
+    found = found or [folder for folder in sorted(runs_dir().glob("*")) if not folder.suffix and folder.name.startswith(named)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SoundFusionError(f"the keys of {len(found)} runs begin with {named!r}: {', '.join(one.name for one in found)}")
+    raise SoundFusionError(f"there is no run {named!r} of the profile {first}: `soundfusion status {first}` lists those there are")

@@ -39,7 +39,9 @@ class Experiment:
         seed: of the initial weights, the order of segments, dropout and augmentation.
         start: where the weights come from, random ones if empty: {"imagenet": fingerprint of a weights file, or
             "torchvision"} or {"backbone": key of another VGG16's run}, for VGG16, with "frozen": True to train only
-            what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts' runs}, for a fusion.
+            what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts' runs}, for a fusion. Before a study
+            trains them, these runs are experiments: {"pretrained": one} for a backbone, {"trained": [...]} for parts.
+        folds: which a study runs it in, the profile's test_folds if empty; not part of the content, nor of a run.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Experiment:
     training: Training = Training()
     seed: int = 0
     start: dict[str, Any] = field(default_factory=dict)
+    folds: tuple[int, ...] = ()
 
     def __post_init__(self):
         if self.model not in MODELS:
@@ -60,7 +63,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""
-        content = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        content = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "folds"}
         content["representations"] = [representations.to_dict(spec) for spec in self.representations]
         for name in ("segmenting", "split", "training"):
             content[name] = dataclasses.asdict(content[name])

@@ -25,6 +25,14 @@ class RunGroup:
     def experiment(self) -> Experiment:
         return self.runs[0].experiment
 
+    @property
+    def folds(self) -> set[int]:
+        return {run.experiment.split.fold for run in self.runs}
+
+    def in_folds_of(self, other: "RunGroup") -> "RunGroup":
+        """The runs in folds that the other has runs in, too."""
+        return RunGroup([run for run in self.runs if run.experiment.split.fold in other.folds], self.artists)
+
     def by_run(self, part: str = "test") -> dict[tuple[int, int], pd.DataFrame]:
         """By seed and fold, the predictions of that run, with a column `artist`; see `inference.predictions_of`."""
         frames = {(run.experiment.seed, run.experiment.split.fold): run.predictions(part) for run in self.runs}

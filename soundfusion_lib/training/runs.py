@@ -90,7 +90,8 @@ def checksum(file: Path) -> str:
 
 
 def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
-    """The runs kept in a folder, oldest first: name, model, seed, fold, epochs, validation accuracy, state, folder.
+    """The runs kept in a folder, oldest first: run (its key, the name of its folder), name, model, seed, fold, epochs,
+    epoch_seconds, validation_accuracy, state.
 
     Args:
         folder: where runs are kept.
@@ -103,17 +104,18 @@ def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
                 continue
             experiment = _experiment_in(one)
         except (OSError, ValueError, KeyError, TypeError, SoundFusionError) as error:
-            rows.append({"name": one.name, "state": f"unreadable ({error}); made anew when it is wanted", "folder": one})
+            rows.append({"run": one.name, "state": f"unreadable ({error}); made anew when it is wanted"})
             continue
-        row = {"name": experiment.name, "model": experiment.model, "seed": experiment.seed, "fold": experiment.split.fold}
+        row = {"run": one.stem, "name": experiment.name, "model": experiment.model}
+        row |= {"seed": experiment.seed, "fold": experiment.split.fold}
         if one.suffix == ".partial":
-            rows.append({**row, "state": "in progress", "folder": one})
+            rows.append({**row, "state": "in progress"})
         elif fault := damage(one):
-            rows.append({**row, "state": f"damaged ({fault}); made anew when it is wanted", "folder": one})
+            rows.append({**row, "state": f"damaged ({fault}); made anew when it is wanted"})
         else:
             history = Run(experiment, one).history
             best = round(history["validation_accuracy"].max(), 3)
-            row |= {"epochs": len(history), "validation_accuracy": best, "state": "done", "folder": one}
-            rows.append(row)
-    columns = ["name", "model", "seed", "fold", "epochs", "validation_accuracy", "state", "folder"]
+            row |= {"epochs": len(history), "epoch_seconds": round(history["seconds"].median(), 2)}
+            rows.append({**row, "validation_accuracy": best, "state": "done"})
+    columns = ["run", "name", "model", "seed", "fold", "epochs", "epoch_seconds", "validation_accuracy", "state"]
     return pd.DataFrame(rows, columns=columns).astype({name: "Int64" for name in ("seed", "fold", "epochs")})
