@@ -1,6 +1,7 @@
 """A trained model on files that no corpus lists."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,12 @@ EXPERIMENT = Experiment(
 @pytest.fixture(scope="module")
 def trained(store, tmp_path_factory) -> Run:
     return train_or_find(EXPERIMENT, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
+
+
+@pytest.fixture(scope="module")
+def of_whole_clips(store, tmp_path_factory) -> Run:
+    experiment = replace(EXPERIMENT, name="whole", segmenting=Segmenting(2.0, None), training=Training(20, 20, 8, 3e-3))
+    return train_or_find(experiment, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
 
 
 @contextmanager
@@ -98,3 +105,18 @@ def test_a_file_s_tie_of_votes_goes_where_a_table_s_does(trained, tmp_path):
         if first != second:
             ties.append(int(expected == second))
     assert 0 < sum(ties) < len(ties)  # neither the first of the alphabet nor the last
+
+
+@pytest.mark.parametrize(
+    "seconds, windows", [((0.8, 0), 1), ((2, 0.9), 1), ((2, 1), 2), ((2, 3.99), 3), ((2, 4), 3), ((2, 4.99), 3)]
+)
+def test_a_model_of_whole_clips_hears_a_longer_file_to_its_end(of_whole_clips, tmp_path, seconds, windows):
+    random = np.random.default_rng(0)
+    first, then = (tone(label, length, RATE, random) for label, length in zip(("low", "noise"), seconds, strict=True))
+    soundfile.write(tmp_path / "two sounds.wav", np.concatenate([first, then]), RATE)
+    with outputs() as batches:
+        table = predict_files(of_whole_clips.folder, [tmp_path / "two sounds.wav"], "cpu")
+    heard = [of_whole_clips.info["genres"][k] for k in np.concatenate(batches).argmax(1)]
+    assert table["segments"][0] == windows and table["error"][0] is None
+    assert windows == 1 or (heard[0] == "low" and heard[2:] == ["noise"] * (windows - 2))
+    assert windows < 3 or table["prediction"][0] == "noise"

@@ -8,13 +8,15 @@ import torch
 
 from soundfusion_lib.audio import UnusableAudio, decode
 from soundfusion_lib.device import choose_device
+from soundfusion_lib.signals.representations import Representation
+from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.training.inference import BATCH, decide
 from soundfusion_lib.training.runs import load_run
 
 
 @torch.inference_mode()
 def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.DataFrame:
-    """What a run's model hears in audio files.
+    """What a run's model hears in audio files, in all of each: a model of whole clips as in `_starts`.
 
     Args:
         folder: of the run.
@@ -38,7 +40,7 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
         rows.append(row)
         try:
             samples, sample_rate = decode(file)
-            starts = experiment.segmenting.starts(len(samples) / sample_rate)
+            starts = _starts(experiment.segmenting, len(samples) / sample_rate)
             if len(starts) == 0:
                 raise UnusableAudio(f"shorter than one segment ({experiment.segmenting.seconds:g} s)")
         except UnusableAudio as reason:
@@ -61,14 +63,27 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
     return pd.DataFrame(rows)
 
 
-def _padded(spec, samples, sample_rate, seconds) -> np.ndarray:
+def _starts(segmenting: Segmenting, seconds: float) -> np.ndarray:
+    """Start times, in seconds, of what a model hears of a file of so many seconds: segments cut as in its training.
+
+    A model of whole clips hears a longer file window by window: one after the other, and, where half a window or more
+    is left, one that ends with the file.
+    """
+    if segmenting.overlap is not None:
+        return segmenting.starts(seconds)
+    starts = segmenting.seconds * np.arange(max(1, int(seconds / segmenting.seconds)))
+    rest = seconds - starts[-1] - segmenting.seconds
+    return np.append(starts, seconds - segmenting.seconds) if rest >= segmenting.seconds / 2 else starts
+
+
+def _padded(spec: Representation, samples: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
     """A file as one array, (time, channels, bands), with silence behind it where it is shorter than a segment."""
     array = spec.transform(samples, sample_rate)
     lacking = max(0, spec.frames(seconds) - len(array))
     return np.concatenate([array, np.full((lacking, *array.shape[1:]), spec.silence(array), array.dtype)])
 
 
-def _cut(spec, array, starts, seconds) -> torch.Tensor:
+def _cut(spec: Representation, array: np.ndarray, starts: np.ndarray, seconds: float) -> torch.Tensor:
     """Segments of a file that start at these times: waveform (N, 1, length), mel (N, channels, bands, length)."""
     length = spec.frames(seconds)
     offsets = [min(spec.position(start), len(array) - length) for start in starts]
