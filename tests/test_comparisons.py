@@ -1,4 +1,6 @@
-"""Several paired tests in one table."""
+"""Several paired tests in one table, and the folds that a table's runs are of."""
+
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -6,6 +8,12 @@ import pytest
 
 from soundfusion_lib.analysis import tables
 from soundfusion_lib.analysis.statistics import compare
+from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.decision_fusion import Decision
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.run_groups import RunGroup, folds_note
 
 
 class Made:
@@ -29,31 +37,62 @@ def test_p_and_interval_of_every_row_say_the_same_of_0():
     significant = table["p"] < 0.05
     assert (significant == ~table["low"].le(0).mul(table["high"].ge(0))).all()
     assert (table["p"] >= [one["p"] for one in alone]).all()
-    lost = [pair for pair, one, still in zip(pairs, alone, significant, strict=True) if one["p"] < 0.05 and not still]
+    lost = [one for one, still in zip(alone, significant, strict=True) if one["p"] < 0.05 and not still]
     assert lost and significant.any()  # what is clear by itself need not be among eight
-    assert (table["low"] <= [one["low"] for one in alone]).all() and (table["high"] >= [one["high"] for one in alone]).all()
+    assert (table["low"] <= [one["low"] for one in alone]).all()
+    assert (table["high"] >= [one["high"] for one in alone]).all()
     assert tables.comparisons(runs, pairs[:1]).iloc[0][2:].to_dict() == pytest.approx({"tracks": 100, **alone[0]})
 
 
 def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
     """Worked by hand: the smallest of five times 5, the next times 4, ..., never below the one before, at most 1."""
     found = iter([0.04, 0.005, 0.9, 0.012, 0.02])
-    values, levels = {}, {}
+    again, levels = [], {}
 
     def made(a, b, by, level=None):
         if level is None:
-            values[id(a)] = next(found)
-        else:
-            levels[values[id(a)]] = 0.05 / level
-        return {"difference": 0.1, "low": 0.0, "high": 0.2, "p": values[id(a)]}
+            again.append(next(found))
+            return {"p": again[-1]}
+        levels[p := again.pop(0)] = 0.05 / level
+        return {"difference": 0.1, "low": 0.0, "high": 0.2, "p": p}
 
-    sides = {}
-    monkeypatch.setattr(tables, "_on_common_tracks", lambda *pair: sides.setdefault(id(pair[0]), [one.predictions() for one in pair]))
+    monkeypatch.setattr(tables, "_on_common_tracks", lambda *pair: [one.predictions() for one in pair])
     monkeypatch.setattr(tables, "compare", made)
     table = tables.tested([(Made(0, 50), Made(0, 50)) for _ in range(5)], "vote")
     assert table["p"].tolist() == pytest.approx([0.08, 0.025, 0.9, 0.048, 0.06])
-    assert levels == pytest.approx({0.005: 5, 0.012: 4, 0.02: 3, 0.04: 3, 0.9: 3})  # parts of 0.05; the last three share one
+    parts = {0.005: 5, 0.012: 4, 0.02: 3, 0.04: 3, 0.9: 3}  # of 0.05: all after the first that is not significant share
+    assert levels == pytest.approx(parts)
 
 
 def test_a_table_without_pairs_has_its_columns():
     assert tables.comparisons({}, []).columns.tolist() == ["first", "second", "tracks", "difference", "low", "high", "p"]
+
+
+def of_folds(*folds, scheme="artist"):
+    run = namedtuple("Made", "experiment")
+    experiments = [Experiment(f"{len(folds)} folds", "simple_cnn", (), split=Split(scheme, 4, fold)) for fold in folds]
+    return RunGroup([run(one) for one in experiments], pd.Series())
+
+
+def test_captions_say_where_folds_are_missing():
+    whole, one, official = of_folds(0, 1, 2, 3), of_folds(0), of_folds(0, scheme="official")
+    assert folds_note({"a": whole, "b": official}) == "" == folds_note({})
+    assert folds_note({"a": one, ("b", 0.5): one}) == "; fold 1 of 4"
+    assert folds_note({"a": whole, ("b", 0.5): one, "c": Decision(one, one)}) == "; fold 1 of 4 (b, 0.5; c)"
+    assert folds_note({"a": of_folds(0, 2)}) == "; folds 1, 3 of 4"
+    many = {str(number): one for number in range(9)}
+    assert folds_note({"a": whole, **many}) == "; fold 1 of 4 (the rows of fewer tracks)"
+    assert [run.experiment.split.fold for run in whole.in_folds_of(of_folds(2, 0)).runs] == [0, 2]
+
+
+def test_a_network_of_the_performance_table_has_its_folds_in_every_table(tmp_path, monkeypatch):
+    """Else one page tells two accuracies of it."""
+    monkeypatch.setattr(protocol, "_imagenet_fingerprint", lambda study: "torchvision")
+    monkeypatch.setattr(Study, "check_pretraining", lambda study: None)
+    study = Study("test", "soundtracks", "cpu", progress=False)
+    table = [experiment for _, experiment in protocol.performance(study).values()]
+    assert [one.folds for one in table] == [(0, 1, 2, 3)] * 8
+    names = {one.name for one in table}
+    folds = {(one.name, one.folds) for experiments in protocol.needed_by(study).values() for one in experiments}
+    assert all(own == ((0, 1, 2, 3) if name in names else ()) for name, own in folds)
+    assert {"ResNet1D-small", "VGG16, soundtracks_b start, frozen", "nnet2, no regularization"} <= {name for name, _ in folds} - names

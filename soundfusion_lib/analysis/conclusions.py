@@ -1,4 +1,4 @@
-"""Tables that the report lacks: what a split that ignores artists promises, and the report's conclusions asked again."""
+"""What the report lacks: what a split that ignores artists promises, and its conclusions asked again."""
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ def leak(study: Study, folds: tuple[int, ...] = ()) -> pd.DataFrame:
     """The same machine under the profile's split and under one by label alone, which ignores artists.
 
     Returns:
-        A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too; track_accuracy with
-        track_low and track_high, in 0..1.
+        A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too;
+        track_accuracy with track_low and track_high, in 0..1.
     """
     rows = []
     artists = groups_of(study.store.tracks)
@@ -38,16 +38,17 @@ def conclusions(
     regularized: dict[tuple[str, str], RunGroup],
     transferred: dict[str, RunGroup],
 ) -> pd.DataFrame:
-    """The report's conclusions as questions, each answered by a difference of accuracy per segment on the same test tracks.
+    """The report's conclusions as questions, each answered by a difference of accuracy per segment on the same tracks.
 
     Args:
-        performance, widths, regularized, transferred: runs by the keys of `protocol.performance`, `widths`, `regularization`
-            and `transfer`. Where a start of VGG16 could not be run, its question is left out.
+        performance, widths, regularized, transferred: runs by the keys of `protocol.performance`, `widths`,
+            `regularization` and `transfer`. Where a start of VGG16 could not be run, its question is left out.
 
     Returns:
-        A row for each: question (is the first better than the second?), first, second, the epochs that each might take, tracks;
-        reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has no others) and its reported_answer; difference with
-        low and high, and p, see `tables.tested`; and the answer: "undecided" where p is 0.05 or more.
+        A row for each: question (is the first better than the second?), first, second, the epochs that each might take,
+        tracks; reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has no
+        others) and its reported_answer; difference with low and high, and p, see `tables.tested`; and the answer:
+        "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]
     figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
@@ -57,8 +58,9 @@ def conclusions(
     rows, pairs = [], []
 
     def ask(question: str, first: str, second: str, difference: float, groups: tuple[RunGroup, RunGroup]) -> None:
-        epochs = {f"{which}_epochs": group.experiment.training.epochs for which, group in zip(("first", "second"), groups, strict=True)}
-        rows.append({"question": question, "first": first, "second": second, **epochs, "reported": difference})
+        one, two = (group.experiment.training.epochs for group in groups)
+        row = {"question": question, "first": first, "second": second, "first_epochs": one, "second_epochs": two}
+        rows.append(row | {"reported": difference})
         pairs.append(groups)
 
     for question, a, b in (
@@ -77,7 +79,8 @@ def conclusions(
         difference = table1[f"{model}_small", both] - table1[f"{model}_small", none]
         groups = regularized[model, both], regularized[model, none]
         ask("does regularization help?", name, f"{name}, no regularization", difference, groups)
-    frozen = sorted((name for name in transferred if name.endswith("start, frozen")), key=lambda name: "ImageNet" in name)
+    frozen = [name for name in transferred if name.endswith("start, frozen")]
+    frozen.sort(key=lambda name: "ImageNet" in name)
     if len(frozen) == 2:
         groups = transferred[frozen[0]], transferred[frozen[1]]
         ask("does music first beat pictures first?", *frozen, starts["gtzan"] - starts["imagenet"], groups)

@@ -34,6 +34,11 @@ class Decision:
         return {key: _search(*pair) if self.weight is None else self.weight for key, pair in pairs.items()}
 
     @property
+    def fewer_folds(self) -> str:
+        """Of both, see `RunGroup.fewer_folds`."""
+        return self.first.fewer_folds
+
+    @property
     def parameters(self) -> int:
         """Of both models."""
         return self.first.parameters + self.second.parameters

@@ -1,12 +1,16 @@
 """The runs of one experiment, as tables and figures take them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.inference import ARTIST
 from soundfusion_lib.training.runs import Run
+
+MOST_NAMED = 6  # in a caption
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,20 @@ class RunGroup:
         return self.runs[0].experiment
 
     @property
-    def folds(self) -> set[int]:
-        return {run.experiment.split.fold for run in self.runs}
+    def folds(self) -> list[int]:
+        return sorted({run.experiment.split.fold for run in self.runs})
 
     def in_folds_of(self, other: "RunGroup") -> "RunGroup":
         """The runs in folds that the other has runs in, too."""
         return RunGroup([run for run in self.runs if run.experiment.split.fold in other.folds], self.artists)
+
+    @property
+    def fewer_folds(self) -> str:
+        """Which folds these are, "fold 1 of 4", where the split has more; empty where not."""
+        split = self.experiment.split
+        if split.scheme == "official" or len(self.folds) == split.folds:
+            return ""
+        return f"fold{'s' * (len(self.folds) > 1)} {', '.join(str(fold + 1) for fold in self.folds)} of {split.folds}"
 
     def by_run(self, part: str = "test") -> dict[tuple[int, int], pd.DataFrame]:
         """By seed and fold, the predictions of that run, with a column `artist`; see `inference.predictions_of`."""
@@ -69,3 +81,17 @@ def pooled(by_run: dict[tuple[int, int], pd.DataFrame]) -> list[pd.DataFrame]:
     for (seed, _), frame in by_run.items():
         by_seed.setdefault(seed, []).append(frame)
     return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]
+
+
+def folds_note(groups: Mapping[str | tuple, Any]) -> str:
+    """What to add to a caption where runs shown are of fewer folds than the split has: "; fold 1 of 4", and where that is
+    not all of them, of which.
+
+    Args:
+        groups: `RunGroup` or `Decision` by what they are called.
+    """
+    fewer = {name if isinstance(name, str) else ", ".join(map(str, name)): group.fewer_folds for name, group in groups.items()}
+    fewer = {name: folds for name, folds in fewer.items() if folds}
+    which = "; ".join(fewer) if len(fewer) <= MOST_NAMED else "the rows of fewer tracks"
+    names = f" ({which})" if len(fewer) < len(groups) else ""
+    return "; " + ", ".join(dict.fromkeys(fewer.values())) + names if fewer else ""
