@@ -1,5 +1,9 @@
 """One file -> samples: decoding, channels, sample rate; and samples -> MP3."""
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lameenc
@@ -7,6 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
+_STANDARD_ERROR = threading.Lock()
 SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
 
 
@@ -41,7 +46,8 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
         raise unreadable(error) from error
     try:
         # by its path, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else
-        samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
+        with _silent():
+            samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         if isinstance(error, OSError) or getattr(error, "code", None) == SYSTEM_ERROR:
@@ -54,6 +60,19 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
     if not np.isfinite(samples).all():
         raise UnusableAudio("holds samples that are not finite")
     return samples, sample_rate
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is written to file descriptor 2, where libmpg123 notes damaged frames, past Python's `sys.stderr`."""
+    with _STANDARD_ERROR, open(os.devnull, "wb") as nowhere:  # one thread at a time, or the second keeps the first's
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def to_channels(samples: np.ndarray, channels: int) -> np.ndarray:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -60,6 +61,15 @@ def test_a_system_without_a_descriptor_to_spare_says_nothing_of_the_file(tmp_pat
 def test_an_mp3_behind_other_bytes_is_found(tmp_path):
     (tmp_path / "x.mp3").write_bytes(bytes(500) + encode_mp3(sine(440, 1, 44_100), 44_100))
     assert len(decode(tmp_path / "x.mp3")[0]) > 44_000
+
+
+def test_a_damaged_mp3_is_decoded_in_silence(tmp_path, capfd):
+    (tmp_path / "x.mp3").write_bytes(encode_mp3(sine(440, 1, 44_100), 44_100)[:500] + bytes(9000))
+    with pytest.raises(UnusableAudio):
+        decode(tmp_path / "x.mp3")
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard")  # and what others say after it is not lost
+    assert capfd.readouterr().err == "heard"
 
 
 def test_no_samples_and_infinite_samples_are_unusable(tmp_path):

@@ -1,11 +1,10 @@
-"""One page of all tables and figures of a profile: results/<profile>/README.md, readable where the project is hosted."""
+"""One page of all tables and figures of a profile: results/<profile>/README.md, read where the project is hosted."""
 
 import os
 from pathlib import Path
 
 import pandas as pd
 
-from soundfusion_lib.analysis.figures.data import label_note
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir
@@ -26,7 +25,7 @@ def write_page(name: str) -> Path:
     for notebook, entry in summary["notebooks"].items():
         lines += ["", f"## {notebook.replace('_', ' ')}"]
         for file, caption in entry["results"].items():
-            lines += ["", *(_table(folder / file, caption, summary["label"]) if file.endswith(".csv") else [f"![{caption}]({file})"])]
+            lines += ["", *(_table(folder / file, caption) if file.endswith(".csv") else [f"![{caption}]({file})"])]
     page = folder / "README.md"
     aside = page.with_suffix(".new")
     aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -44,10 +43,11 @@ def _introduction(summary: dict) -> list[str]:
         "FMA-small. In brackets: 95 % intervals; accuracies are shares of 1."
     ]
     if summary["label"] != "genre":
-        label = f"**The label is the {summary['label']}, not a genre**: what is easy or hard to tell apart here need not be so for genres."
-        lines += ["", label]
+        label = f"**The label is the {summary['label']}, not a genre**"
+        lines += ["", f"{label}: what is easy or hard to tell apart here need not be so for genres."]
     if summary["synthetic"]:
-        lines = ["**The music is synthetic: these numbers show that the study runs, and say nothing about music.**", "", *lines]
+        warning = "**The music is synthetic: these numbers show that the study runs, and say nothing about music.**"
+        lines = [warning, "", *lines]
     devices = sorted({run["device"] for run in runs.values()} | {entry["device"] for entry in entries})
     commits = sorted({str(entry["commit"]) for entry in entries})
     hours = sum(run["seconds"] for run in runs.values()) / 3600
@@ -55,8 +55,13 @@ def _introduction(summary: dict) -> list[str]:
     return lines
 
 
-def _table(path: Path, caption: str, label: str) -> list[str]:
+def _table(path: Path, caption: str) -> list[str]:
     table = readable(pd.read_csv(path, dtype={"track": str}))
     rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
-    cells = [["" if pd.isna(cell) else str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return [f"**{caption}**{label_note(label)} ([CSV]({path.parent.name}/{path.name}))", "", *("| " + " | ".join(row) + " |" for row in cells)]
+    cells = [["" if pd.isna(cell) else _in_markdown(str(cell)) for cell in row] for row in rows]
+    title = f"**{caption}** ([CSV]({path.parent.name}/{path.name}))"
+    return [title, "", *("| " + " | ".join(row) + " |" for row in cells)]
+
+
+def _in_markdown(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")

@@ -1,4 +1,7 @@
-"""Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
+"""Figures of data and of training, and what all figures share."""
+
+from collections.abc import Callable
+from functools import wraps
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,27 +12,29 @@ from matplotlib.figure import Figure
 from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
-from soundfusion_lib.study.study import Study
+from soundfusion_lib.study.study import Study, label_note
 from soundfusion_lib.training.run_groups import RunGroup
 
-PART_COLORS = dict(zip(SPLITS, ("#0173b2", "#de8f05", "#029e73"), strict=True))  # told apart by the colour-blind
-STYLE = {
-    **plt.style.library["seaborn-v0_8-whitegrid"],
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib
-    "figure.constrained_layout.use": True,
-    "font.size": 10,
-}
+
+def themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Give a function that draws a figure the theme of all of them; rcParams stay as they are outside."""
+
+    @wraps(draw)
+    def drawn(*args, **options) -> Figure:
+        import seaborn as sns  # here and below, not above: it takes a second, which only figures are worth
+
+        with plt.rc_context():
+            layout = {"figure.constrained_layout.use": True}
+            sns.set_theme("paper", "whitegrid", "colorblind", "DejaVu Sans", rc=layout)  # matplotlib brings this font
+            return draw(*args, **options)
+
+    return drawn
 
 
 def corpus_note(study: Study) -> str:
-    """What the numbers were obtained on, for titles: synthetic data is called synthetic, and a label that is no genre is named."""
+    """What the numbers were obtained on, for titles: synthetic data is called so, a label that is no genre named."""
     synthetic = ", synthetic music" if study.corpus.synthetic else ""
-    return f"{study.corpus.name} corpus{synthetic}{label_note(study.corpus.label)}"
-
-
-def label_note(label: str) -> str:
-    """What to add to a title or caption where the label is no genre."""
-    return "" if label == "genre" else f", label: {label}"
+    return f"{study.corpus.name} corpus{synthetic}{label_note(study.corpus)}"
 
 
 def whole_numbers(axis: Axes) -> None:
@@ -37,113 +42,135 @@ def whole_numbers(axis: Axes) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
+def accuracy_by_epoch(axis: Axes, study: Study) -> None:
+    """Name the axes of such curves, and mark what guessing reaches."""
+    axis.axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
+    axis.set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
+    whole_numbers(axis)
+
+
+def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, series: int = 0) -> None:
+    """Values on their intervals (the first three columns: value, low, high), one above the other; a point alone where
+    the bounds are not known (NaN)."""
+    import seaborn as sns
+
+    color, marker = sns.color_palette(n_colors=series + 1)[series], "osD^"[series % 4]
+    values, low, high = (rows[column].to_numpy(float) for column in rows.columns[:3])
+    known = ~np.isnan(low)
+    axis.hlines(position[known], low[known], high[known], color=color)
+    sns.scatterplot(x=values, y=position, color=color, marker=marker, s=40, label=label, ax=axis, legend=False)
+
+
+def name_rows(axis: Axes, names: list[str], line: float, meaning: str = "chance") -> None:
+    """The names of `points`, from the top to the bottom, and a line to compare them with."""
+    axis.axvline(line, color="tab:gray", linewidth=1, label=meaning)
+    axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
+    axis.grid(axis="y", visible=False)
+
+
+@themed
 def split_distribution(study: Study) -> Figure:
     """Number of tracks of each genre in each part, and the genre's share of each part."""
-    tracks, label = study.tracks, study.corpus.label
-    counts = pd.crosstab(tracks["genre"], tracks["split"]).reindex(columns=SPLITS, fill_value=0)
-    shares = 100 * counts / counts.sum()
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(counts) + 1.6), sharey=True)
-        for axis, table, name in zip(axes, (counts, shares), ("tracks", "share of the part in %"), strict=True):
-            table.plot.barh(ax=axis, color=PART_COLORS, width=0.8, legend=False)
-            axis.set(xlabel=name, ylabel=label)
-            axis.grid(axis="y", visible=False)
-        axes[0].invert_yaxis()
-        whole_numbers(axes[0])
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title="part")
-        figure.suptitle(f"Where the tracks of each {label} go ({corpus_note(study)})")
+    import seaborn as sns
+
+    counts = study.tracks.groupby(["split", "genre"]).size().rename("tracks").reset_index()
+    counts["share of the part in %"] = 100 * counts["tracks"] / counts.groupby("split")["tracks"].transform("sum")
+    bars = {"y": "genre", "order": study.corpus.genres, "hue": "split", "hue_order": SPLITS, "errorbar": None}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(study.corpus.genres) + 1.6), sharey=True)
+    for axis, column in zip(axes, ("tracks", "share of the part in %"), strict=True):
+        sns.barplot(counts, x=column, ax=axis, legend=axis is axes[1], **bars).set(ylabel=study.corpus.label)
+    whole_numbers(axes[0])
+    sns.move_legend(axes[1], "upper left", bbox_to_anchor=(1, 1), title="part")
+    figure.suptitle(f"Where the tracks of each {study.corpus.label} go ({corpus_note(study)})")
     return figure
 
 
+@themed
 def clip(store: Store, track: str) -> Figure:
-    """A clip's waveform and its mel spectrogram (of every channel), as the networks get them, over the same time axis."""
+    """A clip's waveform and its mel spectrogram (of every channel), as the networks get them, over the same time."""
     wave, mel = store.arrays["waveform"], store.arrays["mel"]
     samples = wave.clip(track)[:, 0, 0] * wave.representation.scale
     specgram = mel.clip(track).astype(np.float32)  # (frames, channels, bands)
     seconds = len(samples) / wave.representation.sample_rate
     spec = mel.representation
     names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
-        axes[0].plot(np.linspace(0, seconds, len(samples)), samples, linewidth=0.3)
-        axes[0].set(ylabel="amplitude\n(full scale = 1)", xlim=(0, seconds), ylim=(-1, 1))
-        axes[0].set_title(f"waveform, mono, {wave.representation.sample_rate:,} Hz", loc="left")
-        for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
-            image = axis.imshow(
-                specgram[:, channel].T,
-                origin="lower",
-                aspect="auto",
-                extent=(0, len(specgram) * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5),
-                vmin=specgram.min(),
-                vmax=specgram.max(),
-                cmap="magma",
-                interpolation="nearest",
-            )
-            axis.set(ylabel="mel band")
-            axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz", loc="left")
-            axis.grid(visible=False)
-        figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
-        axes[-1].set(xlabel="time in s")
-        row = store.tracks.loc[track]
-        figure.suptitle(f"Track {track}: {row['genre']}" + (", synthetic" if store.corpus.synthetic else ""))
+    extent = (0, len(specgram) * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
+    figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
+    axes[0].plot(np.linspace(0, seconds, len(samples)), samples, linewidth=0.3)
+    axes[0].set(ylabel="amplitude\n(full scale = 1)", xlim=(0, seconds), ylim=(-1, 1))
+    axes[0].set_title(f"waveform, mono, {wave.representation.sample_rate:,} Hz", loc="left")
+    for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
+        look = {"origin": "lower", "aspect": "auto", "cmap": "magma", "interpolation": "nearest", "extent": extent}
+        image = axis.imshow(specgram[:, channel].T, vmin=specgram.min(), vmax=specgram.max(), **look)
+        axis.set(ylabel="mel band")
+        axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz", loc="left")
+        axis.grid(visible=False)
+    figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
+    axes[-1].set(xlabel="time in s")
+    synthetic = ", synthetic" if store.corpus.synthetic else ""
+    figure.suptitle(f"Track {track}: {store.tracks.loc[track, 'genre']}{synthetic}")
     return figure
 
 
+@themed
 def segments(seconds: float, segmenting: Segmenting) -> Figure:
     """Where the segments of a clip of so many seconds lie."""
     starts = segmenting.starts(seconds)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(10, 0.3 * len(starts) + 1.2))
-        axis.barh(np.arange(len(starts)), segmenting.seconds, left=starts, height=0.7, color="#0173b2", alpha=0.7)
-        axis.axvspan(0, seconds, color="tab:gray", alpha=0.15, label=f"clip, {seconds:.1f} s")
-        axis.set(xlabel="time in s", ylabel="segment", yticks=np.arange(len(starts)), xlim=(0, None))
-        axis.invert_yaxis()
-        axis.grid(axis="y", visible=False)
-        figure.legend(loc="outside right upper")
-        overlap = "" if segmenting.overlap is None else f", {segmenting.overlap:.0%} overlap"
-        axis.set_title(f"{len(starts)} segments of {segmenting.seconds:g} s{overlap}")
+    figure, axis = plt.subplots(figsize=(10, 0.3 * len(starts) + 1.2))
+    axis.barh(np.arange(len(starts)), segmenting.seconds, left=starts, height=0.7, alpha=0.7)
+    axis.axvspan(0, seconds, color="tab:gray", alpha=0.15, label=f"clip, {seconds:.1f} s")
+    axis.set(xlabel="time in s", ylabel="segment", yticks=np.arange(len(starts)), xlim=(0, None))
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    figure.legend(loc="outside right upper")
+    overlap = "" if segmenting.overlap is None else f", {100 * segmenting.overlap:g} % overlap"
+    axis.set_title(f"{len(starts)} segments of {segmenting.seconds:g} s{overlap}")
     return figure
 
 
+@themed
 def training_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
     """Loss (first row) and accuracy (second row) per epoch, a column for each experiment; the best epoch is marked."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, len(runs), figsize=(4.2 * len(runs), 5.6), sharex="col", sharey="row", squeeze=False)
-        for column, (name, group) in zip(axes.T, runs.items(), strict=True):
-            history, best = group.history, group.runs[0].info["best_epoch"]
-            for axis, quantity in zip(column, ("loss", "accuracy"), strict=True):
-                for part in ("train", "validation"):
-                    values = history[f"{part}_{quantity}"]
-                    axis.plot(history["epoch"], values, color=PART_COLORS[part], label=part, marker=".")
-                axis.axvline(best, color="black", linewidth=1, linestyle=":", label="best epoch on validation")
-            column[0].set_title(name)
-            column[1].set(xlabel="epoch", ylim=(0, 1))
-            column[1].axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
-            whole_numbers(column[1])
-        axes[0, 0].set(ylabel="cross entropy in nats")
-        axes[1, 0].set(ylabel="accuracy per segment")
-        figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        figure.suptitle(f"Training ({corpus_note(study)})")
+    import seaborn as sns
+
+    size = (4.2 * len(runs), 5.6)
+    figure, axes = plt.subplots(2, len(runs), figsize=size, sharex="col", sharey="row", squeeze=False)
+    for column, (name, group) in zip(axes.T, runs.items(), strict=True):
+        for axis, quantity in zip(column, ("loss", "accuracy"), strict=True):
+            for part in ("train", "validation"):
+                curve = {"x": "epoch", "y": f"{part}_{quantity}", "label": part, "marker": "o"}
+                sns.lineplot(group.history, ax=axis, legend=False, errorbar=None, **curve)
+            best = {"x": group.runs[0].info["best_epoch"], "label": "best epoch on validation"}
+            axis.axvline(**best, color="black", linewidth=1, linestyle=":")
+        column[0].set_title(name)
+        accuracy_by_epoch(column[1], study)
+        column[0].set_ylabel("cross entropy in nats")
+        for axis in column:
+            axis.label_outer()
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(f"Training ({corpus_note(study)})")
     return figure
 
 
+@themed
 def accuracies(study: Study, table: pd.DataFrame) -> Figure:
     """A table of `tables.performance` as points with their intervals; what was reported as open marks."""
-    quantities = {"segment": "per segment", "track": "per track, by vote"}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(10, 0.5 * len(table) + 1.9), sharey=True, sharex=True)
-        position = np.arange(len(table))
-        for axis, (by, name) in zip(axes, quantities.items(), strict=True):
-            middle = table[f"{by}_accuracy"]
-            error = [middle - table[f"{by}_low"], table[f"{by}_high"] - middle]
-            axis.errorbar(middle, position, xerr=error, fmt="o", capsize=3, label="reproduced, 95 % interval")
-            if f"{by}_reported" in table:
-                axis.plot(table[f"{by}_reported"], position, "D", mfc="none", color="tab:red", label="reported on FMA-small")
-            chance = 1 / len(study.corpus.genres)
-            axis.axvline(chance, color="tab:gray", linewidth=1, label="chance")
-            axis.set(xlabel=f"test accuracy {name}", xlim=(0, 1), yticks=position, ylim=(len(table) - 0.5, -0.5))
-            axis.set_yticklabels(table["model"])
-            axis.grid(axis="y", visible=False)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        figure.suptitle(f"Accuracy ({corpus_note(study)})")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
+    for axis, by, name in zip(axes, ("segment", "track"), ("per segment", "per track, by vote"), strict=True):
+        with_reported(axis, table.filter([f"{by}_{what}" for what in ("accuracy", "low", "high", "reported")]))
+        name_rows(axis, table["model"], 1 / len(study.corpus.genres))
+        axis.set(xlabel=f"test accuracy {name}", xlim=(0, 1))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(f"Accuracy ({corpus_note(study)})")
     return figure
+
+
+def with_reported(axis: Axes, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
+    """`points` of a table, and what was reported (a fourth column, where there is one) as open marks."""
+    import seaborn as sns
+
+    position = np.arange(len(rows))
+    points(axis, position, rows, f"reproduced, {interval}")
+    for column in rows.columns[3:]:
+        mark = {"mfc": "none", "color": sns.color_palette()[3], "label": "reported on FMA-small"}
+        axis.plot(rows[column], position, "D", **mark)

@@ -1,0 +1,51 @@
+import json
+
+import pandas as pd
+import pytest
+
+from soundfusion_lib.analysis.results_page import write_page
+from soundfusion_lib.analysis.tables import readable
+from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.study import Study
+
+NOTEBOOK = {"runs": {}, "device": "cpu", "commit": "abc"}
+SUMMARY = {"corpus": "games", "label": "soundtrack", "synthetic": False, "tracks": 2, "left_out": 0, "seeds": [0]}
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
+    study = Study.__new__(Study)
+    study.profile, study._results = load_profile("demo"), {}
+    study.__dict__["corpus"] = type("Corpus", (), {"label": "soundtrack"})
+    return study
+
+
+def page_of(study):
+    summary = SUMMARY | {"notebooks": {"03_x": NOTEBOOK | {"results": study._results}}}
+    (study.folder / "summary.json").write_text(json.dumps(summary))
+    return write_page("demo").read_text()
+
+
+def test_reported_bounds_are_data_and_stay(study):
+    study.save_table(reported("transfer_learning"), "03_reported", "Reported", of_corpus=False)
+    page = page_of(study)
+    for part in ("training", "validation"):
+        assert f"| {part} accuracy low | {part} accuracy high |" in page
+    assert "| none | 0.160 | 0.178 | 0.134 | 0.135 | flat over 10 epochs |" in page
+
+
+def test_only_tables_of_the_corpus_name_its_label(study):
+    study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
+    study.save_table(pd.DataFrame({"model": ["x"]}), "reported", "Theirs, FMA-small", of_corpus=False)
+    page = page_of(study)
+    assert "**Ours, label: soundtrack** ([CSV](tables/own.csv))" in page
+    assert "**Theirs, FMA-small** ([CSV](tables/reported.csv))" in page
+
+
+def test_notes_are_whole_and_intervals_on_one_line():
+    note = "not run: " + "a long reason " * 20
+    table = pd.DataFrame({"test_accuracy": [0.5], "test_low": [0.4], "test_high": [0.6], "note": [note]})
+    html = readable(table)._repr_html_()
+    assert note.strip() in html and "0.500\N{NO-BREAK SPACE}[0.400,\N{NO-BREAK SPACE}0.600]" in html
