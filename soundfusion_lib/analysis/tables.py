@@ -13,6 +13,8 @@ from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.inference import classes_of, per_track
 from soundfusion_lib.training.run_groups import RunGroup
 
+pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
+
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
 HOLM = "p by Holm's method over these rows, each interval at the level of its row's test"  # of `tested`, for captions
 
@@ -296,4 +298,5 @@ def _cell(value: float, low: float | None = None, high: float | None = None) -> 
         return "-"
     if low is None:
         return f"{value:.3f}"
-    return f"{value:.3f} [one artist]" if pd.isna(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    bounds = "one artist" if pd.isna(low) else f"{low:.3f}, {high:.3f}"
+    return f"{value:.3f} [{bounds}]".replace(" ", "\N{NO-BREAK SPACE}")
