@@ -1,4 +1,8 @@
-"""From predictions of segments to accuracy per segment and per track, with intervals and paired tests."""
+"""From predictions of segments to accuracy per segment and per track, with intervals and paired tests.
+
+Resampling is our own, as scipy's `bootstrap` and `permutation_test` know neither groups (artists with all their tracks)
+nor several seeds.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -16,6 +20,8 @@ PARTS = 10
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 AGGREGATIONS = ("segment", "vote", "mean")
 
+Predictions = pd.DataFrame | list[pd.DataFrame]  # of one run, or of several
+
 
 class Scores(NamedTuple):
     """How right runs are on each track, see `scores`."""
@@ -26,13 +32,12 @@ class Scores(NamedTuple):
     tracks: pd.Index  # their ids, sorted
 
 
-def scores(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> Scores:
+def scores(predictions: Predictions, by: str = "vote") -> Scores:
     """How right each run is on each track.
 
     Args:
         predictions: of one run, or of several (seeds) that predicted the same segments. A column `artist`, if there is
-        one,
-            says whose tracks these are.
+            one, says whose tracks these are.
         by: "segment" (share of a track's segments), "vote" or "mean" (see `per_track`).
 
     Raises:
@@ -55,20 +60,20 @@ def scores(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> 
     return Scores(right, weight, artist, runs[0].index)
 
 
-def accuracy(predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote") -> float:
+def accuracy(predictions: Predictions, by: str = "vote") -> float:
     """Share of segments or tracks that are right, in 0..1; the mean over runs. Arguments as in `scores`."""
     scored = scores(predictions, by)
     return float(np.average(scored.right.mean(0), weights=scored.weight))
 
 
 def interval(
-    predictions: pd.DataFrame | list[pd.DataFrame], by: str = "vote", level: float = 1 - LEVEL, seed: int = 0
+    predictions: Predictions, by: str = "vote", level: float = 1 - LEVEL, seed: int = 0
 ) -> tuple[float, float]:
     """Bootstrap percentile interval of the accuracy: (low, high), in 0..1. Arguments as in `scores`.
 
-    Artists are drawn with all their tracks (tracks where no artist is known), not segments, since what one artist made is not
-    independent; where there are several runs, they are drawn too. A single artist tells nothing of others: then both
-    bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993;
+    Artists are drawn with all their tracks (tracks where no artist is known), not segments, since what one artist made
+    is not independent; where there are several runs, they are drawn too. A single artist tells nothing of others: then
+    both bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993;
     Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
     """
     contribution, share = _by_artist(scores(predictions, by))
@@ -76,26 +81,28 @@ def interval(
         warnings.warn("all tracks predicted are by one artist: their accuracy has no interval", stacklevel=2)
         return float("nan"), float("nan")
     right = contribution.sum() / len(contribution)
-    if min(right, 1 - right) < TINY:
-        bound = ((1 - level) / 2) ** (1 / len(share))  # of all right
-        return (0.0, 1 - bound) if right < 0.5 else (bound, 1.0)
+    if min(right, 1 - right) < TINY:  # every resample is the same: Clopper and Pearson's interval of artists, 1934
+        from scipy.stats import binomtest  # here: it takes a second to import
+
+        low, high = binomtest(round(right) * len(share), len(share)).proportion_ci(level, "exact")
+        return float(low), float(high)
     draws = np.concatenate([_resampled(contribution, share, random) for random in _generators(seed)])
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def compare(
-    a: pd.DataFrame | list[pd.DataFrame],
-    b: pd.DataFrame | list[pd.DataFrame],
+    a: Predictions,
+    b: Predictions,
     by: str = "vote",
     level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, float]:
     """Paired test of whether a and b are equally accurate, on the same tracks. Arguments as in `scores`.
 
-    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known) add
-    to the observed one beyond delta might as well have the other sign: the observed difference is set against those of
-    random signs. For one run each, a vote and a track an artist this is McNemar's test, by simulation.
+    A randomisation test. Were the true difference delta, what an artist's tracks (a track, where no artist is known)
+    add to the observed one beyond delta might as well have the other sign: the observed difference is set against those
+    of random signs. For one run each, a vote and a track an artist this is McNemar's test, by simulation.
 
     Signs know nothing of seeds, which move the accuracy on all artists together. So each random difference of several
     runs has a share of chance added, as large as the spread of the runs' accuracies says, and drawn from Student's t
@@ -170,11 +177,11 @@ def _spread_of_seeds(*sides: tuple[np.ndarray, np.ndarray]) -> tuple[float, int]
     return np.sqrt(max(variance, 0.0) / max(freedom, 1) * share_of_runs), freedom
 
 
-def _frames(predictions: pd.DataFrame | list[pd.DataFrame]) -> list[pd.DataFrame]:
+def _frames(predictions: Predictions) -> list[pd.DataFrame]:
     return [predictions] if isinstance(predictions, pd.DataFrame) else predictions
 
 
-def _refuse_unpaired(a, b, of_a: Scores, of_b: Scores) -> None:
+def _refuse_unpaired(a: Predictions, b: Predictions, of_a: Scores, of_b: Scores) -> None:
     if not of_a.tracks.equals(of_b.tracks):
         raise SoundFusionError("a and b did not predict the same tracks: they cannot be compared track by track")
     named = [all(ARTIST in frame for frame in _frames(side)) for side in (a, b)]
@@ -200,7 +207,7 @@ def _by_artist(scored: Scores) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _resampled(contribution: np.ndarray, share: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Accuracies of RESAMPLES // PARTS resamples of the artists, see `_by_artist`, and of the runs where there are several."""
+    """Accuracies of RESAMPLES // PARTS resamples of the artists, see `_by_artist`, and of several runs."""
     runs, artists = contribution.shape
     drawn = _times_drawn(artists, random)  # (resamples, artists)
     if runs == 1:
