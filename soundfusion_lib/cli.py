@@ -114,8 +114,8 @@ def status(profile):
 def predict(run, files, profile, device):
     """Say what a trained model hears in FILES.
 
-    RUN is an experiment's name (ResNet2D-small, or with its profile demo/ResNet2D-small), the beginning of a run's key, as
-    `soundfusion status` lists it, or the run's folder.
+    RUN is an experiment's name (ResNet2D-small, or with its profile demo/ResNet2D-small), the beginning of a run's key,
+    as `soundfusion status` lists it, or the run's folder.
     """
     from soundfusion_lib.study.summary import find_run
     from soundfusion_lib.training.predict import predict_files

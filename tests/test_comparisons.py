@@ -65,7 +65,8 @@ def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
 
 
 def test_a_table_without_pairs_has_its_columns():
-    assert tables.comparisons({}, []).columns.tolist() == ["first", "second", "tracks", "difference", "low", "high", "p"]
+    columns = ["first", "second", "tracks", "difference", "low", "high", "p"]
+    assert tables.comparisons({}, []).columns.tolist() == columns
 
 
 def of_folds(*folds, scheme="artist"):
@@ -95,4 +96,5 @@ def test_a_network_of_the_performance_table_has_its_folds_in_every_table(tmp_pat
     names = {one.name for one in table}
     folds = {(one.name, one.folds) for experiments in protocol.needed_by(study).values() for one in experiments}
     assert all(own == ((0, 1, 2, 3) if name in names else ()) for name, own in folds)
-    assert {"ResNet1D-small", "VGG16, soundtracks_b start, frozen", "nnet2, no regularization"} <= {name for name, _ in folds} - names
+    others = {name for name, _ in folds} - names
+    assert {"ResNet1D-small", "VGG16, soundtracks_b start, frozen", "nnet2, no regularization"} <= others

@@ -33,12 +33,13 @@ def _of_performance(study: Study, experiment: Experiment) -> Experiment:
 
 
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
-    """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, with a regularization of the slides' table."""
+    """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, regularized as in the slides' table."""
     options = dict(REGULARIZATIONS[regularization])
     if size == "large":
         options |= {"batch_size": study.profile.large_batch, **study.profile.large}
     name = f"{LABELS[model]}-{size}"
-    name += "" if regularization == "dropout+augmentation" else f", {regularization.replace('none', 'no regularization')}"
+    if regularization != "dropout+augmentation":
+        name += ", " + regularization.replace("none", "no regularization")
     experiment = study.experiment(name, model, width=study.profile.width(model, size), **options)
     return _of_performance(study, experiment) if name in ("ResNet1D-medium", "ResNet2D-small") else experiment
 
@@ -129,8 +130,8 @@ def _imagenet_fingerprint(study: Study) -> str:
         path = Path(study.profile.imagenet_weights)
         if not path.is_file():
             raise SoundFusionError(
-                f"there is no weights file {path}: put VGG16's there (.pth or .safetensors, torchvision's names), or take "
-                "imagenet_weights out of the profile, and torchvision's are downloaded"
+                f"there is no weights file {path}: put VGG16's there (.pth or .safetensors, torchvision's names), or "
+                "take imagenet_weights out of the profile, and torchvision's are downloaded"
             )
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     from soundfusion_lib.models.vgg16 import published_weights
@@ -153,11 +154,13 @@ def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
 
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:
-    """Both fusions, trained jointly from scratch: by features; by decisions, equally weighted and with a learned weight."""
+    """Both fusions, trained jointly from scratch: by features; by decisions, equally weighted and with a learned one."""
     parts = _parts(study)
+    features = study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True)
+    decisions = study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True)
     return {
-        "SoundFusion-1": _of_performance(study, study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True)),
-        "SoundFusion-2": _of_performance(study, study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True)),
+        "SoundFusion-1": _of_performance(study, features),
+        "SoundFusion-2": _of_performance(study, decisions),
         "SoundFusion-2, learned weight": study.experiment(
             "SoundFusion-2, learned weight", "fusion_decision", parts=parts, weighting="learned", augment=True
         ),
@@ -185,7 +188,7 @@ def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
 
 
 def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
-    """The slides' table of performance: by its row in results/reported/table2_performance.csv, the input and experiment."""
+    """By its row in results/reported/table2_performance.csv, the slides' table of performance: input and experiment."""
     starts, _ = transfer(study)
     fusions = joint_fusions(study)
     return {

@@ -38,12 +38,12 @@ class Look(Study):
 
     def _refuse_to_make(self, spec: dict) -> None:
         if spec and is_to_be_made(spec):
-            raise NothingYet(f"nothing is there yet: the corpus {spec['kind']} is not made; `soundfusion prepare` makes it")
+            raise NothingYet(f"nothing is there yet: the corpus {spec['kind']} is not made: `soundfusion prepare`")
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         store = Store.open(corpus, specs, data_dir() / "store", shortest=self.profile.segmenting.seconds)
         if store is None:
-            raise NothingYet(f"nothing is there yet: corpus {corpus.name!r} is not decoded; `soundfusion prepare` does it")
+            raise NothingYet(f"nothing is there yet: corpus {corpus.name!r} is not decoded: `soundfusion prepare`")
         return store
 
 

@@ -80,7 +80,8 @@ class Study:
         folds = {*self.profile.test_folds, *self.profile.performance_folds}
         if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != {0}:
             raise SoundFusionError(
-                f"profile {self.profile.name}: test_folds and performance_folds ask for folds {sorted(folds)}, and corpus {corpus.name!r} "
+                f"profile {self.profile.name}: test_folds and performance_folds ask for folds {sorted(folds)}, and "
+                f"corpus {corpus.name!r} "
                 'has a split of its own, which is one: leave them out, or set scheme = "artist" in [split]'
             )
         return corpus
@@ -114,7 +115,7 @@ class Study:
     ) -> Experiment:
         """An experiment with the report's settings, the profile's over them, and `options` over both.
 
-        A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs: equal terms.
+        A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs.
 
         Args:
             name: title in tables and figures.
@@ -148,8 +149,7 @@ class Study:
         return training | REPORTED_SETTINGS.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
     def train(self, experiment: Experiment) -> RunGroup:
-        """Train an experiment with every seed of the profile and in its folds, or find what is trained already; so first
-        what it starts from."""
+        """Train an experiment with every seed and in its folds, or find what is trained; first what it starts from."""
         for part in experiment.start.get("trained", ()):
             self.train(replace(part, folds=experiment.folds))
         self._pretrain(experiment)

@@ -49,8 +49,10 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
         os.replace(aside, path)
 
 
-def file_notebook(path: Path, notebook: str, entry: dict[str, Any], runs: dict[str, Run], about: dict[str, Any]) -> dict[str, int]:
-    """File what a notebook ran, and where and when, in a summary.json; returns the number of runs, trained now and found.
+def file_notebook(
+    path: Path, notebook: str, entry: dict[str, Any], runs: dict[str, Run], about: dict[str, Any]
+) -> dict[str, int]:
+    """File what a notebook ran, where and when, in a summary.json; returns the number of runs, trained now and found.
 
     Args:
         path: of the summary.
@@ -98,9 +100,11 @@ def find_run(named: str, profile: str) -> Path:
     notebooks = read_summary(results_dir() / first / "summary.json").get("notebooks", {}).values()
     keys = [key for entry in notebooks for key, run in entry["runs"].items() if run["name"] == name]
     found = [folder for key in dict.fromkeys(keys) if (folder := runs_dir() / key).is_dir()][:1]
-    found = found or [folder for folder in sorted(runs_dir().glob("*")) if not folder.suffix and folder.name.startswith(named)]
+    runs = (folder for folder in sorted(runs_dir().glob("*")) if not folder.suffix)
+    found = found or [folder for folder in runs if folder.name.startswith(named)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise SoundFusionError(f"the keys of {len(found)} runs begin with {named!r}: {', '.join(one.name for one in found)}")
-    raise SoundFusionError(f"there is no run {named!r} of the profile {first}: `soundfusion status {first}` lists those there are")
+        keys = ", ".join(one.name for one in found)
+        raise SoundFusionError(f"the keys of {len(found)} runs begin with {named!r}: {keys}; give more of it")
+    raise SoundFusionError(f"there is no run {named!r} of the profile {first}: `soundfusion status {first}` lists them")

@@ -1,4 +1,4 @@
-"""RunGroup trained side by side on a CPU: a run on each core, which is faster for networks of this size than all cores on one."""
+"""Runs side by side on a CPU: one on each core, for networks of this size faster than all cores on one."""
 
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -50,7 +50,8 @@ class SideBySide:
             SoundFusionError: a process was killed; see also `train.train_or_find`.
         """
         jobs = {key: one for key, one in wanted.items() if not self._is_trained(key)}
-        jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))  # the largest first: no core waits for it at the end
+        # the largest first: no core waits for it at the end
+        jobs = dict(sorted(jobs.items(), key=lambda job: -self._size(job[1])))
         if len(jobs) < 2:
             return
         running: set[Future] = set()
@@ -67,7 +68,8 @@ class SideBySide:
                         bar.update()
                         yield run
         except BrokenProcessPool as error:
-            raise SoundFusionError("a process that trains was killed (out of memory?); start again: it goes on from there") from error
+            message = "a process that trains was killed (out of memory?); start again: it goes on from there"
+            raise SoundFusionError(message) from error
         finally:
             for future in running:
                 future.cancel()

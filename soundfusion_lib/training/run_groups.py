@@ -84,14 +84,15 @@ def pooled(by_run: dict[tuple[int, int], pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def folds_note(groups: Mapping[str | tuple, Any]) -> str:
-    """What to add to a caption where runs shown are of fewer folds than the split has: "; fold 1 of 4", and where that is
-    not all of them, of which.
+    """What to add to a caption where runs shown are of fewer folds than the split has: "; fold 1 of 4", and where that
+    is not all of them, of which.
 
     Args:
         groups: `RunGroup` or `Decision` by what they are called.
     """
-    fewer = {name if isinstance(name, str) else ", ".join(map(str, name)): group.fewer_folds for name, group in groups.items()}
-    fewer = {name: folds for name, folds in fewer.items() if folds}
+    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in groups]
+    folds = [group.fewer_folds for group in groups.values()]
+    fewer = {name: own for name, own in zip(names, folds, strict=True) if own}
     which = "; ".join(fewer) if len(fewer) <= MOST_NAMED else "the rows of fewer tracks"
-    names = f" ({which})" if len(fewer) < len(groups) else ""
-    return "; " + ", ".join(dict.fromkeys(fewer.values())) + names if fewer else ""
+    which = f" ({which})" if len(fewer) < len(groups) else ""
+    return "; " + ", ".join(dict.fromkeys(fewer.values())) + which if fewer else ""

@@ -45,8 +45,8 @@ def train_or_find(
         experiment: what to train.
         store: holds the representations that it needs.
         folder: where runs are kept; this one in a folder named by its key, whole or absent. While in progress its
-            state is beside that: interrupted anywhere, the next call goes on at the last epoch. A run whose files are damaged is put
-            aside (`<key>.damaged`) with a warning, and trained anew.
+            state is beside that: interrupted anywhere, the next call goes on at the last epoch. A run whose files are
+            damaged is put aside (`<key>.damaged`) with a warning, and trained anew.
         device: where to train.
         weights: file of ImageNet weights for an experiment that starts from one (see `vgg16.load_imagenet`).
         progress: show a progress bar.
@@ -100,7 +100,9 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     }
 
 
-def _train(experiment, store, folder, device, weights, progress):
+def _train(
+    experiment: Experiment, store: Store, folder: Path, device: torch.device, weights: Path | None, progress: bool
+) -> None:
     genres = store.genres
     segments = segments_of(experiment, store, device)
     torch.manual_seed(experiment.seed)
@@ -139,18 +141,18 @@ def _train(experiment, store, folder, device, weights, progress):
     history.to_csv(folder / "history.csv", index=False)
     pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
     model.set_augmentation({name: None for name in experiment.augment})
-    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(trained, folder / "model.safetensors")
     (folder / "checkpoint.pt").unlink()
     info["checksums"] = {file.name: checksum(file) for file in sorted(folder.iterdir()) if file.name != "run.json"}
     _write_json(folder / "run.json", info)
 
 
-def _write_json(path: Path, content: dict[str, Any]):
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _start(model: AudioClassifier, start: dict[str, Any], runs: Path, weights: Path | None):
+def _start(model: AudioClassifier, start: dict[str, Any], runs: Path, weights: Path | None) -> None:
     """Give a model the weights that an experiment starts from."""
     loaded = None
     if "imagenet" in start:
