@@ -65,7 +65,7 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.width_scaling`: accuracy per segment of each model and size, with parameters and time an
     epoch; reproduced also with the number of epochs, which a profile may cut for the large networks."""
-    ours = "{epochs} epochs of {seconds_per_epoch:.2g} s"
+    ours = "{epochs} epochs of {seconds_per_epoch:.3g} s"
     panels = {
         f"reproduced, {corpus_note(study)}": ("segment_accuracy", "parameters", ours),
         REPORTED: ("reported_accuracy", "reported_parameters", "{reported_seconds_per_epoch:.3g} s an epoch"),
@@ -78,7 +78,7 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
         ]
         grid = table.assign(said=said).pivot(index="model", columns="size")
         cells, said = (grid[name][table["size"].unique()] for name in (accuracy, "said"))
-        image = _heat_map(axis, cells, 0, max(0.6, float(cells.to_numpy().max())), said)
+        image = _heat_map(axis, cells, 0, max(0.6, float(cells.to_numpy().max())), said, size=8)
         axis.set(title=title, xlabel="size", ylabel="model" if axis is axes[0] else "")
     figure.colorbar(image, ax=list(axes), label="test accuracy per segment")
     figure.suptitle("Width scaling")
