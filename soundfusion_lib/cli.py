@@ -35,9 +35,9 @@ def main():
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["fma_small", "fma_metadata", "gtzan", "soundtracks", "soundtracks_b"]))
+@click.argument("what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan", "soundtracks", "soundtracks_b"]))
 def download(what):
-    """Fetch a corpus: fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB).
+    """Fetch a corpus: emotify (363 MB), fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB).
 
     Or soundtracks of free games (876 MB) and others to pre-train on, soundtracks_b (276 MB), where there is apt.
     """
