@@ -14,6 +14,7 @@ from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import protocol, status
+from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
@@ -316,6 +317,9 @@ def test_status_only_looks(folders, profile, tmp_path, monkeypatch):
     for name, lacking in (("demo", "the corpus demo is not made"), (str(profile), "is not decoded")):
         said = cli("status", name)
         assert said.exit_code == 0 and "nothing is there yet" in said.output and lacking in said.output
+    look = status.Look("fma_small")
+    monkeypatch.setattr(study_module, "published_weights", lambda: pytest.fail("downloads"))
+    assert "VGG16, ImageNet start, frozen" in protocol.transfer(look)[0]
     assert not list((tmp_path / "empty").rglob("*.mp3")) and not list((tmp_path / "empty").rglob("data.bin"))
 
 

@@ -134,9 +134,7 @@ def _imagenet_fingerprint(study: Study) -> str:
                 "take imagenet_weights out of the profile, and torchvision's are downloaded"
             )
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    from soundfusion_lib.models.vgg16 import published_weights
-
-    published_weights()  # out of its cache, or downloaded now
+    study.fetch_published_weights()
     return "torchvision"
 
 

@@ -1,4 +1,4 @@
-"""What is trained, and what is left to train: looked up only, nothing is synthesised, decoded or trained."""
+"""What is trained, and what is left to train: looked up only, nothing is made, decoded or downloaded."""
 
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ class NothingYet(SoundFusionError):
 
 
 class Look(Study):
-    """A study that raises NothingYet where it would have to synthesise or decode."""
+    """A study that raises NothingYet where it would have to synthesise or decode, and downloads nothing."""
 
     def __init__(self, profile: str | Path):
         super().__init__("status", profile, "cpu", progress=False)
@@ -39,6 +39,9 @@ class Look(Study):
     def _refuse_to_make(self, spec: dict) -> None:
         if spec and is_to_be_made(spec):
             raise NothingYet(f"nothing is there yet: the corpus {spec['kind']} is not made: `soundfusion prepare`")
+
+    def fetch_published_weights(self) -> None:
+        """Nothing is downloaded to look."""
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         store = Store.open(corpus, specs, data_dir() / "store", shortest=self.profile.segmenting.seconds)

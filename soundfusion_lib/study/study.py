@@ -21,6 +21,7 @@ from soundfusion_lib.corpora.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
+from soundfusion_lib.models.vgg16 import published_weights
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir
 from soundfusion_lib.signals.representations import Representation
 from soundfusion_lib.signals.segments import Segmenting
@@ -202,6 +203,10 @@ class Study:
             raise SoundFusionError('the profile names no corpus for pretraining: add [pretraining] kind = "gtzan"')
         if not is_to_be_made(self.profile.pretraining):
             open_corpus(self.profile.pretraining)
+
+    def fetch_published_weights(self) -> None:
+        """See that ImageNet's weights are there: out of torchvision's cache, or downloaded now."""
+        published_weights()
 
     def _of_pretraining(self, experiment: Experiment) -> Experiment:
         """With the pretraining corpus's own split and the first seed."""
