@@ -4,7 +4,8 @@
     python benchmarks/prepare.py --folder MUSIC    # the audio files in a folder
 
 Every method has as many processes with one thread each, started and warm before its time is taken. Peers decode each
-file once, as we do, and save each clip's two arrays as .npy. librosa is measured where it is installed (pip install librosa).
+file once, as we do, and save each clip's two arrays as .npy. librosa is measured where it is installed (pip install
+librosa).
 """
 
 import multiprocessing
@@ -22,6 +23,7 @@ import pandas as pd
 import psutil
 import torch
 from common import record
+from torchaudio import functional, transforms
 
 from soundfusion_lib import processes
 from soundfusion_lib.audio import UnusableAudio, decode
@@ -42,17 +44,11 @@ def decode_only(target: Path, file: Path) -> None:
 
 def with_torchaudio(target: Path, file: Path) -> None:
     """The usual pipeline. torchaudio.load needs FFmpeg since 2.9, so the decoder is ours, which is as fast."""
-    import torchaudio
-    from torchaudio import functional
-
     samples, rate = decode(file)
     stereo = torch.from_numpy(samples.T)
     if not hasattr(with_torchaudio, "mel"):
-        with_torchaudio.mel = torch.nn.Sequential(
-            torchaudio.transforms.MelSpectrogram(MEL.sample_rate, n_fft=MEL.n_fft, hop_length=MEL.hop_length, n_mels=MEL.n_mels),
-            torchaudio.transforms.AmplitudeToDB(top_db=80),
-        )
-        with_torchaudio.resample = torchaudio.transforms.Resample(44_100, WAVEFORM.sample_rate)
+        with_torchaudio.mel = MEL.module()
+        with_torchaudio.resample = transforms.Resample(44_100, WAVEFORM.sample_rate)
     mono = stereo.mean(0, keepdim=True)
     waveform = (
         with_torchaudio.resample(mono) if rate == 44_100 else functional.resample(mono, rate, WAVEFORM.sample_rate)
@@ -131,7 +127,9 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
 
 
 @click.command(help=__doc__)
-@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips.")
+@click.option(
+    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips."
+)
 @click.option("--clips", default=240, show_default=True, help="Number of synthetic clips of 30 s.")
 @click.option("--processes", "workers", default=processes.cores(), show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="The best of so many is taken.")
@@ -142,7 +140,10 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
         good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
         corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label, corpus.synthetic)
         files = [corpus.file(track) for track in good]
-        methods = {"decoding alone (floor)": partial(peer, decode_only, files), "this library": partial(ours, corpus, [WAVEFORM, MEL])}
+        methods = {
+            "decoding alone (floor)": partial(peer, decode_only, files),
+            "this library": partial(ours, corpus, [WAVEFORM, MEL]),
+        }
         methods["torchaudio"] = partial(peer, with_torchaudio, files)
         try:
             import librosa  # noqa: F401
@@ -171,7 +172,8 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
                 "clips per second": len(files) / seconds,
                 "times the floor": seconds / floor,
                 "times this library": seconds / own,
-                "peak MiB per worker": max(peak.resident for _, peak in times[name]) or float("nan"),  # one needs no worker
+                "peak MiB per worker": max(peak.resident for _, peak in times[name])
+                or float("nan"),  # one needs no worker
                 "of it its own": max(peak.own for _, peak in times[name]) or float("nan"),
             }
         )

@@ -40,7 +40,9 @@ def test_statistics_are_those_of_the_dct_of_the_stored_spectrogram(store):
         "min": mfcc.min(),
         "max": mfcc.max(),
     }
-    assert {name: vectors.loc[track, f"mfcc 05 {name}"] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert {name: vectors.loc[track, f"mfcc 05 {name}"] for name in expected} == pytest.approx(
+        expected, rel=1e-4, abs=1e-4
+    )
 
 
 @pytest.mark.filterwarnings("error")
@@ -71,7 +73,10 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     table = conclusions.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
-    tested = [sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values()) for random in (False, True)]
+    tested = [
+        sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values())
+        for random in (False, True)
+    ]
     assert tested == [2 * 9, 2 * 9]  # parts of the same size
 
 
@@ -109,7 +114,13 @@ class Made:
         self.experiment = Experiment(name, "simple_cnn", (), training=Training(epochs=epochs))
         target = np.zeros(100, dtype=int)
         chosen = np.where(np.arange(100) < right, 0.0, 1.0)
-        table = {"track": [f"{n:03d}" for n in range(100)], "segment": 0, "target": target, "p_a": 1 - chosen, "p_b": chosen}
+        table = {
+            "track": [f"{n:03d}" for n in range(100)],
+            "segment": 0,
+            "target": target,
+            "p_a": 1 - chosen,
+            "p_b": chosen,
+        }
         self.frame = pd.DataFrame(table)
 
     def predictions(self, part="test"):
@@ -119,7 +130,11 @@ class Made:
 def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     performance = {"resnet1d_medium": 40, "resnet2d_small": 70, "soundfusion1": 71, "soundfusion2": 45}
     performance = {name: Made(name, right) for name, right in performance.items()}
-    widths = {(m, s): Made(f"{m}-{s}", 50, 1 if s == "large" else 8) for m in ("resnet1d", "resnet2d") for s in ("small", "medium", "large")}
+    widths = {
+        (m, s): Made(f"{m}-{s}", 50, 1 if s == "large" else 8)
+        for m in ("resnet1d", "resnet2d")
+        for s in ("small", "medium", "large")
+    }
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
     regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
     starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
@@ -129,11 +144,15 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     assert answers["does 2D beat 1D?", "resnet1d_medium"] == "yes"
     assert answers["does fusing features help?", "resnet2d_small"] == "undecided"  # by one track
     assert answers["does fusing decisions help?", "resnet2d_small"] == "no"
-    assert (answers["does the smaller win?"] == "undecided").all() and (answers["does regularization help?"] == "yes").all()
+    assert (answers["does the smaller win?"] == "undecided").all() and (
+        answers["does regularization help?"] == "yes"
+    ).all()
     reported = table.set_index(["question", "first"])
     assert reported.loc[("does 2D beat 1D?", "resnet2d_small"), "reported"] == pytest.approx(0.528 - 0.406)
     smaller = reported.loc["does the smaller win?"]
-    assert smaller["reported"].to_dict() == pytest.approx({"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5})
+    assert smaller["reported"].to_dict() == pytest.approx(
+        {"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5}
+    )
     assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
     assert len(conclusions.conclusions(performance, widths, regularized, {})) == 7
     assert smaller[["first_epochs", "second_epochs"]].to_numpy().tolist() == [[8, 1], [8, 1]]

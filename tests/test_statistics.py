@@ -37,7 +37,9 @@ def test_mean_probability_may_overrule_the_vote():
 
 
 def test_aggregation_is_of_tracks_however_rows_are_ordered():
-    frame = predictions({f"t{i}": list("abc"[: 1 + i % 3]) for i in range(9)}, {f"t{i}": "abc"[i % 3] for i in range(9)})
+    frame = predictions(
+        {f"t{i}": list("abc"[: 1 + i % 3]) for i in range(9)}, {f"t{i}": "abc"[i % 3] for i in range(9)}
+    )
     shuffled = frame.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(per_track(frame), per_track(shuffled))
 
@@ -84,7 +86,10 @@ def by_albums(seed, right=0.6):
 def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
     one, many = by_albums(3)
     other, others = by_albums(4)
-    many, others = (frame.assign(artist=frame["track"], track=frame["track"] + frame["album"].astype(str)) for frame in (many, others))
+    many, others = (
+        frame.assign(artist=frame["track"], track=frame["track"] + frame["album"].astype(str))
+        for frame in (many, others)
+    )
     many, others = (frame.drop(columns="album").sample(frac=1, random_state=0) for frame in (many, others))
     assert interval(many, "vote") == pytest.approx(interval(one, "vote"))
     assert compare(many, others) == pytest.approx(compare(one, other), abs=0.02)
@@ -95,7 +100,9 @@ def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
 
 
 def test_artists_with_more_tracks_weigh_more():
-    frame = pd.concat([random_run(0, 30, 1.0).assign(artist="prolific"), random_run(0, 31, 0.0)[30:].assign(artist="other")])
+    frame = pd.concat(
+        [random_run(0, 30, 1.0).assign(artist="prolific"), random_run(0, 31, 0.0)[30:].assign(artist="other")]
+    )
     assert accuracy(frame) == pytest.approx(30 / 31)
     assert interval(frame) == pytest.approx((0, 1))  # of two artists drawn, both may be the one that is always wrong
 

@@ -120,9 +120,12 @@ class MelSpectrogram:
         """As `transform`, before rounding to float16: (frames, channels, mel bands), dB, float32."""
         samples = audio.resample(audio.to_channels(samples, self.channels), sample_rate, self.sample_rate)
         window, filters = torch.hann_window(self.n_fft), _mel_filters(self.sample_rate, self.n_mels, self.n_fft)
+        half = self.n_fft // 2
+        lacking = max(0, half + 1 - len(samples))  # the reflection needs more samples than it adds
+        samples = np.pad(samples, ((0, lacking), (0, 0))) if lacking else samples
         mel = np.empty((1 + len(samples) // self.hop_length, self.channels, self.n_mels), np.float32)
         for channel in range(self.channels):
-            padded = torch.from_numpy(np.pad(samples[:, channel], self.n_fft // 2, "reflect"))
+            padded = torch.from_numpy(np.pad(samples[:, channel], half, "reflect"))
             frames = padded.unfold(0, self.n_fft, self.hop_length)  # (frames, n_fft), a view
             for start in range(0, len(frames), BLOCK):
                 spectrum = torch.fft.rfft(frames[start : start + BLOCK] * window).numpy()

@@ -1,6 +1,6 @@
 """Every track decoded once, into memory-mapped arrays that segments are slices of.
 
-    <cache>/<corpus>/<representation>-r1/data.bin      all clips, one after the other, time-major
+    <cache>/<corpus>/<representation>-r2/data.bin      all clips, one after the other, time-major
                                          clips.jsonl   a line a clip: its digest, where it starts, why it is unusable
                                          store.json    dtype, layout and spec
     <cache>/digests.sqlite                             the digests of the files
