@@ -43,6 +43,15 @@ def test_log_mel_equals_torchaudio_s_module(spec, name):
     assert ((torch.from_numpy(stored).float() - wanted).abs() <= half_a_step(wanted) + 1e-3).all()
 
 
+@pytest.mark.parametrize("samples", [51_199, 51_200, 51_201])
+@pytest.mark.parametrize("n_fft", [1023, 1024])
+def test_the_last_frame_is_torchaudio_s(n_fft, samples):
+    spec = MelSpectrogram(n_fft=n_fft)
+    clip = clips()["noise"][:samples].astype(np.float32)
+    wanted = spec.module()(torch.from_numpy(clip.T.copy())).permute(2, 0, 1)
+    torch.testing.assert_close(spec.decibels(clip, 44_100), wanted, rtol=0, atol=1e-3)
+
+
 def test_the_module_measures_each_clip_of_a_batch_by_its_own_loudest_value():
     spec = MelSpectrogram(top_db=60)
     loud, quiet = (torch.from_numpy(clips()[name].T.astype(np.float32)) for name in ("noise", "quiet"))

@@ -123,7 +123,8 @@ class MelSpectrogram:
         half = self.n_fft // 2
         lacking = max(0, half + 1 - len(samples))  # the reflection needs more samples than it adds
         samples = np.pad(samples, ((0, lacking), (0, 0))) if lacking else samples
-        mel = np.empty((1 + len(samples) // self.hop_length, self.channels, self.n_mels), np.float32)
+        count = 1 + (len(samples) + 2 * half - self.n_fft) // self.hop_length  # n_fft may be odd
+        mel = np.empty((count, self.channels, self.n_mels), np.float32)
         for channel in range(self.channels):
             padded = torch.from_numpy(np.pad(samples[:, channel], half, "reflect"))
             frames = padded.unfold(0, self.n_fft, self.hop_length)  # (frames, n_fft), a view
