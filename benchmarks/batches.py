@@ -3,8 +3,9 @@
     python benchmarks/batches.py                  # on the CPU, or on CUDA where it is there
     python benchmarks/batches.py --clips 8000     # FMA-small's size, some 16 GB on disk
 
-Synthetic clips of 30 s; shuffled segments of 5 s in batches of 32. The DataLoader over files decodes the segment, resamples or
-computes its spectrogram, as tutorials do; the one over arrays cuts it from a memory-mapped float32 array a clip.
+Synthetic clips of 30 s; shuffled segments of 5 s in batches of 32. The DataLoader over files decodes the segment,
+resamples or computes its spectrogram, as tutorials do; the one over arrays cuts it from a memory-mapped float32 array a
+clip.
 """
 
 import tempfile
@@ -52,7 +53,8 @@ class FromFiles(Dataset):
         if self.kind == "mel":
             if not hasattr(self, "mel"):
                 self.mel = torch.nn.Sequential(
-                    transforms.MelSpectrogram(rate, n_fft=1024, hop_length=512, n_mels=64), transforms.AmplitudeToDB(top_db=80)
+                    transforms.MelSpectrogram(rate, n_fft=1024, hop_length=512, n_mels=64),
+                    transforms.AmplitudeToDB(top_db=80),
                 )
             return self.mel(sound), clip % 8
         if not hasattr(self, "resample"):
@@ -81,7 +83,7 @@ def batches_per_second(batches, device: torch.device, seconds: float) -> float:
     next(batches)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        inputs, targets = next(batches)
+        next(batches)
         count += 1
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -130,7 +132,9 @@ def write_clips(folder: Path) -> None:
     for clip in range(FILES):
         (folder / f"{clip}.mp3").write_bytes(encode_mp3(0.1 * rng.standard_normal((30 * 44_100, 2)), 44_100))
         np.save(folder / f"{clip}.mel.npy", rng.standard_normal((2, 64, SPECS["mel"].frames(30.0)), dtype=np.float32))
-        np.save(folder / f"{clip}.waveform.npy", rng.standard_normal((1, SPECS["waveform"].frames(30.0)), dtype=np.float32))
+        np.save(
+            folder / f"{clip}.waveform.npy", rng.standard_normal((1, SPECS["waveform"].frames(30.0)), dtype=np.float32)
+        )
 
 
 @click.command(help=__doc__)

@@ -4,7 +4,7 @@ import csv
 import json
 import platform
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ CHUNK = 50  # clips made at once
 def record(benchmark: str, table: pd.DataFrame, **settings) -> None:
     """Print a table and append its rows to results/<benchmark>.csv, each with date, machine, commit and versions."""
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-    about = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "machine": _machine()}
+    about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
     about |= {key: json.dumps(value) if isinstance(value, dict) else value for key, value in provenance().items()}
     rows = table.assign(**settings, **about)
     path = RESULTS / f"{benchmark}.csv"
@@ -41,7 +41,8 @@ def _machine() -> str:
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     memory = psutil.virtual_memory().total / 2**30
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {psutil.cpu_count()} cores, {memory:.0f} GiB{gpu}"
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {psutil.cpu_count()} cores, {memory:.0f} GiB{gpu}"
 
 
 def _lines(path: str) -> list[str]:
@@ -51,7 +52,8 @@ def _lines(path: str) -> list[str]:
 def synthetic_store(folder: Path, clips: int, seconds: float, specs: list[Representation], seed: int = 0) -> Store:
     """A store of noise whose spectrum and loudness depend on the genre, written directly in the store's format.
 
-    It has FMA-small's shape, and nothing of music: for measuring speed. 80 % of the clips train, 10 % validate, 10 % test.
+    It has FMA-small's shape, and nothing of music: for measuring speed. 80 % of the clips train, 10 % validate, 10 %
+    test.
 
     Args:
         folder: where to put it; what is there is used again.
@@ -60,7 +62,10 @@ def synthetic_store(folder: Path, clips: int, seconds: float, specs: list[Repres
     """
     index = pd.Index([f"{number:06d}" for number in range(clips)], name="track")
     genres = [GENRES[number % len(GENRES)] for number in range(clips)]
-    part = [("train" if number % 10 < 8 else "validation" if number % 10 == 8 else "test") for number in np.arange(clips) // 8]
+    part = [
+        ("train" if number % 10 < 8 else "validation" if number % 10 == 8 else "test")
+        for number in np.arange(clips) // 8
+    ]
     tracks = pd.DataFrame({"path": index + ".mp3", "genre": genres, "artist": None, "split": part}, index=index)
     corpus = Corpus(f"synthetic{clips}", folder, tracks, synthetic=True)
     arrays = {}

@@ -3,8 +3,9 @@
     rm -r data results/demo/summary.json; make reproduce     # from scratch
     python benchmarks/demo.py
 
-Reads results/demo/summary.json. `training` is what the runs took that the notebook trained, added up over the processes that share
-the cores; `beside` is what the notebook took beside its study: start and end of the kernel, imports. Seconds.
+Reads results/demo/summary.json. `training` is what the runs took that the notebook trained, added up over the processes
+that share the cores; `beside` is what the notebook took beside its study: start and end of the kernel, imports.
+Seconds.
 """
 
 import json
@@ -23,7 +24,9 @@ def table(summary: dict) -> pd.DataFrame:
     for name, entry in summary["notebooks"].items():
         new = {key: run["seconds"] for key, run in entry["runs"].items() if key not in seen}
         if len(new) != entry["runs_trained"]:
-            raise click.ClickException(f"{name} found runs that were there before: remove data/ and `make reproduce` again")
+            raise click.ClickException(
+                f"{name} found runs that were there before: remove data/ and `make reproduce` again"
+            )
         seen |= new.keys()
         wall = entry.get("wall_seconds", float("nan"))
         rows.append(
@@ -37,7 +40,10 @@ def table(summary: dict) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    total = frame.drop(columns="notebook").sum(min_count=1).to_dict() | {"notebook": "all", "wall": summary["wall_seconds"]}
+    total = frame.drop(columns="notebook").sum(min_count=1).to_dict() | {
+        "notebook": "all",
+        "wall": summary["wall_seconds"],
+    }
     return pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
 
 

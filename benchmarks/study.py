@@ -4,10 +4,10 @@
     python benchmarks/study.py --clips 80 --epochs 2   # try it on a CPU
 
 The store is synthetic (noise that a network can learn), written directly in the store's format. Every experiment of the
-profile `fma_small` is trained for a few epochs, with one seed, as the study would; what an epoch takes at 8,000 clips, times
-the epochs that its settings allow, is the plan. Early stopping makes the study shorter. Experiments that differ in their
-starting weights or in regularization alone are timed once. `--together 2` trains as many copies of each run at once on
-the one GPU, to see whether that is worth it.
+profile `fma_small` is trained for a few epochs, with one seed, as the study would; what an epoch takes at 8,000 clips,
+times the epochs that its settings allow, is the plan. Early stopping makes the study shorter. Experiments that differ
+in their starting weights or in regularization alone are timed once. `--together 2` trains as many copies of each run at
+once on the one GPU, to see whether that is worth it.
 """
 
 import tempfile
@@ -36,7 +36,10 @@ def planned(study: Study) -> dict[str, tuple[Experiment, int]]:
     kinds = {
         "SimpleCNN, grid search": (protocol.simple_cnn(study), 36),
         **{name: (experiment, 1) for name, experiment in protocol.nnets(study).items()},
-        "VGG16, five starts and before one of them": (vgg16, 6),  # GTZAN, an eighth of the clips, counted like the others
+        "VGG16, five starts and before one of them": (
+            vgg16,
+            6,
+        ),  # GTZAN, an eighth of the clips, counted like the others
         **{name: (experiment, 1) for name, experiment in protocol.joint_fusions(study).items()},
         "SoundFusion-1 of trained parts": (protocol.joint_fusions(study)["SoundFusion-1"], 1),
     }
@@ -56,7 +59,9 @@ def measure(experiment: Experiment, store: Store, epochs: int, device: torch.dev
 
 @click.command(help=__doc__)
 @click.option("--clips", default=TRUE_CLIPS, show_default=True)
-@click.option("--epochs", default=3, show_default=True, help="Trained and timed; the first one warms up and does not count.")
+@click.option(
+    "--epochs", default=3, show_default=True, help="Trained and timed; the first one warms up and does not count."
+)
 @click.option("--together", default=1, show_default=True, help="Copies of each run at once.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to keep the store; else it goes at the end.")
 @click.option("--device", "name", default="auto", show_default=True)
@@ -66,13 +71,19 @@ def main(clips: int, epochs: int, together: int, folder: Path | None, name: str)
     device = choose_device(name)
     study = Study("benchmark", "fma_small", str(device), progress=False)
     with tempfile.TemporaryDirectory() as temporary:
-        store = synthetic_store(folder or Path(temporary), clips, study.profile.clip_seconds, study.profile.representations)
+        store = synthetic_store(
+            folder or Path(temporary), clips, study.profile.clip_seconds, study.profile.representations
+        )
         rows = []
         for title, (experiment, runs) in planned(study).items():
             with processes.pool(together, max(1, torch.get_num_threads() // together)) as pool:
-                futures = [pool.submit(measure, experiment, store, epochs, device, number) for number in range(together)]
+                futures = [
+                    pool.submit(measure, experiment, store, epochs, device, number) for number in range(together)
+                ]
                 copies = [future.result() for future in futures]
-            seconds = max(copy["seconds"] for copy in copies) / together * TRUE_CLIPS / clips  # a run's share of the machine
+            seconds = (
+                max(copy["seconds"] for copy in copies) / together * TRUE_CLIPS / clips
+            )  # a run's share of the machine
             rows.append(
                 {
                     "network": title,

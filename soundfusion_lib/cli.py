@@ -35,7 +35,9 @@ def main():
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan", "soundtracks", "soundtracks_b"]))
+@click.argument(
+    "what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan", "soundtracks", "soundtracks_b"])
+)
 def download(what):
     """Fetch a corpus: emotify (363 MB), fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB).
 

@@ -105,7 +105,7 @@ def _limits() -> Iterator[tuple[int, int]]:
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether arrays of so many bytes in all may live in this device's memory: they leave half of what is free of it."""
+    """Whether arrays of so many bytes in all may live in this device's memory: half of what is free stays so."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for tensors to come
         return size <= (torch.cuda.mem_get_info(device)[0] + kept) // 2
@@ -113,7 +113,8 @@ def fits(size: int, device: torch.device) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that tensors on the CPU free, for the next ones (with glibc; elsewhere nothing).
+    """Have this process keep the memory that tensors on the CPU free, for the next ones (with glibc; elsewhere
+    nothing).
 
     By default glibc gives large blocks back to the system and gets them anew, page by page, at every operation: a large
     part of a step of ResNet1D (benchmarks/train.py shows it). The process keeps its peak of memory until it ends.

@@ -62,7 +62,9 @@ def prepare() -> None:
     if _context().get_start_method() != "forkserver" or _importing():
         return
     resource_tracker.ensure_running()  # which unblocks signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server starts with: the interrupt that
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT}
+    )  # which the server starts with: the interrupt that
     try:  # Jupyter ends a kernel with would break its imports
         forkserver.ensure_running()
     finally:
@@ -83,6 +85,6 @@ def _importing() -> bool:
 
 
 def refuse_in_import() -> None:
-    """Raise RuntimeError in a process that is still importing the script that started it, which would wait for itself."""
+    """Raise RuntimeError in a process still importing the script that started it: it would wait for itself."""
     if _importing():
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')

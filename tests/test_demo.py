@@ -44,7 +44,9 @@ def test_plan_is_balanced_and_no_artist_is_on_two_sides(tracks):
     for split, count in expected.items():
         assert (counts[split] == count).all()
     assert (plan.groupby("artist")[["genre", "split"]].nunique() == 1).all(axis=None)
-    assert plan.index.is_unique and plan.index.is_monotonic_increasing and 1 < plan.index[0] and plan.index[-1] < 1_000_000
+    assert (
+        plan.index.is_unique and plan.index.is_monotonic_increasing and plan.index[0] > 1 and plan.index[-1] < 1_000_000
+    )
     assert plan["path"].is_unique
 
 
@@ -97,8 +99,13 @@ def test_lines_end_alike_on_every_system(fma, tmp_path, monkeypatch):
 def test_files_are_what_the_plan_says(fma):
     plan = plan_demo(SMALL["tracks"], SMALL["seed"])
     assert sorted(plan["path"]) == sorted(file.relative_to(fma).as_posix() for file in fma.rglob("*.mp3"))
-    expected = {"stereo": (44_100, 2, 2.0), "mono": (44_100, 1, 2.0), "48 kHz": (48_000, 2, 2.0), "short": (44_100, 2, 1.0)}
-    for path, form in zip(plan["path"], plan["form"]):
+    expected = {
+        "stereo": (44_100, 2, 2.0),
+        "mono": (44_100, 1, 2.0),
+        "48 kHz": (48_000, 2, 2.0),
+        "short": (44_100, 2, 1.0),
+    }
+    for path, form in zip(plan["path"], plan["form"], strict=True):
         if form == "broken":
             with pytest.raises(soundfile.LibsndfileError):
                 soundfile.read(fma / path)
@@ -198,8 +205,10 @@ def _mfcc_statistics(samples):
 def test_the_default_corpus_is_neither_trivial_nor_hopeless_and_rewards_splits_that_ignore_artists():
     plan = plan_demo(240, 0)
     plan = plan[~plan["form"].isin(["short", "broken"])]
-    clips = zip(plan.index, plan["genre"], plan["artist"])
-    features = [_mfcc_statistics(synthesise(g, [0, 1, artist], np.random.default_rng([0, t]), 5.0)) for t, g, artist in clips]
+    clips = zip(plan.index, plan["genre"], plan["artist"], strict=True)
+    features = [
+        _mfcc_statistics(synthesise(g, [0, 1, artist], np.random.default_rng([0, t]), 5.0)) for t, g, artist in clips
+    ]
     features, genre = np.array(features), plan["genre"].to_numpy()
 
     def accuracy(training, test):

@@ -425,9 +425,9 @@ def test_a_disk_that_fills_up_keeps_the_archive(site, tmp_path, monkeypatch):
 
 
 def test_two_downloads_of_the_same_at_once(site, tmp_path):
-    with filelock.FileLock(tmp_path / "clips.zip.part.lock"):
-        with pytest.raises(SoundFusionError, match="another process"):
-            get(site, tmp_path)
+    lock = filelock.FileLock(tmp_path / "clips.zip.part.lock")
+    with lock, pytest.raises(SoundFusionError, match="another process"):
+        get(site, tmp_path)
     assert site.asked == []
 
 

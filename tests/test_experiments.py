@@ -77,15 +77,20 @@ def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
     assert key(segmenting=Segmenting(1, 0.25)) == key()
     assert key(training=Training(epochs=3, batch_size=16, learning_rate=3e-3, weight_decay=0)) == key()
     parts = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
-    spelt_out = [["resnet1d", {"width": 2.0, "variant": "soundfusion"}], ["resnet2d", {"width": 2, "pool": 1, "n_mels": 32}]]
+    spelt_out = [
+        ["resnet1d", {"width": 2.0, "variant": "soundfusion"}],
+        ["resnet2d", {"width": 2, "pool": 1, "n_mels": 32}],
+    ]
     one, other = (key(model="fusion_concat", options={"parts": parts}) for parts in (parts, spelt_out))
     assert one == other
 
 
 DEFAULTS = {  # of revision 4; a key holds no value that is one of these
     "Training": {
-        "epochs": 60, "patience": 10, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 0.0, "optimizer": "adam", "steps": 0,
-        "schedule": "constant", "averaging": 0.0, "mixup": 0.0, "label_smoothing": 0.0, "random_starts": False, "keep": "best",
+        "epochs": 60, "patience": 10, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 0.0, "optimizer": "adam",
+        "steps": 0,
+        "schedule": "constant", "averaging": 0.0, "mixup": 0.0, "label_smoothing": 0.0,
+        "random_starts": False, "keep": "best",
     },
     "Segmenting": {"seconds": 5.0, "overlap": 0.25},
     "Split": {"scheme": "auto", "folds": 10, "fold": 0, "seed": 0},
@@ -136,7 +141,9 @@ def test_a_run_s_folder_is_complete(trained):
 
 def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch):
     monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
-    again = train_or_find(dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu"))
+    again = train_or_find(
+        dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu")
+    )
     assert again.folder == trained.folder and not again.trained and again.experiment.name == "renamed"
 
 
@@ -168,7 +175,9 @@ def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, s
 
 
 def test_raw_decibels_are_possible(store, tmp_path, cpu):
-    raw = train_or_find(dataclasses.replace(EXPERIMENT, standardize=False), store, tmp_path, cpu, progress=False).model()
+    raw = train_or_find(
+        dataclasses.replace(EXPERIMENT, standardize=False), store, tmp_path, cpu, progress=False
+    ).model()
     assert all((s.mean == 0).all() and (s.std == 1).all() for _, s in raw.frontends())
 
 
@@ -183,11 +192,18 @@ def test_a_representation_that_the_store_lacks_is_refused(store, tmp_path, cpu):
 
 def test_a_waveform_model_trains_too(store, tmp_path, cpu):
     wave = dataclasses.replace(
-        EXPERIMENT, model="resnet1d", representations=(Waveform(),), options={"width": 2}, augment={"waveform": {}},
-        training=Training(epochs=1, batch_size=32), segmenting=Segmenting(1.0, 0.0),
+        EXPERIMENT,
+        model="resnet1d",
+        representations=(Waveform(),),
+        options={"width": 2},
+        augment={"waveform": {}},
+        training=Training(epochs=1, batch_size=32),
+        segmenting=Segmenting(1.0, 0.0),
     )
     trained = train_or_find(wave, store, tmp_path, cpu, progress=False)
-    assert len(trained.predictions()) == sum(int(s) for s in store.tracks.loc[trained.predictions()["track"].unique(), "seconds"])
+    assert len(trained.predictions()) == sum(
+        int(s) for s in store.tracks.loc[trained.predictions()["track"].unique(), "seconds"]
+    )
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -241,20 +257,40 @@ def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it
     auto = dataclasses.replace(EXPERIMENT, split=Split("auto", 4))
     assert not train_or_find(auto, store, trained.folder.parent, cpu, progress=False).trained  # is "artist" here
     official = store.tracks.assign(split="train")
-    splits = {Split("auto", 4, fold=2).resolved(official), Split("official").resolved(official), Split("auto", 10).resolved(official)}
+    splits = {
+        Split("auto", 4, fold=2).resolved(official),
+        Split("official").resolved(official),
+        Split("auto", 10).resolved(official),
+    }
     assert len(splits) == 1 and Split("artist", 4).resolved(official) == Split("artist", 4)
 
 
 VGG16 = dataclasses.replace(
-    EXPERIMENT, model="vgg16", options={"width": 2}, augment={}, training=Training(epochs=1, batch_size=32, learning_rate=1e-3)
+    EXPERIMENT,
+    model="vgg16",
+    options={"width": 2},
+    augment={},
+    training=Training(epochs=1, batch_size=32, learning_rate=1e-3),
 )
 
 
 def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, cpu):
     first = train_or_find(VGG16, store, tmp_path / "runs", cpu, progress=False)
     start = {"backbone": first.folder.name}
-    frozen = train_or_find(dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1), store, tmp_path / "runs", cpu, progress=False)
-    tuned = train_or_find(dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1), store, tmp_path / "runs", cpu, progress=False)
+    frozen = train_or_find(
+        dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1),
+        store,
+        tmp_path / "runs",
+        cpu,
+        progress=False,
+    )
+    tuned = train_or_find(
+        dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1),
+        store,
+        tmp_path / "runs",
+        cpu,
+        progress=False,
+    )
     source, kept, moved = (one.model().state_dict() for one in (first, frozen, tuned))
     inner = "convolutions.5.weight"
     assert torch.equal(source[inner], kept[inner]) and not torch.equal(source[inner], moved[inner])
@@ -264,7 +300,9 @@ def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, c
 
 def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(store, tmp_path, cpu):
     with pytest.raises(SoundFusionError, match="the run 0123, whose weights are to start from, is not in"):
-        train_or_find(dataclasses.replace(VGG16, start={"backbone": "0123"}), store, tmp_path / "runs", cpu, progress=False)
+        train_or_find(
+            dataclasses.replace(VGG16, start={"backbone": "0123"}), store, tmp_path / "runs", cpu, progress=False
+        )
     assert list_runs(tmp_path / "runs")["state"].tolist() == ["in progress"]
 
 

@@ -145,7 +145,9 @@ def test_predictions_are_probabilities_of_every_segment(parts, store):
     assert len(frame) == len(parts["test"])
     assert frame[["p_high", "p_low", "p_noise"]].sum(axis=1).sub(1).abs().max() < 1e-5
     pd.testing.assert_series_equal(
-        frame["target"], frame["track"].map(store.tracks["genre"]).map(store.genres.index).rename("target"), check_dtype=False
+        frame["target"],
+        frame["track"].map(store.tracks["genre"]).map(store.genres.index).rename("target"),
+        check_dtype=False,
     )
 
 
@@ -283,7 +285,9 @@ def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch
 
     model = model_for(parts)
     monkeypatch.setattr(Segments, "_gather", watched)
-    history, _, _ = fit(model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False)
+    history, _, _ = fit(
+        model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False
+    )
     assert [len(rows) for rows in seen] == [4] * 6 and sorted(sum(seen[:3], [])) != sorted(sum(seen[3:], []))
     right = 12 * history["train_accuracy"]  # of the 12 segments seen
     assert (right - right.round()).abs().max() < 1e-4
@@ -353,12 +357,16 @@ def test_label_smoothing_is_in_the_training_loss(parts):
         model.set_augmentation({"mel": None})
         model.dropout = torch.nn.Identity()
         history, _, _ = fit(
-            model, parts["train"], parts["validation"], dataclasses.replace(still, label_smoothing=smoothing), progress=False
+            model,
+            parts["train"],
+            parts["validation"],
+            dataclasses.replace(still, label_smoothing=smoothing),
+            progress=False,
         )
         losses.append(history["train_loss"][0])
     model = model_for(parts).train()
     model.set_augmentation({"mel": None})
     model.dropout = torch.nn.Identity()
-    (inputs, targets), *_ = parts["train"].batches(999)
+    (inputs, _), *_ = parts["train"].batches(999)
     uniform = -model(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike
     assert losses[1] == pytest.approx(0.7 * losses[0] + 0.3 * uniform, rel=0.02)

@@ -40,7 +40,15 @@ def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> RunGroup:
                 choice = target if random.random() < right else random.integers(len(classes))
                 p = np.full(len(classes), 0.5 / len(classes))
                 p[choice] += 0.5
-                rows.append({"track": f"{part}{track}", "segment": segment, "target": target, "part": part, **dict(zip(columns, p))})
+                rows.append(
+                    {
+                        "track": f"{part}{track}",
+                        "segment": segment,
+                        "target": target,
+                        "part": part,
+                        **dict(zip(columns, p, strict=True)),
+                    }
+                )
     frame = pd.DataFrame(rows)
     run.__dict__.update(history=history, info=info, _predictions=frame)  # fills the cached properties
     tracks = frame["track"].unique()
@@ -61,13 +69,19 @@ def study():
 
 def test_the_study_s_settings_are_the_report_s(study):
     small = protocol.resnet(study, "resnet2d")
-    assert small.training.learning_rate == 1e-4 and small.training.batch_size == 32 and small.training.optimizer == "adam"
+    assert (
+        small.training.learning_rate == 1e-4 and small.training.batch_size == 32 and small.training.optimizer == "adam"
+    )
     assert small.options == {"width": 16, "dropout": 0.3} and small.augment == {"mel": {}}
     assert protocol.resnet(study, "resnet1d", "large").training.batch_size == 16
     cnn = protocol.simple_cnn(study)
     assert (cnn.training.learning_rate, cnn.training.weight_decay, cnn.training.batch_size) == (1e-3, 1e-3, 256)
     assert cnn.segmenting.overlap is None and cnn.segmenting.seconds == 30.0
-    assert [protocol.resnet(study, "resnet1d", size).options["width"] for size in ("small", "medium", "large")] == [16, 32, 64]
+    assert [protocol.resnet(study, "resnet1d", size).options["width"] for size in ("small", "medium", "large")] == [
+        16,
+        32,
+        64,
+    ]
 
 
 def test_every_reported_row_has_its_experiment(study, monkeypatch):
@@ -75,10 +89,10 @@ def test_every_reported_row_has_its_experiment(study, monkeypatch):
     assert list(protocol.performance(study)) == reported("table2_performance")["model"].tolist()
     table1 = reported("table1_regularization")
     assert [(f"{model}_small", kind) for model, kind in protocol.regularization(study)] == list(
-        zip(table1["model"], table1["regularization"])
+        zip(table1["model"], table1["regularization"], strict=True)
     )
     figure1 = reported("figure1_width_scaling")
-    assert list(protocol.widths(study)) == list(zip(figure1["model"], figure1["size"]))
+    assert list(protocol.widths(study)) == list(zip(figure1["model"], figure1["size"], strict=True))
     assert len(protocol.grid(study)) == 36
 
 
@@ -174,7 +188,9 @@ def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
     group.runs[0].__dict__["history"] = group.history[:epochs]
     for draw in (figures.comparison_curves, figures.training_curves):
         axis = draw(study, {"x": group}).axes[-1]
-        assert set(axis.get_xticks()) >= set(range(1, epochs + 1)) and all(tick == round(tick) for tick in axis.get_xticks())
+        assert set(axis.get_xticks()) >= set(range(1, epochs + 1)) and all(
+            tick == round(tick) for tick in axis.get_xticks()
+        )
     plt.close("all")
 
 
@@ -206,7 +222,9 @@ def test_decisions_of_two_trained_models(study):
     assert Decision(one, two, 1.0).predictions()[0].equals(one.predictions()[0])
     searched = Decision(one, two, None)
     assert searched.weights[0, 0] > 0.5  # the better one counts more
-    validation = [tables.accuracy(Decision(one, two, w).predictions("validation"), "segment") for w in np.linspace(0, 1, 21)]
+    validation = [
+        tables.accuracy(Decision(one, two, w).predictions("validation"), "segment") for w in np.linspace(0, 1, 21)
+    ]
     assert tables.accuracy(searched.predictions("validation"), "segment") == max(validation)
     assert equal.parameters == 2000 and equal.epochs == 4
     other = made_up(protocol.simple_cnn(study))
@@ -223,7 +241,9 @@ def of_folds(experiment, rights: dict[tuple[int, int], float]) -> RunGroup:
         one = made_up(replace(experiment, seed=seed, split=Split("artist", 4, fold)), right, 100 * seed + fold)
         frame = one.runs[0]._predictions
         number = np.where(frame["part"] == "test", fold, (fold + 1) % 4)
-        frame["track"] = number.astype(str) + "-" + frame["track"].str.removeprefix("test").str.removeprefix("validation")
+        frame["track"] = (
+            number.astype(str) + "-" + frame["track"].str.removeprefix("test").str.removeprefix("validation")
+        )
         artists.append(pd.Series(frame["track"].unique(), frame["track"].unique()))
         runs += one.runs
     return RunGroup(runs, pd.concat(artists).groupby(level=0).first())
@@ -251,20 +271,27 @@ def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
 def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     experiment = protocol.simple_cnn(study)
     group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
-    first, second = (RunGroup([run for run in group.runs if run.experiment.seed == seed], group.artists) for seed in (0, 1))
+    first, second = (
+        RunGroup([run for run in group.runs if run.experiment.seed == seed], group.artists) for seed in (0, 1)
+    )
     matrix = tables.confusion(group)
     assert (matrix.sum(axis=1) == 10).all()  # five tracks of each label in either fold, however many seeds
     pd.testing.assert_frame_equal(matrix, (tables.confusion(first) + tables.confusion(second)) / 2)
     table, single = tables.recalls({"x": group}), tables.recalls({"x": first})
     assert table["tracks"].tolist() == single["tracks"].tolist() == [10] * 8
     assert table["recall"].tolist() == pytest.approx(np.diag(matrix) / 10)
-    assert (single["high"] == 1).all() and (single["low"] > 0.69).all() and (table["high"] - table["low"] > 0.5).all()  # the seeds disagree
+    assert (
+        (single["high"] == 1).all() and (single["low"] > 0.69).all() and (table["high"] - table["low"] > 0.5).all()
+    )  # the seeds disagree
     by_two = RunGroup(first.runs, pd.Series(np.where(group.artists.index < "1", "x", "y"), group.artists.index))
     assert tables.recalls({"x": by_two})["low"].notna().all()
     alone = RunGroup(first.runs, pd.Series("x", group.artists.index))
     table = tables.recalls({"x": alone})
     assert table["recall"].eq(1).all() and table[["low", "high"]].isna().all(axis=None)
-    assert tables.readable(table)["recall [95 % interval]"].tolist() == ["1.000\N{NO-BREAK SPACE}[one\N{NO-BREAK SPACE}artist]"] * 8
+    assert (
+        tables.readable(table)["recall [95 % interval]"].tolist()
+        == ["1.000\N{NO-BREAK SPACE}[one\N{NO-BREAK SPACE}artist]"] * 8
+    )
     for run in first.runs:
         run.__dict__["_predictions"] = run._predictions[run._predictions["target"] != 2]
     table = tables.recalls({"x": first}).set_index("label")

@@ -70,7 +70,9 @@ def test_a_whole_clip_is_padded_with_its_own_silence_never_with_the_next_clip(st
     assert waveform.shape[2] == 97_020 and len(batch) == len(store.tracks)
     row = list(batch.table["track"]).index("low00")  # 4.0 s
     clip = store.arrays["mel"].clip("low00")
-    np.testing.assert_array_equal(waveform[row, 0, : 4 * 22_050], store.arrays["waveform"].clip("low00")[:, 0, 0] / 32_768)
+    np.testing.assert_array_equal(
+        waveform[row, 0, : 4 * 22_050], store.arrays["waveform"].clip("low00")[:, 0, 0] / 32_768
+    )
     assert (waveform[row, 0, 4 * 22_050 :] == 0).all()
     np.testing.assert_array_equal(mel[row, :, :, : len(clip)], clip.transpose(1, 2, 0).astype(np.float32))
     assert torch.allclose(mel[row, :, :, len(clip) :], torch.tensor(float(clip.max()) - 80), atol=0.05)
@@ -146,9 +148,7 @@ def test_what_is_on_the_device_already_takes_no_more_of_it(store, monkeypatch):
     assert asked == [sizes[1], sizes[0], 0]
 
 
-@pytest.mark.parametrize(
-    "batch_size, sizes", [(8, [8, 9]), (16, [17]), (5, [5, 5, 5, 2]), (99, [17])]
-)
+@pytest.mark.parametrize("batch_size, sizes", [(8, [8, 9]), (16, [17]), (5, [5, 5, 5, 2]), (99, [17])])
 def test_a_last_batch_of_one_segment_joins_the_one_before(store, cpu, batch_size, sizes):
     segments = of(store, cpu, ("mel",), Segmenting(1.0, None), store.tracks.index[:17])
     epoch = [targets for _, targets in segments.batches(batch_size, torch.Generator().manual_seed(1))]
@@ -167,13 +167,18 @@ def test_random_starts_are_anywhere_in_the_track_and_the_same_moment_in_both_inp
         starts = [windows.random_start(share) - windows.clip for windows in segments._windows]
         rates = [22_050, 22_050 / 256]
         wave, mel = (start / rate for start, rate in zip(starts, rates, strict=True))
-        assert (wave - mel).abs().max() < 0.025  # two frames: the spectrogram's first and last are half outside the clip
+        assert (
+            wave - mel
+        ).abs().max() < 0.025  # two frames: the spectrogram's first and last are half outside the clip
         offsets.append(wave)
     offsets = torch.stack(offsets)
     room = torch.tensor(store.tracks.loc[segments.table["track"], "seconds"].to_numpy()) - segmenting.seconds
     assert (offsets >= 0).all() and (offsets <= room + 1e-9).all()
     assert torch.allclose((offsets / room).mean(), torch.tensor(0.5, dtype=torch.float64), atol=0.03)
-    one, other = ([x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), 1, random)] for random in (True, False))
+    one, other = (
+        [x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), 1, random)]
+        for random in (True, False)
+    )
     assert one[0].shape == other[0].shape and not torch.equal(one[0], other[0])
 
 
@@ -184,7 +189,9 @@ def test_statistics_are_those_of_all_segments_per_band(store, cpu):
     mean, std = statistics["mel"]
     assert mean.shape == std.shape == (32,)
     np.testing.assert_allclose(mean, mel.double().mean((0, 1, 3)), rtol=1e-5)
-    np.testing.assert_allclose(std, mel.double().transpose(1, 2).transpose(0, 1).flatten(1).std(1, correction=0), rtol=1e-4)
+    np.testing.assert_allclose(
+        std, mel.double().transpose(1, 2).transpose(0, 1).flatten(1).std(1, correction=0), rtol=1e-4
+    )
     np.testing.assert_allclose(statistics["waveform"][1], waveform.double().std(correction=0), rtol=1e-4)
 
 

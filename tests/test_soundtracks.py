@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import importlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -129,7 +130,9 @@ def built(tmp_path_factory):
         music + "broken.ogg": b"not audio",
     }
     build(debs, "plain-music", "1:2.0-1", plain, PROSE, links={music + "link.ogg": "a.ogg"})
-    pack = zipped(tmp_path_factory.mktemp("pack"), {"music/d.ogg": sweep(125, 200), "music/d_loop.ogg": sweep(40, 3000)})
+    pack = zipped(
+        tmp_path_factory.mktemp("pack"), {"music/d.ogg": sweep(125, 200), "music/d_loop.ogg": sweep(40, 3000)}
+    )
     build(debs, "pack-data", "3-1", {"usr/share/games/pack/base/0music.pk3": pack}, MACHINE_READABLE)
     build(debs, "hush-music", "1", {"usr/loud.ogg": sweep(65, 200), "usr/hush.ogg": 0.001 * sweep(125, 200)})
     build(debs, "effects-data", "1", {"usr/share/boom.wav": sweep(3, 200)})
@@ -215,7 +218,7 @@ def test_clips_are_spread_over_recordings_and_do_not_overlap(made):
     for artist, length in seconds.items():
         starts = sorted(float(row["start"]) for row in table if row["artist"] == artist)
         assert starts[0] >= 1 and starts[-1] <= length - 31
-        assert all(second - first >= 29.99 for first, second in zip(starts, starts[1:], strict=False))
+        assert all(second - first >= 29.99 for first, second in itertools.pairwise(starts))
 
 
 def test_silence_makes_a_soundtrack_smaller_and_the_others_with_it(debs, tmp_path):
@@ -355,9 +358,9 @@ def test_a_package_without_music_or_with_a_damaged_pack(debs, tmp_path):
 def test_unknown_name_little_space_and_another_process(debs, tmp_path, monkeypatch):
     with pytest.raises(SoundFusionError, match="'soundtracks_c'; there are soundtracks, soundtracks_b"):
         download_soundtracks(tmp_path / "music", "soundtracks_c")
-    with filelock.FileLock(tmp_path / "music.partial.lock"):
-        with pytest.raises(SoundFusionError, match="another process"):
-            get(tmp_path / "music")
+    lock = filelock.FileLock(tmp_path / "music.partial.lock")
+    with lock, pytest.raises(SoundFusionError, match="another process"):
+        get(tmp_path / "music")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(SoundFusionError, match="are free"):
         get(tmp_path / "music")

@@ -86,7 +86,9 @@ def flawed(corpus, tmp_path) -> Corpus:
     soundfile.write(root / "short.wav", np.zeros(11_025), 22_050)
     soundfile.write(root / "empty.wav", np.zeros(0), 22_050)
     names = ["garbage.mp3", "good1.wav", "missing.wav", "short.wav", "good2.wav", "empty.wav"]
-    table = pd.DataFrame({"path": names, "genre": ["a", "b"] * 3, "artist": None}, index=[n.split(".")[0] for n in names])
+    table = pd.DataFrame(
+        {"path": names, "genre": ["a", "b"] * 3, "artist": None}, index=[n.split(".")[0] for n in names]
+    )
     return Corpus("flawed", root, table)
 
 
@@ -433,7 +435,7 @@ def test_processes_that_build_at_once_share_the_work(store, corpus, tmp_path):
     for process in [start_building(corpus, tmp_path / "cache") for _ in range(2)]:
         assert process.wait() == 0
         process.stdout.close()
-    for kind, array in store.arrays.items():
+    for array in store.arrays.values():
         folder = tmp_path / "cache" / "tones" / array.folder.name
         assert (folder / "data.bin").read_bytes() == (array.folder / "data.bin").read_bytes()
 
@@ -463,7 +465,8 @@ def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(corpu
         "from soundfusion_lib.corpora import folder\n"
         "from soundfusion_lib.signals.representations import Waveform\n"
         "from soundfusion_lib.signals.store import Store\n"
-        f"Store.build(folder({str(labelled(corpus, tmp_path))!r}), [Waveform()], {str(tmp_path / 'cache')!r}, shortest=1.0, workers=2)\n"
+        f"corpus = folder({str(labelled(corpus, tmp_path))!r})\n"
+        f"Store.build(corpus, [Waveform()], {str(tmp_path / 'cache')!r}, shortest=1.0, workers=2)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr

@@ -108,7 +108,9 @@ def test_the_table_of_performance_may_have_more_folds(study):
 
 
 def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):
-    fewer = dataclasses.replace(runs["plain"], runs=[run for run in runs["plain"].runs if run.experiment.split.fold == 0])
+    fewer = dataclasses.replace(
+        runs["plain"], runs=[run for run in runs["plain"].runs if run.experiment.split.fold == 0]
+    )
     row = tables.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
     assert row["tracks"] == len(fewer.predictions()[0]) == 9
     own = [frame[frame["track"].isin(fewer.predictions()[0]["track"])] for frame in runs["augmented"].predictions()]
@@ -120,7 +122,9 @@ def test_performance_table(runs, study):
     assert table["model"].tolist() == ["plain", "augmented"]
     assert table.loc[0, "segment_reported"] == 0.484 and np.isnan(table.loc[1, "segment_reported"])
     for by in ("segment", "track", "mean"):
-        assert ((table[f"{by}_low"] <= table[f"{by}_accuracy"]) & (table[f"{by}_accuracy"] <= table[f"{by}_high"])).all()
+        assert (
+            (table[f"{by}_low"] <= table[f"{by}_accuracy"]) & (table[f"{by}_accuracy"] <= table[f"{by}_high"])
+        ).all()
     shown = tables.readable(table)
     assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
     assert "[" in shown.loc[0, "track [95 % interval]"]
@@ -153,7 +157,9 @@ def test_figures_name_their_axes_and_units(study, runs):
     ]
     for figure in made:
         axes = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-        assert any(axis.get_xlabel() for axis in axes) and any(axis.get_ylabel() or axis.get_yticklabels() for axis in axes)
+        assert any(axis.get_xlabel() for axis in axes) and any(
+            axis.get_ylabel() or axis.get_yticklabels() for axis in axes
+        )
         assert figure.get_suptitle() or axes[0].get_title()
     plt.close("all")
 
@@ -176,7 +182,11 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     assert summary["profile"] == "tones" and summary["synthetic"] is False and summary["tracks"] == 36
     assert len(summary["notebooks"]["test"]["runs"]) == 8
     page = write_page("tones").read_text()
-    assert "**A plain table, label: sound** (" in page and "| x | 0.500 |" in page and "![A plain figure](figures/plain.png)" in page
+    assert (
+        "**A plain table, label: sound** (" in page
+        and "| x | 0.500 |" in page
+        and "![A plain figure](figures/plain.png)" in page
+    )
     assert "**Nothing to compare, label: sound**" in page
     assert "8 runs" in page and "synthetic" not in page and "**The label is the sound, not a genre**" in page
 
@@ -191,7 +201,9 @@ def test_another_notebook_finds_the_runs(study, runs, profile):
 
 def test_several_experiments_are_trained_in_processes_and_then_found(profile, folders):
     study = Study("several", profile, "cpu", progress=False)
-    wanted = {rate: study.experiment(f"rate {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-3, 2e-3)}
+    wanted = {
+        rate: study.experiment(f"rate {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-3, 2e-3)
+    }
     runs = study.train_all(wanted)
     assert list(runs) == [1e-3, 2e-3] and all(len(group.runs) == 4 for group in runs.values())
     assert [group.experiment.training.learning_rate for group in runs.values()] == [1e-3, 2e-3]
@@ -210,7 +222,9 @@ def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
     runs = study.train_all({"fused": fused, "one": parts[0], "two": parts[1]})
     for run, one, two in zip(runs["fused"].runs, runs["one"].runs, runs["two"].runs, strict=True):
         assert run.experiment.start == {"parts": [one.folder.name, two.folder.name]}
-    alone = study.train(dataclasses.replace(fused, start={"trained": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]}))
+    alone = study.train(
+        dataclasses.replace(fused, start={"trained": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]})
+    )
     assert [run.trained for run in alone.runs] == [True] * 4  # after its missing part, which was trained too
 
 
@@ -234,11 +248,13 @@ def test_a_renamed_folder_and_another_order_of_its_list_find_the_same_runs(corpu
 
 
 def test_other_usable_tracks_are_another_split_and_so_another_run(profile, folders, tmp_path):
-    """SimpleCNN takes whole clips, so the length of segments is none of its settings; yet it decides which clips are usable."""
+    """SimpleCNN takes whole clips, so the length of segments is none of its settings; yet it decides what is usable."""
     studies = []
     for seconds in ("1.0", "4.3"):
         file = tmp_path / f"{seconds}.toml"
-        file.write_text(profile.read_text().replace("seconds = 1.0", f"seconds = {seconds}").replace('name = "tones"', ""))
+        file.write_text(
+            profile.read_text().replace("seconds = 1.0", f"seconds = {seconds}").replace('name = "tones"', "")
+        )
         studies.append(Study("test", file, "cpu", progress=False))
     assert [len(study.store.tracks) for study in studies] == [36, 18]
     experiments = [study.experiment("whole clips", "simple_cnn", epochs=1) for study in studies]
@@ -262,7 +278,7 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
     text = file.read_text().replace('scheme = "artist"', "")
     file.write_text(text)
     with pytest.raises(SoundFusionError, match=r"folds \[0, 1\].*split of its own"):
-        Study("official", file, "cpu").store
+        _ = Study("official", file, "cpu").store
     file.write_text(text.replace("test_folds = [0, 1]", ""))
     study = Study("official", file, "cpu", progress=False)
     one = study.variants(study.experiment("x", "simple_cnn"))[0]

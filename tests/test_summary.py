@@ -29,9 +29,8 @@ def test_two_processes_that_write_at_once_keep_all_entries(tmp_path):
 def test_a_broken_summary_is_made_anew_with_a_warning(tmp_path, content):
     file = tmp_path / "summary.json"
     file.write_bytes(content)
-    with pytest.warns(UserWarning, match="summary.json is no summary .* made anew"):
-        with edit_summary(file) as summary:
-            summary["notebooks"] = {"01": {}}
+    with pytest.warns(UserWarning, match="summary.json is no summary .* made anew"), edit_summary(file) as summary:
+        summary["notebooks"] = {"01": {}}
     assert read_summary(file) == {"notebooks": {"01": {}}}
 
 
@@ -40,7 +39,6 @@ def test_there_need_be_none_and_an_error_leaves_it_as_it_was(tmp_path):
     assert read_summary(file) == {}
     with edit_summary(file) as summary:
         summary["profile"] = "mine"
-    with pytest.raises(ZeroDivisionError):
-        with edit_summary(file) as summary:
-            summary["profile"] = 1 / 0
+    with pytest.raises(ZeroDivisionError), edit_summary(file) as summary:
+        summary["profile"] = 1 / 0
     assert json.loads(file.read_text(encoding="utf-8")) == {"profile": "mine"}

@@ -46,8 +46,8 @@ def conclusions(
 
     Returns:
         A row for each: question (is the first better than the second?), first, second, the epochs that each might take,
-        tracks; reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has no
-        others) and its reported_answer; difference with low and high, and p, see `tables.tested`; and the answer:
+        tracks; reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has
+        no others) and its reported_answer; difference with low and high, and p, see `tables.tested`; and the answer:
         "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]

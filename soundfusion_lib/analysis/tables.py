@@ -26,7 +26,10 @@ def corpus_table(study: Study) -> pd.DataFrame:
     segmenting = study.profile.segmenting
     tracks = tracks.assign(segments=[len(segmenting.starts(seconds)) for seconds in tracks["seconds"]])
     table = tracks.groupby("genre").agg(
-        tracks=("genre", "size"), artists=("artist", "nunique"), segments=("segments", "sum"), minutes=("seconds", "sum")
+        tracks=("genre", "size"),
+        artists=("artist", "nunique"),
+        segments=("segments", "sum"),
+        minutes=("seconds", "sum"),
     )
     total = table.sum()
     total["artists"] = tracks["artist"].nunique()
@@ -111,14 +114,18 @@ def regularization(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
 
 
 def grid_search(runs: dict[tuple[float, int, float], RunGroup]) -> pd.DataFrame:
-    """The grid search of SpecAugment: for each cell the best validation accuracy (mean over runs), and the reported one.
+    """The grid search of SpecAugment: for each cell the best validation accuracy (mean over runs), and the reported
+    one.
 
     Returns:
         A row a cell: probability, n_masks, max_mask_fraction, best_validation_accuracy, reported.
     """
     table = reported("grid_search_specaugment").rename(columns={"best_validation_accuracy": "reported"})
     cells = table[["probability", "n_masks", "max_mask_fraction"]].itertuples(index=False, name=None)
-    best = [sum(run.history["validation_accuracy"].max() for run in runs[cell].runs) / len(runs[cell].runs) for cell in cells]
+    best = [
+        sum(run.history["validation_accuracy"].max() for run in runs[cell].runs) / len(runs[cell].runs)
+        for cell in cells
+    ]
     table.insert(3, "best_validation_accuracy", best)
     return table
 
@@ -137,7 +144,9 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
         for column, part in (("training", "train"), ("validation", "validation")):
             row[f"{column}_lowest"] = history[f"{part}_accuracy"].min()
             row[f"{column}_highest"] = history[f"{part}_accuracy"].max()
-        rows.append(row | with_interval("test", group, "segment") | with_interval("track", group, "vote") | {"note": ""})
+        rows.append(
+            row | with_interval("test", group, "segment") | with_interval("track", group, "vote") | {"note": ""}
+        )
     rows += [{"model": name, "note": reason} for name, reason in impossible.items()]
     return pd.DataFrame(rows)
 
@@ -149,9 +158,9 @@ def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
         runs: by model and size.
 
     Returns:
-        A row for each: model, size, width, parameters, epochs (trained, in the first run), segment_ and track_ _accuracy with _low and _high,
-        seconds_per_epoch (measured, validation included); reported_accuracy (per segment, on FMA-small),
-        reported_parameters and reported_seconds_per_epoch (on the authors' machine).
+        A row for each: model, size, width, parameters, epochs (trained, in the first run), segment_ and track_
+            _accuracy with _low and _high, seconds_per_epoch (measured, validation included); reported_accuracy (per
+            segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
     """
     published = reported("figure1_width_scaling").set_index(["model", "size"])
     rows = []
@@ -188,7 +197,7 @@ def confusion(group: RunGroup | Decision) -> pd.DataFrame:
 
 
 def reported_confusion(name: str) -> pd.DataFrame:
-    """The report's confusion matrix of "resnet1d_medium", "resnet2d_medium" or "soundfusion1", with the right labels."""
+    """The report's confusion matrix of "resnet1d_medium", "resnet2d_medium" or "soundfusion1", rightly labelled."""
     table = reported(f"figure2_confusion_{name}").set_index("true\\predicted")
     return table.rename_axis(index="true", columns="predicted")
 
@@ -223,8 +232,11 @@ def recalls(runs: dict[str, RunGroup | Decision]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparisons(runs: dict[str, RunGroup | Decision | Baseline], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
-    """Paired tests on the test tracks that both predicted: for each pair whether the first is more accurate than the second.
+def comparisons(
+    runs: dict[str, RunGroup | Decision | Baseline], pairs: list[tuple[str, str]], by: str = "vote"
+) -> pd.DataFrame:
+    """Paired tests on the test tracks that both predicted: for each pair whether the first is more accurate than the
+    second.
 
     Returns:
         A row a pair: first, second and what `tested` says of them.
@@ -237,8 +249,8 @@ def tested(pairs: list[tuple[RunGroup | Decision | Baseline, RunGroup | Decision
     """Paired tests of one table, each on the test tracks that both of a pair predicted (some run on fewer folds).
 
     The chance of any false alarm in the table is at most `LEVEL`, by Holm's method (Scandinavian Journal of Statistics,
-    1979): the smallest p is tested at `LEVEL` over the number of rows, the next at `LEVEL` over one fewer, up to the first
-    that is not significant; all after it share its level.
+    1979): the smallest p is tested at `LEVEL` over the number of rows, the next at `LEVEL` over one fewer, up to the
+    first that is not significant; all after it share its level.
 
     Returns:
         A row a pair: tracks; difference (of accuracy) with low and high, the interval at the level of the row's test; p

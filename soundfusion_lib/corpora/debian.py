@@ -44,8 +44,8 @@ def locate(names: Iterable[str], empty: Path) -> dict[str, Package]:
     missing = [program for program in ("apt-get", "dpkg-deb") if not shutil.which(program)]
     if missing:
         raise SoundFusionError(
-            f"this system lacks {' and '.join(missing)}, which Debian's packages are fetched and unpacked with: do it on "
-            "Debian or Ubuntu (a container will do) and copy the folder that comes out"
+            f"this system lacks {' and '.join(missing)}, which Debian's packages are fetched and unpacked with: do it "
+            "on Debian or Ubuntu (a container will do) and copy the folder that comes out"
         )
     done = _run(["apt-get", "download", "--print-uris", *names], empty)  # lists the others where it lacks one
     found = re.findall(r"^'\S+' (\S+\.deb) (\d+) (SHA\d+):([0-9a-f]+)", done.stdout, re.MULTILINE)
@@ -70,8 +70,8 @@ def fetch(packages: Iterable[Package], kept: Path):
         done = _run(["apt-get", "download", "-o", "Acquire::Retries=3", package.name], kept)
         if done.returncode or not _intact(package, kept):
             raise SoundFusionError(
-                f"apt-get could not fetch {package.file} ({_complaint(done)}). The packages that have arrived are kept: "
-                "the same command goes on with the others, after `apt-get update` where apt's list is out of date"
+                f"apt-get could not fetch {package.file} ({_complaint(done)}). The packages that have arrived are "
+                "kept: the same command goes on with the others, after `apt-get update` where apt's list is out of date"
             )
 
 

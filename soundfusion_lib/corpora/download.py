@@ -39,7 +39,9 @@ class Source:
     unpacked: int  # bytes of its files, roughly, for the same
     kind: str  # "zip" or "tar.gz"
     folder: str  # the folder at the archive's top, and the one that comes out
-    holds: tuple[str, ...] = ()  # folders in it: an archive that has them at its top, and not in that folder, will do too
+    holds: tuple[
+        str, ...
+    ] = ()  # folders in it: an archive that has them at its top, and not in that folder, will do too
 
 
 SOURCES = {

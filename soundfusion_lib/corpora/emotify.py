@@ -1,4 +1,5 @@
-"""Emotify (Aljanaki, Wiering and Veltkamp, "Studying emotion induced by music through a crowdsourcing game", Information
+"""Emotify (Aljanaki, Wiering and Veltkamp, "Studying emotion induced by music through a crowdsourcing game",
+Information
 Processing and Management, 2016): 400 excerpts of one minute from Magnatune's catalogue."""
 
 from pathlib import Path
@@ -36,7 +37,9 @@ def emotify(root, seconds: float | None = 30.0, *, name: str = "emotify") -> Cor
     for genre in GENRES:
         files = sorted((folder / genre).glob("*.mp3"))
         if not files:
-            raise SoundFusionError(f"{folder / genre} holds no clip such as 1.mp3: `soundfusion download emotify` brings it")
+            raise SoundFusionError(
+                f"{folder / genre} holds no clip such as 1.mp3: `soundfusion download emotify` brings it"
+            )
         for file in files:
             path = file.relative_to(root).as_posix()
             rows[f"{genre}/{file.stem:>03}"] = {"path": path, "genre": genre, "artist": _artist(file)}

@@ -154,9 +154,7 @@ class FusionDecision(Fusion):
         return torch.logaddexp(first + logsigmoid(weight), second + logsigmoid(-weight))
 
 
-def _build_part(
-    name: str, num_classes: int, options: dict[str, Any], in_channels: int, n_mels: int
-) -> AudioClassifier:
+def _build_part(name: str, num_classes: int, options: dict[str, Any], in_channels: int, n_mels: int) -> AudioClassifier:
     from soundfusion_lib.models import MODELS, build_model  # fusions are models too
 
     takes_mel = name in MODELS and "mel" in MODELS[name].inputs

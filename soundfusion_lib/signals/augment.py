@@ -25,7 +25,8 @@ class SpecAugment(nn.Module):
         probability: chance of each mask to be applied.
         max_fraction: largest width of a mask, as a fraction of its axis.
 
-    Shape: (N, C, M, T), standardised (else the filling shows in bands that are louder or quieter than the mean) -> the same.
+    Shape: (N, C, M, T), standardised (else the filling shows in bands that are louder or quieter than the mean) -> the
+    same.
 
     Raises:
         SoundFusionError: probability or max_fraction is outside 0..1, or a number of masks is negative.

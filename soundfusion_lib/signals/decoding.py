@@ -63,7 +63,9 @@ def decode_missing(corpus: Corpus, files: Files, pools: list[Pool], workers: int
     return {track: failed[file] for track, file in files.items() if file in failed}
 
 
-def _represent(job: tuple[Path, str, float | None, list[Representation]]) -> dict[Representation, ClipAndArray] | UnreadableFile:
+def _represent(
+    job: tuple[Path, str, float | None, list[Representation]],
+) -> dict[Representation, ClipAndArray] | UnreadableFile:
     """A file's clip and its array in each representation; or why the file cannot be read now."""
     path, name, seconds, specs = job
     try:

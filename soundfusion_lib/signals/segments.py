@@ -90,7 +90,8 @@ class Segments:
         return len(self.table)
 
     def batch_sizes(self, batch_size: int, count: int = 0) -> list[int]:
-        """Sizes of the batches of an epoch, see `batches`: batch norm has nothing to normalise one segment by, so a last
+        """Sizes of the batches of an epoch, see `batches`: batch norm has nothing to normalise one segment by, so a
+        last
         batch of one joins the batch before."""
         segments = min(len(self), count * batch_size or len(self))
         sizes = [len(chunk) for chunk in torch.arange(segments).split(batch_size)]
@@ -101,8 +102,9 @@ class Segments:
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, count: int = 0, random_starts: bool = False
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
-        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the order
-        of `table`. Where `random_starts`, each begins anywhere in its track where it fits, drawn by the generator too.
+        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the
+        order of `table`. Where `random_starts`, each begins anywhere in its track where it fits, drawn by the generator
+        too.
 
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
@@ -188,7 +190,9 @@ class _Windows:
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)
             window = self.data[(start[:, None] + position).where(inside, start[:, None])]
-            window = torch.where(inside[:, :, None, None], window, self.silence[rows, None, None, None].to(window.dtype))
+            window = torch.where(
+                inside[:, :, None, None], window, self.silence[rows, None, None, None].to(window.dtype)
+            )
             window = window.permute(0, 2, 3, 1)  # (N, channels, bands, length)
         else:
             window = self.data.unfold(0, self.length, 1)[start]  # (N, channels, bands, length)

@@ -60,9 +60,7 @@ def nnets(study: Study) -> dict[str, Experiment]:
 
 def regularization(study: Study) -> dict[tuple[str, str], Experiment]:
     """By model and regularization, the slides' table of regularization techniques."""
-    return {
-        (model, kind): resnet(study, model, "small", kind) for model in LABELS for kind in REGULARIZATIONS
-    }
+    return {(model, kind): resnet(study, model, "small", kind) for model in LABELS for kind in REGULARIZATIONS}
 
 
 def widths(study: Study) -> dict[tuple[str, str], Experiment]:
@@ -152,7 +150,7 @@ def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
 
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:
-    """Both fusions, trained jointly from scratch: by features; by decisions, equally weighted and with a learned one."""
+    """Both fusions, trained jointly from scratch: by features; by decisions, with equal and with a learned weight."""
     parts = _parts(study)
     features = study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True)
     decisions = study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True)

@@ -217,7 +217,9 @@ class Study:
             self._one(self._of_pretraining(experiment.start["pretrained"]), self.pretraining)
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
-        run = train.train_or_find(experiment, store, runs_dir(), self.device, weights=self._weights, progress=self.progress)
+        run = train.train_or_find(
+            experiment, store, runs_dir(), self.device, weights=self._weights, progress=self.progress
+        )
         return self._runs.setdefault(run.folder.name, run)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:

@@ -6,7 +6,7 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def file_notebook(
         "runs_found": len(runs) - trained,
         "cpu_count": processes.cores(),
         "platform": platform.platform(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **entry,
         **provenance(),
         "runs": {key: _about(run) for key, run in runs.items()},

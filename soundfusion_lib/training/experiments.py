@@ -17,8 +17,8 @@ from soundfusion_lib.signals.representations import Representation
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.training.fitting import Training
 
-# Raise it when a change to the library changes what runs come out as, a setting's default value among them: old runs are
-# then not found again.
+# Raise it when a change to the library changes what runs come out as, a setting's default value among them: old runs
+# are then not found again.
 REVISION = 4
 
 
@@ -39,7 +39,8 @@ class Experiment:
         seed: of the initial weights, the order of segments, dropout and augmentation.
         start: where the weights come from, random ones if empty: {"imagenet": fingerprint of a weights file, or
             "torchvision"} or {"backbone": key of another VGG16's run}, for VGG16, with "frozen": True to train only
-            what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts' runs}, for a fusion. Before a study
+            what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts' runs}, for a fusion. Before a
+            study
             trains them, these runs are experiments: {"pretrained": one} for a backbone, {"trained": [...]} for parts.
         folds: which a study runs it in, the profile's test_folds if empty; not part of the content, nor of a run.
     """
@@ -59,7 +60,9 @@ class Experiment:
 
     def __post_init__(self):
         if self.model not in MODELS:
-            raise SoundFusionError(f"experiment {self.name!r}: there is no model {self.model!r}, only {', '.join(MODELS)}")
+            raise SoundFusionError(
+                f"experiment {self.name!r}: there is no model {self.model!r}, only {', '.join(MODELS)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""
@@ -81,8 +84,8 @@ class Experiment:
     def key(self, content_id: str) -> str:
         """Hash of what the experiment's outcome depends on, 16 hexadecimal digits.
 
-        Only settings that differ from their defaults count, so that spelling one out changes nothing, and neither does a
-        new setting whose default is what was done before. 4 and 4.0 are the same; the name does not count.
+        Only settings that differ from their defaults count, so that spelling one out changes nothing, and neither does
+        a new setting whose default is what was done before. 4 and 4.0 are the same; the name does not count.
 
         Args:
             content_id: of the tracks it is trained on, see `Store.content_id`.
@@ -130,7 +133,7 @@ def _unusual_of(function: Callable, options: dict[str, Any], **derived: Any) -> 
 
 
 def _unusual_options(model: str, options: dict[str, Any], shape: dict[str, int]) -> dict[str, Any]:
-    """The same of a model and of a fusion's parts, whose defaults are the input's shape where they have to do with it."""
+    """The same of a model and of a fusion's parts, whose defaults follow the input's shape where they have to."""
     unusual = _unusual_of(MODELS[model], options, **shape)
     if "parts" in unusual:
         unusual["parts"] = [[part, _unusual_options(part, own, shape)] for part, own in unusual["parts"]]

@@ -1,4 +1,4 @@
-"""fit(): train a classifier, by the report's recipe or a newer one; interrupted anywhere, it goes on at the last epoch."""
+"""fit(): train a classifier, by the report's recipe or a newer one; interrupted, it goes on at the last epoch."""
 
 import copy
 import math
@@ -41,8 +41,10 @@ class Training:
         schedule: "constant", or "one_cycle": the learning rate rises for three tenths of the steps and then falls to
             nothing (Smith and Topin, "Super-convergence", 2018).
         averaging: share that the averaged weights keep of themselves at each step, 0.99 for some hundred steps; the
-            averaged ones are then validated and kept (Polyak and Juditsky, 1992; as in Tarvainen and Valpola, 2017). 0: none.
-        mixup: alpha of the Beta distribution by which two segments are mixed (Zhang et al., "mixup", ICLR 2018). 0: none.
+            averaged ones are then validated and kept (Polyak and Juditsky, 1992; as in Tarvainen and Valpola, 2017). 0:
+            none.
+        mixup: alpha of the Beta distribution by which two segments are mixed (Zhang et al., "mixup", ICLR 2018). 0:
+            none.
         label_smoothing: share of the target that all classes get alike (Szegedy et al., CVPR 2016).
         random_starts: segments to learn from begin anywhere in their track, anew in each epoch.
         keep: the weights of the "best" epoch on the validation part, or of the "last": then nothing is chosen by
@@ -95,8 +97,8 @@ def fit(
         progress: show it.
 
     Returns:
-        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the epoch kept, from 1;
-        and its log-probabilities of the validation segments, (segments, classes), on the device.
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the epoch
+            kept, from 1; and its log-probabilities of the validation segments, (segments, classes), on the device.
 
     Raises:
         SoundFusionError: there is one segment to learn from; the loss is no longer finite.
@@ -127,7 +129,9 @@ def fit(
         parts["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     validated = parts["averaged"].module if training.averaging else model
     history, best = _resume(checkpoint, parts, device)
-    bar = tqdm(total=training.epochs, initial=len(history), desc=description, unit="epoch", leave=False, disable=not progress)
+    bar = tqdm(
+        total=training.epochs, initial=len(history), desc=description, unit="epoch", leave=False, disable=not progress
+    )
     with bar:
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began = len(history) + 1, time.perf_counter()
@@ -140,7 +144,9 @@ def fit(
                 inputs, others, share = _mixed(inputs, targets, training.mixup)
                 with autocast(device):
                     logits = model(*inputs)  # (N, classes)
-                loss = share * functional.cross_entropy(logits.float(), targets, label_smoothing=training.label_smoothing)
+                loss = share * functional.cross_entropy(
+                    logits.float(), targets, label_smoothing=training.label_smoothing
+                )
                 if share < 1:
                     loss += (1 - share) * functional.cross_entropy(
                         logits.float(), others, label_smoothing=training.label_smoothing
@@ -165,8 +171,8 @@ def fit(
             }
             if not math.isfinite(row["train_loss"] + row["validation_loss"]):
                 raise SoundFusionError(
-                    f"{description}: the loss is not finite in epoch {epoch} (learning rate {training.learning_rate:g}): "
-                    "use a lower learning rate"
+                    f"{description}: the loss is not finite in epoch {epoch} (learning rate "
+                    f"{training.learning_rate:g}): use a lower learning rate"
                 )
             history.append(row)
             score = (row["validation_accuracy"], -row["validation_loss"])

@@ -13,6 +13,7 @@ KEYS = ["track", "segment", "target"]  # columns of predictions beside the class
 ARTIST = "artist"  # one that they may have too: see `scores`
 PROBABILITY = "p_"  # begins the column of a class's probability, so that no label is taken for another column
 
+
 @torch.inference_mode()
 def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: int = BATCH) -> torch.Tensor:
     """Log-probabilities of all segments in evaluation mode, (segments, classes), float32, on the segments' device."""
@@ -28,7 +29,8 @@ def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: in
 
 
 def predictions_of(log_p: torch.Tensor, segments: Segments, genres: list[str]) -> pd.DataFrame:
-    """Log-probabilities, (segments, classes), as predictions: one row a segment, columns `track`, `segment`, `target` and a
+    """Log-probabilities, (segments, classes), as predictions: one row a segment, columns `track`, `segment`, `target`
+    and a
     probability for each genre, in a column named `PROBABILITY` and the genre (p_Rock)."""
     probabilities = log_p.exp().cpu().numpy()
     table = segments.table.reset_index(drop=True)

@@ -10,7 +10,7 @@ PACKAGES = ("soundfusion", "torch", "torchaudio", "torchvision", "numpy", "sound
 
 
 def provenance() -> dict[str, Any]:
-    """Commit of the working tree ("-dirty" where it has changes to the library) and versions of what numbers depend on."""
+    """Commit of the working tree ("-dirty" where the library has changes) and versions of what numbers depend on."""
     root = str(Path(__file__).parents[1])
     try:
         command = ["git", "-C", root, "describe", "--always", "--abbrev=12", "--exclude=*"]

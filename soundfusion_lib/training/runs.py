@@ -98,9 +98,14 @@ def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
         content_id: only those on these tracks, see `Store.content_id`.
     """
     rows = []
-    for one in sorted((file for file in Path(folder).glob("*") if file.is_dir()), key=lambda file: file.stat().st_mtime):
+    for one in sorted(
+        (file for file in Path(folder).glob("*") if file.is_dir()), key=lambda file: file.stat().st_mtime
+    ):
         try:
-            if content_id not in (None, json.loads((one / "experiment.json").read_text(encoding="utf-8"))["content_id"]):
+            if content_id not in (
+                None,
+                json.loads((one / "experiment.json").read_text(encoding="utf-8"))["content_id"],
+            ):
                 continue
             experiment = _experiment_in(one)
         except (OSError, ValueError, KeyError, TypeError, SoundFusionError) as error:
@@ -118,4 +123,4 @@ def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
             row |= {"epochs": len(history), "epoch_seconds": round(history["seconds"].median(), 2)}
             rows.append({**row, "validation_accuracy": best, "state": "done"})
     columns = ["run", "name", "model", "seed", "fold", "epochs", "epoch_seconds", "validation_accuracy", "state"]
-    return pd.DataFrame(rows, columns=columns).astype({name: "Int64" for name in ("seed", "fold", "epochs")})
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("seed", "fold", "epochs"), "Int64"))

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import warnings
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,9 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     wanted = {spec.kind: spec for spec in experiment.representations}
     for kind in kinds:
         if kind not in wanted or kind not in store.arrays or store.arrays[kind].representation != wanted[kind]:
-            raise SoundFusionError(f"experiment {experiment.name!r} takes {wanted.get(kind, kind)}, which the store lacks")
+            raise SoundFusionError(
+                f"experiment {experiment.name!r} takes {wanted.get(kind, kind)}, which the store lacks"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of rare labels: the study's table of tracks shows them
         parts = experiment.split.assign(store.tracks)
@@ -134,13 +136,13 @@ def _train(
         "best_epoch": best_epoch,
         "epoch_seconds": float(history["seconds"].median()),
         "seconds": float(history["seconds"].sum()),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe(device),
         **provenance(),
     }
     history.to_csv(folder / "history.csv", index=False)
     pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
-    model.set_augmentation({name: None for name in experiment.augment})
+    model.set_augmentation(dict.fromkeys(experiment.augment))
     trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(trained, folder / "model.safetensors")
     (folder / "checkpoint.pt").unlink()

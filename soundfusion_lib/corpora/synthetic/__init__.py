@@ -1,1 +1,1 @@
-"""Synthetic music in FMA's and GTZAN's layouts: genres, a composer, a synthesiser, and the demo corpora made with them."""
+"""Synthetic music in FMA's and GTZAN's layouts: genres, a composer, a synthesiser, and the demo corpora of these."""

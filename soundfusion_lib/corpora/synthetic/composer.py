@@ -12,11 +12,26 @@ BARS = 4  # in the loop that a track repeats
 FADE = 256  # samples between two sections
 PRESENCE = (0.9, 0.9, 1.0, 0.75)  # of drums, bass, chords and lead in a section
 SCALES = {  # semitones over the root
-    "major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10), "phrygian": (0, 1, 3, 5, 7, 8, 10), "harmonic": (0, 1, 4, 5, 7, 8, 11),
-    "pentatonic": (0, 2, 4, 7, 9), "blues": (0, 3, 5, 6, 7, 10), "wholetone": (0, 2, 4, 6, 8, 10), "chromatic": (0, 1, 3, 4, 6, 7, 9, 10),
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "harmonic": (0, 1, 4, 5, 7, 8, 11),
+    "pentatonic": (0, 2, 4, 7, 9),
+    "blues": (0, 3, 5, 6, 7, 10),
+    "wholetone": (0, 2, 4, 6, 8, 10),
+    "chromatic": (0, 1, 3, 4, 6, 7, 9, 10),
 }
-PROGRESSIONS = ((0, 4, 5, 3), (0, 3, 4, 0), (5, 3, 0, 4), (0, 0, 3, 4), (0, 5, 3, 4), (0, 6, 5, 4), (0, 0, 0, 0))  # a degree a bar
+PROGRESSIONS = (
+    (0, 4, 5, 3),
+    (0, 3, 4, 0),
+    (5, 3, 0, 4),
+    (0, 0, 3, 4),
+    (0, 5, 3, 4),
+    (0, 6, 5, 4),
+    (0, 0, 0, 0),
+)  # a degree a bar
 
 PATTERNS = {  # one bar of sixteenths, or of twelve where the beat has three parts
     "none": {"kick": "................"},
@@ -28,7 +43,12 @@ PATTERNS = {  # one bar of sixteenths, or of twelve where the beat has three par
     "boombap": {"kick": "x.....x...x.....", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.xx"},
     "trap": {"kick": "x......x..x.....", "snare": "........x.......", "hat": "xxx.xxxxx.xxxxxx"},
     "train": {"kick": "x.......x.......", "snare": "..xx..xx..xx..xx", "hat": "x...x...x...x..."},
-    "samba": {"kick": "x..xx..xx..xx..x", "snare": "..x..x.x..x..x.x", "hat": "xxxxxxxxxxxxxxxx", "ride": "x.x.xx.x.x.xx.x."},
+    "samba": {
+        "kick": "x..xx..xx..xx..x",
+        "snare": "..x..x.x..x..x.x",
+        "hat": "xxxxxxxxxxxxxxxx",
+        "ride": "x.x.xx.x.x.xx.x.",
+    },
     "clave": {"kick": "...x..x....x..x.", "snare": "x..x..x...x.x...", "ride": "x.xx.xx.x.xx.x.x"},
     "onedrop": {"kick": "........x.......", "snare": "........x.......", "hat": "x..xx..xx..xx..x"},
     "sparse": {"kick": "x...............", "snare": "........x.......", "ride": "x...x...x...x..."},
@@ -38,12 +58,26 @@ PATTERNS = {  # one bar of sixteenths, or of twelve where the beat has three par
     "scatter": {},  # drawn anew for each track
 }
 RHYTHMS = {  # onsets in a bar
-    "held": "x...............", "half": "x.......x.......", "strum": "x...x.x...x.x.x.", "eighths": "x.x.x.x.x.x.x.x.",
-    "offbeat": "..x...x...x...x.", "skank": "....x.......x...", "stab": "x.....x.....x...", "syncopated": "x.....x...x..x..",
-    "arpeggio": "x.x.x.x.x.x.x.x.", "walking": "x..x..x..x..", "shuffled": "x.xx.xx.xx.x", "gallop": "x.xxx.xxx.xxx.xx",
+    "held": "x...............",
+    "half": "x.......x.......",
+    "strum": "x...x.x...x.x.x.",
+    "eighths": "x.x.x.x.x.x.x.x.",
+    "offbeat": "..x...x...x...x.",
+    "skank": "....x.......x...",
+    "stab": "x.....x.....x...",
+    "syncopated": "x.....x...x..x..",
+    "arpeggio": "x.x.x.x.x.x.x.x.",
+    "walking": "x..x..x..x..",
+    "shuffled": "x.xx.xx.xx.x",
+    "gallop": "x.xxx.xxx.xxx.xx",
 }
 SHORT = ("offbeat", "skank", "stab", "gallop")  # rhythms whose notes are cut off
-MELODIES = {"sung": (0.35, 2), "busy": (0.55, 1), "sparse": (0.12, 1), "rapped": (0.75, 1)}  # chance of an onset, every so many sixteenths
+MELODIES = {
+    "sung": (0.35, 2),
+    "busy": (0.55, 1),
+    "sparse": (0.12, 1),
+    "rapped": (0.75, 1),
+}  # chance of an onset, every so many sixteenths
 
 
 def _pitch(scale: tuple, degree: int) -> int:
@@ -56,7 +90,9 @@ def _drums(sound: Sound, bar: int, bars: int, rng) -> np.ndarray:
     loop = np.zeros(bar, np.float32)
     pattern = PATTERNS[name]
     if name == "scatter":
-        pattern = {voice: "".join(rng.choice(["x", "."], 16, p=[0.15, 0.85])) for voice in ("kick", "snare", "hat", "ride")}
+        pattern = {
+            voice: "".join(rng.choice(["x", "."], 16, p=[0.15, 0.85])) for voice in ("kick", "snare", "hat", "ride")
+        }
     for voice, steps in pattern.items():
         hit = drum(kit, voice, sound.tuning, rng) if "x" in steps else None
         for step in np.flatnonzero(np.array(list(steps)) == "x"):
@@ -75,7 +111,9 @@ def _play(length: int, instrument: str, events: list, brightness: float, rng) ->
     return loop
 
 
-def _accompany(part: str, tones: tuple, root: int, progression: tuple, sound: Sound, bar: int, bars: int, rng) -> np.ndarray:
+def _accompany(
+    part: str, tones: tuple, root: int, progression: tuple, sound: Sound, bar: int, bars: int, rng
+) -> np.ndarray:
     """Chords or bass: the tones (degrees over the bar's) all at once, or in turn where the rhythm says so."""
     instrument, rhythm = part.split("/")
     if rhythm == "none":
@@ -83,7 +121,7 @@ def _accompany(part: str, tones: tuple, root: int, progression: tuple, sound: So
     steps, scale, events = RHYTHMS[rhythm], SCALES[sound.scale], []
     onsets = [step for step, mark in enumerate(steps) if mark == "x"]
     for index in range(bars):
-        for turn, (step, following) in enumerate(zip(onsets, onsets[1:] + [len(steps) + onsets[0]])):
+        for turn, (step, following) in enumerate(zip(onsets, onsets[1:] + [len(steps) + onsets[0]], strict=True)):
             seconds = (following - step) / len(steps) * bar / RATE
             if rhythm in SHORT:
                 seconds = min(seconds, 0.15)
@@ -106,7 +144,7 @@ def _melody(root: int, progression: tuple, sound: Sound, bar: int, bars: int, rn
         degrees, root = degrees % 2, root - 12
     events = []
     for start in range(0, bars, 2):
-        for step, following, degree in zip(onsets, onsets[1:] + [32 + onsets[0]], degrees):
+        for step, following, degree in zip(onsets, onsets[1:] + [32 + onsets[0]], degrees, strict=False):
             seconds = min((following - step) / 16 * bar / RATE, 1.5)
             pitch = root + _pitch(SCALES[sound.scale], progression[start] + int(degree))
             events.append((int((start + step / 16) * bar), seconds, pitch))
@@ -114,7 +152,7 @@ def _melody(root: int, progression: tuple, sound: Sound, bar: int, bars: int, rn
 
 
 def _arrange(stems: list, section: int, count: int, rng) -> np.ndarray:
-    """Repeat the loops for so many samples; drums, bass and lead come and go from section to section, the chords stay."""
+    """Repeat the loops for so many samples; drums, bass and lead come and go with the sections, the chords stay."""
     mix = np.empty((2, count), np.float32)
     length, before = stems[0].shape[-1], np.zeros(len(stems), np.float32)
     start = -int(rng.integers(section))  # a clip begins anywhere in a piece
@@ -122,7 +160,7 @@ def _arrange(stems: list, section: int, count: int, rng) -> np.ndarray:
     while start < count:
         levels = np.float32(rng.random(len(stems)) < PRESENCE)
         part = np.zeros((2, section), np.float32)
-        for stem, level, last in zip(stems, levels, before if start > 0 else levels):
+        for stem, level, last in zip(stems, levels, before if start > 0 else levels, strict=False):
             piece = stem[..., position : position + section]
             if level:
                 part += piece
@@ -163,7 +201,7 @@ def synthesise(genre: str, artist_seed, track_rng: np.random.Generator, seconds:
     pan = rng.uniform(-0.5, 0.5) * sound.width
     lead *= np.array([[1 - pan], [1 + pan]], np.float32)
     stems = [_drums(sound, bar, bars, rng), _accompany(sound.bass, (0, 2, 4, 5), root - 12, *common), chords, lead]
-    for stem, level in zip(stems, sound.levels):
+    for stem, level in zip(stems, sound.levels, strict=False):
         stem *= np.float32(10 ** (level / 20))
     mix = _arrange(stems, 2 * bar, count, rng)
     mix = colour(mix, sound.tilt, sound.centre, sound.gain)

@@ -1,6 +1,7 @@
 """The demo corpora: synthetic music in the folders of FMA and of GTZAN, so that everything runs without a download.
 
-No recording and no composition of anybody's is in it: results on it say that the machinery works, and nothing about music.
+No recording and no composition of anybody's is in it: results on it say that the machinery works, and nothing about
+music.
 """
 
 import json
@@ -30,16 +31,18 @@ GTZAN_RATE = 22_050  # Hz
 def plan_demo(tracks: int, seed: int) -> pd.DataFrame:
     """Who plays what in the FMA layout, nothing synthesised yet.
 
-    60 % of each genre's tracks are for training, 20 % for validation, 20 % for testing (FMA-small has 80/10/10, which would
-    leave a corpus of this size too few test tracks), no artist in two parts.
+    60 % of each genre's tracks are for training, 20 % for validation, 20 % for testing (FMA-small has 80/10/10, which
+    would leave a corpus of this size too few test tracks), no artist in two parts.
 
     Args:
         tracks: number of good tracks, a multiple of eight; two bad ones come on top.
         seed: order and ids of the tracks, and which of the training part are odd.
 
     Returns:
-        One row a track, indexed by track_id (int, ascending with gaps as in FMA): genre, artist (int), split, title, path,
-        and form: "stereo", and once each, in the training part, "mono", "48 kHz", "short" (1 s) and "broken" (no audio).
+        One row a track, indexed by track_id (int, ascending with gaps as in FMA): genre, artist (int), split, title,
+        path,
+        and form: "stereo", and once each, in the training part, "mono", "48 kHz", "short" (1 s) and "broken" (no
+            audio).
 
     Raises:
         SoundFusionError: tracks is not a multiple of eight, or fewer than 24.
@@ -82,13 +85,21 @@ def plan_demo_gtzan(tracks: int) -> pd.DataFrame:
         for number, genre in enumerate(GTZAN_STYLES)
         for index in range(per_genre)
     ]
-    return pd.DataFrame(rows, columns=["genre", "artist", "path", "form"], index=pd.RangeIndex(2, tracks + 2, name="track_id"))
+    return pd.DataFrame(
+        rows, columns=["genre", "artist", "path", "form"], index=pd.RangeIndex(2, tracks + 2, name="track_id")
+    )
 
 
 def write_demo(
-    root: Path, tracks: int = 240, seconds: float = 6.5, seed: int = 0, workers: int | None = None, progress: bool = True
+    root: Path,
+    tracks: int = 240,
+    seconds: float = 6.5,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> Path:
-    """Synthesise a corpus of FMA-small's eight genres in FMA's layout: stereo MP3 at 44.1 kHz and fma_metadata/tracks.csv.
+    """Synthesise a corpus of FMA-small's eight genres in FMA's layout: stereo MP3 at 44.1 kHz and
+    fma_metadata/tracks.csv.
 
     Writes beside ``root`` and renames, so that ``root`` is whole or absent; returns at once where it is there already.
 
@@ -120,13 +131,21 @@ def write_demo(
         index=plan.index,
     )
     arguments = {"layout": "fma", "tracks": tracks, "seconds": seconds, "seed": seed}
-    return _write(Path(root), plan, arguments, workers, progress, {"fma_metadata/tracks.csv": table.to_csv(lineterminator="\n")})
+    return _write(
+        Path(root), plan, arguments, workers, progress, {"fma_metadata/tracks.csv": table.to_csv(lineterminator="\n")}
+    )
 
 
 def write_demo_gtzan(
-    root: Path, tracks: int = 100, seconds: float = 6.5, seed: int = 0, workers: int | None = None, progress: bool = True
+    root: Path,
+    tracks: int = 100,
+    seconds: float = 6.5,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> Path:
-    """Synthesise a corpus of GTZAN's ten genres in GTZAN's layout: genres/blues/blues.00000.wav, 22,050 Hz, mono, 16 bit.
+    """Synthesise a corpus of GTZAN's ten genres in GTZAN's layout: genres/blues/blues.00000.wav, 22,050 Hz, mono, 16
+    bit.
 
     Arguments, result, errors and wholeness are write_demo's; tracks is a multiple of ten, and all clips are good.
     """
@@ -136,7 +155,9 @@ def write_demo_gtzan(
 
 def _per_genre(tracks: int, genres: int, fewest: int) -> int:
     if tracks % genres or tracks < fewest * genres:
-        raise SoundFusionError(f"tracks={tracks}: the demo corpus needs a multiple of {genres}, {fewest * genres} or more")
+        raise SoundFusionError(
+            f"tracks={tracks}: the demo corpus needs a multiple of {genres}, {fewest * genres} or more"
+        )
     return tracks // genres
 
 
@@ -174,14 +195,18 @@ def _refuse_others(root: Path, description: dict) -> None:
     except (OSError, ValueError):
         raise SoundFusionError(f"{root} exists and is no demo corpus: give another folder, or move it away") from None
     if found != description:
-        raise SoundFusionError(f"{root} holds a demo corpus made with {found}, not {description}: remove it, or give another folder")
+        raise SoundFusionError(
+            f"{root} holds a demo corpus made with {found}, not {description}: remove it, or give another folder"
+        )
 
 
 def _write_track(root: Path, seed: int, seconds: float, job: tuple) -> None:
     track, path, genre, artist, form = job
     rng = np.random.default_rng([seed, track])
     if form == "broken":
-        (root / path).write_bytes(rng.integers(0, 128, 5000, np.uint8).tobytes())  # no byte that could begin an MPEG frame
+        (root / path).write_bytes(
+            rng.integers(0, 128, 5000, np.uint8).tobytes()
+        )  # no byte that could begin an MPEG frame
         return
     samples = synthesise(genre, [seed, 1, artist], rng, 1.0 if form == "short" else seconds)
     rate = {"48 kHz": 48_000, "wav": GTZAN_RATE}.get(form, RATE)

@@ -1,10 +1,14 @@
-"""Instruments, drums and mixing of the synthetic corpora: NumPy and SciPy only, no state, everything seeded by the caller.
+"""Instruments, drums and mixing of the synthetic corpora: NumPy and SciPy only, no state, everything seeded by the
+caller.
 
-Sounds are float32 arrays at RATE; a mono sound has shape (samples,), a stereo one (2, samples). Three ways of making a note:
+Sounds are float32 arrays at RATE; a mono sound has shape (samples,), a stereo one (2, samples). Three ways of making a
+note:
 
 - additive synthesis, harmonic k with amplitude k ** -slope, from one period looked up in a table;
-- plucked strings: K. Karplus, A. Strong, "Digital Synthesis of Plucked-String and Drum Timbres", Computer Music Journal 7(2), 1983;
-- frequency modulation: J. Chowning, "The Synthesis of Complex Audio Spectra by Means of Frequency Modulation", JAES 21(7), 1973.
+- plucked strings: K. Karplus, A. Strong, "Digital Synthesis of Plucked-String and Drum Timbres", Computer Music Journal
+7(2), 1983;
+- frequency modulation: J. Chowning, "The Synthesis of Complex Audio Spectra by Means of Frequency Modulation", JAES
+21(7), 1973.
 """
 
 from dataclasses import dataclass
@@ -33,7 +37,7 @@ class Additive:
 
 @dataclass(frozen=True)
 class Plucked:
-    """A string: slope of the harmonics it is plucked with, seconds its fundamental rings, and how fast the others die."""
+    """A string: slope of the harmonics it is plucked with, seconds its fundamental rings, how fast the others die."""
 
     slope: float
     decay: float
@@ -160,7 +164,9 @@ def _plucked(instrument: Plucked, frequency: float, count: int, brightness: floa
     k = np.arange(period // 2 + 1)
     start = np.exp(2j * np.pi * rng.random(len(k))) * np.maximum(k, 1) ** -(instrument.slope - brightness)
     start[0] = 0
-    loop = instrument.damping * np.log(np.maximum(np.cos(np.pi * k / period), 1e-6)) - period / (RATE * instrument.decay)
+    loop = instrument.damping * np.log(np.maximum(np.cos(np.pi * k / period), 1e-6)) - period / (
+        RATE * instrument.decay
+    )
     trips = np.exp(np.arange(-(-count // period))[:, None] * loop.astype(np.float32))
     string = np.fft.irfft(start.astype(np.complex64) * trips, n=period).ravel()[:count]
     return string / np.sqrt(np.mean(string[:period] ** 2))
