@@ -111,7 +111,7 @@ def status(profile):
 @main.command()
 @click.argument("run")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--profile", default="demo", show_default=True, help="whose run it is")
+@click.option("--profile", default="demo", show_default=True, help="whose run it is, a profile's name or its TOML file")
 @click.option("--device", default="auto", show_default=True)
 def predict(run, files, profile, device):
     """Say what a trained model hears in FILES.

@@ -318,7 +318,8 @@ def test_commands(study, profile, runs, folders, corpus):
     folder, file = runs["plain"].runs[0].folder, str(corpus.file("low00"))
     assert folder.name in listed.output and "02_models_2d" in listed.output and "unknown" in listed.output
     study.finish()
-    wholly = [str(folder)], ["tones/plain"], ["plain", "--profile", "tones"], [folder.name[:8], "--profile", "tones"]
+    wholly = [str(folder)], ["tones/plain"], ["plain", "--profile", "tones"], ["plain", "--profile", str(profile)]
+    wholly += ([folder.name[:8], "--profile", "tones"],)
     said = [cli("predict", *named, file, "--device", "cpu") for named in wholly]
     assert said[0].exit_code == 0 and "low00.wav" in said[0].output and {one.output for one in said} == {said[0].output}
     assert cli("predict", str(folder), "/nowhere.mp3").exit_code == 1

@@ -15,6 +15,7 @@ from filelock import FileLock
 from soundfusion_lib import processes
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
+from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.runs import Run
 
@@ -89,15 +90,18 @@ def find_run(named: str, profile: str) -> Path:
     Args:
         named: an experiment's name, alone or behind a profile's ("demo/ResNet2D-small"), whose first seed and fold it
             then is; or a run's key, of which a beginning that no other has is enough; or the folder.
-        profile: whose experiment it is, where the name does not say.
+        profile: whose experiment it is, where the name does not say: its name, or its TOML file.
 
     Raises:
-        SoundFusionError: there is no such run, or more than one key begins so.
+        SoundFusionError: there is no such profile; there is no such run, or more than one key begins so.
     """
     if Path(named).is_dir():
         return Path(named)
-    first, _, name = named.partition("/") if "/" in named else (profile, "", named)
-    notebooks = read_summary(results_dir() / first / "summary.json").get("notebooks", {}).values()
+    first, _, name = named.partition("/")
+    if not (first and name):
+        first, name = profile, named
+    own = load_profile(first).name if first.endswith(".toml") else first
+    notebooks = read_summary(results_dir() / own / "summary.json").get("notebooks", {}).values()
     keys = [key for entry in notebooks for key, run in entry["runs"].items() if run["name"] == name]
     found = [folder for key in dict.fromkeys(keys) if (folder := runs_dir() / key).is_dir()][:1]
     runs = (folder for folder in sorted(runs_dir().glob("*")) if not folder.suffix)
