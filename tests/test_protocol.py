@@ -109,6 +109,7 @@ def test_tables_share_their_runs(study):
     regularization, widths = protocol.regularization(study), protocol.widths(study)
     assert key(regularization["resnet2d", "dropout+augmentation"]) == key(widths["resnet2d", "small"])
     assert len({key(e) for e in [*regularization.values(), *widths.values()]}) == 10  # of 12
+    assert key(protocol.simple_cnn(study)) == key(protocol.grid(study)[1.0, 2, 0.3])  # the report's masks, spelt out
 
 
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):
