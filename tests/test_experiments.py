@@ -217,6 +217,24 @@ def test_provenance_names_the_commit_where_there_is_one():
     assert found["python"].count(".") == 2
 
 
+def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, tmp_path, cpu, monkeypatch):
+    def killed(file):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "checksum", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    monkeypatch.undo()
+    (partial,) = tmp_path.glob("*.partial")
+    before = (partial / "history.csv").read_text()
+    (partial / "checkpoint.pt.new").write_bytes(b"cut")  # as a kill while saving leaves it
+    resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    assert (resumed.folder / "history.csv").read_text() == before  # to the second: nothing was trained
+    assert resumed.predictions().equals(trained.predictions())
+    names = {file.name for file in resumed.folder.iterdir()}
+    assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
+
+
 def empty_experiment(folder):
     (folder / "experiment.json").write_text("")
 

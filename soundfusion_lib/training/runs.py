@@ -66,11 +66,12 @@ def load_run(folder: Path) -> Run:
         raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status` lists those there are")
     if fault := damage(folder):
         raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce` makes it anew")
-    return Run(_experiment_in(folder), folder)
+    return Run(Experiment.from_dict(_about(folder)["experiment"]), folder)
 
 
-def _experiment_in(folder: Path) -> Experiment:
-    return Experiment.from_dict(json.loads((folder / "experiment.json").read_text(encoding="utf-8"))["experiment"])
+def _about(folder: Path) -> dict[str, Any]:
+    """What a run's folder says it is of: corpus, content_id and experiment."""
+    return json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
 
 
 def damage(folder: Path) -> str | None:
@@ -98,16 +99,13 @@ def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
         content_id: only those on these tracks, see `Store.content_id`.
     """
     rows = []
-    for one in sorted(
-        (file for file in Path(folder).glob("*") if file.is_dir()), key=lambda file: file.stat().st_mtime
-    ):
+    folders = [file for file in Path(folder).glob("*") if file.is_dir()]
+    for one in sorted(folders, key=lambda file: file.stat().st_mtime):
         try:
-            if content_id not in (
-                None,
-                json.loads((one / "experiment.json").read_text(encoding="utf-8"))["content_id"],
-            ):
+            about = _about(one)
+            if content_id not in (None, about["content_id"]):
                 continue
-            experiment = _experiment_in(one)
+            experiment = Experiment.from_dict(about["experiment"])
         except (OSError, ValueError, KeyError, TypeError, SoundFusionError) as error:
             rows.append({"run": one.name, "state": f"unreadable ({error}); made anew when it is wanted"})
             continue

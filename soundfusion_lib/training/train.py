@@ -28,6 +28,7 @@ from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.runs import Run, checksum, damage
 
 PARTS = ("validation", "test")
+RESULTS = ("experiment.json", "history.csv", "predictions.parquet", "model.safetensors")  # told by run.json
 
 
 def train_or_find(
@@ -145,9 +146,10 @@ def _train(
     model.set_augmentation(dict.fromkeys(experiment.augment))
     trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(trained, folder / "model.safetensors")
-    (folder / "checkpoint.pt").unlink()
-    info["checksums"] = {file.name: checksum(file) for file in sorted(folder.iterdir()) if file.name != "run.json"}
+    info["checksums"] = {name: checksum(folder / name) for name in RESULTS}
     _write_json(folder / "run.json", info)
+    for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before goes on from it
+        file.unlink()
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
