@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
 from soundfusion_lib import paths
-from soundfusion_lib.analysis import figures, tables
+from soundfusion_lib.analysis import figures, paired_tests, tables
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
@@ -111,7 +111,7 @@ def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study)
     fewer = dataclasses.replace(
         runs["plain"], runs=[run for run in runs["plain"].runs if run.experiment.split.fold == 0]
     )
-    row = tables.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
+    row = paired_tests.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
     assert row["tracks"] == len(fewer.predictions()[0]) == 9
     own = [frame[frame["track"].isin(fewer.predictions()[0]["track"])] for frame in runs["augmented"].predictions()]
     assert row["difference"] == pytest.approx(tables.accuracy(own) - tables.accuracy(fewer.predictions()))
@@ -128,7 +128,7 @@ def test_performance_table(runs, study):
     shown = tables.readable(table)
     assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
     assert "[" in shown.loc[0, "track [95 % interval]"]
-    pairs = tables.comparisons(runs, [("plain", "augmented")])
+    pairs = paired_tests.comparisons(runs, [("plain", "augmented")])
     assert "[" in tables.readable(pairs).loc[0, "difference [interval at its test's level]"]
     pair = pairs.iloc[0]
     assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
@@ -174,7 +174,7 @@ def test_titles_say_what_is_synthetic_and_what_is_no_genre(study):
 def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     study.save_table(pd.DataFrame({"model": ["x"], "test_accuracy": [0.5]}), "plain", "A plain table")
     study.save_figure(plt.figure(), "plain", "A plain figure")
-    study.save_table(tables.comparisons(runs, []), "nothing", "Nothing to compare")
+    study.save_table(paired_tests.comparisons(runs, []), "nothing", "Nothing to compare")
     assert (study.folder / "tables" / "plain.csv").read_text() == "model,test_accuracy\nx,0.5\n"
     assert (study.folder / "figures" / "plain.png").stat().st_size > 0
     assert study.finish().loc["test"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.baselines import SVM, baselines, parts_of
+from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.analysis.statistics import LEVEL
-from soundfusion_lib.analysis.tables import tested, with_interval
+from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.corpora.splits import groups_of
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
@@ -47,7 +48,7 @@ def conclusions(
     Returns:
         A row for each: question (is the first better than the second?), first, second, the epochs that each might take,
         tracks; reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has
-        no others) and its reported_answer; difference with low and high, and p, see `tables.tested`; and the answer:
+        no others) and its reported_answer; difference with low and high, and p, see `paired_tests.tested`; answer:
         "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]

@@ -123,7 +123,7 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
 
 @themed
 def conclusions(study: Study, table: pd.DataFrame) -> Figure:
-    """The differences of `conclusions.conclusions`, their intervals (see `tables.tested`), and the reported ones."""
+    """The differences of `conclusions.conclusions`, intervals (see `paired_tests.tested`), and the reported ones."""
     figure, axis = plt.subplots(figsize=(10, 0.62 * len(table) + 1.6))
     with_reported(axis, table[["difference", "low", "high", "reported"]], "interval at its test's level")
     rows = [f"{row.question} {row.answer}\n{row.first} - {row.second}{_unequal(row)}" for row in table.itertuples()]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from soundfusion_lib.analysis import tables
+from soundfusion_lib.analysis import paired_tests
 from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.study import protocol
@@ -33,7 +33,7 @@ def test_p_and_interval_of_every_row_say_the_same_of_0():
     runs = {str(gain): Made(10, 60 + gain) for gain in (0, 5, 6, 7, 8, 9, 10, 30)}
     pairs = [(name, "0") for name in runs if name != "0"] + [("0", "10")]
     alone = [compare(runs[a].predictions(), runs[b].predictions()) for a, b in pairs]
-    table = tables.comparisons(runs, pairs)
+    table = paired_tests.comparisons(runs, pairs)
     significant = table["p"] < 0.05
     assert (significant == ~table["low"].le(0).mul(table["high"].ge(0))).all()
     assert (table["p"] >= [one["p"] for one in alone]).all()
@@ -41,7 +41,7 @@ def test_p_and_interval_of_every_row_say_the_same_of_0():
     assert lost and significant.any()  # what is clear by itself need not be among eight
     assert (table["low"] <= [one["low"] for one in alone]).all()
     assert (table["high"] >= [one["high"] for one in alone]).all()
-    assert tables.comparisons(runs, pairs[:1]).iloc[0][2:].to_dict() == pytest.approx({"tracks": 100, **alone[0]})
+    assert paired_tests.comparisons(runs, pairs[:1]).iloc[0][2:].to_dict() == pytest.approx({"tracks": 100, **alone[0]})
 
 
 def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
@@ -56,9 +56,9 @@ def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
         levels[p := again.pop(0)] = 0.05 / level
         return {"difference": 0.1, "low": 0.0, "high": 0.2, "p": p}
 
-    monkeypatch.setattr(tables, "_on_common_tracks", lambda *pair: [one.predictions() for one in pair])
-    monkeypatch.setattr(tables, "compare", made)
-    table = tables.tested([(Made(0, 50), Made(0, 50)) for _ in range(5)], "vote")
+    monkeypatch.setattr(paired_tests, "_on_common_tracks", lambda *pair: [one.predictions() for one in pair])
+    monkeypatch.setattr(paired_tests, "compare", made)
+    table = paired_tests.tested([(Made(0, 50), Made(0, 50)) for _ in range(5)], "vote")
     assert table["p"].tolist() == pytest.approx([0.08, 0.025, 0.9, 0.048, 0.06])
     parts = {0.005: 5, 0.012: 4, 0.02: 3, 0.04: 3, 0.9: 3}  # of 0.05: all after the first that is not significant share
     assert levels == pytest.approx(parts)
@@ -66,7 +66,7 @@ def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
 
 def test_a_table_without_pairs_has_its_columns():
     columns = ["first", "second", "tracks", "difference", "low", "high", "p"]
-    assert tables.comparisons({}, []).columns.tolist() == columns
+    assert paired_tests.comparisons({}, []).columns.tolist() == columns
 
 
 def of_folds(*folds, scheme="artist"):
