@@ -97,8 +97,9 @@ def fit(
         progress: show it.
 
     Returns:
-        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds; the epoch
-            kept, from 1; and its log-probabilities of the validation segments, (segments, classes), on the device.
+        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds,
+            core_seconds (of all cores together, which what else runs there does not lengthen); the epoch kept, from 1;
+            and its log-probabilities of the validation segments, (segments, classes), on the device.
 
     Raises:
         SoundFusionError: there is one segment to learn from; the loss is no longer finite.
@@ -134,7 +135,7 @@ def fit(
     )
     with bar:
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
-            epoch, began = len(history) + 1, time.perf_counter()
+            epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             torch.manual_seed(1_000_003 * seed + epoch)  # a resumed run needs no other random state
             order = torch.Generator().manual_seed(1_000_003 * seed + epoch)
             model.train()
@@ -168,6 +169,7 @@ def fit(
                 "validation_loss": functional.nll_loss(log_p, validation.targets).item(),
                 "validation_accuracy": (log_p.argmax(1) == validation.targets).float().mean().item(),
                 "seconds": time.perf_counter() - began,
+                "core_seconds": time.process_time() - busy,
             }
             if not math.isfinite(row["train_loss"] + row["validation_loss"]):
                 raise SoundFusionError(

@@ -137,6 +137,7 @@ def _train(
         "best_epoch": best_epoch,
         "epoch_seconds": float(history["seconds"].median()),
         "seconds": float(history["seconds"].sum()),
+        "core_seconds": float(history["core_seconds"].sum()),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe(device),
         **provenance(),
