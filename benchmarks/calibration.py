@@ -21,7 +21,7 @@ import pandas as pd
 from common import record
 
 from soundfusion_lib.analysis.statistics import LEVEL, compare
-from soundfusion_lib.training.inference import ARTIST, PROBABILITY
+from soundfusion_lib.training.inference import GROUP, PROBABILITY
 
 EASE, SUITS = 0.2, 0.1  # standard deviations over artists: of the chance to be right, and of what a network adds to it
 
@@ -40,7 +40,7 @@ def networks(
     """
     artist = np.arange(artists).repeat(random.geometric(1 / 3, artists))
     ease = random.normal(0.55, EASE, artists)
-    keys = {"track": np.arange(len(artist)).astype(str), "segment": 0, "target": 0, ARTIST: artist}
+    keys = {"track": np.arange(len(artist)).astype(str), "segment": 0, "target": 0, GROUP: artist}
     sides = []
     for better in (difference, 0.0):
         chance = ease + better + random.normal(0, SUITS, artists)

@@ -66,7 +66,7 @@ def synthetic_store(folder: Path, clips: int, seconds: float, specs: list[Repres
         ("train" if number % 10 < 8 else "validation" if number % 10 == 8 else "test")
         for number in np.arange(clips) // 8
     ]
-    tracks = pd.DataFrame({"path": index + ".mp3", "genre": genres, "artist": None, "split": part}, index=index)
+    tracks = pd.DataFrame({"path": index + ".mp3", "label": genres, "group": None, "split": part}, index=index)
     corpus = Corpus(f"synthetic{clips}", folder, tracks, synthetic=True)
     arrays = {}
     for spec in specs:

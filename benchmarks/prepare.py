@@ -138,7 +138,7 @@ def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
         scratch = Path(temporary)
         corpus = folder_corpus(folder) if folder else fma(write_demo(scratch / "demo", clips, 30.0, 0), synthetic=True)
         good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
-        corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label, corpus.synthetic)
+        corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label_name, corpus.synthetic)
         files = [corpus.file(track) for track in good]
         methods = {
             "decoding alone (floor)": partial(peer, decode_only, files),

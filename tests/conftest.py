@@ -39,7 +39,7 @@ def corpus(tmp_path_factory) -> Corpus:
             samples = samples[:, :1] if number == 5 else samples
             track = f"{label}{number:02d}"
             soundfile.write(root / f"{track}.wav", samples, rate)
-            rows[track] = {"path": f"{track}.wav", "genre": label, "artist": f"{label}-artist{number % 4}"}
+            rows[track] = {"path": f"{track}.wav", "label": label, "group": f"{label}-artist{number % 4}"}
     return Corpus("tones", root, pd.DataFrame.from_dict(rows, orient="index").rename_axis("track"))
 
 

@@ -59,9 +59,9 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
     for baseline in made.values():
         (test,) = baseline.predictions()
         assert sorted(test["track"]) == sorted(study.store.tracks.index)
-        assert test[probability_columns(test)].sum(axis=1).eq(1).all() and classes_of(test) == study.corpus.genres
-        targets = [study.corpus.genres[target] for target in test["target"]]
-        assert targets == study.store.tracks.loc[test["track"], "genre"].tolist()
+        assert test[probability_columns(test)].sum(axis=1).eq(1).all() and classes_of(test) == study.corpus.labels
+        targets = [study.corpus.labels[target] for target in test["target"]]
+        assert targets == study.store.tracks.loc[test["track"], "label"].tolist()
     assert accuracy(made[baselines.MAJORITY].predictions()) == pytest.approx(1 / 3, abs=0.1)
     assert accuracy(made[baselines.SVM].predictions()) > 0.9  # a low tone, a high one, and noise
     table = tables.performance(study, made)
@@ -91,7 +91,7 @@ def under(study, corpus, tracks, **profile) -> Study:
 
 def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study, corpus):
     # the two "low" tracks that are left are fewer than the folds
-    rare = corpus.tracks.assign(genre=np.where(corpus.tracks.index < "low02", corpus.tracks["genre"], "noise"))
+    rare = corpus.tracks.assign(label=np.where(corpus.tracks.index < "low02", corpus.tracks["label"], "noise"))
     changed = under(study, corpus, rare, split=Split("stratified", 4), test_folds=(0, 1, 2, 3))
     tested = [baselines.parts_of(changed, fold, True).eq("test") for fold in range(4)]
     assert (sum(tested) == 1).all() and [part.sum() for part in tested] == [9, 9, 9, 9]

@@ -85,7 +85,7 @@ def test_synthetic_store_is_fma_shaped_and_can_be_learned(tmp_path):
     (waveform, mel), _ = next(segments.batches(4))
     assert waveform.shape == (4, 1, 110_250) and mel.shape == (4, 2, 64, 431) and len(segments) == 7 * 80
     assert store.tracks["split"].value_counts().to_dict() == {"train": 64, "validation": 8, "test": 8}
-    assert store.tracks.groupby("split")["genre"].nunique().eq(8).all()
+    assert store.tracks.groupby("split")["label"].nunique().eq(8).all()
     bands = store.arrays["mel"].clip("000002").astype(float).mean((0, 1)).reshape(8, 8).mean(1)
     assert bands.argmax() == 2  # its genre
     assert 0.05 < waveform.std() < 0.2

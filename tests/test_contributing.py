@@ -15,7 +15,7 @@ def test_the_examples_run_as_written(corpus, tmp_path, monkeypatch):
         monkeypatch.setitem(registry, name, None)  # the examples set it; taken out again afterwards
     (tmp_path / "music").mkdir()
     for track, row in corpus.tracks.iterrows():
-        shutil.copy(corpus.file(track), tmp_path / "music" / f"{row.genre}_{row.artist}_{track}.wav")
+        shutil.copy(corpus.file(track), tmp_path / "music" / f"{row.label}_{row.group}_{track}.wav")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "results"))

@@ -58,8 +58,8 @@ def test_fma_small(tmp_path, index_row):
     assert (corpus.name, corpus.synthetic) == ("fma_small", False)
     assert corpus.tracks.index.tolist() == ["000005", "000140", "099134", "155320"]
     assert corpus.tracks["split"].tolist() == ["train", "validation", "train", "test"]
-    assert corpus.tracks["artist"].tolist() == ["1", None, "54", "9"]
-    assert corpus.genres == ["Folk", "Hip-Hop", "Rock"]
+    assert corpus.tracks["group"].tolist() == ["1", None, "54", "9"]
+    assert corpus.labels == ["Folk", "Hip-Hop", "Rock"]
     assert corpus.tracks.loc["099134", "path"] == "fma_small/099/099134.mp3"
     assert corpus.file("000005").is_file() and not corpus.file("000140").is_file()  # missing clips stay in the table
 
@@ -125,8 +125,8 @@ def test_gtzan_fault_filtered(tmp_path, caplog):
         corpus = gtzan(tmp_path)
     assert corpus.tracks["split"].value_counts().to_dict() == {"train": 443, "test": 290, "validation": 197}
     assert "70 clips are not in the fault-filtered split" in caplog.text
-    assert corpus.genres == list(GENRES)
-    assert corpus.tracks["artist"].isna().all()
+    assert corpus.labels == list(GENRES)
+    assert corpus.tracks["group"].isna().all()
     assert corpus.tracks.loc["jazz.00054", "path"] == "genres/jazz/jazz.00054.wav"  # missing, but listed
     assert corpus.tracks.loc["blues.00012"].tolist() == ["genres/blues/blues.00012.wav", "blues", None, "test"]
 
@@ -165,15 +165,15 @@ def test_folder_of_labels(tmp_path):
         audio(root / ignored)
     (root / "pop" / "cover.jpg").touch()
     corpus = folder(root, label="style")
-    assert (corpus.name, corpus.label) == ("My_music_2024", "style")
+    assert (corpus.name, corpus.label_name) == ("My_music_2024", "style")
     assert dict(zip(corpus.tracks.index, corpus.tracks["path"], strict=True)) == {
         "pop/disc 1/c": "pop/disc 1/c.flac",
         "pop/disc 1/d": "pop/disc 1/d.OGG",
         "rock/a": "rock/a.wav",
         "rock/b": "rock/b.wav",
     }
-    assert corpus.genres == ["pop", "rock"]
-    assert corpus.tracks["artist"].tolist() == [None] * 4
+    assert corpus.labels == ["pop", "rock"]
+    assert corpus.tracks["group"].tolist() == [None] * 4
     assert "split" not in corpus.tracks
     assert all(soundfile.info(corpus.file(track)).frames == 100 for track in corpus.tracks.index)
 
@@ -229,8 +229,8 @@ def test_metadata(tmp_path):
     corpus = folder(with_metadata(tmp_path, text), name="mine")
     assert corpus.name == "mine"
     assert corpus.tracks.index.tolist() == ["pop/c", "pop/gone", "rock/a", "rock/b"]  # not listed: pop/d.wav
-    assert corpus.tracks["genre"].tolist() == ["None", "007", "Rock, hard", "NA"]  # text, never a missing value
-    assert corpus.tracks["artist"].tolist() == ["nan", "12", "Ann", None]
+    assert corpus.tracks["label"].tolist() == ["None", "007", "Rock, hard", "NA"]  # text, never a missing value
+    assert corpus.tracks["group"].tolist() == ["nan", "12", "Ann", None]
     assert corpus.tracks["split"].tolist() == ["validation", "train", "train", "test"]
     assert corpus.file("rock/b").is_file() and not corpus.file("pop/gone").is_file()
 
@@ -246,8 +246,8 @@ def test_the_order_of_metadata_changes_nothing(tmp_path):
 def test_metadata_from_windows(tmp_path):
     text = "file_name,genre\r\nrock/a.wav,Röck\r\npop/c.wav,pop\r\n"
     corpus = folder(with_metadata(tmp_path, text, encoding="utf-8-sig"))
-    assert corpus.genres == ["Röck", "pop"]
-    assert corpus.tracks["artist"].tolist() == [None, None] and "split" not in corpus.tracks
+    assert corpus.labels == ["Röck", "pop"]
+    assert corpus.tracks["group"].tolist() == [None, None] and "split" not in corpus.tracks
 
 
 @pytest.mark.parametrize(

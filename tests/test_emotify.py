@@ -42,8 +42,8 @@ def root(tmp_path_factory):
 
 def test_tracks_genres_and_artists(root):
     corpus = emotify(root)
-    assert corpus.seconds == 30 and corpus.genres == list(GENRES)
-    assert corpus.tracks["artist"].to_dict() == {
+    assert corpus.seconds == 30 and corpus.labels == list(GENRES)
+    assert corpus.tracks["group"].to_dict() == {
         "classical/001": "Anon Viols",
         "classical/010": None,  # a compilation is nobody
         "electronic/001": "Zilla",

@@ -169,7 +169,9 @@ def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, s
     assert list_runs(tmp_path)["state"].tolist() == ["in progress"]
     monkeypatch.undo()
     resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
-    assert resumed.history.drop(columns=["seconds", "core_seconds"]).equals(trained.history.drop(columns=["seconds", "core_seconds"]))
+    assert resumed.history.drop(columns=["seconds", "core_seconds"]).equals(
+        trained.history.drop(columns=["seconds", "core_seconds"])
+    )
     assert resumed.predictions().equals(trained.predictions())
     assert list_runs(tmp_path)["state"].tolist() == ["done"]
 

@@ -15,7 +15,7 @@ LABELS = ["doom", "quake", "zelda"]
 
 @pytest.fixture
 def study():
-    corpus = type("Corpus", (), {"label": "soundtrack", "name": "games", "synthetic": True, "genres": LABELS})
+    corpus = type("Corpus", (), {"label_name": "soundtrack", "name": "games", "synthetic": True, "labels": LABELS})
     yield type("Games", (), {"corpus": corpus})
     plt.close("all")
 

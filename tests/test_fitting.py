@@ -52,7 +52,7 @@ def train(parts, training=FAST, seed=0, **options):
 def test_it_learns(parts, store):
     model, history = train(parts)
     assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
-    assert accuracy(predictions_of(log_probabilities(model, parts["test"]), parts["test"], store.genres)) > 0.8
+    assert accuracy(predictions_of(log_probabilities(model, parts["test"]), parts["test"], store.labels)) > 0.8
     assert list(history["epoch"]) == list(range(1, 7))
 
 
@@ -141,13 +141,13 @@ def test_prediction_is_in_evaluation_mode_and_leaves_the_mode(parts):
 
 
 def test_predictions_are_probabilities_of_every_segment(parts, store):
-    frame = predictions_of(log_probabilities(model_for(parts), parts["test"]), parts["test"], store.genres)
+    frame = predictions_of(log_probabilities(model_for(parts), parts["test"]), parts["test"], store.labels)
     assert list(frame.columns) == ["track", "segment", "target", "p_high", "p_low", "p_noise"]
     assert len(frame) == len(parts["test"])
     assert frame[["p_high", "p_low", "p_noise"]].sum(axis=1).sub(1).abs().max() < 1e-5
     pd.testing.assert_series_equal(
         frame["target"],
-        frame["track"].map(store.tracks["genre"]).map(store.genres.index).rename("target"),
+        frame["track"].map(store.tracks["label"]).map(store.labels.index).rename("target"),
         check_dtype=False,
     )
 

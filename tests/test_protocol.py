@@ -58,7 +58,7 @@ def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> RunGroup:
 @pytest.fixture(scope="module")
 def study():
     study = Study("test", "fma_small", "cpu", progress=False)
-    tracks = pd.DataFrame({"path": "x", "genre": GENRES, "artist": None}, index=list("abcdefgh"))
+    tracks = pd.DataFrame({"path": "x", "label": GENRES, "group": None}, index=list("abcdefgh"))
     from soundfusion_lib.corpora import Corpus
 
     study.__dict__["corpus"] = corpus = Corpus("fma_small", ".", tracks)
@@ -197,7 +197,7 @@ def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
 
 def test_confusion_matrices_side_by_side_keep_their_own_labels():
     matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
-    corpus = type("Corpus", (), {"label": "soundtrack", "name": "games", "synthetic": False})
+    corpus = type("Corpus", (), {"label_name": "soundtrack", "name": "games", "synthetic": False})
     games = type("Games", (), {"corpus": corpus})
     ours, reported = figures.confusion(games, "x", matrix, tables.reported_confusion("soundfusion1")).axes[:2]
     assert (ours.get_ylabel(), reported.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
@@ -259,21 +259,21 @@ def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
     assert list(decision.weights) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert decision.weights[0, 0] > 0.5 > decision.weights[0, 1] and decision.weights[1, 1] > 0.5
     singles = zip(decision.weights, one.runs, two.runs, strict=True)
-    alone = {key: Decision(RunGroup([a], one.artists), RunGroup([b], two.artists), None) for key, a, b in singles}
+    alone = {key: Decision(RunGroup([a], one.groups), RunGroup([b], two.groups), None) for key, a, b in singles}
     for key, single in alone.items():
         assert single.weights == {key: decision.weights[key]}
     both = decision.predictions()
     assert [len(frame) for frame in both] == [2 * 120, 2 * 120]
     assert both[0][:120].equals(alone[0, 0].predictions()[0])
     with pytest.raises(SoundFusionError, match="same seeds and folds"):
-        Decision(one, RunGroup(two.runs[:3], two.artists)).predictions()
+        Decision(one, RunGroup(two.runs[:3], two.groups)).predictions()
 
 
 def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     experiment = protocol.simple_cnn(study)
     group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
     first, second = (
-        RunGroup([run for run in group.runs if run.experiment.seed == seed], group.artists) for seed in (0, 1)
+        RunGroup([run for run in group.runs if run.experiment.seed == seed], group.groups) for seed in (0, 1)
     )
     matrix = tables.confusion(group)
     assert (matrix.sum(axis=1) == 10).all()  # five tracks of each label in either fold, however many seeds
@@ -284,9 +284,9 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     assert (
         (single["high"] == 1).all() and (single["low"] > 0.69).all() and (table["high"] - table["low"] > 0.5).all()
     )  # the seeds disagree
-    by_two = RunGroup(first.runs, pd.Series(np.where(group.artists.index < "1", "x", "y"), group.artists.index))
+    by_two = RunGroup(first.runs, pd.Series(np.where(group.groups.index < "1", "x", "y"), group.groups.index))
     assert tables.recalls({"x": by_two})["low"].notna().all()
-    alone = RunGroup(first.runs, pd.Series("x", group.artists.index))
+    alone = RunGroup(first.runs, pd.Series("x", group.groups.index))
     table = tables.recalls({"x": alone})
     assert table["recall"].eq(1).all() and table[["low", "high"]].isna().all(axis=None)
     assert (
@@ -326,7 +326,7 @@ def test_tables_of_labels_named_like_columns(study):
 
 
 def test_a_label_called_all_and_the_total_leave_each_other_alone(study):
-    tracks = pd.DataFrame({"genre": ["all", "all", "part"], "artist": list("abb"), "seconds": 30.0}, index=list("xyz"))
+    tracks = pd.DataFrame({"label": ["all", "all", "part"], "group": list("abb"), "seconds": 30.0}, index=list("xyz"))
     made = type("Made", (), {"tracks": tracks, "profile": study.profile, "corpus": study.corpus})
     table = tables.corpus_table(made)
     assert table.index.tolist() == ["all", "part", "all"] and table.index.name == "genre"

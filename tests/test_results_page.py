@@ -18,7 +18,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
     study = Study.__new__(Study)
     study.profile, study._results = load_profile("demo"), {}
-    study.__dict__["corpus"] = type("Corpus", (), {"label": "soundtrack"})
+    study.__dict__["corpus"] = type("Corpus", (), {"label_name": "soundtrack"})
     return study
 
 

@@ -43,10 +43,10 @@ def test_segments_are_the_slices_of_their_tracks(store, cpu):
     (waveform, mel), targets = next(batch.batches(len(batch)))
     assert waveform.shape == (len(batch), 1, 22_050) and mel.shape == (len(batch), 2, 32, 87)
     assert waveform.dtype == mel.dtype == torch.float32
-    genres = store.genres
+    genres = store.labels
     for row in (0, 1, 17, len(batch) - 1):
         track, number, target = batch.table.loc[row, ["track", "segment", "target"]]
-        assert genres[target] == store.tracks.loc[track, "genre"] == genres[int(targets[row])]
+        assert genres[target] == store.tracks.loc[track, "label"] == genres[int(targets[row])]
         start = int(0.75 * number * 22_050)
         samples = store.arrays["waveform"].clip(track)[start : start + 22_050, 0, 0]
         np.testing.assert_array_equal(waveform[row, 0], samples / np.float32(32_768))

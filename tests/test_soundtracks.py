@@ -250,10 +250,10 @@ def test_metadata_names_source_licence_package_and_version(made):
 
 def test_read_back_as_a_corpus(made, tmp_path, monkeypatch):
     corpus = soundtracks(made, "music")
-    assert (corpus.name, corpus.label, corpus.genres) == ("music", "soundtrack", ["pack", "plain"])
-    assert len(corpus.tracks) == 8 and set(corpus.tracks["artist"]) > {"pack/d", "plain/c"}
+    assert (corpus.name, corpus.label_name, corpus.labels) == ("music", "soundtrack", ["pack", "plain"])
+    assert len(corpus.tracks) == 8 and set(corpus.tracks["group"]) > {"pack/d", "plain/c"}
     assert all(corpus.file(track).is_file() for track in corpus.tracks.index)
-    assert open_corpus({"kind": "soundtracks", "path": made}).label == "soundtrack"
+    assert open_corpus({"kind": "soundtracks", "path": made}).label_name == "soundtrack"
     assert open_corpus({"kind": "soundtracks_b", "path": made}).name == "soundtracks_b"
 
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
@@ -385,7 +385,7 @@ def test_the_command(debs, tmp_path, monkeypatch):
     done = CliRunner().invoke(cli.main, ["download", "soundtracks_b"])
     assert done.exit_code == 0, done.output
     assert "pack: 4 clips from 1 recordings" in done.output and "left out: usr/share/games/plain" in done.output
-    assert open_corpus({"kind": "soundtracks_b"}).genres == ["pack", "plain"]
+    assert open_corpus({"kind": "soundtracks_b"}).labels == ["pack", "plain"]
 
 
 def test_the_known_soundtracks():

@@ -9,7 +9,7 @@ from soundfusion_lib.errors import SoundFusionError
 def tracks(genres=4, artists=20, per_artist=(1, 6), seed=0):
     rng = np.random.default_rng(seed)
     rows = [
-        {"genre": f"g{genre}", "artist": f"a{genre}-{artist}"}
+        {"label": f"g{genre}", "group": f"a{genre}-{artist}"}
         for genre in range(genres)
         for artist in range(artists)
         for _ in range(rng.integers(*per_artist))
@@ -21,18 +21,18 @@ def tracks(genres=4, artists=20, per_artist=(1, 6), seed=0):
 def test_artist_split_keeps_artists_on_one_side_and_shares(fold):
     table = tracks()
     parts = Split("artist", 10, fold).assign(table)
-    assert parts.groupby(table["artist"]).nunique().max() == 1
+    assert parts.groupby(table["group"]).nunique().max() == 1
     shares = parts.value_counts(normalize=True)
     assert abs(shares["test"] - 0.1) < 0.03 and abs(shares["validation"] - 0.1) < 0.03
-    by_genre = pd.crosstab(table["genre"], parts, normalize="index")
+    by_genre = pd.crosstab(table["label"], parts, normalize="index")
     assert (by_genre["train"] > 0.65).all() and (by_genre[["test", "validation"]] > 0.03).all(axis=None)
 
 
 def test_plain_stratified_split_has_exact_shares_and_ignores_artists():
     table = tracks(per_artist=(5, 6))
     parts = Split("stratified").assign(table)
-    assert pd.crosstab(table["genre"], parts)[["test", "train", "validation"]].to_numpy().tolist() == [[10, 80, 10]] * 4
-    assert parts.groupby(table["artist"]).nunique().max() > 1
+    assert pd.crosstab(table["label"], parts)[["test", "train", "validation"]].to_numpy().tolist() == [[10, 80, 10]] * 4
+    assert parts.groupby(table["group"]).nunique().max() > 1
 
 
 @pytest.mark.parametrize("scheme", ["artist", "stratified"])
@@ -62,28 +62,28 @@ def test_official_split_is_used_as_it_is_and_auto_prefers_it():
 
 
 def test_unknown_artists_are_artists_of_their_own():
-    table = tracks().assign(artist=None)
+    table = tracks().assign(group=None)
     assert groups_of(table).nunique() == len(table)
     assert set(Split("artist").assign(table)) == {"train", "validation", "test"}
 
 
 def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_missing():
     table = pd.concat(
-        [tracks(), pd.DataFrame({"genre": "rare", "artist": ["x"] * 7 + ["y"] * 7}, index=[f"r{i}" for i in range(14)])]
+        [tracks(), pd.DataFrame({"label": "rare", "group": ["x"] * 7 + ["y"] * 7}, index=[f"r{i}" for i in range(14)])]
     )
     for fold in range(10):
         with pytest.warns(UserWarning, match="no track of 'rare' is in"):
             parts = Split("artist", 10, fold).assign(table)
-        assert "train" in set(parts[table["genre"] == "rare"])
-        assert parts.groupby(table["artist"]).nunique().max() == 1
+        assert "train" in set(parts[table["label"] == "rare"])
+        assert parts.groupby(table["group"]).nunique().max() == 1
 
 
 def test_an_artist_of_two_genres_stays_on_one_side():
     table = tracks(artists=6)
-    table.loc[table["artist"].isin(["a0-1", "a1-1", "a2-2"]), "artist"] = "everywhere"
+    table.loc[table["group"].isin(["a0-1", "a1-1", "a2-2"]), "group"] = "everywhere"
     for fold in range(5):
         parts = Split("artist", 5, fold).assign(table)
-        assert parts.groupby(table["artist"]).nunique().max() == 1
+        assert parts.groupby(table["group"]).nunique().max() == 1
 
 
 def test_splits_that_cannot_be_say_why():
@@ -97,7 +97,7 @@ def test_splits_that_cannot_be_say_why():
         with pytest.raises(SoundFusionError, match="'g0' has 2: each label needs at least 3") as refused:
             Split("artist", folds).assign(tracks(genres=2, artists=2, per_artist=(1, 2)))
         assert "fewer" not in str(refused.value)
-    alone = pd.concat([tracks(), pd.DataFrame({"genre": "one", "artist": "x"}, index=[f"r{i}" for i in range(14)])])
+    alone = pd.concat([tracks(), pd.DataFrame({"label": "one", "group": "x"}, index=[f"r{i}" for i in range(14)])])
     with pytest.raises(SoundFusionError, match="no track of 'one' is in train"):
         _ = [Split("artist", 10, fold).assign(alone) for fold in range(10)]
 
@@ -119,17 +119,17 @@ def test_artists_too_few_for_a_validation_part_are_an_error_in_words():
 
 @pytest.mark.parametrize("sizes", [(40, 3, 2), (11, 11, 11), (5, 1, 1)])
 def test_a_random_split_deals_every_track_to_one_fold_also_where_a_label_has_fewer_tracks_than_folds(sizes):
-    table = pd.DataFrame({"genre": np.repeat(list("abc"), sizes), "artist": None}).rename("t{}".format)
+    table = pd.DataFrame({"label": np.repeat(list("abc"), sizes), "group": None}).rename("t{}".format)
     tested = []
     for fold in range(7):
         parts = Split("stratified", 7, fold).parts(table)
         own = table[parts == "test"]
         tested += own.index.tolist()
         assert len(own) in (len(table) // 7, len(table) // 7 + 1)
-        counts, whole = own["genre"].value_counts(), table["genre"].value_counts()
+        counts, whole = own["label"].value_counts(), table["label"].value_counts()
         assert all(counts.get(genre, 0) in (whole[genre] // 7, whole[genre] // 7 + 1) for genre in "abc")
-        untrained = set(table["genre"]) - set(table["genre"][parts == "train"])
-        assert untrained <= set(own["genre"]) and all(whole[genre] == 1 for genre in untrained)
+        untrained = set(table["label"]) - set(table["label"][parts == "train"])
+        assert untrained <= set(own["label"]) and all(whole[genre] == 1 for genre in untrained)
     assert sorted(tested) == sorted(table.index)
 
 

@@ -6,7 +6,7 @@ from scipy.stats import binom, binomtest
 
 from soundfusion_lib.analysis.statistics import accuracy, compare, interval, scores
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.inference import ARTIST, classes_of, decide, per_track, predictions_of
+from soundfusion_lib.training.inference import GROUP, classes_of, decide, per_track, predictions_of
 
 
 def predictions(choices: dict[str, list[str]], targets: dict[str, str], confidence=0.6) -> pd.DataFrame:
@@ -87,13 +87,13 @@ def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
     one, many = by_albums(3)
     other, others = by_albums(4)
     many, others = (
-        frame.assign(artist=frame["track"], track=frame["track"] + frame["album"].astype(str))
+        frame.assign(group=frame["track"], track=frame["track"] + frame["album"].astype(str))
         for frame in (many, others)
     )
     many, others = (frame.drop(columns="album").sample(frac=1, random_state=0) for frame in (many, others))
     assert interval(many, "vote") == pytest.approx(interval(one, "vote"))
     assert compare(many, others) == pytest.approx(compare(one, other), abs=0.02)
-    unaware = interval(many.drop(columns="artist"), "vote")
+    unaware = interval(many.drop(columns="group"), "vote")
     assert np.subtract(*unaware[::-1]) < 0.6 * np.subtract(*interval(many, "vote")[::-1])
     several = interval([many, others], "vote")
     assert np.subtract(*several[::-1]) > 0.1
@@ -101,7 +101,7 @@ def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
 
 def test_artists_with_more_tracks_weigh_more():
     frame = pd.concat(
-        [random_run(0, 30, 1.0).assign(artist="prolific"), random_run(0, 31, 0.0)[30:].assign(artist="other")]
+        [random_run(0, 30, 1.0).assign(group="prolific"), random_run(0, 31, 0.0)[30:].assign(group="other")]
     )
     assert accuracy(frame) == pytest.approx(30 / 31)
     assert interval(frame) == pytest.approx((0, 1))  # of two artists drawn, both may be the one that is always wrong
@@ -167,7 +167,7 @@ def test_no_label_is_taken_for_a_column():
     """Each of these labels is a name that a table of predictions, or of a corpus, has use for."""
     segments = type("Made", (), {"table": pd.DataFrame({"track": list("abcdefgh"), "segment": 0, "target": range(8)})})
     log_p = torch.eye(8).mul(0.9).add(0.0125).log()
-    frame = predictions_of(log_p, segments, LABELS).assign(part="test", **{ARTIST: "somebody"})
+    frame = predictions_of(log_p, segments, LABELS).assign(part="test", **{GROUP: "somebody"})
     assert classes_of(frame) == LABELS
     assert accuracy(frame, "vote") == accuracy(frame, "segment") == 1
     assert per_track(frame)["vote"].tolist() == list(range(8))
@@ -187,26 +187,26 @@ def test_sides_that_cut_clips_differently_are_each_weighed_by_their_own_segments
 
 def test_artists_on_one_side_only_are_an_error_in_words():
     a, b = random_run(0), random_run(1)
-    named = a.assign(artist="x" + a["track"])
+    named = a.assign(group="x" + a["track"])
     for pair in ((named, b), (b, named)):
-        with pytest.raises(SoundFusionError, match="have a column 'artist', those of [ab] have none"):
+        with pytest.raises(SoundFusionError, match="have a column 'group', those of [ab] have none"):
             compare(*pair)
     with pytest.raises(SoundFusionError, match="to different artists"):
-        compare(named, b.assign(artist="one"))
+        compare(named, b.assign(group="one"))
 
 
 def test_one_artist_has_no_interval_and_a_warning_says_so():
-    alone = random_run(0, 50).assign(artist="one")
+    alone = random_run(0, 50).assign(group="one")
     with pytest.warns(UserWarning, match="by one artist"):
         assert np.isnan(interval(alone)).all()
-    found = compare(alone, random_run(1, 50).assign(artist="one"))
+    found = compare(alone, random_run(1, 50).assign(group="one"))
     assert (found["low"], found["high"], found["p"]) == (-1, 1, 1)
 
 
 def test_below_six_artists_nothing_is_certain():
     for artists in (5, 6):
         artist = np.arange(60) % artists
-        found = compare(random_run(0, 60, 1.0).assign(artist=artist), random_run(0, 60, 0.0).assign(artist=artist))
+        found = compare(random_run(0, 60, 1.0).assign(group=artist), random_run(0, 60, 0.0).assign(group=artist))
         assert found["difference"] == pytest.approx(1)
         assert (found["p"] < 0.05) == (artists == 6) == (found["low"] > 0)
 
@@ -240,7 +240,7 @@ def seeded_runs(random, artists=40, seeds=3, spread=0.05):
     runs = []
     for _ in range(seeds):
         right = (random.random(len(artist)) < ease[artist] + random.normal(0, spread)).astype(float)
-        keys = {"track": np.arange(len(artist)).astype(str), "segment": 0, "target": 0, ARTIST: artist}
+        keys = {"track": np.arange(len(artist)).astype(str), "segment": 0, "target": 0, GROUP: artist}
         runs.append(pd.DataFrame({**keys, "p_a": right, "p_b": 1 - right}))
     return runs
 

@@ -87,7 +87,7 @@ def flawed(corpus, tmp_path) -> Corpus:
     soundfile.write(root / "empty.wav", np.zeros(0), 22_050)
     names = ["garbage.mp3", "good1.wav", "missing.wav", "short.wav", "good2.wav", "empty.wav"]
     table = pd.DataFrame(
-        {"path": names, "genre": ["a", "b"] * 3, "artist": None}, index=[n.split(".")[0] for n in names]
+        {"path": names, "label": ["a", "b"] * 3, "group": None}, index=[n.split(".")[0] for n in names]
     )
     return Corpus("flawed", root, table)
 
@@ -258,8 +258,8 @@ def test_the_content_id_is_of_the_usable_tracks(few, tmp_path):
     listed.loc["gone"] = ["gone.wav", "low", None]
     assert content() == content(listed)
     assert content() == content(few.tracks.assign(notes="something"))
-    changed = few.tracks.assign(artist=[None, *few.tracks["artist"][1:]])
-    assert len({content(), content(few.tracks.assign(genre=["low", "low", "high", "high"])), content(changed)}) == 3
+    changed = few.tracks.assign(group=[None, *few.tracks["group"][1:]])
+    assert len({content(), content(few.tracks.assign(label=["low", "low", "high", "high"])), content(changed)}) == 3
     assert content(few.tracks.assign(split="train")) not in (content(), content(few.tracks.assign(split="test")))
     assert content(few.tracks[1:]) != content()
 
@@ -322,7 +322,7 @@ def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):
     mp3 = bytes(500) + encode_mp3(np.sin(np.arange(3 * 44_100) / 20), 44_100)
     for name in ("a.bin", "b.MP3"):
         (tmp_path / name).write_bytes(mp3)
-    tracks = pd.DataFrame({"path": ["a.bin", "b.MP3"], "genre": ["x", "y"], "artist": None}, index=["a", "b"])
+    tracks = pd.DataFrame({"path": ["a.bin", "b.MP3"], "label": ["x", "y"], "group": None}, index=["a", "b"])
     store = build(Corpus("mp3", tmp_path, tracks), tmp_path / "cache")
     assert list(store.tracks.index) == ["b"] and list(store.left_out.index) == ["a"]
 
@@ -331,7 +331,7 @@ def test_the_shortest_clips_that_there_are_can_be_stored(tmp_path):
     for length in (1, 2, 300):
         soundfile.write(tmp_path / f"{length}.wav", np.full(length, 0.1), 48_000)
     ids = ["1", "2", "300"]
-    tracks = pd.DataFrame({"path": [f"{track}.wav" for track in ids], "genre": "x", "artist": None}, index=ids)
+    tracks = pd.DataFrame({"path": [f"{track}.wav" for track in ids], "label": "x", "group": None}, index=ids)
     assert len(build(Corpus("tiny", tmp_path, tracks), tmp_path / "cache", shortest=0.0).tracks) == 3
 
 
@@ -353,10 +353,10 @@ def test_labels_that_lost_all_their_clips_are_refused_with_the_reason(few, tmp_p
     for track in ("low00", "low01"):
         few.file(track).write_bytes(b"this is no music " * 100)
     store = build(few, tmp_path / "cache")
-    assert store.genres == ["high"]
+    assert store.labels == ["high"]
     with pytest.raises(SoundFusionError, match="none of the 2 clips of genre 'low' .*cannot be decoded .*2 clips"):
         store.check_labels()
-    alone = Corpus(few.name, few.root, few.tracks[few.tracks["genre"] == "high"])
+    alone = Corpus(few.name, few.root, few.tracks[few.tracks["label"] == "high"])
     with pytest.raises(SoundFusionError, match="only one genre"):
         build(alone, tmp_path / "cache").check_labels()
 
@@ -476,6 +476,6 @@ def labelled(corpus: Corpus, tmp_path: Path) -> Path:
     """The corpus's files in a folder a label."""
     root = tmp_path / "labelled"
     for track, row in corpus.tracks.iterrows():
-        (root / row["genre"]).mkdir(parents=True, exist_ok=True)
-        (root / row["genre"] / f"{track}.wav").symlink_to(corpus.file(track))
+        (root / row["label"]).mkdir(parents=True, exist_ok=True)
+        (root / row["label"] / f"{track}.wav").symlink_to(corpus.file(track))
     return root

@@ -56,9 +56,9 @@ dropout = 0.1
 @pytest.fixture(scope="module")
 def profile(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("music")
-    corpus.tracks.rename_axis("track").assign(file_name=corpus.tracks["path"])[["file_name", "genre", "artist"]].to_csv(
-        corpus.root / "metadata.csv", index=False
-    )
+    corpus.tracks.rename_axis("track").assign(
+        file_name=corpus.tracks["path"], genre=corpus.tracks["label"], artist=corpus.tracks["group"]
+    )[["file_name", "genre", "artist"]].to_csv(corpus.root / "metadata.csv", index=False)
     file = folder / "tones.toml"
     file.write_text(PROFILE.format(path=corpus.root))
     return file
@@ -231,7 +231,9 @@ def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
 def copied(corpus, folder, order=1, **columns):
     """The corpus's files in another folder, listed in this order, and a profile of it there."""
     shutil.copytree(corpus.root, folder)
-    listed = corpus.tracks.rename(columns={"path": "file_name"}).assign(**columns)[::order]
+    listed = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"}).assign(**columns)[
+        ::order
+    ]
     listed.to_csv(folder / "metadata.csv", index=False)
     file = folder.parent / f"{folder.name}.toml"
     file.write_text(PROFILE.format(path=folder).replace('name = "tones"', ""))
@@ -274,7 +276,7 @@ def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(cor
 
 def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path):
     parts = ["train", "train", "validation", "test"]
-    file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["artist"]])
+    file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["group"]])
     text = file.read_text().replace('scheme = "artist"', "")
     file.write_text(text)
     with pytest.raises(SoundFusionError, match=r"folds \[0, 1\].*split of its own"):
@@ -375,7 +377,7 @@ def test_faults_in_a_profile_are_said_in_one_message(profile, tmp_path, change, 
 
 
 def test_unknown_profiles_devices_and_notebooks_are_refused(folders):
-    assert "demo, fma_small" in cli("prepare", "nope").output
+    assert "demo, emotify, fma_small" in cli("prepare", "nope").output
     assert "no device 'tpu'" in cli("reproduce", "demo", "--device", "tpu").output
     assert "no notebook begins with '99'" in cli("reproduce", "demo", "--only", "99").output
 

@@ -13,7 +13,7 @@ import pandas as pd
 from soundfusion_lib.corpora.splits import Split, groups_of
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.inference import ARTIST, KEYS, PROBABILITY
+from soundfusion_lib.training.inference import GROUP, KEYS, PROBABILITY
 
 COEFFICIENTS = 20
 STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
@@ -85,7 +85,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
     from sklearn.svm import SVC
 
     vectors, tracks = mfcc_statistics(study.store), study.store.tracks
-    labels = tracks["genre"]
+    labels = tracks["label"]
     choices: dict[tuple[str, str], list[pd.Series]] = {}
     for fold in folds or study.profile.test_folds:
         parts = parts_of(study, fold, random)
@@ -96,7 +96,7 @@ def baselines(study: Study, folds: tuple[int, ...] = (), random: bool = False) -
             frequent = pd.Series(train.value_counts().sort_index().idxmax(), own.index)  # the first of equals
             choices.setdefault((MAJORITY, part), []).append(frequent)
             choices.setdefault((SVM, part), []).append(pd.Series(machine.predict(own), own.index))
-    predictions = {key: _predictions(pd.concat(chosen), tracks, study.store.genres) for key, chosen in choices.items()}
+    predictions = {key: _predictions(pd.concat(chosen), tracks, study.store.labels) for key, chosen in choices.items()}
     parts = ("validation", "test")
     return {name: Baseline({part: predictions[name, part] for part in parts}) for name in (MAJORITY, SVM)}
 
@@ -120,6 +120,6 @@ def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
 def _predictions(chosen: pd.Series, tracks: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     right = chosen.to_numpy()[:, None] == np.array(genres)
     table = pd.DataFrame(right.astype(float), columns=[PROBABILITY + genre for genre in genres])
-    target = np.searchsorted(genres, tracks["genre"][chosen.index].to_numpy(str))
+    target = np.searchsorted(genres, tracks["label"][chosen.index].to_numpy(str))
     keys = pd.DataFrame(dict(zip(KEYS, (chosen.index, 0, target), strict=True)))
-    return pd.concat([keys, table], axis=1).assign(**{ARTIST: groups_of(tracks)[chosen.index].to_numpy()})
+    return pd.concat([keys, table], axis=1).assign(**{GROUP: groups_of(tracks)[chosen.index].to_numpy()})

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.inference import ARTIST, per_track
+from soundfusion_lib.training.inference import GROUP, per_track
 
 RESAMPLES = 10_000
 TINY = 1e-12  # as good as 0, for what divides
@@ -28,7 +28,7 @@ class Scores(NamedTuple):
 
     right: np.ndarray  # (runs, tracks), in 0..1
     weight: np.ndarray  # (tracks,): a track's segments, or 1
-    artist: np.ndarray  # (tracks,): number of the track's artist, or of the track itself where no artist is known
+    group: np.ndarray  # (tracks,): number of the track's artist, or of the track itself where no artist is known
     tracks: pd.Index  # their ids, sorted
 
 
@@ -36,7 +36,7 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
     """How right each run is on each track.
 
     Args:
-        predictions: of one run, or of several (seeds) that predicted the same segments. A column `artist`, if there is
+        predictions: of one run, or of several (seeds) that predicted the same segments. A column `group`, if there is
             one, says whose tracks these are.
         by: "segment" (share of a track's segments), "vote" or "mean" (see `per_track`).
 
@@ -50,8 +50,8 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
     if any(not run["segments"].equals(runs[0]["segments"]) for run in runs):
         raise SoundFusionError("these runs did not predict the same tracks, cut alike: they cannot be averaged")
     artist = np.arange(len(runs[0]))
-    if ARTIST in frames[0]:
-        of_track = frames[0].assign(track=frames[0]["track"].astype(str)).groupby("track")[ARTIST].first()
+    if GROUP in frames[0]:
+        of_track = frames[0].assign(track=frames[0]["track"].astype(str)).groupby("track")[GROUP].first()
         artist = np.unique(of_track[runs[0].index].to_numpy(str), return_inverse=True)[1]
     if by == "segment":
         right, weight = np.stack([run["segment"] for run in runs]), runs[0]["segments"].to_numpy(float)
@@ -184,15 +184,15 @@ def _frames(predictions: Predictions) -> list[pd.DataFrame]:
 def _refuse_unpaired(a: Predictions, b: Predictions, of_a: Scores, of_b: Scores) -> None:
     if not of_a.tracks.equals(of_b.tracks):
         raise SoundFusionError("a and b did not predict the same tracks: they cannot be compared track by track")
-    named = [all(ARTIST in frame for frame in _frames(side)) for side in (a, b)]
+    named = [all(GROUP in frame for frame in _frames(side)) for side in (a, b)]
     if named[0] != named[1]:
         with_artists, without = ("a", "b") if named[0] else ("b", "a")
         raise SoundFusionError(
-            f"the predictions of {with_artists} have a column {ARTIST!r}, those of {without} have none: "
+            f"the predictions of {with_artists} have a column {GROUP!r}, those of {without} have none: "
             "add it, or drop it"
         )
-    if not np.array_equal(of_a.artist, of_b.artist):
-        raise SoundFusionError(f"the columns {ARTIST!r} of a and b give tracks to different artists: make them agree")
+    if not np.array_equal(of_a.group, of_b.group):
+        raise SoundFusionError(f"the columns {GROUP!r} of a and b give tracks to different artists: make them agree")
 
 
 def _generators(seed: int) -> list[np.random.Generator]:
@@ -202,8 +202,8 @@ def _generators(seed: int) -> list[np.random.Generator]:
 
 def _by_artist(scored: Scores) -> tuple[np.ndarray, np.ndarray]:
     """What each artist adds to the accuracy of each run, (runs, artists), and its share of the weight, (artists,)."""
-    contribution = np.stack([np.bincount(scored.artist, run * scored.weight) for run in scored.right])
-    return contribution / scored.weight.sum(), np.bincount(scored.artist, scored.weight) / scored.weight.sum()
+    contribution = np.stack([np.bincount(scored.group, run * scored.weight) for run in scored.right])
+    return contribution / scored.weight.sum(), np.bincount(scored.group, scored.weight) / scored.weight.sum()
 
 
 def _resampled(contribution: np.ndarray, share: np.ndarray, random: np.random.Generator) -> np.ndarray:

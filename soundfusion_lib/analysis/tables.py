@@ -24,17 +24,17 @@ def corpus_table(study: Study) -> pd.DataFrame:
     tracks = study.tracks
     segmenting = study.profile.segmenting
     tracks = tracks.assign(segments=[len(segmenting.starts(seconds)) for seconds in tracks["seconds"]])
-    table = tracks.groupby("genre").agg(
-        tracks=("genre", "size"),
-        artists=("artist", "nunique"),
+    table = tracks.groupby("label").agg(
+        tracks=("label", "size"),
+        artists=("group", "nunique"),
         segments=("segments", "sum"),
         minutes=("seconds", "sum"),
     )
     total = table.sum()
-    total["artists"] = tracks["artist"].nunique()
+    total["artists"] = tracks["group"].nunique()
     table = pd.concat([table, total.to_frame("all").T])  # beside a label of that name, too
     table["minutes"] = (table["minutes"] / 60).round(1)
-    return table.astype({"tracks": int, "artists": int, "segments": int}).rename_axis(study.corpus.label)
+    return table.astype({"tracks": int, "artists": int, "segments": int}).rename_axis(study.corpus.label_name)
 
 
 def split_table(study: Study) -> pd.DataFrame:
@@ -45,8 +45,8 @@ def split_table(study: Study) -> pd.DataFrame:
         own, others = tracks[tracks["split"] == part], tracks[tracks["split"] != part]
         rows[part] = {
             "tracks": len(own),
-            "artists": own["artist"].nunique(),
-            "artists shared with another part": len(set(own["artist"].dropna()) & set(others["artist"].dropna())),
+            "artists": own["group"].nunique(),
+            "artists shared with another part": len(set(own["group"].dropna()) & set(others["group"].dropna())),
             "segments": sum(len(segmenting.starts(seconds)) for seconds in own["seconds"]),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")

@@ -18,9 +18,9 @@ class Corpus:
         name: short name, part of the names of files made from this corpus.
         root: folder that the paths of the tracks are relative to.
         tracks: one row a track, indexed by track id (str) and sorted by it here. Columns: ``path`` (relative to root,
-            with ``/``), ``genre`` (the label), ``artist`` (whoever must stay on one side of a split; None where
-            unknown) and, where the source has an official one, ``split`` ("train", "validation" or "test").
-        label: what the column genre holds, for titles and axes ("genre", or "soundtrack").
+            with ``/``), ``label``, ``group`` (the artist, or whatever must stay on one side of a split; None
+            where unknown) and, where the source has an official one, ``split`` ("train", "validation" or "test").
+        label_name: what the labels are, for titles and axes ("genre", or "soundtrack").
         synthetic: whether the music was made by a program; shown wherever results are.
         seconds: how much of each file is used, from its beginning; None for all.
 
@@ -31,7 +31,7 @@ class Corpus:
     name: str
     root: Path
     tracks: pd.DataFrame
-    label: str = "genre"
+    label_name: str = "genre"
     synthetic: bool = False
     seconds: float | None = None
 
@@ -39,7 +39,7 @@ class Corpus:
         def refuse(what):
             raise SoundFusionError(f"corpus {self.name!r} at {self.root}: {what}")
 
-        missing = [column for column in ("path", "genre", "artist") if column not in self.tracks]
+        missing = [column for column in ("path", "label", "group") if column not in self.tracks]
         if missing:
             refuse(f"the table of tracks has no column {', '.join(missing)}")
         if self.tracks.empty:
@@ -47,9 +47,9 @@ class Corpus:
         repeated = self.tracks.index[self.tracks.index.duplicated()]
         if len(repeated):
             refuse(f"track id {repeated[0]!r} occurs more than once")
-        unlabelled = self.tracks.index[self.tracks["genre"].isna()]
+        unlabelled = self.tracks.index[self.tracks["label"].isna()]
         if len(unlabelled):
-            refuse(f"track {unlabelled[0]!r} has no {self.label} ({len(unlabelled)} such tracks)")
+            refuse(f"track {unlabelled[0]!r} has no {self.label_name} ({len(unlabelled)} such tracks)")
         if "split" in self.tracks:
             unknown = sorted(set(self.tracks["split"].astype(str)) - set(SPLITS))
             if unknown:
@@ -58,9 +58,9 @@ class Corpus:
         object.__setattr__(self, "tracks", self.tracks.sort_index())
 
     @property
-    def genres(self) -> list[str]:
+    def labels(self) -> list[str]:
         """The labels in alphabetical order: a label's class index is its position here."""
-        return sorted(self.tracks["genre"].unique())
+        return sorted(self.tracks["label"].unique())
 
     def file(self, track: str) -> Path:
         """Absolute path of a track's file."""

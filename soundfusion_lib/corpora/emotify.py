@@ -42,7 +42,7 @@ def emotify(root, seconds: float | None = 30.0, *, name: str = "emotify") -> Cor
             )
         for file in files:
             path = file.relative_to(root).as_posix()
-            rows[f"{genre}/{file.stem:>03}"] = {"path": path, "genre": genre, "artist": _artist(file)}
+            rows[f"{genre}/{file.stem:>03}"] = {"path": path, "label": genre, "group": _artist(file)}
     tracks = pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("track")
     return Corpus(name, Path(root), tracks, seconds=seconds)
 

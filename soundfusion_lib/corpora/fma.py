@@ -12,8 +12,8 @@ SUBSETS = ("small", "medium", "large", "full")  # each holds the ones before it
 COLUMNS = {
     "subset": ("set", "subset"),
     "split": ("set", "split"),
-    "genre": ("track", "genre_top"),
-    "artist": ("artist", "id"),
+    "label": ("track", "genre_top"),
+    "group": ("artist", "id"),
 }
 
 
@@ -56,7 +56,7 @@ def fma(root, subset="small", *, name=None, synthetic=False) -> Corpus:
         raise SoundFusionError(
             f"{root / folder} holds none of the {len(tracks):,} clips (the first is {tracks['path'].iloc[0]}): {remedy}"
         )
-    return Corpus(name, root, tracks[["path", "genre", "artist", "split"]], synthetic=synthetic)
+    return Corpus(name, root, tracks[["path", "label", "group", "split"]], synthetic=synthetic)
 
 
 def _read_tracks(file, subset) -> pd.DataFrame:
@@ -93,10 +93,10 @@ def _read_tracks(file, subset) -> pd.DataFrame:
     if len(foreign):
         refuse(f"track id {foreign.iloc[0]!r} is not a number of at most six digits")
 
-    artist = table["artist"].astype(object)
+    artist = table["group"].astype(object)
     table = table.assign(
         track=table["track"].str.zfill(6),
-        artist=artist.where(artist.notna(), None),
+        group=artist.where(artist.notna(), None),
         split=table["split"].replace("training", "train"),
     )
     return table.set_index("track")

@@ -45,7 +45,7 @@ def folder(root, *, name=None, label="genre") -> Corpus:
     rows = _read_metadata(metadata) if metadata.is_file() else _walk(root)
     if not any((root / row["path"]).is_file() for row in rows):
         raise SoundFusionError(f"{metadata}: none of the {len(rows)} files it lists exists (first: {rows[0]['path']})")
-    labels = {row["genre"] for row in rows}
+    labels = {row["label"] for row in rows}
     if len(labels) == 1:
         raise SoundFusionError(f"{root}: only one {label} ({labels.pop()!r}); there is nothing to tell apart")
 
@@ -55,7 +55,7 @@ def folder(root, *, name=None, label="genre") -> Corpus:
         ids = paths
     tracks = pd.DataFrame(rows, index=pd.Index(ids, name="track"), dtype=object)
     name = name or re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
-    return Corpus(name, root, tracks, label=label)
+    return Corpus(name, root, tracks, label)
 
 
 def _walk(root) -> list[dict]:
@@ -73,7 +73,7 @@ def _walk(root) -> list[dict]:
             for file in sorted(files):
                 if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
                     path = (Path(parent) / file).relative_to(root).as_posix()
-                    rows.append({"path": path, "genre": top.name, "artist": None})
+                    rows.append({"path": path, "label": top.name, "group": None})
     if not rows:
         raise SoundFusionError(
             f"{root}: no audio files; expected a folder a label with files in it (such as rock/song.mp3), or a "
@@ -121,8 +121,8 @@ def _read_row(cells, where) -> dict:
     path = posixpath.normpath(name)
     if "\\" in name or windows.drive or windows.root or path.split("/")[0] == "..":
         raise SoundFusionError(f"{where}: {name!r} is not a path inside the folder, relative to it and with /")
-    row = {"path": path, "genre": cells["genre"].strip(), "artist": cells.get("artist", "").strip() or None}
-    if not row["genre"]:
+    row = {"path": path, "label": cells["genre"].strip(), "group": cells.get("artist", "").strip() or None}
+    if not row["label"]:
         raise SoundFusionError(f"{where}: {name!r} has no genre")
     if "split" in cells:
         row["split"] = cells["split"].strip()

@@ -61,7 +61,7 @@ def gtzan(root, fault_filtered=True, *, name="gtzan", synthetic=False) -> Corpus
     rows = []
     for track in ids:
         genre = track.split(".")[0]
-        row = {"path": files.get(track, f"genres/{genre}/{track}.wav"), "genre": genre, "artist": None}
+        row = {"path": files.get(track, f"genres/{genre}/{track}.wav"), "label": genre, "group": None}
         rows.append(row | {"split": split[track]} if split else row)
     tracks = pd.DataFrame(rows, index=pd.Index(ids, name="track"), dtype=object)
     return Corpus(name, root, tracks, synthetic=synthetic)

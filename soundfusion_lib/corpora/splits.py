@@ -54,7 +54,7 @@ class Split:
                 or a genre that train lacks.
         """
         parts = self.parts(tracks)
-        counts = pd.crosstab(tracks["genre"], parts).reindex(columns=SPLITS, fill_value=0)
+        counts = pd.crosstab(tracks["label"], parts).reindex(columns=SPLITS, fill_value=0)
         empty = [part for part in SPLITS if not counts[part].any()]
         if empty:
             scheme = self.resolved(tracks).scheme
@@ -66,7 +66,7 @@ class Split:
             raise SoundFusionError(f"the {scheme} split has no {empty[0]} part ({len(tracks)} usable tracks): {mend}")
         lacking = []
         for genre, part in ((genre, part) for genre in counts.index for part in SPLITS if not counts.loc[genre, part]):
-            artists = groups_of(tracks)[tracks["genre"] == genre].nunique()
+            artists = groups_of(tracks)[tracks["label"] == genre].nunique()
             lack = f"no track of {genre!r} is in {part} ({counts.loc[genre].sum()} tracks by {artists} artists)"
             if part == "train":
                 raise SoundFusionError(f"{lack}: give it more artists, leave it out, or choose another fold or scheme")
@@ -87,20 +87,20 @@ class Split:
     def _dealt(self, tracks: pd.DataFrame) -> pd.Series:
         """The shuffled tracks of one genre after the other, dealt in turn to the folds."""
         order = np.random.default_rng(self.seed).permutation(len(tracks))
-        order = order[np.argsort(tracks["genre"].to_numpy(str)[order], kind="stable")]
+        order = order[np.argsort(tracks["label"].to_numpy(str)[order], kind="stable")]
         fold = np.empty(len(tracks), dtype=int)
         fold[order] = np.arange(len(tracks)) % self.folds
         parts = pd.Series("train", index=tracks.index, name="split")
         parts[fold == self.fold] = "test"
         parts[fold == (self.fold + 1) % self.folds] = "validation"
-        for genre in tracks["genre"].unique():
-            own = tracks["genre"] == genre
+        for genre in tracks["label"].unique():
+            own = tracks["label"] == genre
             if not (parts[own] == "train").any():  # training comes first
                 parts[own & (parts == "validation")] = "train"
         return parts
 
     def _by_artist(self, tracks: pd.DataFrame) -> pd.Series:
-        sizes = tracks["genre"].value_counts()
+        sizes = tracks["label"].value_counts()
         if sizes.min() < self.folds:
             mend = f"use {sizes.min()} folds or fewer"
             if sizes.min() < 3:  # no split has fewer folds
@@ -114,9 +114,9 @@ class Split:
         parts.iloc[self._fold(tracks, groups, self.folds, self.fold)] = "test"
         rest = tracks[parts == "train"]
         candidates = rest.iloc[self._fold(rest, groups[rest.index], self.folds - 1, 0)]
-        for genre, of_genre in candidates.groupby("genre"):
+        for genre, of_genre in candidates.groupby("label"):
             owners = groups[of_genre.index].unique()
-            trained = rest.index[(rest["genre"] == genre) & ~groups[rest.index].isin(owners)]
+            trained = rest.index[(rest["label"] == genre) & ~groups[rest.index].isin(owners)]
             if len(trained):  # else these are all the artists left of this genre, and training comes first
                 parts[of_genre.index] = "validation"
         # an artist of several genres, kept in train for one of them, stays there with all tracks
@@ -131,10 +131,10 @@ class Split:
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of genres that are rare, which `assign` warns of itself
-            return list(splitter.split(tracks, tracks["genre"], groups))[fold][1]
+            return list(splitter.split(tracks, tracks["label"], groups))[fold][1]
 
 
 def groups_of(tracks: pd.DataFrame) -> pd.Series:
     """Artist of every track; a track without one is a group of its own."""
     alone = pd.Series([f"\0{track}" for track in tracks.index], index=tracks.index)
-    return tracks["artist"].astype(object).where(tracks["artist"].notna(), alone)
+    return tracks["group"].astype(object).where(tracks["group"].notna(), alone)

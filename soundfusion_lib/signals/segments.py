@@ -76,7 +76,7 @@ class Segments:
             raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
         seconds = np.concatenate(starts)
         track = tracks.repeat(counts)
-        targets = np.searchsorted(store.genres, usable.loc[track, "genre"].to_numpy(str))
+        targets = np.searchsorted(store.labels, usable.loc[track, "label"].to_numpy(str))
         numbers = np.concatenate([np.arange(count) for count in counts])
         self.table = pd.DataFrame({"track": track, "segment": numbers, "target": targets})
         self.device = device

@@ -167,17 +167,17 @@ class Store:
         Raises:
             SoundFusionError: a label has no usable clip, or there are fewer than two labels.
         """
-        corpus, label = self.corpus, self.corpus.label
+        corpus, label = self.corpus, self.corpus.label_name
         where = f"corpus {corpus.name!r} at {corpus.root}"
         out = self.left_out
-        for genre in [genre for genre in corpus.genres if genre not in self.genres]:
-            lost = out[out["genre"] == genre]
+        for genre in [genre for genre in corpus.labels if genre not in self.labels]:
+            lost = out[out["label"] == genre]
             raise SoundFusionError(
                 f"{where}: none of the {len(lost)} clips of {label} {genre!r} is usable; most often: "
                 f"{_commonest(lost)}. Give it clips that are, or take the {label} out of the corpus"
             )
-        if len(self.genres) < 2:
-            raise SoundFusionError(f"{where}: only one {label} ({self.genres[0]!r}); there is nothing to tell apart")
+        if len(self.labels) < 2:
+            raise SoundFusionError(f"{where}: only one {label} ({self.labels[0]!r}); there is nothing to tell apart")
 
     @cached_property
     def content_id(self) -> str:
@@ -185,7 +185,7 @@ class Store:
 
         The corpus's name, where its files lie and what was left out are not in it.
         """
-        columns = self.tracks.reindex(columns=["genre", "artist", "split"]).astype(object)
+        columns = self.tracks.reindex(columns=["label", "group", "split"]).astype(object)
         columns = columns.where(columns.notna(), None).assign(digest=self._index["digest"])
         text = json.dumps([STORE_REVISION, sorted(columns.itertuples(name=None))])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -201,15 +201,15 @@ class Store:
         return self.corpus.tracks.loc[usable.index].assign(seconds=usable["seconds"])
 
     @property
-    def genres(self) -> list[str]:
+    def labels(self) -> list[str]:
         """The labels of the usable clips, in alphabetical order: a label's class index is its position here."""
-        return sorted(self.tracks["genre"].unique())
+        return sorted(self.tracks["label"].unique())
 
     @property
     def left_out(self) -> pd.DataFrame:
-        """The clips left out: `path`, `genre` and `reason`."""
+        """The clips left out: `path`, `label` and `reason`."""
         out = self._index[self._index["reason"].notna()]
-        return self.corpus.tracks.loc[out.index, ["path", "genre"]].assign(reason=out["reason"])
+        return self.corpus.tracks.loc[out.index, ["path", "label"]].assign(reason=out["reason"])
 
     @property
     def bytes(self) -> int:

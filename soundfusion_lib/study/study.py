@@ -266,7 +266,7 @@ class Study:
         about = {
             "profile": self.profile.name,
             "corpus": self.corpus.name,
-            "label": self.corpus.label,
+            "label": self.corpus.label_name,
             "synthetic": self.corpus.synthetic,
             "tracks": len(self.store.tracks),
             "left_out": len(self.store.left_out),
@@ -278,4 +278,4 @@ class Study:
 
 def label_note(corpus: Corpus) -> str:
     """What to add to a title or caption where the label is no genre."""
-    return "" if corpus.label == "genre" else f", label: {corpus.label}"
+    return "" if corpus.label_name == "genre" else f", label: {corpus.label_name}"

@@ -84,4 +84,4 @@ class SideBySide:
 
     def _size(self, experiment: Experiment) -> int:
         with torch.device("meta"):
-            return count_parameters(experiment.build(len(self.store.genres)))
+            return count_parameters(experiment.build(len(self.store.labels)))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.inference import ARTIST
+from soundfusion_lib.training.inference import GROUP
 from soundfusion_lib.training.runs import Run
 
 MOST_NAMED = 6  # in a caption
@@ -19,11 +19,11 @@ class RunGroup:
 
     Args:
         runs: in any order.
-        artists: of every track, see `splits.groups_of`.
+        groups: of every track, see `splits.groups_of`.
     """
 
     runs: list[Run]
-    artists: pd.Series
+    groups: pd.Series
 
     @property
     def experiment(self) -> Experiment:
@@ -35,7 +35,7 @@ class RunGroup:
 
     def in_folds_of(self, other: "RunGroup") -> "RunGroup":
         """The runs in folds that the other has runs in, too."""
-        return RunGroup([run for run in self.runs if run.experiment.split.fold in other.folds], self.artists)
+        return RunGroup([run for run in self.runs if run.experiment.split.fold in other.folds], self.groups)
 
     @property
     def fewer_folds(self) -> str:
@@ -46,9 +46,9 @@ class RunGroup:
         return f"fold{'s' * (len(self.folds) > 1)} {', '.join(str(fold + 1) for fold in self.folds)} of {split.folds}"
 
     def by_run(self, part: str = "test") -> dict[tuple[int, int], pd.DataFrame]:
-        """By seed and fold, the predictions of that run, with a column `artist`; see `inference.predictions_of`."""
+        """By seed and fold, the predictions of that run, with a column `group`; see `inference.predictions_of`."""
         frames = {(run.experiment.seed, run.experiment.split.fold): run.predictions(part) for run in self.runs}
-        return {key: frame.assign(**{ARTIST: self.artists[frame["track"]].to_numpy()}) for key, frame in frames.items()}
+        return {key: frame.assign(**{GROUP: self.groups[frame["track"]].to_numpy()}) for key, frame in frames.items()}
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
         """For each seed, the predictions of its folds together; see `by_run`."""

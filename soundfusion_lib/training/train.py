@@ -87,7 +87,7 @@ def resolved(experiment: Experiment, store: Store) -> Experiment:
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
     """The segments of each part ("train", "validation", "test") as the experiment's model takes them."""
     with torch.device("meta"):  # only its inputs are wanted, not half a gigabyte of weights
-        kinds = experiment.build(len(store.genres)).inputs
+        kinds = experiment.build(len(store.labels)).inputs
     wanted = {spec.kind: spec for spec in experiment.representations}
     for kind in kinds:
         if kind not in wanted or kind not in store.arrays or store.arrays[kind].representation != wanted[kind]:
@@ -106,7 +106,7 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
 def _train(
     experiment: Experiment, store: Store, folder: Path, device: torch.device, weights: Path | None, progress: bool
 ) -> None:
-    genres = store.genres
+    genres = store.labels
     segments = segments_of(experiment, store, device)
     torch.manual_seed(experiment.seed)
     model = experiment.build(len(genres))

@@ -44,7 +44,7 @@ def whole_numbers(axis: Axes) -> None:
 
 def accuracy_by_epoch(axis: Axes, study: Study) -> None:
     """Name the axes of such curves, and mark what guessing reaches."""
-    axis.axhline(1 / len(study.corpus.genres), color="tab:gray", linewidth=1, label="chance")
+    axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
     axis.set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
     whole_numbers(axis)
 
@@ -73,15 +73,15 @@ def split_distribution(study: Study) -> Figure:
     """Number of tracks of each genre in each part, and the genre's share of each part."""
     import seaborn as sns
 
-    counts = study.tracks.groupby(["split", "genre"]).size().rename("tracks").reset_index()
+    counts = study.tracks.groupby(["split", "label"]).size().rename("tracks").reset_index()
     counts["share of the part in %"] = 100 * counts["tracks"] / counts.groupby("split")["tracks"].transform("sum")
-    bars = {"y": "genre", "order": study.corpus.genres, "hue": "split", "hue_order": SPLITS, "errorbar": None}
-    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(study.corpus.genres) + 1.6), sharey=True)
+    bars = {"y": "label", "order": study.corpus.labels, "hue": "split", "hue_order": SPLITS, "errorbar": None}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(study.corpus.labels) + 1.6), sharey=True)
     for axis, column in zip(axes, ("tracks", "share of the part in %"), strict=True):
-        sns.barplot(counts, x=column, ax=axis, legend=axis is axes[1], **bars).set(ylabel=study.corpus.label)
+        sns.barplot(counts, x=column, ax=axis, legend=axis is axes[1], **bars).set(ylabel=study.corpus.label_name)
     whole_numbers(axes[0])
     sns.move_legend(axes[1], "upper left", bbox_to_anchor=(1, 1), title="part")
-    figure.suptitle(f"Where the tracks of each {study.corpus.label} go ({corpus_note(study)})")
+    figure.suptitle(f"Where the tracks of each {study.corpus.label_name} go ({corpus_note(study)})")
     return figure
 
 
@@ -108,7 +108,7 @@ def clip(store: Store, track: str) -> Figure:
     figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
     axes[-1].set(xlabel="time in s")
     synthetic = ", synthetic" if store.corpus.synthetic else ""
-    figure.suptitle(f"Track {track}: {store.tracks.loc[track, 'genre']}{synthetic}")
+    figure.suptitle(f"Track {track}: {store.tracks.loc[track, 'label']}{synthetic}")
     return figure
 
 
@@ -158,7 +158,7 @@ def accuracies(study: Study, table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
     for axis, by, name in zip(axes, ("segment", "track"), ("per segment", "per track, by vote"), strict=True):
         with_reported(axis, table.filter([f"{by}_{what}" for what in ("accuracy", "low", "high", "reported")]))
-        name_rows(axis, table["model"], 1 / len(study.corpus.genres))
+        name_rows(axis, table["model"], 1 / len(study.corpus.labels))
         axis.set(xlabel=f"test accuracy {name}", xlim=(0, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(f"Accuracy ({corpus_note(study)})")

@@ -91,7 +91,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
     mean over seeds), coloured by the row's share."""
     size = 0.62 * len(counts) + 1.2
     figure, axes = plt.subplots(1, 2, figsize=(2 * size + 1.5, size))
-    panels = ((counts, f"reproduced, {corpus_note(study)}", study.corpus.label), (published, REPORTED, "genre"))
+    panels = ((counts, f"reproduced, {corpus_note(study)}", study.corpus.label_name), (published, REPORTED, "genre"))
     for axis, (matrix, title, label) in zip(axes, panels, strict=True):
         shares = matrix.div(matrix.sum(axis=1), axis=0)  # NaN, and drawn as 0, where nothing was tested
         image = _heat_map(axis, shares.fillna(0), 0, 1, matrix.map(lambda count: f"{count:.1f}".removesuffix(".0")))
@@ -100,7 +100,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
         axis.set_xticklabels(matrix.columns, rotation=45, ha="right")
         axis.set(title=title, xlabel=f"predicted {label}", ylabel=f"true {label} (recall)")
     figure.colorbar(image, ax=list(axes), label="share of the row", shrink=0.8)
-    figure.suptitle(f"{name}: tracks by true and predicted {study.corpus.label}")
+    figure.suptitle(f"{name}: tracks by true and predicted {study.corpus.label_name}")
     return figure
 
 
@@ -115,9 +115,9 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
         points(axis, position, rows[["recall", "low", "high"]], model, number)
     name_rows(axis, labels, 1 / len(labels))
     what = "recall: share of the tracks of a label that are recognised (95 % interval)"
-    axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label)
+    axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label_name)
     figure.legend(loc="outside lower center", ncols=len(models) + 1)
-    figure.suptitle(f"Recall of each {study.corpus.label} ({corpus_note(study)})")
+    figure.suptitle(f"Recall of each {study.corpus.label_name} ({corpus_note(study)})")
     return figure
 
 
