@@ -154,6 +154,28 @@ def test_feature_widths(name, options, expected):
         assert build_model(name, 8, **options).num_features == expected
 
 
+STAGES = {
+    "simple_cnn": [8, 16, 32, 64],
+    "resnet2d": [4, 8, 8, 16],
+    "resnet1d": [4, 4, 8, 8, 8, 8, 8, 8, 16],
+    "nnet1": [128, 128, 256],
+    "nnet2": [256, 256, 256],
+    "vgg16": [8, 16, 32, 64, 64],
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stages_give_feature_maps_in_order(name):
+    model, seen = build(name), []
+    for stage in model.stages().values():
+        stage.register_forward_hook(lambda module, _, output: seen.append((module, output.shape)))
+    model(*batch(model))
+    widths = STAGES.get(name, [])  # fusions have none
+    assert list(model.stages()) == [f"block {number}" for number in range(1, len(widths) + 1)]
+    assert [module for module, _ in seen] == list(model.stages().values())
+    assert [(shape[:2], len(shape)) for _, shape in seen] == [((2, width), 4) for width in widths]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_gets_a_gradient(name):
     model = build(name)

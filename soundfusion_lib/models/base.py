@@ -73,6 +73,7 @@ class AudioClassifier(nn.Module):
     """
 
     inputs: tuple[str, ...] = ()
+    stage_ends: tuple[str, ...] = ()  # submodules whose outputs end a stage
 
     def __init__(self, bands: Mapping[str, int], num_features: int, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -94,6 +95,10 @@ class AudioClassifier(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Logits, (N, num_classes), of raw inputs."""
         return self.dropout(self.head(self.features(*inputs)))
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Successive stages by name, "block 1" first, whose outputs are feature maps (N, C, ...). A fusion has none."""
+        return {f"block {number}": self.get_submodule(name) for number, name in enumerate(self.stage_ends, 1)}
 
     def prepare(self, name: str, x: Tensor) -> Tensor:
         """Augment (in training mode) and standardise one raw input.

@@ -62,6 +62,7 @@ class NNet1(_NNet):
         SoundFusionError: in the forward pass, the spectrogram has too few frames.
     """
 
+    stage_ends = ("layers.2", "layers.5", "layers.7")
     minimum_frames = 25  # ((1 + 3) x 2 + 3) x 2 + 3
 
     def __init__(
@@ -101,6 +102,7 @@ class NNet2(_NNet):
         SoundFusionError: in the forward pass, the spectrogram has too few frames.
     """
 
+    stage_ends = ("first", "second", "activation")
     minimum_frames = KERNEL_FRAMES
 
     def __init__(

@@ -67,6 +67,7 @@ class ResNet1D(AudioClassifier):
     """
 
     inputs = ("waveform",)
+    stage_ends = tuple(f"layers.{index}" for index in range(1, 18, 2))  # the poolings
 
     def __init__(self, num_classes: int, width: int = 16, variant: str = "soundfusion", dropout: float = 0.0) -> None:
         super().__init__({"waveform": 1}, num_features=4 * width, num_classes=num_classes, dropout=dropout)

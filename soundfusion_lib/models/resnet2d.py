@@ -55,6 +55,7 @@ class ResNet2D(AudioClassifier):
     """
 
     inputs = ("mel",)
+    stage_ends = ("blocks.2", "blocks.6", "blocks.12", "blocks.15")
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ class SimpleCNN(AudioClassifier):
     """
 
     inputs = ("mel",)
+    stage_ends = ("layers.2", "layers.5", "layers.8", "layers.11")  # the batch norms
 
     def __init__(self, num_classes: int, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.0) -> None:
         super().__init__({"mel": n_mels}, num_features=64, num_classes=num_classes, dropout=dropout)

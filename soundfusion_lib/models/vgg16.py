@@ -47,6 +47,7 @@ class VGG16(AudioClassifier):
     """
 
     inputs = ("mel",)
+    stage_ends = tuple(f"convolutions.{index}" for index in (4, 9, 16, 23, 30))  # the poolings
 
     def __init__(
         self,
