@@ -42,6 +42,8 @@ def trained(store, tmp_path_factory) -> Run:
 def test_an_experiment_survives_json():
     text = json.dumps(EXPERIMENT.to_dict())
     assert Experiment.from_dict(json.loads(text)) == EXPERIMENT
+    of_a_study = dataclasses.replace(EXPERIMENT, folds=(0, 1), seeds=(2, 3))
+    assert of_a_study.to_dict() == EXPERIMENT.to_dict() and of_a_study.key("corpus") == EXPERIMENT.key("corpus")
 
 
 OTHERS = [
@@ -125,7 +127,7 @@ def test_defaults_are_those_of_the_revision():
 
 
 def test_every_field_of_an_experiment_is_in_its_key():
-    tried = {name for other in OTHERS for name in other} | {"name", "folds"}
+    tried = {name for other in OTHERS for name in other} | {"name", "folds", "seeds"}
     assert tried == {field.name for field in dataclasses.fields(Experiment)}
 
 

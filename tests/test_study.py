@@ -101,10 +101,22 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     assert group.predictions()[0]["track"].is_unique
 
 
-def test_the_table_of_performance_may_have_more_folds(study):
+def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):
     experiment = dataclasses.replace(study.experiment("plain", "simple_cnn"), folds=(0, 1, 2, 3))
     folds = [one.split.fold for one in study.variants(experiment)]
     assert folds == [0, 1, 2, 3] * 2
+    own = study.variants(dataclasses.replace(experiment, folds=(), seeds=(5,)))
+    assert [(one.seed, one.split.fold, one.folds, one.seeds) for one in own] == [(5, 0, (), ()), (5, 1, (), ())]
+
+
+def test_parts_are_trained_with_the_folds_and_seeds_of_their_fusion(study, monkeypatch):
+    part = study.experiment("part", "simple_cnn")
+    whole = dataclasses.replace(part, start={"trained": [part]}, folds=(3,), seeds=(7,))
+    trained = []
+    monkeypatch.setattr(study, "_one", lambda experiment, store: trained.append(experiment))
+    study.train(whole)
+    assert [(one.seed, one.split.fold) for one in trained] == [(7, 3)] * 2
+    assert trained[1].start == {"parts": [study.key(trained[0])]}
 
 
 def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):

@@ -150,9 +150,9 @@ class Study:
         return training | REPORTED_SETTINGS.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
     def train(self, experiment: Experiment) -> RunGroup:
-        """Train an experiment with every seed and in its folds, or find what is trained; first what it starts from."""
+        """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
         for part in experiment.start.get("trained", ()):
-            self.train(replace(part, folds=experiment.folds))
+            self.train(replace(part, folds=experiment.folds, seeds=experiment.seeds))
         self._pretrain(experiment)
         return RunGroup([self._one(one, self.store) for one in self.variants(experiment)], groups_of(self.store.tracks))
 
@@ -178,13 +178,13 @@ class Study:
     def variants(self, experiment: Experiment) -> list[Experiment]:
         """The runs of an experiment: with each seed and fold, and what it starts from as keys of runs."""
         variants = []
-        for seed, fold in product(self.profile.seeds, experiment.folds or self.profile.test_folds):
+        for seed, fold in product(experiment.seeds or self.profile.seeds, experiment.folds or self.profile.test_folds):
             split, start = self.split(fold), dict(experiment.start)
             if "trained" in start:
                 start["parts"] = [self.key(replace(part, seed=seed, split=split)) for part in start.pop("trained")]
             if "pretrained" in start:
                 start["backbone"] = self._of_pretraining(start.pop("pretrained")).key(self.pretraining.content_id)
-            variants.append(replace(experiment, seed=seed, split=split, start=start, folds=()))
+            variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
         return variants
 
     @property

@@ -48,6 +48,16 @@ class Decision:
         """Of the model that trained longer, see `RunGroup.epochs`."""
         return max(self.first.epochs, self.second.epochs)
 
+    @property
+    def core_minutes(self) -> float:
+        """Of both models, see `RunGroup.core_minutes`."""
+        return self.first.core_minutes + self.second.core_minutes
+
+    @property
+    def ended(self) -> bool:
+        """Of both models, see `Run.ended`."""
+        return self.first.ended and self.second.ended
+
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
         """For each seed, the mixed predictions of its folds together; see `RunGroup.by_run`.
 

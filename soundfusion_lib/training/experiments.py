@@ -43,6 +43,7 @@ class Experiment:
             study
             trains them, these runs are experiments: {"pretrained": one} for a backbone, {"trained": [...]} for parts.
         folds: which a study runs it in, the profile's test_folds if empty; not part of the content, nor of a run.
+        seeds: which a study runs it with, the profile's if empty; not part of the content either.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Experiment:
     seed: int = 0
     start: dict[str, Any] = field(default_factory=dict)
     folds: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self):
         if self.model not in MODELS:
@@ -66,7 +68,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""
-        content = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "folds"}
+        content = {name: value for name, value in vars(self).items() if name not in ("folds", "seeds")}
         content["representations"] = [representations.to_dict(spec) for spec in self.representations]
         for name in ("segmenting", "split", "training"):
             content[name] = dataclasses.asdict(content[name])

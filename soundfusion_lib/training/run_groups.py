@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from soundfusion_lib.training.experiments import Experiment
@@ -63,6 +64,16 @@ class RunGroup:
     def epoch_seconds(self) -> float:
         """Median over runs of the median time of an epoch, validation included, in s."""
         return float(pd.Series([run.info["epoch_seconds"] for run in self.runs]).median())
+
+    @property
+    def core_minutes(self) -> float:
+        """Mean over runs of the time that their training took of all cores together, in min; NaN if one lacks it."""
+        return float(np.mean([run.info.get("core_seconds", np.nan) for run in self.runs])) / 60
+
+    @property
+    def ended(self) -> bool:
+        """Whether the training of every run had come to its end, see `Run.ended`."""
+        return all(run.ended for run in self.runs)
 
     @property
     def epochs(self) -> int:

@@ -14,6 +14,8 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.training.experiments import Experiment
 
+ENDED = 0.1  # a training has ended whose loss fell by no more than this share in its last tenth
+
 
 @dataclass(frozen=True)
 class Run:
@@ -38,6 +40,18 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch, see `training.fit`."""
         return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def ended(self) -> bool:
+        """Whether the training had come to its end: patience stopped it, or its learning rate went through its one
+        cycle and the mean training loss of its last tenth of epochs is at most `ENDED` below that of the tenth before.
+        """
+        training, loss = self.experiment.training, self.history["train_loss"]
+        if len(loss) < training.epochs:
+            return True
+        tenth = max(1, len(loss) // 10)
+        before, last = loss[-2 * tenth : -tenth].mean(), loss[-tenth:].mean()  # NaN before a single epoch
+        return training.schedule == "one_cycle" and bool(last >= (1 - ENDED) * before)
 
     @cached_property
     def _predictions(self) -> pd.DataFrame:
