@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 
 from soundfusion_lib.errors import SoundFusionError
 
-LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
-NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
-
 
 class Rule(NamedTuple):
     """What a setting may be: in words, and as a test of a value."""
@@ -21,115 +18,81 @@ class Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+def _number(allowed: str, inside: Callable[[float], bool] = lambda value: True, kind: type = Real) -> Rule:
+    """A finite number; a boolean is none."""
 
+    def holds(value: Any) -> bool:
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        return number and -math.inf < value < math.inf and inside(value)
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and -math.inf < value < math.inf  # NaN is not
+    return Rule(allowed, holds)
 
 
 def _whole(least: int, most: float = math.inf) -> Rule:
     words = f"of {least} or more" if most == math.inf else f"of {least} to {most}"
-    return Rule(f"a whole number {words}", lambda value: _is_whole(value) and least <= value <= most)
-
-
-def _real(words: str, inside: Callable[[float], bool] = lambda value: True) -> Rule:
-    return Rule(f"a number {words}".strip(), lambda value: _is_real(value) and inside(value))
+    return _number(f"a whole number {words}", lambda value: least <= value <= most, Integral)
 
 
 def _one_of(*names: str) -> Rule:
     return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
-def _distinct(value: Any) -> bool:
-    numbers = isinstance(value, list | tuple) and all(map(SEED.holds, value))
-    return numbers and 0 < len(value) == len(set(value))
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-def _parts(value: Any) -> bool:
-    pairs = isinstance(value, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value)
-    return pairs and all(isinstance(name, str) and isinstance(options, Mapping) for name, options in value)
+def _is_part(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return pair and isinstance(value[0], str) and isinstance(value[1], Mapping)
 
 
-COUNT = _whole(1)
-SEED = _whole(0, LARGEST_SEED)
-BATCH = _whole(2)  # batch norm has nothing to normalise one segment by
-WIDTH = _whole(2)  # nnet1's first convolutions have half of it
-POSITIVE = _real("above 0", lambda value: value > 0)
-NOT_NEGATIVE = _real("of 0 or more", lambda value: value >= 0)
-SHARE = _real("of 0 to 1", lambda value: 0 <= value <= 1)
-BELOW_ONE = _real("of 0 or more and below 1", lambda value: 0 <= value < 1)
-ANY = _real("")
-TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
-PATH = Rule(TEXT.allowed, lambda value: isinstance(value, os.PathLike) or TEXT.holds(value))
-DISTINCT = Rule(f"a list of one or more different whole numbers of 0 to {LARGEST_SEED}", _distinct)
+def _list_of(holds: Callable[[Any], bool], value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(holds, value))
 
-RULES: dict[str, Rule] = {
-    # a profile
-    "name": Rule(
-        "letters, digits, -, _ and single dots between them",
-        lambda value: isinstance(value, str) and NAME.fullmatch(value) is not None,
-    ),
-    "clip_seconds": POSITIVE,
-    "test_folds": DISTINCT,
-    "performance_folds": DISTINCT,
-    "seeds": DISTINCT,
-    "large_batch": BATCH,
-    "imagenet_weights": TEXT,
-    **dict.fromkeys(("small", "medium", "large"), WIDTH),
-    # a corpus; its reader knows more
-    "tracks": COUNT,
-    "path": PATH,
-    "label": TEXT,
-    "subset": _one_of("small", "medium"),
-    # Training
-    "epochs": COUNT,
-    "patience": COUNT,
-    "batch_size": BATCH,
-    "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "optimizer": _one_of("adam", "adamw"),
-    "steps": _whole(0),
-    "schedule": _one_of("constant", "one_cycle"),
-    "averaging": BELOW_ONE,
-    "mixup": NOT_NEGATIVE,
-    "label_smoothing": BELOW_ONE,
-    "random_starts": Rule("true or false", lambda value: isinstance(value, bool)),
-    "keep": _one_of("best", "last"),
-    # Segmenting
-    "seconds": POSITIVE,
-    "overlap": Rule(BELOW_ONE.allowed, lambda value: value is None or BELOW_ONE.holds(value)),
-    # Split
-    "scheme": _one_of("auto", "official", "artist", "stratified"),
-    "folds": _whole(3),
-    "fold": _whole(0),
-    "seed": SEED,
-    # Waveform and MelSpectrogram
-    "sample_rate": COUNT,
-    "channels": _whole(1, 2),
-    "n_mels": COUNT,
-    "n_fft": _whole(2),
-    "hop_length": COUNT,
-    "top_db": POSITIVE,
-    # augmentation
-    "n_time_masks": _whole(0),
-    "n_frequency_masks": _whole(0),
-    "probability": SHARE,
-    "max_fraction": SHARE,
-    "noise_std": NOT_NEGATIVE,
-    "std": NOT_NEGATIVE,
-    "min_db": ANY,
-    "max_db": ANY,
-    # models
-    "width": WIDTH,
-    "dropout": BELOW_ONE,
-    "pool": COUNT,
-    "in_channels": COUNT,
-    "variant": _one_of("soundfusion", "allamy"),
-    "weighting": _one_of("equal", "learned"),
-    "parts": Rule("a list of pairs, each the name of a model and its options", _parts),
-}
+
+SEED = _whole(0, 2**32 - 1)  # scikit-learn takes no larger one
+BELOW_ONE = _number("a number of 0 or more and below 1", lambda value: 0 <= value < 1)
+NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
+
+_SETTINGS: list[tuple[str, Rule]] = [
+    ("steps fold n_time_masks n_frequency_masks", _whole(0)),
+    ("tracks epochs patience sample_rate n_mels hop_length pool in_channels", _whole(1)),
+    ("batch_size large_batch", _whole(2)),  # batch norm has nothing to normalise one segment by
+    ("width small medium large n_fft", _whole(2)),  # nnet1's first convolutions have half the width
+    ("channels", _whole(1, 2)),
+    ("folds", _whole(3)),
+    ("seed", SEED),
+    ("min_db max_db", _number("a number")),
+    ("clip_seconds seconds learning_rate top_db", _number("a number above 0", lambda value: value > 0)),
+    ("weight_decay mixup noise_std std", _number("a number of 0 or more", lambda value: value >= 0)),
+    ("probability max_fraction", _number("a number of 0 to 1", lambda value: 0 <= value <= 1)),
+    ("averaging label_smoothing dropout", BELOW_ONE),
+    ("overlap", Rule(BELOW_ONE.allowed, lambda value: value is None or BELOW_ONE.holds(value))),
+    ("random_starts", Rule("true or false", lambda value: isinstance(value, bool))),
+    ("label", Rule("a text that is not empty", _is_text)),
+    ("path", Rule("a text that is not empty", lambda value: isinstance(value, os.PathLike) or _is_text(value))),
+    ("leave_out", Rule("a list of names", lambda value: _list_of(_is_text, value))),
+    ("subset", _one_of("small", "medium")),
+    ("optimizer", _one_of("adam", "adamw")),
+    ("schedule", _one_of("constant", "one_cycle")),
+    ("keep", _one_of("best", "last")),
+    ("scheme", _one_of("auto", "official", "artist", "stratified")),
+    ("variant", _one_of("soundfusion", "allamy")),
+    ("weighting", _one_of("equal", "learned")),
+]
+RULES: dict[str, Rule] = {name: rule for names, rule in _SETTINGS for name in names.split()}
+RULES["name"] = Rule(
+    "letters, digits, -, _ and single dots between them",
+    lambda value: isinstance(value, str) and NAME.fullmatch(value) is not None,
+)
+RULES["seeds"] = RULES["test_folds"] = Rule(
+    "a list of one or more different whole numbers of 0 to 4294967295",
+    lambda value: _list_of(SEED.holds, value) and 0 < len(value) == len(set(value)),
+)
+RULES["parts"] = Rule(
+    "a list of pairs, the name of a model and its options, for two parts",
+    lambda value: _list_of(_is_part, value) and len(value) == 2,
+)
 
 
 def check(values: Mapping[str, Any], where: str) -> None:

@@ -355,7 +355,7 @@ def test_label_smoothing_is_in_the_training_loss(parts):
     losses = []
     for smoothing in (0.0, 0.3):
         model = model_for(parts)
-        model.set_augmentation({"mel": None})
+        model.set_augmentation({})
         model.dropout = torch.nn.Identity()
         history, _, _ = fit(
             model,
@@ -366,7 +366,7 @@ def test_label_smoothing_is_in_the_training_loss(parts):
         )
         losses.append(history["train_loss"][0])
     model = model_for(parts).train()
-    model.set_augmentation({"mel": None})
+    model.set_augmentation({})
     model.dropout = torch.nn.Identity()
     (inputs, _), *_ = parts["train"].batches(999)
     uniform = -model(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike

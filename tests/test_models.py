@@ -236,7 +236,7 @@ def test_waveforms_are_augmented_raw_and_spectrograms_standardised(name):
     (x,) = batch(model)
     model(x)
     assert torch.equal(seen[0], model.standardize[kind](x) if kind == "mel" else x)
-    model.set_augmentation({kind: None})
+    model.set_augmentation({})
     model(x)
     assert len(seen) == 1
 
@@ -265,16 +265,11 @@ def test_standardize_gives_zero_mean_and_unit_deviation_per_band():
     torch.testing.assert_close(result.std(dim=(0, 1, 3)), torch.tensor([1.0, 1, 1, 0, 1]), rtol=0, atol=1e-4)
 
 
-def test_standardize_refuses_what_does_not_fit():
-    standardize = Standardize(64)
-    with pytest.raises(SoundFusionError, match="64"):
-        standardize.set_statistics(torch.zeros(128), torch.ones(128))
-    with pytest.raises(SoundFusionError, match="not finite"):
-        standardize.set_statistics(torch.full((64,), torch.nan), torch.ones(64))
+def test_what_does_not_fit_the_inputs_is_refused():
     with pytest.raises(SoundFusionError, match="64 mel bands, the input has 128"):
-        standardize(torch.zeros(2, 1, 128, 10))
-    with pytest.raises(SoundFusionError, match="no input waveform; its inputs: mel"):
-        build("simple_cnn").set_statistics({"waveform": (torch.zeros(1), torch.ones(1))})
+        Standardize(64)(torch.zeros(2, 1, 128, 10))
+    with pytest.raises(SoundFusionError, match="no input waveform, only mel"):
+        build("simple_cnn").set_augmentation({"waveform": augmentation("waveform")})
 
 
 @pytest.mark.parametrize("height, width", [(2, 14), (4, 7), (1, 1), (9, 30)])
@@ -372,9 +367,9 @@ def test_unknown_names_and_options_are_refused():
         build_model("fusion_decision", 8, weighting="other")
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
         build_model("fusion_concat", 8, parts=[["resnet3d", {}], ["resnet1d", {}]])
-    with pytest.raises(SoundFusionError, match="takes two parts, got 1"):
+    with pytest.raises(SoundFusionError, match="fusion_concat: parts = .* must be a list of pairs"):
         build_model("fusion_concat", 8, parts=[["resnet1d", {}]])
-    with pytest.raises(SoundFusionError, match="takes two parts, got 3"):
+    with pytest.raises(SoundFusionError, match="for two parts"):
         build_model("fusion_decision", 8, parts=[["simple_cnn", {}]] * 3)
 
 
@@ -421,30 +416,30 @@ def test_convolutions_alone_are_the_original_release(full_vgg16, published, tmp_
 
 def test_adapted_first_convolution_answers_as_to_a_grey_picture(full_vgg16, published, tmp_path):
     torch.save(only_convolutions(published), tmp_path / "vgg16.pth")
-    load_imagenet(full_vgg16, tmp_path / "vgg16.pth", scale=2.0)
+    load_imagenet(full_vgg16, tmp_path / "vgg16.pth")
     reference = make_layers(cfgs["D"])
     reference.load_state_dict({n.removeprefix("features."): v for n, v in only_convolutions(published).items()})
     image = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
-        expected = reference(2.0 * image.expand(-1, 3, -1, -1))
+        expected = reference(57.6 * image.expand(-1, 3, -1, -1))
         mine = full_vgg16.convolutions(full_vgg16.input_scale * image.expand(-1, 2, -1, -1))
     torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 
 def test_faults_in_weights_are_told(full_vgg16, published, tmp_path, monkeypatch):
-    with pytest.raises(SoundFusionError, match="no weights file"):
+    with pytest.raises(SoundFusionError, match="cannot be read: .*No such file"):
         load_imagenet(full_vgg16, tmp_path / "none.pth")
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
     with pytest.raises(SoundFusionError, match="cannot be read"):
         load_imagenet(full_vgg16, tmp_path / "broken.safetensors")
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "part.safetensors")
-    with pytest.raises(SoundFusionError, match="lacks 25 of VGG16's convolutions"):
+    with pytest.raises(SoundFusionError, match="(?s)part.safetensors does not fit VGG16: .*convolutions.28.bias"):
         load_imagenet(full_vgg16, tmp_path / "part.safetensors")
     save_file(only_convolutions(published) | {"features.2.bias": torch.zeros(8)}, tmp_path / "other.safetensors")
     with pytest.raises(SoundFusionError, match="does not fit"):
         load_imagenet(full_vgg16, tmp_path / "other.safetensors")
-    with pytest.raises(SoundFusionError, match="width 64 only"):
-        load_imagenet(build("vgg16"))
+    with pytest.raises(SoundFusionError, match="does not fit"):  # a narrower one
+        load_imagenet(build("vgg16"), tmp_path / "other.safetensors")
 
     def offline(*args, **kwargs):
         raise urllib.error.URLError("no network")
@@ -465,13 +460,13 @@ def test_backbone_moves_between_different_numbers_of_genres():
     assert model.standardize["mel"].mean.sum() == 0 and model.input_scale == gtzan.input_scale
     with pytest.raises(SoundFusionError, match="does not fit"):
         load_backbone(build("vgg16", in_channels=1), gtzan.state_dict())
-    with pytest.raises(SoundFusionError, match="lack 31"):
+    with pytest.raises(SoundFusionError, match="the other VGG16 does not fit"):
         load_backbone(model, build("simple_cnn").state_dict())
 
 
 def test_frozen_layers_get_no_gradient():
     model = build("vgg16")
-    freeze(model)
+    freeze(model, dict(model.named_parameters()).keys() - {"head.weight", "head.bias"})
     trained = ["head.weight", "head.bias", "convolutions.0.weight", "convolutions.0.bias"]
     cross_entropy(model(*batch(model)), torch.tensor([0, 1])).backward()
     assert sorted(name for name, p in model.named_parameters() if p.grad is not None) == sorted(trained)
@@ -498,9 +493,7 @@ def test_fusion_of_trained_parts_has_their_features(name):
     waveform, mel = batch(fusion)
     expected = torch.cat([trained[0].eval().features(waveform), trained[1].eval().features(mel)], dim=1)
     assert torch.equal(fusion.features(waveform, mel), expected)
-    with pytest.raises(SoundFusionError, match="1 trained models given for a fusion of 2"):
-        fusion.load_parts([trained[0].state_dict()])
-    with pytest.raises(SoundFusionError, match="does not fit its part ResNet1D"):
+    with pytest.raises(SoundFusionError, match="a trained model does not fit ResNet1D"):
         fusion.load_parts([part.state_dict() for part in reversed(trained)])
 
 
@@ -516,17 +509,14 @@ def test_equal_weights_are_the_mean_of_the_softmaxes():
     torch.testing.assert_close(cross_entropy(output, labels), expected)
 
 
-@pytest.mark.parametrize("weighting", ["equal", "learned"])
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_a_searched_weight_is_used(weighting, weight):
-    fusion = build("fusion_decision", weighting=weighting).eval()
+def test_a_learned_weight_is_used():
+    fusion = build("fusion_decision", weighting="learned").eval()
     waveform, mel = batch(fusion)
-    fusion.set_weight(weight)
-    assert fusion.weight == pytest.approx(weight)
+    with torch.no_grad():
+        fusion.weight_logit.fill_(-1.0)
+    assert fusion.weight == pytest.approx(0.2689, abs=1e-4)
     first, second = fusion.parts[0](waveform).softmax(dim=1), fusion.parts[1](mel).softmax(dim=1)
-    torch.testing.assert_close(fusion(waveform, mel).exp(), weight * first + (1 - weight) * second)
-    with pytest.raises(SoundFusionError, match="lies in 0..1"):
-        fusion.set_weight(1.2)
+    torch.testing.assert_close(fusion(waveform, mel).exp(), fusion.weight * first + (1 - fusion.weight) * second)
 
 
 def test_decisions_stay_finite_where_a_softmax_underflows():

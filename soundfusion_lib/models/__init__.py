@@ -1,13 +1,14 @@
 """The models of the report, by name: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``.
 
-May import only what stands beside the rooms.
+They share the arguments ``num_classes`` (labels), ``in_channels`` and ``n_mels`` (of the spectrogram) and ``dropout``
+(on the output layer). May import only what stands beside the rooms.
 """
 
 import inspect
 
 from soundfusion_lib import settings
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models.base import AudioClassifier, Standardize
+from soundfusion_lib.models.base import AudioClassifier
 from soundfusion_lib.models.fusion import FusionConcat, FusionDecision
 from soundfusion_lib.models.nnet import NNet1, NNet2
 from soundfusion_lib.models.resnet1d import ResNet1D, architecture_table
@@ -16,15 +17,7 @@ from soundfusion_lib.models.simple_cnn import SimpleCNN
 from soundfusion_lib.models.summary import count_parameters, summarize
 from soundfusion_lib.models.vgg16 import VGG16
 
-__all__ = [
-    "MODELS",
-    "AudioClassifier",
-    "Standardize",
-    "architecture_table",
-    "build_model",
-    "count_parameters",
-    "summarize",
-]
+__all__ = ["MODELS", "AudioClassifier", "architecture_table", "build_model", "count_parameters", "summarize"]
 
 MODELS: dict[str, type[AudioClassifier]] = {
     "simple_cnn": SimpleCNN,
@@ -39,12 +32,7 @@ MODELS: dict[str, type[AudioClassifier]] = {
 
 
 def build_model(name: str, num_classes: int, **options) -> AudioClassifier:
-    """Build an untrained model.
-
-    Args:
-        name: one of `MODELS`.
-        num_classes: number of genres.
-        **options: the other arguments of the model's class, numbers, strings, lists and dictionaries.
+    """Build an untrained model: one of `MODELS`, with the other arguments of its class as options.
 
     Raises:
         SoundFusionError: there is no such model, or no such option for it, or not of this value (see `settings.RULES`).

@@ -7,6 +7,7 @@ but in channels_last, which has no one-dimensional counterpart and which is fast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d
 
 LONG = 2**17  # channels x samples from which oneDNN's gradient of the weights is slow on a processor with AVX2 alone
 PRODUCTS = torch.backends.cpu.get_cpu_capability() == "AVX2"  # with AVX-512, oneDNN's own is the faster one
@@ -37,23 +38,21 @@ class _LongConvolution(torch.autograd.Function):
     @torch.amp.custom_fwd(device_type="cpu")
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return nn.functional.conv2d(x, weight, padding="same")
+        return conv2d(x, weight, padding="same")
 
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         x, weight = ctx.saved_tensors
-        to_x = to_weight = None
+        to_x = None
         if ctx.needs_input_grad[0]:
-            to_x = nn.functional.conv2d(gradient, weight.transpose(0, 1).flip(3), padding="same")
-        if ctx.needs_input_grad[1]:
-            length, taps = x.shape[3], weight.shape[3]
-            samples, outputs = (y[:, :, 0].transpose(1, 2) for y in (x, gradient))  # (N, L, in), (N, L, out)
-            products = []
-            for shift in range(-(taps // 2), taps // 2 + 1):
-                begin, end = max(0, -shift), length - max(0, shift)
-                at = outputs[:, begin:end].transpose(1, 2)  # (N, out, L - |shift|)
-                products.append(torch.bmm(at, samples[:, begin + shift : end + shift]).sum(0))  # (out, in)
-            to_weight = torch.stack(products, -1).unsqueeze(2)  # (out, in, 1, taps)
-        return to_x, to_weight
+            to_x = conv2d(gradient, weight.transpose(0, 1).flip(3), padding="same")
+        length, taps = x.shape[3], weight.shape[3]
+        samples, outputs = (y[:, :, 0].transpose(1, 2) for y in (x, gradient))  # (N, L, in), (N, L, out)
+        products = []
+        for shift in range(-(taps // 2), taps // 2 + 1):
+            begin, end = max(0, -shift), length - max(0, shift)
+            at = outputs[:, begin:end].transpose(1, 2)  # (N, out, L - |shift|)
+            products.append(torch.bmm(at, samples[:, begin + shift : end + shift]).sum(0))  # (out, in)
+        return to_x, torch.stack(products, -1).unsqueeze(2)  # (out, in, 1, taps)

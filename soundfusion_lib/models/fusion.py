@@ -1,7 +1,6 @@
 """SoundFusion: a model of the waveform and one of the mel spectrogram, fused by features or by decisions.
 
-The report's SoundFusion-1 (`FusionConcat`) and SoundFusion-2 (`FusionDecision`). Any two models of ours can be the
-parts, trained jointly from scratch, or trained before and loaded with ``load_parts``.
+Any two models of ours can be the parts, trained jointly from scratch, or trained before and loaded (``load_parts``).
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier
 
 Parts = Sequence[tuple[str, dict[str, Any]]]
@@ -19,17 +17,24 @@ REPORTED_PARTS: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16,
 
 
 class Fusion(AudioClassifier):
-    """Two or more parts side by side. ``inputs`` are those of the parts, each once, in the parts' order.
+    """Two parts side by side. ``inputs`` are those of the parts, each once, in the parts' order.
 
-    Standardisation and augmentation are the parts' own; ``set_statistics`` and ``set_augmentation`` reach all of them.
+    Args:
+        parts: name and options of each part, as for ``build_model``; by default the report's ResNet1D and ResNet2D of
+            width 16, with 64 features each.
+        in_channels, n_mels: of the spectrogram, for the parts that take one.
     """
 
     inputs = ("waveform", "mel")
 
     def __init__(self, num_classes: int, parts: Parts, in_channels: int, n_mels: int, dropout: float = 0.0) -> None:
-        built = [_build_part(name, num_classes, options, in_channels, n_mels) for name, options in parts]
-        if len(built) < 2:
-            raise SoundFusionError(f"A fusion takes two parts, got {len(built)}.")
+        from soundfusion_lib.models import MODELS, build_model  # fusions are models too
+
+        built = []
+        for name, options in parts:
+            if name in MODELS and "mel" in MODELS[name].inputs:
+                options = {"in_channels": in_channels, "n_mels": n_mels, **options}
+            built.append(build_model(name, num_classes, **options))
         super().__init__({}, sum(part.num_features for part in built), num_classes, dropout)
         self.parts = nn.ModuleList(built)
         self.inputs = tuple(dict.fromkeys(name for part in built for name in part.inputs))
@@ -44,37 +49,17 @@ class Fusion(AudioClassifier):
         return torch.cat([part.features(*own) for part, own in self.part_inputs(inputs)], dim=1)
 
     def load_parts(self, state_dicts: Sequence[dict[str, Tensor]]) -> None:
-        """Start from trained parts, given by their models' state, in the order of the parts.
-
-        Raises:
-            SoundFusionError: there are more or fewer states than parts, or one does not fit its part.
-        """
-        if len(state_dicts) != len(self.parts):
-            raise SoundFusionError(f"{len(state_dicts)} trained models given for a fusion of {len(self.parts)} parts.")
+        """Start from trained models, given by their states, in the order of the parts."""
         for part, state in zip(self.parts, state_dicts, strict=True):
             if isinstance(part.head, nn.Identity):
                 state = {name: value for name, value in state.items() if not name.startswith("head.")}
-            try:
-                part.load_state_dict(state)
-            except RuntimeError as error:
-                message = f"A trained model does not fit its part {type(part).__name__}: {error}"
-                raise SoundFusionError(message) from error
+            part.load_weights(state, "a trained model")
 
 
 class FusionConcat(Fusion):
     """SoundFusion-1: the parts' features, concatenated, and one linear layer.
 
-    Args:
-        num_classes: number of genres.
-        parts: name and options of each part, as for ``build_model``; by default the report's ResNet1D and ResNet2D of
-            width 16, with 64 features each.
-        in_channels, n_mels: channels and mel bands of the spectrogram, for all parts that take one.
-        dropout: dropout on the output layer.
-
     Shape: waveform (N, 1, L), mel (N, in_channels, n_mels, T) -> logits (N, num_classes); ``features`` (N, 128).
-
-    Raises:
-        SoundFusionError: fewer than two parts, or a part that ``build_model`` does not know.
     """
 
     def __init__(
@@ -97,17 +82,10 @@ class FusionDecision(Fusion):
     itself, so cross entropy and everything else that takes logits is right.
 
     Args:
-        num_classes: number of genres.
-        parts: name and options of each of the two parts, as for ``build_model``.
-        in_channels, n_mels: channels and mel bands of the spectrogram, for all parts that take one.
-        dropout: dropout on each part's output layer, unless its own options set it.
-        weighting: ``equal``, as in the report, w = 0.5 until ``set_weight``; or ``learned``, w being the sigmoid of a
-            parameter that starts at 0.
+        dropout: on each part's output layer, unless its own options set it.
+        weighting: ``equal``, as in the report, w = 0.5; or ``learned``, w the sigmoid of a parameter that starts at 0.
 
     Shape: waveform (N, 1, L), mel (N, in_channels, n_mels, T) -> log-probabilities (N, num_classes).
-
-    Raises:
-        SoundFusionError: not two parts, or a part that ``build_model`` does not know.
     """
 
     def __init__(
@@ -120,43 +98,21 @@ class FusionDecision(Fusion):
         weighting: str = "equal",
     ) -> None:
         super().__init__(num_classes, parts, in_channels, n_mels)
-        if len(self.parts) != 2:
-            raise SoundFusionError(f"A fusion of decisions takes two parts, got {len(self.parts)}.")
         self.head = nn.Identity()  # the parts' heads decide
         for part, (_, options) in zip(self.parts, parts, strict=True):
             if "dropout" not in options:
                 part.dropout = nn.Dropout(dropout)
-        logit = torch.zeros(())
         if weighting == "learned":
-            self.weight_logit = nn.Parameter(logit)
+            self.weight_logit = nn.Parameter(torch.zeros(()))
         else:
-            self.register_buffer("weight_logit", logit)
+            self.register_buffer("weight_logit", torch.zeros(()))
 
     @property
     def weight(self) -> float:
         """Weight w of the first part; the second has 1 - w."""
         return self.weight_logit.sigmoid().item()
 
-    @torch.no_grad()
-    def set_weight(self, weight: float) -> None:
-        """Set the first part's weight, in 0..1, as found on the validation part.
-
-        Raises:
-            SoundFusionError: the weight is outside 0..1.
-        """
-        if not 0 <= weight <= 1:
-            raise SoundFusionError(f"The weight of a fusion lies in 0..1, got {weight}.")
-        self.weight_logit.copy_(torch.tensor(weight, dtype=torch.float64).logit())
-
     def forward(self, *inputs: Tensor) -> Tensor:
         first, second = (log_softmax(part(*own).float(), dim=1) for part, own in self.part_inputs(inputs))
         weight = self.weight_logit
         return torch.logaddexp(first + logsigmoid(weight), second + logsigmoid(-weight))
-
-
-def _build_part(name: str, num_classes: int, options: dict[str, Any], in_channels: int, n_mels: int) -> AudioClassifier:
-    from soundfusion_lib.models import MODELS, build_model  # fusions are models too
-
-    takes_mel = name in MODELS and "mel" in MODELS[name].inputs
-    shape = {"in_channels": in_channels, "n_mels": n_mels} if takes_mel else {}
-    return build_model(name, num_classes, **{**shape, **options})

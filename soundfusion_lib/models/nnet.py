@@ -1,82 +1,58 @@
-"""nnet1 and nnet2: convolutions that span the whole frequency axis and slide along time.
+"""nnet1 and nnet2: convolutions that span the whole frequency axis and slide along time, four frames at once.
 
 After Zhang, Lei, Xu and Xing, "Improved Music Genre Classification with Convolutional Neural Networks",
-Interspeech 2016.
-The paper's poolings over a fixed number of frames are global here, over whatever frames are left, so that any length
-goes.
+Interspeech 2016. The paper's poolings over a fixed number of frames are global here, so that any length goes.
 """
 
 import torch
 from torch import Tensor, nn
 
-from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier
-
-KERNEL_FRAMES = 4
 
 
 class _NNet(AudioClassifier):
-    """What the two have in common: maximum and average over time, concatenated, and dense layers of 300 and 150."""
+    """What both have: maximum and average over time, and dense layers of 300 and 150 with dropout between them."""
 
     inputs = ("mel",)
-    minimum_frames: int
 
-    def __init__(self, num_classes: int, n_mels: int, pooled_features: int, dropout: float) -> None:
-        super().__init__({"mel": n_mels}, num_features=150, num_classes=num_classes)
-        self.dense = nn.Sequential(
-            nn.Linear(pooled_features, 300),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(300, 150),
-            nn.ReLU(),
-        )
+    def __init__(self, num_classes: int, n_mels: int, width: int, dropout: float) -> None:
+        super().__init__({"mel": n_mels}, 150, num_classes)
+        first = nn.Linear(2 * width, 300)
+        self.dense = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), nn.Linear(300, 150), nn.ReLU())
 
     def convolve(self, x: Tensor) -> Tensor:
-        """(N, C, M, T) -> (N, K, 1, frames left)."""
+        """(N, C, M, T) -> (N, width, 1, frames left)."""
         raise NotImplementedError
 
     def embed(self, x: Tensor) -> Tensor:
-        if x.shape[-1] < self.minimum_frames:
-            raise SoundFusionError(
-                f"{type(self).__name__} needs spectrograms of {self.minimum_frames} frames or more, got {x.shape[-1]}: "
-                "take longer segments."
-            )
-        x = self.convolve(x).flatten(2)  # (N, K, frames left)
-        x = torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)  # (N, 2K)
+        x = self.convolve(x).flatten(2)  # (N, width, frames left)
+        x = torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)  # (N, 2 width)
         return self.dense(x)  # (N, 150)
 
 
 class NNet1(_NNet):
     """nnet1: three convolutions of 128, 128 and 256 filters over 4 frames, max pooling of 2 frames after the first two.
 
-    Args:
-        num_classes: number of genres.
-        width: filters of the last convolution, 256 in the paper; the others go with it.
-        in_channels: channels of the spectrogram.
-        n_mels: mel bands of the spectrogram, which the first kernels span.
-        dropout: dropout after the first dense layer.
+    ``width`` is that of the last convolution; the others go with it.
 
     Shape: mel (N, in_channels, n_mels, T) in dB, T of 25 or more -> logits (N, num_classes); ``features`` (N, 150).
-
-    Raises:
-        SoundFusionError: in the forward pass, the spectrogram has too few frames.
     """
 
     stage_ends = ("layers.2", "layers.5", "layers.7")
-    minimum_frames = 25  # ((1 + 3) x 2 + 3) x 2 + 3
+    shortest = 25  # ((1 + 3) x 2 + 3) x 2 + 3
 
     def __init__(
         self, num_classes: int, width: int = 256, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.5
     ) -> None:
-        super().__init__(num_classes, n_mels, pooled_features=2 * width, dropout=dropout)
+        super().__init__(num_classes, n_mels, width, dropout)
         self.layers = nn.Sequential(
-            nn.Conv2d(in_channels, width // 2, (n_mels, KERNEL_FRAMES)),
+            nn.Conv2d(in_channels, width // 2, (n_mels, 4)),
             nn.ReLU(inplace=True),
             nn.MaxPool2d((1, 2)),
-            nn.Conv2d(width // 2, width // 2, (1, KERNEL_FRAMES)),
+            nn.Conv2d(width // 2, width // 2, (1, 4)),
             nn.ReLU(inplace=True),
             nn.MaxPool2d((1, 2)),
-            nn.Conv2d(width // 2, width, (1, KERNEL_FRAMES)),
+            nn.Conv2d(width // 2, width, (1, 4)),
             nn.ReLU(inplace=True),
         )
 
@@ -89,33 +65,21 @@ class NNet2(_NNet):
 
     The second and third convolution are padded by 2 and by 1 frames, which keeps the length for the shortcut.
 
-    Args:
-        num_classes: number of genres.
-        width: filters of the last convolution, 256 in the paper; the others go with it.
-        in_channels: channels of the spectrogram.
-        n_mels: mel bands of the spectrogram, which the first kernels span.
-        dropout: dropout after the first dense layer.
-
     Shape: mel (N, in_channels, n_mels, T) in dB, T of 4 or more -> logits (N, num_classes); ``features`` (N, 150).
-
-    Raises:
-        SoundFusionError: in the forward pass, the spectrogram has too few frames.
     """
 
     stage_ends = ("first", "second", "activation")
-    minimum_frames = KERNEL_FRAMES
+    shortest = 4
 
     def __init__(
         self, num_classes: int, width: int = 256, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
     ) -> None:
-        super().__init__(num_classes, n_mels, pooled_features=2 * width, dropout=dropout)
-        self.first = nn.Sequential(
-            nn.Conv2d(in_channels, width, (n_mels, KERNEL_FRAMES)), nn.BatchNorm2d(width), nn.ReLU()
-        )
+        super().__init__(num_classes, n_mels, width, dropout)
+        self.first = nn.Sequential(nn.Conv2d(in_channels, width, (n_mels, 4)), nn.BatchNorm2d(width), nn.ReLU())
         self.second = nn.Sequential(
-            nn.Conv2d(width, width, (1, KERNEL_FRAMES), padding=(0, 2)), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+            nn.Conv2d(width, width, (1, 4), padding=(0, 2)), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        self.third = nn.Sequential(nn.Conv2d(width, width, (1, KERNEL_FRAMES), padding=(0, 1)), nn.BatchNorm2d(width))
+        self.third = nn.Sequential(nn.Conv2d(width, width, (1, 4), padding=(0, 1)), nn.BatchNorm2d(width))
         self.activation = nn.ReLU(inplace=True)
 
     def convolve(self, x: Tensor) -> Tensor:

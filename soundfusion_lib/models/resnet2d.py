@@ -30,9 +30,8 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(out_channels),
         )
         self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
-        self.projection = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
-        )
+        projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.projection = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,13 +42,9 @@ class ResNet2D(AudioClassifier):
     """ResNet2D of width F: 16 (small, 445k parameters), 32 (medium, 1.7m) or 64 (large, 6.8m) in the report.
 
     Args:
-        num_classes: number of genres.
         width: filters F of the first stage.
-        in_channels: channels of the spectrogram.
-        n_mels: mel bands of the spectrogram.
         pool: the last feature maps are averaged to pool x pool. The report's ResNet2D keeps 7 x 7; with 1 it ends in
             4F features (64 for F = 16), as within SoundFusion.
-        dropout: dropout on the output layer.
 
     Shape: mel (N, in_channels, n_mels, T) in dB -> logits (N, num_classes); ``features`` (N, 4F pool^2).
     """

@@ -10,12 +10,6 @@ class SimpleCNN(AudioClassifier):
 
     The report gives it the whole clip; any number of frames goes.
 
-    Args:
-        num_classes: number of genres.
-        in_channels: channels of the spectrogram.
-        n_mels: mel bands of the spectrogram.
-        dropout: dropout on the output layer.
-
     Shape: mel (N, in_channels, n_mels, T) in dB -> logits (N, num_classes); ``features`` (N, 64).
     """
 
@@ -23,14 +17,11 @@ class SimpleCNN(AudioClassifier):
     stage_ends = ("layers.2", "layers.5", "layers.8", "layers.11")  # the batch norms
 
     def __init__(self, num_classes: int, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.0) -> None:
-        super().__init__({"mel": n_mels}, num_features=64, num_classes=num_classes, dropout=dropout)
+        super().__init__({"mel": n_mels}, 64, num_classes, dropout)
         layers: list[nn.Module] = []
         for width, kernel_size in ((8, 5), (16, 3), (32, 3), (64, 3)):
-            layers += [
-                nn.Conv2d(in_channels, width, kernel_size, stride=2, padding=kernel_size // 2),
-                nn.ReLU(inplace=True),
-                nn.BatchNorm2d(width),
-            ]
+            layers.append(nn.Conv2d(in_channels, width, kernel_size, stride=2, padding=kernel_size // 2))
+            layers += [nn.ReLU(inplace=True), nn.BatchNorm2d(width)]
             in_channels = width
         self.layers = nn.Sequential(*layers)
 

@@ -1,37 +1,17 @@
 """Sizes and shapes of a model, read from the model itself."""
 
+import copy
 from collections.abc import Iterator
 
+import numpy as np
 import pandas
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 
 def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
     """Number of parameters, without those that are frozen if ``trainable_only``."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
-
-
-def trace(model: nn.Module, modules: list[nn.Module], *input_shapes: tuple[int, ...]) -> list[tuple[nn.Module, Tensor]]:
-    """Those of ``modules`` that a forward pass calls, in order, each with its output for a batch of 2.
-
-    Run on torch's meta device: shapes only, no arithmetic, and the model stays as it is.
-
-    Args:
-        input_shapes: shape of each input, without the batch.
-    """
-    calls: list[tuple[nn.Module, Tensor]] = []
-    hooks = [module.register_forward_hook(lambda m, _, output: calls.append((m, output))) for module in modules]
-    state = {name: value.to("meta") for name, value in model.state_dict(keep_vars=True).items()}
-    inputs = tuple(torch.zeros(2, *shape, device="meta") for shape in input_shapes)
-    try:
-        with torch.no_grad():
-            functional_call(model, state, inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return calls
 
 
 def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFrame:
@@ -48,18 +28,24 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
         model takes raise as its forward pass does.
     """
     rows = []
-    for module, output in trace(model, list(_layers(model)), *input_shapes):
-        first = next((m for m in module.modules() if hasattr(m, "kernel_size")), None)
+
+    def note(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
+        first = next((m for m in layer.modules() if hasattr(m, "kernel_size")), None)
         rows.append(
             {
-                "layer": type(module).__name__,
+                "layer": type(layer).__name__,
                 "filters": str(getattr(first, "out_channels", "-")),
-                "kernel": _size(getattr(first, "kernel_size", None)),
-                "stride": _size(getattr(first, "stride", None)),
+                "kernel": _size(getattr(first, "kernel_size", "-")),
+                "stride": _size(getattr(first, "stride", "-")),
                 "output shape": "×".join(f"{size:,}" for size in output.shape[1:]),
-                "parameters": count_parameters(module, trainable_only=False),
+                "parameters": count_parameters(layer, trainable_only=False),
             }
         )
+
+    model = copy.deepcopy(model).to("meta")  # which computes shapes only
+    for layer in _layers(model):
+        layer.register_forward_hook(note)
+    model(*(torch.zeros(2, *shape, device="meta") for shape in input_shapes))
     return pandas.DataFrame(rows)
 
 
@@ -74,7 +60,5 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def _size(size: int | tuple[int, ...] | None) -> str:
-    if size is None:
-        return "-"
-    return str(size) if isinstance(size, int) else "×".join(str(value) for value in size)
+def _size(size: int | tuple[int, ...] | str) -> str:
+    return "×".join(str(value) for value in np.atleast_1d(size))
