@@ -29,7 +29,7 @@ from soundfusion_lib.analysis import statistics
 from soundfusion_lib.device import autocast, choose_device, describe
 from soundfusion_lib.models import build_model, convolution1d
 from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import WHOLE_CLIP, Segmenting, Segments
+from soundfusion_lib.signals.segments import Segmenting, Segments
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training import fitting, inference, train
@@ -80,7 +80,7 @@ def segments_for(name: str, folder: Path, steps: int, device: torch.device) -> t
     store = synthetic_store(folder, 8 * -(-clips // 8), 30.0, SPECS)
     kinds = _build(name).inputs
     train, few = store.tracks.index[:clips], store.tracks.index[:1]
-    segmenting = WHOLE_CLIP if whole else Segmenting()
+    segmenting = Segmenting(30.0, None) if whole else Segmenting()
     return tuple(Segments(store, tracks, kinds, segmenting, device) for tracks in (train, few))
 
 

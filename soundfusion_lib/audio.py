@@ -42,15 +42,14 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
     """
     try:
         open(file, "rb").close()  # libsndfile has one message for all that the system may say
-    except OSError as error:
-        raise unreadable(error) from error
-    try:
         # by its path, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else
         with _silent():
             samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+    except OSError as error:
+        raise unreadable(error) from error
+    except RuntimeError as error:  # soundfile's errors are of this kind
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        if isinstance(error, OSError) or getattr(error, "code", None) == SYSTEM_ERROR:
+        if getattr(error, "code", None) == SYSTEM_ERROR:
             raise UnreadableFile(f"cannot be read ({reason})") from error
         if reason.startswith("File does not exist"):  # libsndfile's words for an MP3 without a frame, too
             reason = "no audio found in it"

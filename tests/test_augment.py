@@ -116,7 +116,7 @@ def test_augmentation_takes_options_and_refuses_others():
     assert augmentation("mel", n_time_masks=1, max_fraction=0.1).max_fraction == 0.1
     noise, gain = augmentation("waveform", noise_std=0.1, min_db=-3, max_db=3)
     assert (noise.std, gain.min_db, gain.max_db) == (0.1, -3, 3)
-    with pytest.raises(SoundFusionError, match="no option width; its options: n_time_masks"):
+    with pytest.raises(SoundFusionError, match="augmentation of 'mel': has no key 'width'; there are: max_frac"):
         augmentation("mel", width=3)
     with pytest.raises(SoundFusionError, match="there are: mel, waveform"):
         augmentation("chroma")

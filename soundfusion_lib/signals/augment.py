@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from soundfusion_lib import settings
-from soundfusion_lib.errors import SoundFusionError
 
 
 class SpecAugment(nn.Module):
@@ -27,25 +26,18 @@ class SpecAugment(nn.Module):
 
     Shape: (N, C, M, T), standardised (else the filling shows in bands that are louder or quieter than the mean) -> the
     same.
-
-    Raises:
-        SoundFusionError: probability or max_fraction is outside 0..1, or a number of masks is negative.
     """
 
     def __init__(
-        self,
-        n_time_masks: int = 2,
-        n_frequency_masks: int = 2,
-        probability: float = 1.0,
-        max_fraction: float = 0.3,
+        self, n_time_masks: int = 2, n_frequency_masks: int = 2, probability: float = 1.0, max_fraction: float = 0.3
     ) -> None:
         super().__init__()
-        given = {"n_time_masks": n_time_masks, "n_frequency_masks": n_frequency_masks}
-        settings.check({**given, "probability": probability, "max_fraction": max_fraction}, "SpecAugment:")
         self.n_time_masks = n_time_masks
         self.n_frequency_masks = n_frequency_masks
         self.probability = probability
         self.max_fraction = max_fraction
+        names = ("n_time_masks", "n_frequency_masks", "probability", "max_fraction")
+        settings.check({name: getattr(self, name) for name in names}, "SpecAugment:")
 
     def forward(self, specgram: Tensor) -> Tensor:
         if not self.training:
@@ -66,12 +58,6 @@ class SpecAugment(nn.Module):
         inside = (position >= start) & (position < start + width) & (chance < self.probability)
         return inside.any(dim=1)
 
-    def extra_repr(self) -> str:
-        return (
-            f"n_time_masks={self.n_time_masks}, n_frequency_masks={self.n_frequency_masks}, "
-            f"probability={self.probability}, max_fraction={self.max_fraction}"
-        )
-
 
 class GaussianNoise(nn.Module):
     """Add white noise of standard deviation ``std``, in units of full scale. Shape: (N, 1, L) -> the same."""
@@ -85,9 +71,6 @@ class GaussianNoise(nn.Module):
         if not self.training:
             return waveform
         return waveform + self.std * torch.randn_like(waveform)
-
-    def extra_repr(self) -> str:
-        return f"std={self.std}"
 
 
 class RandomGain(nn.Module):
@@ -106,9 +89,6 @@ class RandomGain(nn.Module):
         decibels = self.min_db + (self.max_db - self.min_db) * draw  # (N, 1, 1)
         return waveform * 10 ** (decibels / 20)
 
-    def extra_repr(self) -> str:
-        return f"min_db={self.min_db}, max_db={self.max_db}"
-
 
 def waveform_augmentation(noise_std: float = 0.02, min_db: float = -12.0, max_db: float = 12.0) -> nn.Module:
     """The report's augmentation of waveforms: noise, then gain."""
@@ -123,22 +103,12 @@ def augmentation(input_name: str, **options) -> nn.Module:
 
     Args:
         input_name: ``mel`` (`SpecAugment`) or ``waveform`` (`GaussianNoise`, then `RandomGain`).
-        **options: for ``mel`` n_time_masks, n_frequency_masks, probability, max_fraction; for ``waveform`` noise_std,
-            min_db, max_db.
+        **options: arguments of `SpecAugment` or `waveform_augmentation`.
 
     Raises:
         SoundFusionError: there is no such input, or no such option for it.
-
-    Example:
-        >>> augmentation("mel", max_fraction=0.2)
-        SpecAugment(n_time_masks=2, n_frequency_masks=2, probability=1.0, max_fraction=0.2)
     """
-    if input_name not in AUGMENTATIONS:
-        raise SoundFusionError(f"No augmentation for {input_name!r}; there are: {', '.join(AUGMENTATIONS)}.")
-    valid = inspect.signature(AUGMENTATIONS[input_name]).parameters
-    unknown = sorted(options.keys() - valid.keys())
-    if unknown:
-        raise SoundFusionError(
-            f"The augmentation of {input_name!r} has no option {', '.join(unknown)}; its options: {', '.join(valid)}."
-        )
-    return AUGMENTATIONS[input_name](**options)
+    settings.check_keys({input_name: options}, AUGMENTATIONS, "augmentation:")
+    function = AUGMENTATIONS[input_name]
+    settings.check_keys(options, inspect.signature(function).parameters, f"augmentation of {input_name!r}:")
+    return function(**options)

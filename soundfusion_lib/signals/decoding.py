@@ -1,8 +1,11 @@
 """Decoding the files of a corpus, each once for all representations that lack it."""
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -17,107 +20,101 @@ from soundfusion_lib.signals.clips import Clip, Pool
 from soundfusion_lib.signals.digests import digest
 from soundfusion_lib.signals.representations import Representation
 
-Files = dict[str, str | UnreadableFile]  # by track id: the digest of its file, or why that cannot be read now
-ClipAndArray = tuple[Clip, np.ndarray | bytes]
 CUT = " first "  # between a file's digest and how much of it is used
 
 
-def decode_missing(corpus: Corpus, files: Files, pools: list[Pool], workers: int | None, progress: bool) -> Files:
-    """Add to the pools of a corpus the clips that they lack; one process at a time does so.
+class Job(NamedTuple):
+    """A file to decode."""
 
-    Args:
-        corpus: what the tracks are from.
-        files: all its tracks.
-        pools: one a representation.
-        workers: processes that decode; all cores where None, which they share.
-        progress: show a progress bar.
+    path: Path
+    digest: str  # of its clip
+    seconds: float | None  # used of it; None for all
+    specs: list[Representation]  # that lack it
+
+
+def missing(corpus: Corpus, files: dict[str, Clip], pools: list[Pool]) -> list[Job]:
+    """What is left to decode of a corpus; `files` are its clips by track, with a digest or the reason why not."""
+    known = {pool.representation: pool.read() for pool in pools}
+    jobs = {}
+    for track, file in files.items():
+        specs = [spec for spec, clips in known.items() if file.digest not in clips]
+        if specs and not file.reason and file.digest not in jobs:
+            jobs[file.digest] = Job(corpus.file(track), file.digest, corpus.seconds, specs)
+    return list(jobs.values())
+
+
+def decode_missing(
+    corpus: Corpus, files: dict[str, Clip], pools: list[Pool], workers: int | None, progress: bool
+) -> dict[str, Clip]:
+    """Add to the pools what is `missing`; one process at a time does so, see `Store.build`.
 
     Returns:
-        The tracks whose files could not be read meanwhile; nothing is kept of them.
-
-    Raises:
-        SoundFusionError: a worker died; what was finished is kept.
+        Those of the files that could not be read meanwhile, with the reason; nothing is kept of them.
     """
-    root = pools[0].folder.parent
-    root.mkdir(parents=True, exist_ok=True)
+    processes.refuse_in_import()  # it would wait for the lock
+    folder = pools[0].folder.parent
+    folder.mkdir(parents=True, exist_ok=True)
     failed = {}
-    with FileLock(root / "build.lock"):
+    with FileLock(folder / "build.lock"):
         for pool in pools:
-            pool.repair()
-            pool.adopt(file for file in files.values() if isinstance(file, str))
-        found = [pool.read() for pool in pools]
-        jobs = {}
-        for track, file in files.items():
-            lacking = [pool.representation for pool, clips in zip(pools, found, strict=True) if file not in clips]
-            if isinstance(file, str) and lacking:
-                jobs.setdefault(file, (corpus.file(track), file, corpus.seconds, lacking))
-        results = _in_order(_represent, list(jobs.values()), workers)
+            pool.prepare({file.digest for file in files.values()})
+        jobs = missing(corpus, files, pools)
+        results = _represent_all(jobs, workers)
         bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
-        for file, result in zip(jobs, bar, strict=True):
+        for job, result in zip(jobs, bar, strict=True):
             if isinstance(result, UnreadableFile):
-                failed[file] = result
+                failed[job.digest] = Clip("", reason=str(result))
                 continue
             for pool in pools:
                 if pool.representation in result:
                     pool.add(*result[pool.representation])
-    return {track: failed[file] for track, file in files.items() if file in failed}
+    return {track: failed[file.digest] for track, file in files.items() if file.digest in failed}
 
 
-def _represent(
-    job: tuple[Path, str, float | None, list[Representation]],
-) -> dict[Representation, ClipAndArray] | UnreadableFile:
+def _represent(job: Job) -> dict[Representation, tuple[Clip, np.ndarray | bytes]] | UnreadableFile:
     """A file's clip and its array in each representation; or why the file cannot be read now."""
-    path, name, seconds, specs = job
+    clips = {}
     try:
-        clips = _transform(path, name, seconds, specs)
-        if digest(path) != name.partition(CUT)[0]:
-            return UnreadableFile("changed while it was read")
-        return clips
+        samples, sample_rate = decode(job.path)
     except UnreadableFile as reason:
         return reason
-
-
-def _transform(
-    path: Path, name: str, longest: float | None, specs: list[Representation]
-) -> dict[Representation, ClipAndArray]:
-    try:
-        samples, sample_rate = decode(path)
-    except UnreadableFile:
-        raise
     except UnusableAudio as reason:
-        return {spec: (Clip(name, reason=str(reason)), b"") for spec in specs}
-    if longest is not None:
-        samples = samples[: int(longest * sample_rate)]
-    seconds = len(samples) / sample_rate
-    clips = {}
-    for spec in specs:
-        array = spec.transform(samples, sample_rate)
-        clips[spec] = Clip(name, frames=len(array), seconds=seconds, silence=spec.silence(array)), array
-    return clips
+        clips = {spec: (Clip(job.digest, reason=str(reason)), b"") for spec in job.specs}
+    else:
+        if job.seconds is not None:
+            samples = samples[: int(job.seconds * sample_rate)]
+        seconds = len(samples) / sample_rate
+        for spec in job.specs:
+            array = spec.transform(samples, sample_rate)
+            clips[spec] = Clip(job.digest, 0, len(array), seconds, spec.silence(array)), array
+    same = digest(job.path) == job.digest.partition(CUT)[0]
+    return clips if same else UnreadableFile("changed while it was read")
 
 
-def _in_order(function, items, workers):
-    """Results in the order of the items, computed by processes, with a bounded number of them waiting."""
+def _represent_all(jobs: list[Job], workers: int | None) -> Iterator:
+    """`_represent` of each job, in this order."""
     cores = processes.cores()
-    workers = min(workers or cores, max(1, len(items)))
-    if workers == 1 or len(items) < 4:  # starting processes would take longer
+    workers = min(workers or cores, max(1, len(jobs)))
+    if workers == 1 or len(jobs) < 4:  # starting processes would take longer
         with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
-            yield from map(function, items)
+            yield from map(_represent, jobs)
         return
-    with processes.pool(workers, max(1, cores // workers)) as pool:
-        waiting = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise SoundFusionError(
-                "a process that decodes clips was killed (out of memory?); what it had finished is kept: "
-                "start again, with fewer workers if it happens once more"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+    try:
+        with processes.pool(workers, max(1, cores // workers)) as pool:
+            yield from in_order(pool, _represent, jobs, 4 * workers)
+    except BrokenProcessPool as error:
+        raise SoundFusionError(
+            "a process that decodes clips was killed (out of memory?): start again, it goes on from there; if it "
+            "happens once more, with fewer workers"
+        ) from error
+
+
+def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
+    """The results of a function in the order of its arguments; at most so many wait to be taken."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,10 +1,8 @@
 """Segments of tracks, and batches of them gathered on the training device."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ import torch
 from soundfusion_lib import settings
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.signals.decoding import in_order
 from soundfusion_lib.signals.store import Store, StoredArray
 
 PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
@@ -20,15 +19,13 @@ PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the devi
 
 @dataclass(frozen=True)
 class Segmenting:
-    """How to cut a clip.
+    """How to cut a clip. The report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
 
     Args:
         seconds: length of a segment.
         overlap: share of a segment that it has in common with the next, 0 <= overlap < 1. None means one segment a
             clip, from its start ("without segmentation"): cut where the clip is longer, padded with silence where it
             is shorter.
-
-    The report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
     """
 
     seconds: float = 5.0
@@ -46,9 +43,6 @@ class Segmenting:
         return hop * np.arange(count)
 
 
-WHOLE_CLIP = Segmenting(30.0, None)
-
-
 class Segments:
     """The segments of some tracks of a store, as inputs of a network.
 
@@ -61,38 +55,35 @@ class Segments:
 
     Attributes:
         table: one row a segment: `track` (id), `segment` (its number in the track), `target` (class index).
+        targets: the same class indices on the device, (segments,), int64.
     """
 
     def __init__(
         self, store: Store, tracks: pd.Index, kinds: tuple[str, ...], segmenting: Segmenting, device: torch.device
     ):
         usable = store.tracks
-        missing = tracks.difference(usable.index)
-        if len(missing):
-            raise SoundFusionError(f"track {missing[0]!r} is not in the store ({len(missing)} such tracks)")
-        starts = [segmenting.starts(seconds) for seconds in usable.loc[tracks, "seconds"]]
-        counts = np.array([len(start) for start in starts], dtype=int)
-        if counts.sum() == 0:
+        absent = tracks.difference(usable.index)
+        if len(absent):
+            raise SoundFusionError(f"track {absent[0]!r} is not in the store ({len(absent)} such tracks)")
+        starts = usable.loc[tracks, "seconds"].map(segmenting.starts).explode().dropna().astype(float)  # by track
+        if starts.empty:
             raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
-        seconds = np.concatenate(starts)
-        track = tracks.repeat(counts)
-        targets = np.searchsorted(store.labels, usable.loc[track, "label"].to_numpy(str))
-        numbers = np.concatenate([np.arange(count) for count in counts])
-        self.table = pd.DataFrame({"track": track, "segment": numbers, "target": targets})
+        targets = np.searchsorted(store.labels, usable.loc[starts.index, "label"].to_numpy(str))
+        numbers = starts.groupby(level=0).cumcount().to_numpy()
+        self.table = pd.DataFrame({"track": starts.index, "segment": numbers, "target": targets})
         self.device = device
         self.targets = torch.from_numpy(targets).to(device)
         arrays = [store.arrays[kind] for kind in kinds]
         self._prefetch = not fits(sum(array.missing_bytes(device) for array in arrays), device)
         self._where = torch.device("cpu") if self._prefetch else device  # of the arrays
-        self._windows = [_Windows(array, track, seconds, segmenting, self._where, device) for array in arrays]
+        self._windows = [_Windows(array, starts, segmenting, self._where, device) for array in arrays]
 
     def __len__(self) -> int:
         return len(self.table)
 
     def batch_sizes(self, batch_size: int, count: int = 0) -> list[int]:
-        """Sizes of the batches of an epoch, see `batches`: batch norm has nothing to normalise one segment by, so a
-        last
-        batch of one joins the batch before."""
+        """Sizes of the batches of an epoch, see `batches`. A last batch of one joins the one before: batch norm has
+        nothing to normalise one segment by."""
         segments = min(len(self), count * batch_size or len(self))
         sizes = [len(chunk) for chunk in torch.arange(segments).split(batch_size)]
         if len(sizes) > 1 and sizes[-1] == 1:
@@ -118,24 +109,16 @@ class Segments:
             share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
             starts = [windows.random_start(share) for windows in self._windows]
         targets = self.targets[order.to(self.device)].split(sizes)
+
+        def gather(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(
+                windows.gather(rows, start[rows]) for windows, start in zip(self._windows, starts, strict=True)
+            )
+
         chunks = order.split(sizes)
-        gather = partial(self._gather, starts=starts)
-        inputs = self._prefetched(gather, chunks) if self._prefetch else map(gather, chunks)
-        yield from zip(inputs, targets, strict=True)
-
-    @staticmethod
-    def _prefetched(gather: Callable, chunks: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
         with ThreadPoolExecutor(1) as pool:
-            coming: deque = deque()
-            for chunk in chunks:
-                coming.append(pool.submit(gather, chunk))
-                if len(coming) > PREFETCHED:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-
-    def _gather(self, rows: torch.Tensor, starts: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        return tuple(windows.gather(rows, start[rows]) for windows, start in zip(self._windows, starts, strict=True))
+            inputs = in_order(pool, gather, chunks, PREFETCHED) if self._prefetch else map(gather, chunks)
+            yield from zip(inputs, targets, strict=True)
 
     def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Mean and standard deviation of each representation per band, over all segments.
@@ -143,40 +126,36 @@ class Segments:
         Returns:
             By kind: mean, std, each (bands,), float64 on the CPU.
         """
-        totals = [torch.zeros(2, windows.bands, dtype=torch.float64) for windows in self._windows]
-        counts = [0] * len(totals)
+        totals = [torch.zeros(2, windows.spec.bands, dtype=torch.float64) for windows in self._windows]
         for inputs, _ in self.batches(batch_size):
-            for i, x in enumerate(inputs):
+            for total, x in zip(totals, inputs, strict=True):
                 x = x.unsqueeze(-2) if x.ndim == 3 else x  # (N, channels, bands, frames)
-                totals[i] += torch.stack([x.sum((0, 1, 3)), x.square().sum((0, 1, 3))]).cpu()
-                counts[i] += x.numel() // x.shape[2]
+                total += torch.stack([x.sum((0, 1, 3)), x.square().sum((0, 1, 3))]).cpu()
         statistics = {}
-        for windows, total, count in zip(self._windows, totals, counts, strict=True):
-            mean, square = total / count
-            statistics[windows.kind] = mean, (square - mean**2).clamp(min=0).sqrt()
+        for windows, total in zip(self._windows, totals, strict=True):
+            mean, square = total / (len(self) * windows.spec.channels * windows.length)
+            statistics[windows.spec.kind] = mean, (square - mean**2).clamp(min=0).sqrt()
         return statistics
 
 
 class _Windows:
     """Windows of one stored array, which lies in the memory of the device `where`, gathered on another or the same."""
 
-    def __init__(self, array: StoredArray, track: pd.Index, seconds: np.ndarray, segmenting: Segmenting, where, device):
-        spec = array.representation
-        self.kind = spec.kind
-        self.bands = spec.bands
-        self.scale = spec.scale
-        self.length = spec.frames(segmenting.seconds)
+    def __init__(
+        self, array: StoredArray, starts: pd.Series, segmenting: Segmenting, where: torch.device, device: torch.device
+    ):
+        self.spec = array.representation
+        self.length = self.spec.frames(segmenting.seconds)
         self.data = array.tensor(where)
-        rows = array.tracks.loc[track]
-        frames = rows["frames"].to_numpy()
-        offset = np.array([spec.position(start) for start in seconds])
-        room = np.maximum(frames - self.length, 0)
-        offset = np.clip(offset, 0, room)  # resampling may round a clip's end down
         self.device = device
-        self.clip, self.room = torch.tensor(rows["start"].to_numpy()), torch.tensor(room)
+        clips = array.tracks.loc[starts.index]  # a row a segment
+        frames = clips["frames"].to_numpy()
+        room = np.maximum(frames - self.length, 0)
+        offset = np.minimum([self.spec.position(start) for start in starts], room)  # resampling may cut a clip's end
+        self.clip, self.room = torch.tensor(clips["start"].to_numpy()), torch.tensor(room)
         self.start = (self.clip + torch.tensor(offset)).to(where)
         self.available = torch.from_numpy(np.minimum(frames, self.length)).to(where)
-        self.silence = torch.from_numpy(rows["silence"].to_numpy(np.float32)).to(where)
+        self.silence = torch.from_numpy(clips["silence"].to_numpy(np.float32)).to(where)
         self.padded = bool((frames < self.length).any())
 
     def random_start(self, share: torch.Tensor) -> torch.Tensor:
@@ -190,12 +169,10 @@ class _Windows:
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)
             window = self.data[(start[:, None] + position).where(inside, start[:, None])]
-            window = torch.where(
-                inside[:, :, None, None], window, self.silence[rows, None, None, None].to(window.dtype)
-            )
-            window = window.permute(0, 2, 3, 1)  # (N, channels, bands, length)
+            silence = self.silence[rows, None, None, None].to(window.dtype)
+            window = torch.where(inside[:, :, None, None], window, silence).permute(0, 2, 3, 1)
         else:
             window = self.data.unfold(0, self.length, 1)[start]  # (N, channels, bands, length)
         # 16 bits a value travel; only CUDA keeps the source until it is copied, MPS may read it when it is freed
-        window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.scale
-        return window.squeeze(2) if self.kind == "waveform" else window
+        window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.spec.scale
+        return window.squeeze(2) if self.spec.kind == "waveform" else window

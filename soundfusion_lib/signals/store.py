@@ -11,7 +11,7 @@ are new are decoded.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,12 +19,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from soundfusion_lib import processes
 from soundfusion_lib.audio import UnreadableFile
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.signals.clips import STORE_REVISION, Clip, Pool
-from soundfusion_lib.signals.decoding import CUT, Files, decode_missing
+from soundfusion_lib.signals.decoding import CUT, decode_missing, missing
 from soundfusion_lib.signals.digests import digests
 from soundfusion_lib.signals.representations import Representation
 
@@ -38,9 +37,8 @@ class StoredArray:
     Args:
         representation: its spec.
         folder: where it lies.
-        tracks: one row a track of the corpus, indexed by track id: `digest` (of its file; None where that cannot be
-            read), `start` and `frames` (in frames of `data`), `seconds`, `silence` (the value silence has in this
-            clip) and `reason` (why it was left out; None if not).
+        tracks: the `Clip` of each track of the corpus, a row each, indexed by track id; `reason` says why the track is
+            left out, on account of this or another representation.
     """
 
     representation: Representation
@@ -54,11 +52,15 @@ class StoredArray:
     def data(self) -> np.ndarray:
         """Clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is.
 
-        It ends with the last clip of this corpus; clips that the corpus no longer has may lie between.
+        Clips that the corpus no longer has may lie between.
         """
         spec = self.representation
         shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
         return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="c", shape=shape)
+
+    @cached_property
+    def _moved(self) -> dict[torch.device, torch.Tensor]:
+        return {}
 
     def tensor(self, device: torch.device) -> torch.Tensor:
         """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
@@ -72,24 +74,20 @@ class StoredArray:
         """What `tensor` would add to the device's memory."""
         return 0 if device in self._moved else self.data.nbytes
 
-    @cached_property
-    def _moved(self) -> dict[torch.device, torch.Tensor]:
-        return {}
-
     def clip(self, track: str) -> np.ndarray:
         """One clip, (time, channels, bands): a view, in the units of the representation's spec."""
         row = self.tracks.loc[track]
-        if row["reason"] is not None:
+        if pd.notna(row["reason"]):
             raise SoundFusionError(f"track {track!r} was left out of the store: {row['reason']}")
         return self.data[row["start"] : row["start"] + row["frames"]]
 
 
 class Store:
-    """The decoded clips of a corpus in one or more representations."""
+    """The decoded clips of a corpus in one or more representations, by their kinds: "waveform", "mel"."""
 
     def __init__(self, corpus: Corpus, arrays: dict[str, StoredArray]):
         self.corpus = corpus
-        self.arrays = arrays  # by kind of representation: "waveform", "mel"
+        self.arrays = arrays
 
     @classmethod
     def build(
@@ -101,7 +99,8 @@ class Store:
         shortest: float = SHORTEST,
         workers: int | None = None,
         progress: bool = True,
-    ) -> "Store":
+        decode: bool = True,
+    ) -> "Store | None":
         """Open the store of a corpus, decoding first what is not there yet; each file is decoded once for all.
 
         A build that is interrupted goes on where it stopped. A clip that cannot be used is left out and reported
@@ -115,50 +114,27 @@ class Store:
             shortest: shortest usable clip, in seconds.
             workers: processes that decode; all cores by default, which they share.
             progress: show a progress bar.
+            decode: False returns None where there is something to decode.
 
         Raises:
             SoundFusionError: no clip is usable, or a worker died.
         """
-        files = _files(corpus, cache_dir, progress)
+        files = _files(corpus, Path(cache_dir), progress)
         pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
-        found = [pool.read() for pool in pools]
-        if _lacking(files, found):
-            processes.refuse_in_import()
+        if missing(corpus, files, pools):
+            if not decode:
+                return None
             files |= decode_missing(corpus, files, pools, workers, progress)
-            found = [pool.read() for pool in pools]
-        return cls._of(corpus, files, pools, found, shortest)
-
-    @classmethod
-    def open(
-        cls, corpus: Corpus, representations: list[Representation], cache_dir: Path, *, shortest: float = SHORTEST
-    ) -> "Store | None":
-        """As `build`, but None where there is something to decode."""
-        files = _files(corpus, cache_dir, progress=False)
-        pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
         found = [pool.read() for pool in pools]
-        return None if _lacking(files, found) else cls._of(corpus, files, pools, found, shortest)
-
-    @classmethod
-    def _of(
-        cls, corpus: Corpus, files: Files, pools: list[Pool], found: list[dict[str, Clip]], shortest: float
-    ) -> "Store":
-        known = [[clips.get(file, Clip("")) for file in files.values()] for clips in found]
-        reasons = [_reason(file, clips, shortest) for file, *clips in zip(files.values(), *known, strict=True)]
-        common = {
-            "digest": pd.Series([file if isinstance(file, str) else None for file in files.values()], dtype=object),
-            "reason": pd.Series(reasons, dtype=object),
-        }
+        rows = [_judged([clips.get(file.digest, file) for clips in found], shortest) for file in files.values()]
         arrays = {}
-        for pool, clips in zip(pools, known, strict=True):
-            own = {name: [getattr(clip, name) for clip in clips] for name in ("start", "frames", "seconds", "silence")}
-            tracks = pd.DataFrame(own | common).set_index(corpus.tracks.index)
+        for pool, clips in zip(pools, zip(*rows, strict=True), strict=True):
+            tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
             arrays[pool.representation.kind] = StoredArray(pool.representation, pool.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
-            raise SoundFusionError(
-                f"corpus {corpus.name!r} at {corpus.root}: none of its {len(corpus.tracks)} clips is usable; "
-                f"most often: {_commonest(store.left_out)}"
-            )
+            lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {store.left_out['reason'].mode()[0]}"
+            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}")
         return store
 
     def check_labels(self) -> None:
@@ -167,37 +143,36 @@ class Store:
         Raises:
             SoundFusionError: a label has no usable clip, or there are fewer than two labels.
         """
-        corpus, label = self.corpus, self.corpus.label_name
-        where = f"corpus {corpus.name!r} at {corpus.root}"
-        out = self.left_out
-        for genre in [genre for genre in corpus.labels if genre not in self.labels]:
-            lost = out[out["label"] == genre]
-            raise SoundFusionError(
-                f"{where}: none of the {len(lost)} clips of {label} {genre!r} is usable; most often: "
-                f"{_commonest(lost)}. Give it clips that are, or take the {label} out of the corpus"
-            )
+        kind = self.corpus.label_name
+        where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
+        for label, lost in self.left_out.groupby("label"):
+            if label not in self.labels:
+                raise SoundFusionError(
+                    f"{where}: none of the {len(lost)} clips of {kind} {label!r} is usable; most often: "
+                    f"{lost['reason'].mode()[0]}. Give it clips that are, or take the {kind} out of the corpus"
+                )
         if len(self.labels) < 2:
-            raise SoundFusionError(f"{where}: only one {label} ({self.labels[0]!r}); there is nothing to tell apart")
+            raise SoundFusionError(f"{where}: only one {kind} ({self.labels[0]!r}); there is nothing to tell apart")
 
     @cached_property
     def content_id(self) -> str:
-        """Hash of what a result depends on: of each usable track its id, what its file holds, label, artist and split.
+        """Hash of what a result depends on: of each usable track its id, what its file holds, label, group and split.
 
         The corpus's name, where its files lie and what was left out are not in it.
         """
         columns = self.tracks.reindex(columns=["label", "group", "split"]).astype(object)
-        columns = columns.where(columns.notna(), None).assign(digest=self._index["digest"])
+        columns = columns.where(columns.notna(), None).assign(digest=self._clips["digest"])
         text = json.dumps([STORE_REVISION, sorted(columns.itertuples(name=None))])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
-    def _index(self) -> pd.DataFrame:
+    def _clips(self) -> pd.DataFrame:
         return next(iter(self.arrays.values())).tracks
 
     @property
     def tracks(self) -> pd.DataFrame:
         """The usable clips: the corpus's columns and `seconds`."""
-        usable = self._index[self._index["reason"].isna()]
+        usable = self._clips[self._clips["reason"].isna()]
         return self.corpus.tracks.loc[usable.index].assign(seconds=usable["seconds"])
 
     @property
@@ -208,8 +183,8 @@ class Store:
     @property
     def left_out(self) -> pd.DataFrame:
         """The clips left out: `path`, `label` and `reason`."""
-        out = self._index[self._index["reason"].notna()]
-        return self.corpus.tracks.loc[out.index, ["path", "label"]].assign(reason=out["reason"])
+        reasons = self._clips["reason"].dropna()
+        return self.corpus.tracks.loc[reasons.index, ["path", "label"]].assign(reason=reasons)
 
     @property
     def bytes(self) -> int:
@@ -221,28 +196,17 @@ class Store:
         return size
 
 
-def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> Files:
-    paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
-    found = digests(paths, cache_dir, progress)
-    if corpus.seconds is not None:  # another cut of the same file is another clip
-        found = [f"{file}{CUT}{corpus.seconds:g}s" if isinstance(file, str) else file for file in found]
-    return dict(zip(corpus.tracks.index, found, strict=True))
+def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> dict[str, Clip]:
+    """By track: its clip, of which no more is known than its digest, or why its file cannot be read."""
+    cut = "" if corpus.seconds is None else f"{CUT}{corpus.seconds:g}s"  # another cut of the same file is another clip
+    found = digests([Path(corpus.root) / path for path in corpus.tracks["path"]], cache_dir, progress)
+    clips = [Clip("", reason=str(file)) if isinstance(file, UnreadableFile) else Clip(file + cut) for file in found]
+    return dict(zip(corpus.tracks.index, clips, strict=True))
 
 
-def _lacking(files: Files, found: list[dict[str, Clip]]) -> bool:
-    return any(isinstance(file, str) and file not in clips for file in files.values() for clips in found)
-
-
-def _reason(file: str | UnreadableFile, clips: list[Clip], shortest: float) -> str | None:
-    """Why a track is left out; None if it is not."""
-    if isinstance(file, UnreadableFile):
-        return str(file)
+def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
+    """The clips of a track, each with the reason why the track is left out if there is one."""
     reasons = [clip.reason for clip in clips if clip.reason]
     if not reasons and clips[0].seconds < shortest:
         reasons = [f"too short ({clips[0].seconds:.1f} s of at least {shortest:g} s)"]
-    return reasons[0] if reasons else None
-
-
-def _commonest(left_out: pd.DataFrame) -> str:
-    reasons = left_out["reason"].value_counts()
-    return f"{reasons.index[0]} ({reasons.iloc[0]} clips)"
+    return [replace(clip, reason=reasons[0]) for clip in clips] if reasons else clips
