@@ -1,7 +1,6 @@
 """The readers of FMA, GTZAN and folders, on tiny folders in their layouts."""
 
 import csv
-import logging
 import os
 import subprocess
 import sys
@@ -84,22 +83,20 @@ def test_fma_without_metadata_or_clips_says_what_to_run(tmp_path):
 
 def test_fma_with_a_foreign_table(tmp_path):
     header = [("set", "split"), ("set", "subset"), ("track", "genre"), ("artist", "name"), ("track", "title")]
-    with pytest.raises(SoundFusionError, match="no column track / genre_top, artist / id in"):
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv .*\('track', 'genre_top'\)"):
         fma(make_fma(tmp_path / "columns", header=header))
-    with pytest.raises(SoundFusionError, match="subset 'tiny' is none of"):
-        fma(make_fma(tmp_path / "subset", rows=[(1, 1, "training", "tiny", "Folk")]))
-    with pytest.raises(SoundFusionError, match="no track is in the subset small"):
-        fma(make_fma(tmp_path / "large", rows=[(1, 1, "training", "large", "Folk")]))
-    with pytest.raises(SoundFusionError, match="track id 'one' is not a number"):
+    with pytest.raises(SoundFusionError, match="none of the 0 clips"):
+        fma(make_fma(tmp_path / "subset", rows=[(1, 1, "training", "large", "Folk")]))
+    with pytest.raises(SoundFusionError, match="none of the 1 clips"):
         fma(make_fma(tmp_path / "id", rows=[("one", 1, "training", "small", "Folk")]))
-    with pytest.raises(SoundFusionError, match="split 'dev' is none of"):
+    with pytest.raises(SoundFusionError, match="track '000005' has a split that is none of train"):
         fma(make_fma(tmp_path / "split", rows=[(5, 1, "dev", "small", "Folk")]))
     for content in (b"", b"\xff\xfe\x00PK\n", b"\n\n"):
         file = tmp_path / "subset" / "fma_metadata" / "tracks.csv"
         file.write_bytes(content)
-        with pytest.raises(SoundFusionError, match=r"tracks\.csv: .*Is this FMA's tracks\.csv"):
+        with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
             fma(tmp_path / "subset")
-    with pytest.raises(SoundFusionError, match="'large' is none of small, medium"):
+    with pytest.raises(SoundFusionError, match='"large": must be one of small, medium'):
         fma(tmp_path, "large")
 
 
@@ -115,16 +112,14 @@ def make_gtzan(root, per_genre, suffix=".wav", genres=("blues", "jazz")):
     return root
 
 
-def test_gtzan_fault_filtered(tmp_path, caplog):
+def test_gtzan_fault_filtered(tmp_path):
     from soundfusion_lib.corpora.gtzan import GENRES
 
     make_gtzan(tmp_path, 100, genres=GENRES)
     (tmp_path / "genres" / "jazz" / "jazz.00054.wav").unlink()
     (tmp_path / "genres" / "jazz" / "._jazz.00001.wav").touch()
-    with caplog.at_level(logging.INFO):
-        corpus = gtzan(tmp_path)
+    corpus = gtzan(tmp_path)
     assert corpus.tracks["split"].value_counts().to_dict() == {"train": 443, "test": 290, "validation": 197}
-    assert "70 clips are not in the fault-filtered split" in caplog.text
     assert corpus.labels == list(GENRES)
     assert corpus.tracks["group"].isna().all()
     assert corpus.tracks.loc["jazz.00054", "path"] == "genres/jazz/jazz.00054.wav"  # missing, but listed
@@ -133,7 +128,7 @@ def test_gtzan_fault_filtered(tmp_path, caplog):
 
 def test_gtzan_refuses_a_folder_that_is_not_gtzan(tmp_path):
     make_gtzan(tmp_path, 20)
-    with pytest.raises(SoundFusionError, match="of the 930 clips of GTZAN.*fault_filtered=False"):
+    with pytest.raises(SoundFusionError, match="holds .* of GTZAN's clips"):
         gtzan(tmp_path)
     with pytest.raises(SoundFusionError, match="`soundfusion download gtzan`"):
         gtzan(tmp_path / "nothing", fault_filtered=False)
@@ -253,17 +248,17 @@ def test_metadata_from_windows(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("name,genre\nrock/a.wav,rock\n", "no column file_name; it has name, genre"),
-        ("file_name;genre\nrock/a.wav;rock\n", "no column file_name and no column genre; it has file_name;genre"),
-        ("", "it has no header row"),
-        ("file_name,genre\n", "lists no files"),
-        ("file_name,genre\nrock/a.wav,rock\n\npop/c.wav, \n", r"line 4: 'pop/c\.wav' has no genre"),
-        ("file_name,genre\n,rock\n", "line 2: empty file_name"),
+        ("name,genre\nrock/a.wav,rock\n", "needs the columns file_name and genre, and has name, genre"),
+        ("file_name;genre\nrock/a.wav;rock\n", "and has file_name;genre"),
+        ("", "and has none"),
+        ("file_name,genre\n", "holds no tracks"),
+        ("file_name,genre\nrock/a.wav,rock\n\npop/c.wav, \n", "track 'pop/c' has no genre"),
+        ("file_name,genre\n,rock\n", "line 2: '' is not a path"),
         ("file_name,genre\nrock/a.wav\n", "line 2: not as many cells"),
         ("file_name,genre\nrock/a, b.wav,rock\n", "line 2: not as many cells"),
-        ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"line 3: rock/a\.wav is listed on line 2"),
-        ("file_name,genre,split\nrock/a.wav,rock,dev\n", "line 2: split 'dev' is none of train, validation, test"),
-        ("file_name,genre,split\nrock/a.wav,rock,\n", "line 2: split '' is none of"),
+        ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
+        ("file_name,genre,split\nrock/a.wav,rock,dev\n", "'rock/a' has a split that is none of train, valid"),
+        ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
         ("file_name,genre\nx.wav,rock\ny.wav,pop\n", r"none of the 2 files it lists exists \(first: x\.wav\)"),
         ("file_name,genre\nrock/a.wav,rock\nrock/b.wav,rock\n", "only one genre"),
     ],

@@ -36,26 +36,24 @@ class Corpus:
     seconds: float | None = None
 
     def __post_init__(self):
-        def refuse(what):
-            raise SoundFusionError(f"corpus {self.name!r} at {self.root}: {what}")
-
-        missing = [column for column in ("path", "label", "group") if column not in self.tracks]
-        if missing:
-            refuse(f"the table of tracks has no column {', '.join(missing)}")
-        if self.tracks.empty:
-            refuse("it holds no tracks")
-        repeated = self.tracks.index[self.tracks.index.duplicated()]
-        if len(repeated):
-            refuse(f"track id {repeated[0]!r} occurs more than once")
-        unlabelled = self.tracks.index[self.tracks["label"].isna()]
-        if len(unlabelled):
-            refuse(f"track {unlabelled[0]!r} has no {self.label_name} ({len(unlabelled)} such tracks)")
-        if "split" in self.tracks:
-            unknown = sorted(set(self.tracks["split"].astype(str)) - set(SPLITS))
-            if unknown:
-                refuse(f"split {unknown[0]!r} is none of {', '.join(SPLITS)}")
         # splits and batches follow the order of the table, which that of the source's rows must not change
-        object.__setattr__(self, "tracks", self.tracks.sort_index())
+        tracks = self.tracks.rename_axis("track").sort_index()
+        object.__setattr__(self, "tracks", tracks)
+        where = f"corpus {self.name!r} at {self.root}:"
+        if tracks.empty:
+            raise SoundFusionError(f"{where} it holds no tracks")
+        missing = [column for column in ("path", "label", "group") if column not in tracks]
+        if missing:
+            raise SoundFusionError(f"{where} the table of tracks has no column {', '.join(missing)}")
+        faults = {
+            "occurs more than once": tracks.index.duplicated(),
+            f"has no {self.label_name}": tracks["label"].isna(),
+        }
+        if "split" in tracks:
+            faults[f"has a split that is none of {', '.join(SPLITS)}"] = ~tracks["split"].isin(SPLITS)
+        for fault, has in faults.items():
+            if has.any():
+                raise SoundFusionError(f"{where} track {tracks.index[has][0]!r} {fault}")
 
     @property
     def labels(self) -> list[str]:

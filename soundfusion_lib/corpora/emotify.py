@@ -1,6 +1,5 @@
 """Emotify (Aljanaki, Wiering and Veltkamp, "Studying emotion induced by music through a crowdsourcing game",
-Information
-Processing and Management, 2016): 400 excerpts of one minute from Magnatune's catalogue."""
+Information Processing and Management, 2016): 400 excerpts of one minute from Magnatune's catalogue."""
 
 from pathlib import Path
 
@@ -13,38 +12,35 @@ GENRES = ("classical", "electronic", "pop", "rock")
 NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 
 
-def emotify(root, seconds: float | None = 30.0, *, name: str = "emotify") -> Corpus:
+def emotify(root, seconds: float | None = 30.0) -> Corpus:
     """Emotify: 100 excerpts each of classical, electronic, pop and rock, MP3 in stereo at 44.1 kHz and 128 kbit/s.
 
     Made to study emotions; here the label is the genre. Pop and rock are hard to tell apart by design: the tags call
-    147 of their two hundred "Alternative Rock". Artists are from the files' ID3 tags: 138 names, one of which,
+    147 of their two hundred "Alternative Rock". Groups are the artists in the files' ID3 tags: 138 names, one of which,
     "Magnatune Compilation", is nobody's; six of the others are in two or three genres. Five files are shorter than a
     minute.
 
     Args:
         root: folder that holds ``emotifymusic/classical/1.mp3`` and so on.
         seconds: how much of each file is used, from its beginning: FMA's clips have 30 s; None for all.
-        name: the corpus's name.
 
     Returns:
-        Corpus: track ids such as "classical/001"; artist is None where the tag names none, or cannot be read.
+        Corpus: track ids such as "classical/001"; the group is None where the tag names no artist, or cannot be read.
 
     Raises:
         SoundFusionError: a genre has no file.
     """
-    folder = Path(root) / "emotifymusic"
     rows = {}
     for genre in GENRES:
-        files = sorted((folder / genre).glob("*.mp3"))
+        folder = Path(root) / "emotifymusic" / genre
+        files = sorted(folder.glob("*.mp3"))
         if not files:
-            raise SoundFusionError(
-                f"{folder / genre} holds no clip such as 1.mp3: `soundfusion download emotify` brings it"
-            )
+            raise SoundFusionError(f"{folder} holds no clip such as 1.mp3: `soundfusion download emotify` brings it")
         for file in files:
             path = file.relative_to(root).as_posix()
             rows[f"{genre}/{file.stem:>03}"] = {"path": path, "label": genre, "group": _artist(file)}
-    tracks = pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("track")
-    return Corpus(name, Path(root), tracks, seconds=seconds)
+    tracks = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
+    return Corpus("emotify", Path(root), tracks, seconds=seconds)
 
 
 def _artist(file: Path) -> str | None:

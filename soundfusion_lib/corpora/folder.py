@@ -1,7 +1,6 @@
 """Any folder of music: one folder a label, or Hugging Face's AudioFolder convention (a metadata.csv)."""
 
 import csv
-import os
 import posixpath
 import re
 from pathlib import Path, PureWindowsPath
@@ -22,10 +21,9 @@ def folder(root, *, name=None, label="genre") -> Corpus:
     """A corpus of one's own.
 
     With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
-    ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test); other columns,
-    and audio files that it does not list, are ignored. A listed file that is missing stays in the table: decoding
-    finds it. Without: each folder in root is a label, and every audio file in it, however deep, a track; hidden files
-    and files directly in root are ignored, and no artist is known.
+    ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test). A listed file
+    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and every audio file
+    in it, however deep, a track; hidden files are ignored, and no artist is known.
 
     Args:
         root: the folder.
@@ -36,26 +34,24 @@ def folder(root, *, name=None, label="genre") -> Corpus:
         Corpus: track ids are the paths relative to root, without suffix unless two files then look alike.
 
     Raises:
-        SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv (with the line).
+        SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
     """
     root = Path(root)
     if not root.is_dir():
         raise SoundFusionError(f"{root}: no such folder")
     metadata = root / "metadata.csv"
     rows = _read_metadata(metadata) if metadata.is_file() else _walk(root)
-    if not any((root / row["path"]).is_file() for row in rows):
-        raise SoundFusionError(f"{metadata}: none of the {len(rows)} files it lists exists (first: {rows[0]['path']})")
-    labels = {row["label"] for row in rows}
-    if len(labels) == 1:
-        raise SoundFusionError(f"{root}: only one {label} ({labels.pop()!r}); there is nothing to tell apart")
-
     paths = [row["path"] for row in rows]
+    if paths and not any((root / path).is_file() for path in paths):
+        raise SoundFusionError(f"{metadata}: none of the {len(paths)} files it lists exists (first: {paths[0]})")
     ids = [posixpath.splitext(path)[0] for path in paths]
     if len(set(ids)) < len(ids):
         ids = paths
-    tracks = pd.DataFrame(rows, index=pd.Index(ids, name="track"), dtype=object)
     name = name or re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
-    return Corpus(name, root, tracks, label)
+    corpus = Corpus(name, root, pd.DataFrame(rows, ids, dtype=object), label)
+    if len(corpus.labels) == 1:
+        raise SoundFusionError(f"{root}: only one {label} ({corpus.labels[0]!r}); there is nothing to tell apart")
+    return corpus
 
 
 def _walk(root) -> list[dict]:
@@ -67,13 +63,12 @@ def _walk(root) -> list[dict]:
             "the files in a metadata.csv with the columns file_name, genre and split"
         )
     rows = []
-    for top in labels:
-        for parent, folders, files in os.walk(top):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for file in sorted(files):
-                if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
-                    path = (Path(parent) / file).relative_to(root).as_posix()
-                    rows.append({"path": path, "label": top.name, "group": None})
+    for label in labels:
+        for file in label.rglob("*"):
+            path = file.relative_to(root)
+            hidden = any(part.startswith(".") for part in path.parts)
+            if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+                rows.append({"path": path.as_posix(), "label": label.name, "group": None})
     if not rows:
         raise SoundFusionError(
             f"{root}: no audio files; expected a folder a label with files in it (such as rock/song.mp3), or a "
@@ -83,30 +78,21 @@ def _walk(root) -> list[dict]:
 
 
 def _read_metadata(file) -> list[dict]:
-    """The rows of metadata.csv as path, genre, artist and, where there is such a column, split."""
-    rows, line_of = [], {}
+    """The rows of metadata.csv as path, label, group and, where there is such a column, split."""
+    rows = []
     try:
         # the csv module and not pandas, because it knows the line that a row stands on
         with open(file, newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
-            missing = [column for column in ("file_name", "genre") if column not in reader.fieldnames]
-            if missing:
+            if not {"file_name", "genre"} <= set(reader.fieldnames):
                 raise SoundFusionError(
-                    f"{file}: no column {' and no column '.join(missing)}; "
-                    f"it has {', '.join(reader.fieldnames) or 'no header row'}"
+                    f"{file}: needs the columns file_name and genre, and has {', '.join(reader.fieldnames) or 'none'}"
                 )
             for cells in reader:
-                where = f"{file}, line {reader.line_num}"
-                row = _read_row(cells, where)
-                first = line_of.setdefault(row["path"], reader.line_num)
-                if first != reader.line_num:
-                    raise SoundFusionError(f"{where}: {row['path']} is listed on line {first} already")
-                rows.append(row)
+                rows.append(_read_row(cells, f"{file}, line {reader.line_num}"))
     except (UnicodeDecodeError, csv.Error) as error:
         raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
-    if not rows:
-        raise SoundFusionError(f"{file}: lists no files")
     return rows
 
 
@@ -115,17 +101,11 @@ def _read_row(cells, where) -> dict:
     if None in cells or None in cells.values():  # how DictReader marks surplus and missing cells
         raise SoundFusionError(f"{where}: not as many cells as the header; names with a comma need quotes")
     name = cells["file_name"]
-    if not name.strip():
-        raise SoundFusionError(f"{where}: empty file_name")
-    windows = PureWindowsPath(name)  # also reads /, and knows drive letters
     path = posixpath.normpath(name)
-    if "\\" in name or windows.drive or windows.root or path.split("/")[0] == "..":
+    # PureWindowsPath also knows drive letters
+    if not name.strip() or "\\" in name or PureWindowsPath(name).anchor or path.split("/")[0] == "..":
         raise SoundFusionError(f"{where}: {name!r} is not a path inside the folder, relative to it and with /")
-    row = {"path": path, "label": cells["genre"].strip(), "group": cells.get("artist", "").strip() or None}
-    if not row["label"]:
-        raise SoundFusionError(f"{where}: {name!r} has no genre")
+    row = {"path": path, "label": cells["genre"].strip() or None, "group": cells.get("artist", "").strip() or None}
     if "split" in cells:
         row["split"] = cells["split"].strip()
-        if row["split"] not in SPLITS:
-            raise SoundFusionError(f"{where}: split {row['split']!r} is none of {', '.join(SPLITS)}")
     return row

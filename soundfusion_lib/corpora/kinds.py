@@ -18,11 +18,10 @@ from soundfusion_lib.paths import data_dir
 
 
 def open_corpus(spec: dict[str, Any]) -> Corpus:
-    """The corpus that a profile names.
+    """The corpus that a profile names: its kind, a name in KINDS, and the arguments of that.
 
-    Kinds and their arguments: "demo" and "demo_gtzan" (tracks, seconds, seed; synthesised where not there yet),
-    "emotify" (path, seconds), "fma" (subset, path), "gtzan" (path), "soundtracks" and "soundtracks_b" (path), "folder"
-    (path, label). The path of all but "folder" is where `soundfusion download` puts them by default.
+    The demos are synthesised where they are not there yet. The path of all but "folder" is where `soundfusion
+    download` puts them by default.
 
     Raises:
         SoundFusionError: unknown kind or argument, or a value that is not allowed; see the corpora for the rest.
@@ -33,13 +32,13 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
 
 def check_corpus(spec: dict[str, Any], where: str) -> None:
     """Raise SoundFusionError if `open_corpus` would refuse this, without opening it."""
-    kind = spec.get("kind")
+    values = dict(spec)
+    kind = values.pop("kind", None)
     if kind is None:
         raise SoundFusionError(f"{where} needs a kind: {', '.join(KINDS)}")
-    if not isinstance(kind, str) or kind not in KINDS:
+    if kind not in list(KINDS):  # a list, since what stands in TOML may have no hash
         raise SoundFusionError(f"{where} there is no corpus of kind {kind!r}, only {', '.join(KINDS)}")
     arguments = signature(KINDS[kind]).parameters
-    values = {key: value for key, value in spec.items() if key != "kind"}
     settings.check_keys(values, arguments, f"{where} a corpus of kind {kind!r}")
     settings.check(values, where)
     for name, argument in arguments.items():
@@ -51,9 +50,8 @@ def is_to_be_made(spec: dict[str, Any]) -> bool:
     """Whether `open_corpus` would synthesise the corpus first."""
     if spec["kind"] not in DEMOS:
         return False
-    arguments = signature(KINDS[spec["kind"]]).bind(**{key: value for key, value in spec.items() if key != "kind"})
-    arguments.apply_defaults()
-    return not _demo_root(spec["kind"], **arguments.arguments).exists()
+    defaults = {name: argument.default for name, argument in signature(KINDS[spec["kind"]]).parameters.items()}
+    return not _demo_root(**defaults | spec).exists()
 
 
 DEMOS = {"demo": "fma", "demo_gtzan": "gtzan"}  # and whose layout they have
@@ -73,29 +71,13 @@ def _demo_gtzan(tracks: int = 100, seconds: float = 6.5, seed: int = 0) -> Corpu
     return gtzan(write_demo_gtzan(root, tracks, seconds, seed), False, name="demo_gtzan", synthetic=True)
 
 
-def _fma(subset: str = "small", path: str = "") -> Corpus:
-    return fma(path or data_dir() / "fma", subset)
-
-
-def _emotify(path: str = "", seconds: float = 30.0) -> Corpus:
-    return emotify(path or data_dir() / "emotify", seconds)
-
-
-def _gtzan(path: str = "") -> Corpus:
-    return gtzan(path or data_dir() / "gtzan")
-
-
-def _soundtracks(path: str = "") -> Corpus:
-    return soundtracks(path or data_dir() / "soundtracks")
-
-
-def _soundtracks_b(path: str = "") -> Corpus:
-    return soundtracks(path or data_dir() / "soundtracks_b", "soundtracks_b")
-
-
-def _folder(path: str, label: str = "genre") -> Corpus:
-    return folder(path, label=label)
-
-
-READERS = _demo, _demo_gtzan, _emotify, _fma, _gtzan, _soundtracks, _soundtracks_b, _folder
-KINDS: dict[str, Callable[..., Corpus]] = {reader.__name__[1:]: reader for reader in READERS}
+KINDS: dict[str, Callable[..., Corpus]] = {
+    "demo": _demo,
+    "demo_gtzan": _demo_gtzan,
+    "emotify": lambda path="", seconds=30.0: emotify(path or data_dir() / "emotify", seconds),
+    "fma": lambda subset="small", path="": fma(path or data_dir() / "fma", subset),
+    "gtzan": lambda path="": gtzan(path or data_dir() / "gtzan"),
+    "soundtracks": lambda path="": soundtracks(path or data_dir() / "soundtracks"),
+    "soundtracks_b": lambda path="": soundtracks(path or data_dir() / "soundtracks_b", "soundtracks_b"),
+    "folder": lambda path, label="genre": folder(path, label=label),
+}
