@@ -277,15 +277,16 @@ def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
 
 def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch):
     seen = []
-    gather = Segments._gather
+    batches = Segments.batches
 
-    def watched(segments, rows, starts):
-        if segments is parts["train"]:
-            seen.append(rows.tolist())
-        return gather(segments, rows, starts)
+    def watched(segments, *arguments):
+        for inputs, targets in batches(segments, *arguments):
+            if segments is parts["train"]:
+                seen.append(inputs[0].sum((1, 2, 3)).tolist())  # another sum for each segment
+            yield inputs, targets
 
     model = model_for(parts)
-    monkeypatch.setattr(Segments, "_gather", watched)
+    monkeypatch.setattr(Segments, "batches", watched)
     history, _, _ = fit(
         model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False
     )

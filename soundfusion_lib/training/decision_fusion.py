@@ -10,12 +10,14 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import KEYS, probability_columns
 from soundfusion_lib.training.run_groups import RunGroup, pooled
 
-WEIGHTS = np.linspace(0, 1, 21)
+WEIGHTS = sorted(np.linspace(0, 1, 21).tolist(), key=lambda weight: abs(weight - 0.5))
 
 
 @dataclass(frozen=True)
 class Decision:
     """Decision weighting of two models' runs: w times the first's probabilities plus 1 - w times the second's.
+
+    What it has of the same name as a `RunGroup` is that of both.
 
     Args:
         first, second: runs on the same segments, with the same seeds and folds.
@@ -35,27 +37,23 @@ class Decision:
 
     @property
     def fewer_folds(self) -> str:
-        """Of both, see `RunGroup.fewer_folds`."""
         return self.first.fewer_folds
 
     @property
     def parameters(self) -> int:
-        """Of both models."""
         return self.first.parameters + self.second.parameters
 
     @property
     def epochs(self) -> int:
-        """Of the model that trained longer, see `RunGroup.epochs`."""
+        """Of the model that trained longer."""
         return max(self.first.epochs, self.second.epochs)
 
     @property
     def core_minutes(self) -> float:
-        """Of both models, see `RunGroup.core_minutes`."""
         return self.first.core_minutes + self.second.core_minutes
 
     @property
     def ended(self) -> bool:
-        """Of both models, see `Run.ended`."""
         return self.first.ended and self.second.ended
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
@@ -69,23 +67,22 @@ class Decision:
     def _pairs(self, part: str) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
         first, second = self.first.by_run(part), self.second.by_run(part)
         if first.keys() != second.keys():
-            raise SoundFusionError(
-                "these two models were not run with the same seeds and folds: their decisions cannot be weighted"
-            )
+            raise SoundFusionError("two models can be weighted only where they were run with the same seeds and folds")
         return {key: (first[key], second[key]) for key in first}
 
 
 def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
     if not first[KEYS].equals(second[KEYS]):
-        raise SoundFusionError("these two models did not predict the same segments: their decisions cannot be weighted")
+        raise SoundFusionError("two models can be weighted only where they predicted the same segments")
     columns = probability_columns(first)
     return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in columns})
 
 
 def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """The weight of the most right segments."""
     columns = probability_columns(first)
-    scores = [
-        (_mixed(first, second, weight)[columns].to_numpy().argmax(1) == first["target"]).mean() for weight in WEIGHTS
-    ]
-    best = [weight for weight, score in zip(WEIGHTS, scores, strict=True) if score == max(scores)]
-    return float(min(best, key=lambda weight: abs(weight - 0.5)))
+
+    def right(weight: float) -> int:
+        return (_mixed(first, second, weight)[columns].to_numpy().argmax(1) == first["target"]).sum()
+
+    return max(WEIGHTS, key=right)

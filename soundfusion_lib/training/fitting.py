@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +29,25 @@ MEMORY_FORMAT = torch.channels_last  # which convolutions are faster in
 
 @dataclass(frozen=True)
 class Training:
-    """How to train.
+    """How to train; the defaults are the report's recipe.
 
     Args:
         epochs: at most so many.
-        patience: stop after so many epochs without a better validation accuracy.
+        patience: stop after so many epochs without a better one.
         batch_size: segments.
         learning_rate: of the optimizer.
         weight_decay: of the optimizer.
         optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
-        steps: batches an epoch, of segments drawn anew in each; all segments if 0 or more than there are.
+        steps: batches an epoch, of segments drawn anew in each; 0: all segments.
         schedule: "constant", or "one_cycle": the learning rate rises for three tenths of the steps and then falls to
             nothing (Smith and Topin, "Super-convergence", 2018).
-        averaging: share that the averaged weights keep of themselves at each step, 0.99 for some hundred steps; the
-            averaged ones are then validated and kept (Polyak and Juditsky, 1992; as in Tarvainen and Valpola, 2017). 0:
-            none.
-        mixup: alpha of the Beta distribution by which two segments are mixed (Zhang et al., "mixup", ICLR 2018). 0:
-            none.
+        averaging: share that the averaged weights, which are then validated and kept, keep of themselves at each step;
+            0.99 for some hundred steps (Polyak and Juditsky, 1992; as in Tarvainen and Valpola, 2017). 0: none.
+        mixup: alpha of the Beta distribution by which two segments are mixed (Zhang et al., ICLR 2018). 0: none.
         label_smoothing: share of the target that all classes get alike (Szegedy et al., CVPR 2016).
         random_starts: segments to learn from begin anywhere in their track, anew in each epoch.
-        keep: the weights of the "best" epoch on the validation part, or of the "last": then nothing is chosen by
-            validation, and patience has no effect.
-
-    The defaults are the report's recipe.
+        keep: the weights of the "best" epoch (of highest validation accuracy, of lowest validation loss among equals),
+            or of the "last": then patience has no effect.
     """
 
     epochs: int = 60
@@ -84,8 +81,6 @@ def fit(
 ) -> tuple[pd.DataFrame, int, torch.Tensor]:
     """Train a model in place; it ends with the weights of the epoch that is kept, in evaluation mode.
 
-    The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
-
     Args:
         model: on any device; it is moved to the segments'.
         train: segments to learn from. Their loss and accuracy are taken in training mode, as the epoch goes along.
@@ -106,87 +101,83 @@ def fit(
     """
     if len(train) < 2:
         raise SoundFusionError(
-            f"{description}: the training part is a single segment, which is nothing to learn from: add tracks to it, "
-            "or cut shorter segments"
+            f"{description}: the training part is a single segment: add tracks to it, or cut shorter segments"
         )
-    device = train.device
-    if device.type == "cpu":
+    if train.device.type == "cpu":
         keep_freed_memory()
-    if device.type == "cuda":
-        # cuDNN tries its algorithms on the first batch of each shape and keeps the fastest, which may be another one
-        # the next time: shorter steps, for the last digits of what a seed gives
-        torch.backends.cudnn.benchmark = True
-    model.to(device, memory_format=MEMORY_FORMAT)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = OPTIMIZERS[training.optimizer](
-        parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=device.type != "mps"
-    )
-    parts = {"model": model, "optimizer": optimizer}
-    if training.schedule == "one_cycle":
-        steps = training.epochs * len(train.batch_sizes(training.batch_size, training.steps))
-        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
-    if training.averaging:
-        average = get_ema_multi_avg_fn(training.averaging)
-        parts["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    # cuDNN keeps the fastest algorithm of those it tries, which may be another the next time: shorter steps, for the
+    # last digits of what a seed gives
+    torch.backends.cudnn.benchmark = True
+    parts = _parts(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
     validated = parts["averaged"].module if training.averaging else model
-    history, best = _resume(checkpoint, parts, device)
-    bar = tqdm(
-        total=training.epochs, initial=len(history), desc=description, unit="epoch", leave=False, disable=not progress
-    )
-    with bar:
+    history, best = _resume(checkpoint, parts, train.device)
+    options = {"unit": "epoch", "leave": False, "disable": not progress}
+    with tqdm(total=training.epochs, initial=len(history), desc=description, **options) as bar:
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
-            torch.manual_seed(1_000_003 * seed + epoch)  # a resumed run needs no other random state
-            order = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-            model.train()
-            total = torch.zeros(2, device=device)  # loss, right: read once an epoch, since reading waits for the device
-            for inputs, targets in train.batches(training.batch_size, order, training.steps, training.random_starts):
-                optimizer.zero_grad(set_to_none=True)
-                inputs, others, share = _mixed(inputs, targets, training.mixup)
-                with autocast(device):
-                    logits = model(*inputs)  # (N, classes)
-                loss = share * functional.cross_entropy(
-                    logits.float(), targets, label_smoothing=training.label_smoothing
-                )
-                if share < 1:
-                    loss += (1 - share) * functional.cross_entropy(
-                        logits.float(), others, label_smoothing=training.label_smoothing
-                    )
-                loss.backward()
-                optimizer.step()
-                if training.schedule == "one_cycle":
-                    parts["schedule"].step()
-                if training.averaging:
-                    parts["averaged"].update_parameters(model)
-                total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
-            seen = min(len(train), training.steps * training.batch_size or len(train))
-            train_loss, train_accuracy = (total / seen).tolist()
+            train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
             log_p = log_probabilities(validated, validation)
-            row = {
-                "epoch": epoch,
-                "train_loss": train_loss,
-                "train_accuracy": train_accuracy,
-                "validation_loss": functional.nll_loss(log_p, validation.targets).item(),
-                "validation_accuracy": (log_p.argmax(1) == validation.targets).float().mean().item(),
-                "seconds": time.perf_counter() - began,
-                "core_seconds": time.process_time() - busy,
-            }
-            if not math.isfinite(row["train_loss"] + row["validation_loss"]):
+            loss = functional.nll_loss(log_p, validation.targets).item()
+            accuracy = (log_p.argmax(1) == validation.targets).float().mean().item()
+            if not math.isfinite(train_loss + loss):
                 raise SoundFusionError(
-                    f"{description}: the loss is not finite in epoch {epoch} (learning rate "
-                    f"{training.learning_rate:g}): use a lower learning rate"
+                    f"{description}: the loss is not finite in epoch {epoch}: use a lower learning rate than "
+                    f"{training.learning_rate:g}"
                 )
+            row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy}
+            row |= {"validation_loss": loss, "validation_accuracy": accuracy}
+            row |= {"seconds": time.perf_counter() - began, "core_seconds": time.process_time() - busy}
             history.append(row)
-            score = (row["validation_accuracy"], -row["validation_loss"])
-            if training.keep == "last" or score > best["score"]:
+            if training.keep == "last" or (accuracy, -loss) > best["score"]:
                 weights = {name: value.detach().cpu().clone() for name, value in validated.state_dict().items()}
-                best = {"epoch": epoch, "score": score, "weights": weights, "log_p": log_p}
+                best = {"epoch": epoch, "score": (accuracy, -loss), "weights": weights, "log_p": log_p}
             _save(checkpoint, history, best, parts)
-            bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+            bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{accuracy:.3f}")
             bar.update()
     model.load_state_dict(best["weights"])
     model.eval()
     return pd.DataFrame(history), best["epoch"], best["log_p"]
+
+
+def _parts(model: AudioClassifier, train: Segments, training: Training) -> dict[str, Any]:
+    """What changes from step to step: model, optimizer, and schedule and averaged model where the recipe has them."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate, fused = training.learning_rate, train.device.type != "mps"
+    optimizer = OPTIMIZERS[training.optimizer](learning, lr=rate, weight_decay=training.weight_decay, fused=fused)
+    parts = {"model": model, "optimizer": optimizer}
+    if training.schedule == "one_cycle":
+        steps = training.epochs * len(train.batch_sizes(training.batch_size, training.steps))
+        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    if training.averaging:
+        average = get_ema_multi_avg_fn(training.averaging)
+        parts["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return parts
+
+
+def _learn(parts: dict[str, Any], train: Segments, training: Training, seed: int) -> list[float]:
+    """One epoch: its mean loss and its accuracy."""
+    torch.manual_seed(seed)  # anew in each epoch: a resumed run needs no other random state
+    order = torch.Generator().manual_seed(seed)
+    model, optimizer, device = parts["model"].train(), parts["optimizer"], train.device
+    cross_entropy = partial(functional.cross_entropy, label_smoothing=training.label_smoothing)
+    total, seen = torch.zeros(2, device=device), 0  # loss, right: read at the end, since reading waits for the device
+    for inputs, targets in train.batches(training.batch_size, order, training.steps, training.random_starts):
+        optimizer.zero_grad()
+        inputs, others, share = _mixed(inputs, targets, training.mixup)
+        with autocast(device):
+            logits = model(*inputs)  # (N, classes)
+        loss = share * cross_entropy(logits.float(), targets)
+        if share < 1:
+            loss += (1 - share) * cross_entropy(logits.float(), others)
+        loss.backward()
+        optimizer.step()
+        if "schedule" in parts:
+            parts["schedule"].step()
+        if "averaged" in parts:
+            parts["averaged"].update_parameters(model)
+        total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
+        seen += len(targets)
+    return (total / seen).tolist()
 
 
 def _mixed(
@@ -203,7 +194,7 @@ def _mixed(
 
 
 def _save(checkpoint: Path | None, history: list[dict], best: dict[str, Any], parts: dict[str, Any]) -> None:
-    if checkpoint is not None:
+    if checkpoint:
         state = {name: part.state_dict() for name, part in parts.items()}
         aside = checkpoint.with_name(checkpoint.name + ".new")
         torch.save({"history": history, "best": best, **state}, aside)
@@ -213,9 +204,9 @@ def _save(checkpoint: Path | None, history: list[dict], best: dict[str, Any], pa
 def _resume(
     checkpoint: Path | None, parts: dict[str, Any], device: torch.device
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    """History and the epoch kept so far; the parts (model, optimizer, ...) get the state that was saved with them."""
-    begun = [], {"epoch": 0, "score": (-math.inf, -math.inf), "weights": None}
-    if checkpoint is None or not checkpoint.exists():
+    """History and the epoch kept so far; the parts get the state that was saved with them."""
+    begun = [], {"epoch": 0, "score": (-math.inf, -math.inf)}
+    if not (checkpoint and checkpoint.exists()):
         return begun
     untouched = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
@@ -226,8 +217,7 @@ def _resume(
     except OSError:
         raise
     except Exception as error:  # what unpickling a damaged file raises may be anything
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        warnings.warn(f"{checkpoint} cannot be read ({reason}): training begins anew", stacklevel=3)
+        warnings.warn(f"{checkpoint} cannot be read ({type(error).__name__}): training begins anew", stacklevel=3)
         for name, part in parts.items():
             part.load_state_dict(untouched[name])
         return begun

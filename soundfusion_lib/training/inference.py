@@ -28,13 +28,11 @@ def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: in
     return torch.cat(outputs)
 
 
-def predictions_of(log_p: torch.Tensor, segments: Segments, genres: list[str]) -> pd.DataFrame:
+def predictions_of(log_p: torch.Tensor, segments: Segments, labels: list[str]) -> pd.DataFrame:
     """Log-probabilities, (segments, classes), as predictions: one row a segment, columns `track`, `segment`, `target`
-    and a
-    probability for each genre, in a column named `PROBABILITY` and the genre (p_Rock)."""
-    probabilities = log_p.exp().cpu().numpy()
-    table = segments.table.reset_index(drop=True)
-    return pd.concat([table, pd.DataFrame(probabilities, columns=[PROBABILITY + genre for genre in genres])], axis=1)
+    and for each label its probability (`p_Rock`)."""
+    probabilities = pd.DataFrame(log_p.exp().cpu().numpy(), columns=[PROBABILITY + label for label in labels])
+    return pd.concat([segments.table.reset_index(drop=True), probabilities], axis=1)
 
 
 def probability_columns(predictions: pd.DataFrame) -> list[str]:
@@ -75,13 +73,9 @@ def per_track(predictions: pd.DataFrame) -> pd.DataFrame:
         highest mean probability; `segment`, the share of its segments that are right; `segments`, their number.
     """
     probabilities = predictions[probability_columns(predictions)].to_numpy()
-    tracks, position = np.unique(predictions["track"].to_numpy(str), return_inverse=True)
-    vote, mean = decide(probabilities, position)
-    target = np.zeros(len(tracks), dtype=int)
-    target[position] = predictions["target"]
-    right = np.bincount(position, weights=probabilities.argmax(1) == predictions["target"].to_numpy())
-    count = np.bincount(position)
-    return pd.DataFrame(
-        {"target": target, "vote": vote, "mean": mean.argmax(1), "segment": right / count, "segments": count},
-        index=pd.Index(tracks, name="track"),
-    )
+    track = predictions["track"].astype(str)
+    right = probabilities.argmax(1) == predictions["target"]
+    grouped = pd.DataFrame({"target": predictions["target"], "segment": right, "segments": 1}).groupby(track)
+    table = grouped.agg({"target": "first", "segment": "mean", "segments": "sum"})
+    vote, mean = decide(probabilities, table.index.get_indexer(track))
+    return table.assign(vote=vote, mean=mean.argmax(1))[["target", "vote", "mean", "segment", "segments"]]

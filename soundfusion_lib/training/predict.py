@@ -16,7 +16,7 @@ from soundfusion_lib.training.runs import load_run
 
 @torch.inference_mode()
 def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.DataFrame:
-    """What a run's model hears in audio files, in all of each: a model of whole clips as in `_starts`.
+    """What a run's model hears in all of each audio file: a model of whole clips, window by window.
 
     Args:
         folder: of the run.
@@ -32,42 +32,38 @@ def predict_files(folder: Path, files: list[Path], device: str = "auto") -> pd.D
     """
     run = load_run(folder)
     where = choose_device(device)
-    model, experiment, genres = run.model().to(where), run.experiment, run.info["genres"]
-    specs = {spec.kind: spec for spec in experiment.representations}
+    model, labels, segmenting = run.model().to(where), run.info["genres"], run.experiment.segmenting
+    specs = {spec.kind: spec for spec in run.experiment.representations}
     rows = []
     for file in files:
         row = {"file": str(file), "prediction": None, "probability": np.nan, "segments": 0, "error": None}
         rows.append(row)
         try:
             samples, sample_rate = decode(file)
-            starts = _starts(experiment.segmenting, len(samples) / sample_rate)
+            starts = _starts(segmenting, len(samples) / sample_rate)
             if len(starts) == 0:
-                raise UnusableAudio(f"shorter than one segment ({experiment.segmenting.seconds:g} s)")
+                raise UnusableAudio(f"shorter than one segment ({segmenting.seconds:g} s)")
         except UnusableAudio as reason:
             row["error"] = str(reason)
             continue
-        seconds = experiment.segmenting.seconds
-        arrays = {kind: _padded(specs[kind], samples, sample_rate, seconds) for kind in model.inputs}
+        arrays = [_padded(specs[kind], samples, sample_rate, segmenting.seconds) for kind in model.inputs]
         outputs = []
         for first in range(0, len(starts), BATCH):
             times = starts[first : first + BATCH]
-            inputs = [_cut(specs[kind], arrays[kind], times, seconds) for kind in model.inputs]
-            outputs.append(model(*(x.to(where) for x in inputs)).float().softmax(1).cpu())
+            cuts = zip(model.inputs, arrays, strict=True)
+            inputs = [_cut(specs[kind], array, times, segmenting.seconds).to(where) for kind, array in cuts]
+            outputs.append(model(*inputs).softmax(1).cpu())
         votes, mean = decide(torch.cat(outputs).numpy(), np.zeros(len(starts), dtype=int))
-        winner = int(votes[0])
-        row |= {
-            "prediction": genres[winner],
-            "probability": float(mean[0, winner]),
-            "segments": len(starts),
-        }
+        winner = votes[0]
+        row |= {"prediction": labels[winner], "probability": mean[0, winner], "segments": len(starts)}
     return pd.DataFrame(rows)
 
 
 def _starts(segmenting: Segmenting, seconds: float) -> np.ndarray:
-    """Start times, in seconds, of what a model hears of a file of so many seconds: segments cut as in its training.
+    """Start times, in s, of what a model hears of a file of so many seconds: segments cut as in its training.
 
-    A model of whole clips hears a longer file window by window: one after the other, and, where half a window or more
-    is left, one that ends with the file.
+    A model of whole clips hears one window after the other, and, where half a window or more is left, one that ends
+    with the file.
     """
     if segmenting.overlap is not None:
         return segmenting.starts(seconds)

@@ -63,7 +63,7 @@ class RunGroup:
     @property
     def epoch_seconds(self) -> float:
         """Median over runs of the median time of an epoch, validation included, in s."""
-        return float(pd.Series([run.info["epoch_seconds"] for run in self.runs]).median())
+        return float(np.median([run.info["epoch_seconds"] for run in self.runs]))
 
     @property
     def core_minutes(self) -> float:
@@ -76,14 +76,14 @@ class RunGroup:
         return all(run.ended for run in self.runs)
 
     @property
+    def history(self) -> pd.DataFrame:
+        """The epochs of the first run, see `fitting.fit`."""
+        return self.runs[0].history
+
+    @property
     def epochs(self) -> int:
         """Trained in the first run."""
         return len(self.history)
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """The epochs of the first run, see `training.fit`."""
-        return self.runs[0].history
 
 
 def pooled(by_run: dict[tuple[int, int], pd.DataFrame]) -> list[pd.DataFrame]:
@@ -101,9 +101,13 @@ def folds_note(groups: Mapping[str | tuple, Any]) -> str:
     Args:
         groups: `RunGroup` or `Decision` by what they are called.
     """
-    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in groups]
-    folds = [group.fewer_folds for group in groups.values()]
-    fewer = {name: own for name, own in zip(names, folds, strict=True) if own}
-    which = "; ".join(fewer) if len(fewer) <= MOST_NAMED else "the rows of fewer tracks"
-    which = f" ({which})" if len(fewer) < len(groups) else ""
-    return "; " + ", ".join(dict.fromkeys(fewer.values())) + which if fewer else ""
+    fewer = {name: group.fewer_folds for name, group in groups.items() if group.fewer_folds}
+    if not fewer:
+        return ""
+    note = "; " + ", ".join(dict.fromkeys(fewer.values()))
+    if len(fewer) == len(groups):
+        return note
+    if len(fewer) > MOST_NAMED:
+        return f"{note} (the rows of fewer tracks)"
+    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in fewer]
+    return f"{note} ({'; '.join(names)})"

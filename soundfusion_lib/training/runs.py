@@ -15,6 +15,8 @@ from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.training.experiments import Experiment
 
 ENDED = 0.1  # a training has ended whose loss fell by no more than this share in its last tenth
+COLUMNS = ["run", "name", "model", "seed", "fold", "epochs", "epoch_seconds", "validation_accuracy", "state"]
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged file of JSON may raise
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,12 @@ class Run:
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """When and where it was trained: date, commit, versions, device, seconds, parameters, best epoch, genres."""
-        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        """When and where it was trained: date, commit, versions, device, seconds, parameters, best epoch, labels."""
+        return _read_json(self.folder / "run.json")
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch, see `training.fit`."""
+        """One row an epoch, see `fitting.fit`."""
         return pd.read_csv(self.folder / "history.csv")
 
     @cached_property
@@ -80,20 +82,19 @@ def load_run(folder: Path) -> Run:
         raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status` lists those there are")
     if fault := damage(folder):
         raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce` makes it anew")
-    return Run(Experiment.from_dict(_about(folder)["experiment"]), folder)
+    return Run(Experiment.from_dict(_read_json(folder / "experiment.json")["experiment"]), folder)
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """What a run's folder says it is of: corpus, content_id and experiment."""
-    return json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+def _read_json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with the files of a finished run; None if they are as they were written."""
     try:
-        checksums = json.loads((folder / "run.json").read_text(encoding="utf-8"))["checksums"]
+        checksums = _read_json(folder / "run.json")["checksums"]
         wrong = [name for name, wanted in checksums.items() if checksum(folder / name) != wanted]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         return f"{type(error).__name__}: {error}"
     return f"{', '.join(wrong)} changed since it was written" if wrong else None
 
@@ -116,23 +117,24 @@ def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
     folders = [file for file in Path(folder).glob("*") if file.is_dir()]
     for one in sorted(folders, key=lambda file: file.stat().st_mtime):
         try:
-            about = _about(one)
+            about = _read_json(one / "experiment.json")
             if content_id not in (None, about["content_id"]):
                 continue
-            experiment = Experiment.from_dict(about["experiment"])
-        except (OSError, ValueError, KeyError, TypeError, SoundFusionError) as error:
+            run = Run(Experiment.from_dict(about["experiment"]), one)
+        except (*UNREADABLE, SoundFusionError) as error:
             rows.append({"run": one.name, "state": f"unreadable ({error}); made anew when it is wanted"})
-            continue
-        row = {"run": one.stem, "name": experiment.name, "model": experiment.model}
-        row |= {"seed": experiment.seed, "fold": experiment.split.fold}
-        if one.suffix == ".partial":
-            rows.append({**row, "state": "in progress"})
-        elif fault := damage(one):
-            rows.append({**row, "state": f"damaged ({fault}); made anew when it is wanted"})
         else:
-            history = Run(experiment, one).history
-            best = round(history["validation_accuracy"].max(), 3)
-            row |= {"epochs": len(history), "epoch_seconds": round(history["seconds"].median(), 2)}
-            rows.append({**row, "validation_accuracy": best, "state": "done"})
-    columns = ["run", "name", "model", "seed", "fold", "epochs", "epoch_seconds", "validation_accuracy", "state"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("seed", "fold", "epochs"), "Int64"))
+            rows.append({"run": one.stem, **_listed(run)})
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(("seed", "fold", "epochs"), "Int64"))
+
+
+def _listed(run: Run) -> dict[str, Any]:
+    one = run.experiment
+    row = {"name": one.name, "model": one.model, "seed": one.seed, "fold": one.split.fold}
+    if run.folder.suffix == ".partial":
+        return {**row, "state": "in progress"}
+    if fault := damage(run.folder):
+        return {**row, "state": f"damaged ({fault}); made anew when it is wanted"}
+    best = round(run.history["validation_accuracy"].max(), 3)
+    seconds = round(run.history["seconds"].median(), 2)
+    return {**row, "epochs": len(run.history), "epoch_seconds": seconds, "validation_accuracy": best, "state": "done"}
