@@ -15,24 +15,26 @@ from soundfusion_lib.errors import SoundFusionError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in glibc's malloc.h
 SYSTEM = Path("/")
+# Control groups: folder; files of limit, use and statistics; what the names of statistics begin with
+VERSION_1 = "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"), "total_"
+VERSION_2 = "sys/fs/cgroup", ("memory.max", "memory.current", "memory.stat"), ""
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is CUDA where there is one, then MPS, then the CPU.
 
     Raises:
-        SoundFusionError: there is no such name, or this machine has no such device.
+        SoundFusionError: this machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
         raise SoundFusionError(f"there is no device {name!r}: take auto, cpu, cuda, cuda:1 (the second one) or mps")
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise SoundFusionError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from error
-    return device
+    return torch.device(name)
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager:
@@ -66,42 +68,32 @@ class Memory(NamedTuple):
 def memory() -> Memory:
     """The machine's main memory, or the container's where its limit is lower."""
     machine = psutil.virtual_memory()
-    limits = list(_limits())
-    return Memory(
-        min([machine.total, *(limit for limit, _ in limits)]),
-        min([machine.available, *(max(0, limit - used) for limit, used in limits)]),
-    )
+    limits = [Memory(machine.total, machine.available), *_limits()]
+    return Memory(min(limit.total for limit in limits), max(0, min(limit.available for limit in limits)))
 
 
-def _limits() -> Iterator[tuple[int, int]]:
-    """Limit and use, in bytes, of the control groups that this process is in, where they have a limit.
+def _limits() -> Iterator[Memory]:
+    """Of each control group that this process is in and that has a limit.
 
-    Files that the kernel only caches are no use: it drops them where memory is short. On a machine without control
-    groups, nothing. https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html
+    Files that the kernel only caches are free: it drops them where memory is short.
+    https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html
     """
-    try:
-        lines = (SYSTEM / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
+    groups = SYSTEM / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            root, names, cached = "sys/fs/cgroup", ("memory.max", "memory.current", "memory.stat"), ""
-        elif "memory" in controllers.split(","):
-            root, cached = "sys/fs/cgroup/memory", "total_"
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"
-        else:
+        if controllers and "memory" not in controllers.split(","):
             continue
-        own = Path(group.strip("/"))
-        for folder in (SYSTEM / root / part for part in (own, *own.parents)):  # a container may see its own as the root
+        root, files, prefix = VERSION_1 if controllers else VERSION_2
+        own = SYSTEM / root / group.strip("/")
+        for folder in (own, *own.parents):  # a container may see its own as the root
             try:
-                limit, used, statistics = ((folder / name).read_text().split() for name in names)
+                limit, used, statistics = ((folder / name).read_text().split() for name in files)
             except OSError:
                 continue
             if limit != ["max"]:
                 sizes = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=True))
-                files = sum(sizes.get(f"{cached}{kind}_file", 0) for kind in ("active", "inactive"))
-                yield int(limit[0]), int(used[0]) - files
+                cached = sizes.get(f"{prefix}active_file", 0) + sizes.get(f"{prefix}inactive_file", 0)
+                yield Memory(int(limit[0]), int(limit[0]) - int(used[0]) + cached)
 
 
 def fits(size: int, device: torch.device) -> bool:
@@ -113,15 +105,12 @@ def fits(size: int, device: torch.device) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that tensors on the CPU free, for the next ones (with glibc; elsewhere
-    nothing).
+    """Have this process keep the memory that tensors on the CPU free, for the next ones (glibc only).
 
     By default glibc gives large blocks back to the system and gets them anew, page by page, at every operation: a large
     part of a step of ResNet1D (benchmarks/train.py shows it). The process keeps its peak of memory until it ends.
     """
-    try:
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, another system
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # no such function: another C library, another system
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, -1)
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)

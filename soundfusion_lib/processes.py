@@ -14,9 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.errors import SoundFusionError
 
-# Imported once, by a server that the workers are forked from; forking this process itself would copy locks of threads
-# that the copy lacks. torch._dynamo: every optimizer imports it at its first step.
-PRELOADED = ["soundfusion_lib.training.train", "torch._dynamo"]
+# Workers are forked from a server; forking this process itself would copy locks of threads that the copy lacks.
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
+CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+if FORKS:  # what the server imports, once for all; every optimizer imports torch._dynamo at its first step
+    CONTEXT.set_forkserver_preload(["soundfusion_lib.training.train", "torch._dynamo"])
 
 
 def cores() -> int:
@@ -41,7 +43,7 @@ def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
             'the script to a file, with what it does under `if __name__ == "__main__":`, and run that'
         )
     prepare()
-    executor = ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(threads,))
+    executor = ProcessPoolExecutor(workers, CONTEXT, _begin, (threads,))
     try:
         executor.submit(os.getpid).result()
     except BrokenProcessPool as error:
@@ -51,32 +53,24 @@ def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
 
 
 def _begin(threads: int) -> None:
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if FORKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `prepare`
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of numpy's linear algebra
 
 
 def prepare() -> None:
-    """Have the imports of the processes to come begin now, beside this one."""
-    if _context().get_start_method() != "forkserver" or _importing():
-        return
-    resource_tracker.ensure_running()  # which unblocks signals
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT}
-    )  # which the server starts with: the interrupt that
-    try:  # Jupyter ends a kernel with would break its imports
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    """Have the server's imports begin now, beside this process.
 
-
-def _context():
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)  # without effect once the server runs
-    return context
+    It starts with interrupts blocked: the one that Jupyter ends a kernel with would break its imports.
+    """
+    if FORKS and not _importing():
+        resource_tracker.ensure_running()  # first, as it unblocks them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _importing() -> bool:
