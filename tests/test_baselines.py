@@ -10,6 +10,7 @@ from soundfusion_lib.analysis import baselines, conclusions, figures, tables
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.signals.store import Store
+from soundfusion_lib.study import protocol
 from soundfusion_lib.study.profiles import Profile
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiments import Experiment
@@ -73,11 +74,7 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     table = conclusions.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
-    tested = [
-        sum(len(baseline.predictions()[0]) for baseline in baselines.baselines(study, (0,), random).values())
-        for random in (False, True)
-    ]
-    assert tested == [2 * 9, 2 * 9]  # parts of the same size
+    assert [baselines.parts_of(study, 0, random).eq("test").sum() for random in (False, True)] == [9, 9]
 
 
 def under(study, corpus, tracks, **profile) -> Study:
@@ -131,8 +128,8 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     performance = {"resnet1d_medium": 40, "resnet2d_small": 70, "soundfusion1": 71, "soundfusion2": 45}
     performance = {name: Made(name, right) for name, right in performance.items()}
     widths = {
-        (m, s): Made(f"{m}-{s}", 50, 1 if s == "large" else 8)
-        for m in ("resnet1d", "resnet2d")
+        (m, s): Made(f"{protocol.LABELS[m]}-{s}", 50, 1 if s == "large" else 8)
+        for m in protocol.LABELS
         for s in ("small", "medium", "large")
     }
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}

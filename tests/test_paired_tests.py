@@ -9,8 +9,6 @@ import pytest
 from soundfusion_lib.analysis import paired_tests
 from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.corpora.splits import Split
-from soundfusion_lib.study import protocol
-from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.run_groups import RunGroup, folds_note
@@ -56,7 +54,7 @@ def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
         levels[p := again.pop(0)] = 0.05 / level
         return {"difference": 0.1, "low": 0.0, "high": 0.2, "p": p}
 
-    monkeypatch.setattr(paired_tests, "_on_common_tracks", lambda *pair: [one.predictions() for one in pair])
+    monkeypatch.setattr(paired_tests, "on_common_tracks", lambda *pair: [one.predictions() for one in pair])
     monkeypatch.setattr(paired_tests, "compare", made)
     table = paired_tests.tested([(Made(0, 50), Made(0, 50)) for _ in range(5)], "vote")
     assert table["p"].tolist() == pytest.approx([0.08, 0.025, 0.9, 0.048, 0.06])
@@ -84,17 +82,3 @@ def test_captions_say_where_folds_are_missing():
     many = {str(number): one for number in range(9)}
     assert folds_note({"a": whole, **many}) == "; fold 1 of 4 (the rows of fewer tracks)"
     assert [run.experiment.split.fold for run in whole.in_folds_of(of_folds(2, 0)).runs] == [0, 2]
-
-
-def test_a_network_of_the_performance_table_has_its_folds_in_every_table(tmp_path, monkeypatch):
-    """Else one page tells two accuracies of it."""
-    monkeypatch.setattr(protocol, "_imagenet_fingerprint", lambda study: "torchvision")
-    monkeypatch.setattr(Study, "check_pretraining", lambda study: None)
-    study = Study("test", "soundtracks", "cpu", progress=False)
-    table = [experiment for _, experiment in protocol.performance(study).values()]
-    assert [one.folds for one in table] == [(0, 1, 2, 3)] * 8
-    names = {one.name for one in table}
-    folds = {(one.name, one.folds) for experiments in protocol.needed_by(study).values() for one in experiments}
-    assert all(own == ((0, 1, 2, 3) if name in names else ()) for name, own in folds)
-    others = {name for name, _ in folds} - names
-    assert {"ResNet1D-small", "VGG16, soundtracks_b start, frozen", "nnet2, no regularization"} <= others

@@ -12,24 +12,24 @@ from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run_groups import RunGroup
 
+REGULARIZED = "dropout+augmentation"
 
-def leak(study: Study, folds: tuple[int, ...] = ()) -> pd.DataFrame:
+
+def leak(study: Study) -> pd.DataFrame:
     """The same machine under the profile's split and under one by label alone, which ignores artists.
 
     Returns:
         A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too;
         track_accuracy with track_low and track_high, in 0..1.
     """
-    rows = []
-    artists = groups_of(study.store.tracks)
+    rows, artists = [], groups_of(study.store.tracks)
     for name, random in (("the profile's", False), ("random", True)):
-        tested, shared = 0, 0
-        for fold in folds or study.profile.test_folds:
+        shared = []
+        for fold in study.profile.test_folds:
             parts = parts_of(study, fold, random)
-            tested += int((parts == "test").sum())
-            shared += int(artists[parts == "test"].isin(artists[parts == "train"]).sum())
-        machine = baselines(study, folds, random)[SVM]
-        rows.append({"split": name, "shared_artists": shared / tested, **with_interval("track", machine, "vote")})
+            shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
+        machine = baselines(study, random)[SVM]
+        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", machine, "vote")})
     return pd.DataFrame(rows)
 
 
@@ -54,41 +54,34 @@ def conclusions(
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]
     figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
     table1 = reported("table1_regularization").set_index(["model", "regularization"])["test_accuracy"]
+    table1 = table1.rename(lambda name: name.removesuffix("_small"), level="model")
     starts = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
-    names = {"resnet1d": "ResNet1D-small", "resnet2d": "ResNet2D-small"}
-    rows, pairs = [], []
-
-    def ask(question: str, first: str, second: str, difference: float, groups: tuple[RunGroup, RunGroup]) -> None:
-        one, two = (group.experiment.training.epochs for group in groups)
-        row = {"question": question, "first": first, "second": second, "first_epochs": one, "second_epochs": two}
-        rows.append(row | {"reported": difference})
-        pairs.append(groups)
-
-    for question, a, b in (
-        ("does 2D beat 1D?", "resnet2d_small", "resnet1d_medium"),
-        ("does fusing features help?", "soundfusion1", "resnet2d_small"),
-        ("does fusing decisions help?", "soundfusion2", "resnet2d_small"),
-    ):
-        groups = performance[a], performance[b]
-        ask(question, *(group.experiment.name for group in groups), table2[a] - table2[b], groups)
-    for model, name in names.items():
-        small, large = (model, "small"), (model, "large")
-        difference = figure1[small] - figure1[large]
-        ask("does the smaller win?", name, name.replace("small", "large"), difference, (widths[small], widths[large]))
-    for model, name in names.items():
-        both, none = "dropout+augmentation", "none"
-        difference = table1[f"{model}_small", both] - table1[f"{model}_small", none]
-        groups = regularized[model, both], regularized[model, none]
-        ask("does regularization help?", name, f"{name}, no regularization", difference, groups)
-    frozen = [name for name in transferred if name.endswith("start, frozen")]
-    frozen.sort(key=lambda name: "ImageNet" in name)
+    asked = [
+        ("does 2D beat 1D?", performance, "resnet2d_small", "resnet1d_medium", table2),
+        ("does fusing features help?", performance, "soundfusion1", "resnet2d_small", table2),
+        ("does fusing decisions help?", performance, "soundfusion2", "resnet2d_small", table2),
+        ("does the smaller win?", widths, ("resnet1d", "small"), ("resnet1d", "large"), figure1),
+        ("does the smaller win?", widths, ("resnet2d", "small"), ("resnet2d", "large"), figure1),
+        ("does regularization help?", regularized, ("resnet1d", REGULARIZED), ("resnet1d", "none"), table1),
+        ("does regularization help?", regularized, ("resnet2d", REGULARIZED), ("resnet2d", "none"), table1),
+    ]
+    frozen = {name: group for name, group in transferred.items() if name.endswith("start, frozen")}
     if len(frozen) == 2:
-        groups = transferred[frozen[0]], transferred[frozen[1]]
-        ask("does music first beat pictures first?", *frozen, starts["gtzan"] - starts["imagenet"], groups)
-    table = pd.DataFrame(rows)
-    table["reported_answer"] = np.where(table["reported"] > 0, "yes", "no")
-    table = table.join(tested(pairs, "segment"))
+        runs = {"imagenet" if "ImageNet" in name else "gtzan": group for name, group in frozen.items()}
+        asked.append(("does music first beat pictures first?", runs, "gtzan", "imagenet", starts))
+    rows = [
+        {
+            "question": question,
+            "first": runs[a].experiment.name,
+            "second": runs[b].experiment.name,
+            "first_epochs": runs[a].experiment.training.epochs,
+            "second_epochs": runs[b].experiment.training.epochs,
+            "reported": published[a] - published[b],
+            "reported_answer": "yes" if published[a] > published[b] else "no",
+        }
+        for question, runs, a, b, published in asked
+    ]
+    table = pd.DataFrame(rows).join(tested([(runs[a], runs[b]) for _, runs, a, b, _ in asked], "segment"))
     table.insert(table.columns.get_loc("reported"), "tracks", table.pop("tracks"))
     answers = np.where(table["difference"] > 0, "yes", "no")
-    table["answer"] = np.where(table["p"] < LEVEL, answers, "undecided")
-    return table
+    return table.assign(answer=np.where(table["p"] < LEVEL, answers, "undecided"))

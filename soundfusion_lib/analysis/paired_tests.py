@@ -10,21 +10,17 @@ from soundfusion_lib.training.run_groups import RunGroup
 
 HOLM = "p by Holm's method over these rows, each interval at the level of its row's test"  # of `tested`, for captions
 
+Group = RunGroup | Decision | Baseline
 
-def comparisons(
-    runs: dict[str, RunGroup | Decision | Baseline], pairs: list[tuple[str, str]], by: str = "vote"
-) -> pd.DataFrame:
-    """Paired tests on the test tracks that both predicted: for each pair whether the first is more accurate than the
-    second.
 
-    Returns:
-        A row a pair: first, second and what `tested` says of them.
-    """
+def comparisons(runs: dict[str, Group], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
+    """Paired tests of whether the first is more accurate than the second: a row a pair, first, second and what `tested`
+    says of them."""
     names = pd.DataFrame(pairs, columns=["first", "second"])
     return names.join(tested([(runs[a], runs[b]) for a, b in pairs], by))
 
 
-def tested(pairs: list[tuple[RunGroup | Decision | Baseline, RunGroup | Decision | Baseline]], by: str) -> pd.DataFrame:
+def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
     """Paired tests of one table, each on the test tracks that both of a pair predicted (some run on fewer folds).
 
     The chance of any false alarm in the table is at most `LEVEL`, by Holm's method (Scandinavian Journal of Statistics,
@@ -35,7 +31,7 @@ def tested(pairs: list[tuple[RunGroup | Decision | Baseline, RunGroup | Decision
         A row a pair: tracks; difference (of accuracy) with low and high, the interval at the level of the row's test; p
         (two-sided, times what its level is divided by). So 0 is outside the interval exactly where p is below `LEVEL`.
     """
-    sides = [_on_common_tracks(*pair) for pair in pairs]
+    sides = [on_common_tracks(*pair) for pair in pairs]
     p = np.array([compare(*side, by)["p"] for side in sides])
     shares = (p >= p[:, None]).sum(1)  # of the level, one for each row that is not decided before
     adjusted = np.array([(p * shares)[p <= one].max() for one in p]).clip(max=1)
@@ -47,7 +43,7 @@ def tested(pairs: list[tuple[RunGroup | Decision | Baseline, RunGroup | Decision
     return pd.DataFrame(rows, columns=["tracks", "difference", "low", "high", "p"])  # of no pairs, too
 
 
-def _on_common_tracks(*groups: RunGroup | Decision | Baseline) -> list[list[pd.DataFrame]]:
+def on_common_tracks(*groups: Group) -> list[list[pd.DataFrame]]:
     """Test predictions of each for the tracks that all predicted."""
     predictions = [group.predictions("test") for group in groups]
     common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))

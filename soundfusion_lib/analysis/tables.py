@@ -1,12 +1,14 @@
 """Tables of the study: DataFrames, what the report found beside what was reproduced."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import Baseline
+from soundfusion_lib.analysis.paired_tests import Group
 from soundfusion_lib.analysis.statistics import accuracy, interval
+from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
@@ -15,47 +17,39 @@ from soundfusion_lib.training.run_groups import RunGroup
 
 pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
 
+COUNTS = {"tracks": ("label", "size"), "artists": ("group", "nunique"), "segments": ("segments", "sum")}
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
+FORMATS = {"parameters": ",.0f", "epochs": ",.0f", "seconds": ".3g", "minutes": ".1f", "": ".3f"}  # by part of a column
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
-    """Tracks, artists, segments and minutes of each genre, and in the last row of all (usable tracks only). The index
+    """Tracks, artists, segments and minutes of each label, and in the last row of all (usable tracks only). The index
     is named by the label."""
-    tracks = study.tracks
-    segmenting = study.profile.segmenting
-    tracks = tracks.assign(segments=[len(segmenting.starts(seconds)) for seconds in tracks["seconds"]])
-    table = tracks.groupby("label").agg(
-        tracks=("label", "size"),
-        artists=("group", "nunique"),
-        segments=("segments", "sum"),
-        minutes=("seconds", "sum"),
-    )
-    total = table.sum()
-    total["artists"] = tracks["group"].nunique()
-    table = pd.concat([table, total.to_frame("all").T])  # beside a label of that name, too
-    table["minutes"] = (table["minutes"] / 60).round(1)
-    return table.astype({"tracks": int, "artists": int, "segments": int}).rename_axis(study.corpus.label_name)
+    tracks = _with_segments(study)
+    minutes = ("seconds", lambda seconds: round(seconds.sum() / 60, 1))
+    groupings = tracks["label"], np.full(len(tracks), "all")
+    table = pd.concat([tracks.groupby(each).agg(**COUNTS, minutes=minutes) for each in groupings])
+    return table.rename_axis(study.corpus.label_name)
 
 
 def split_table(study: Study) -> pd.DataFrame:
     """Tracks, artists and segments of each part, and how many of its artists are in another part too."""
-    tracks, segmenting = study.tracks, study.profile.segmenting
-    rows = {}
-    for part in ("train", "validation", "test"):
-        own, others = tracks[tracks["split"] == part], tracks[tracks["split"] != part]
-        rows[part] = {
-            "tracks": len(own),
-            "artists": own["group"].nunique(),
-            "artists shared with another part": len(set(own["group"].dropna()) & set(others["group"].dropna())),
-            "segments": sum(len(segmenting.starts(seconds)) for seconds in own["seconds"]),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
+    tracks = _with_segments(study)
+    parts_of_artist = tracks["group"].map(tracks.groupby("group")["split"].nunique())
+    table = tracks.groupby("split").agg(**COUNTS)
+    shared = tracks[parts_of_artist > 1].groupby("split")["group"].nunique()
+    table.insert(2, "artists shared with another part", shared)
+    return table.reindex(SPLITS).fillna(0).astype(int).rename_axis("part")
 
 
-def performance(
-    study: Study, runs: dict[str, RunGroup | Decision | Baseline], reported_as: dict[str, str] | None = None
-) -> pd.DataFrame:
-    """Test accuracy per segment and per track, with 95 % intervals, beside what was reported.
+def _with_segments(study: Study) -> pd.DataFrame:
+    """The usable tracks, and how many segments each has."""
+    starts = study.profile.segmenting.starts
+    return study.tracks.assign(segments=[len(starts(seconds)) for seconds in study.tracks["seconds"]])
+
+
+def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
+    """Test accuracy (0..1) with 95 % intervals, beside what was reported.
 
     Args:
         study: where the runs come from.
@@ -63,26 +57,35 @@ def performance(
         reported_as: for each name the row of results/reported/table2_performance.csv (its column `model`).
 
     Returns:
-        A row a model: model, parameters, epochs (trained, in the first run; of two models asked together, of the one
-        that trained longer), tracks (tested); segment_, track_ (majority vote) and mean_ (mean probability) _accuracy,
-        each with _low and _high; segment_reported and track_reported on FMA-small. Accuracies are in 0..1.
+        A row a model: model; parameters and epochs, see `RunGroup` and `Decision`; tracks (tested); segment_, track_
+        (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high; segment_reported and
+        track_reported on FMA-small.
     """
-    published = reported("table2_performance").set_index("model")
-    rows = []
-    for name, group in runs.items():
-        row = {"model": name, "parameters": group.parameters, "epochs": group.epochs}
-        row["tracks"] = group.predictions("test")[0]["track"].nunique()
-        for column, by in (("segment", "segment"), ("track", "vote"), ("mean", "mean")):
-            row |= with_interval(column, group, by)
-        if reported_as and name in reported_as:
-            original = published.loc[reported_as[name]]
-            row |= {"segment_reported": original["test_accuracy"], "track_reported": original["aggregated_accuracy"]}
-        rows.append(row)
-    whole = {"parameters": "Int64", "epochs": "Int64"}  # also where a baseline has none
-    return pd.DataFrame(rows).astype(whole)
+    rows = [
+        {
+            **_named(group, model=name),
+            "tracks": group.predictions("test")[0]["track"].nunique(),
+            **with_interval("segment", group, "segment"),
+            **with_interval("track", group, "vote"),
+            **with_interval("mean", group, "mean"),
+        }
+        for name, group in runs.items()
+    ]
+    table = pd.DataFrame(rows).astype({"parameters": "Int64", "epochs": "Int64"})  # also where a baseline has none
+    if reported_as:
+        published = reported("table2_performance").set_index("model")
+        originals = table["model"].map(reported_as)
+        table["segment_reported"] = originals.map(published["test_accuracy"])
+        table["track_reported"] = originals.map(published["aggregated_accuracy"])
+    return table
 
 
-def with_interval(column: str, group: RunGroup | Decision | Baseline, by: str, part: str = "test") -> dict[str, float]:
+def _named(group: Group, **names: Any) -> dict[str, Any]:
+    """How a row begins: what it is of, and how it was trained."""
+    return {**names, "parameters": group.parameters, "epochs": group.epochs}
+
+
+def with_interval(column: str, group: Group, by: str, part: str = "test") -> dict[str, float]:
     """Accuracy and its interval as columns of a table."""
     predictions = group.predictions(part)
     low, high = interval(predictions, by)
@@ -90,41 +93,32 @@ def with_interval(column: str, group: RunGroup | Decision | Baseline, by: str, p
 
 
 def regularization(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
-    """The slides' table of regularization techniques.
-
-    Args:
-        runs: by model ("resnet1d", "resnet2d") and regularization.
+    """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
 
     Returns:
         A row for each: model, regularization; validation_ and test_ _accuracy per segment with _low and _high, in 0..1;
         validation_reported and test_reported, on FMA-small.
     """
-    published = reported("table1_regularization").set_index(["model", "regularization"])
-    rows = []
-    for (model, kind), group in runs.items():
-        original = published.loc[f"{model}_small", kind]
-        rows.append(
-            {"model": model, "regularization": kind}
-            | with_interval("validation", group, "segment", "validation")
-            | with_interval("test", group, "segment")
-            | {"validation_reported": original["validation_accuracy"], "test_reported": original["test_accuracy"]}
-        )
-    return pd.DataFrame(rows)
+    rows = [
+        {
+            "model": f"{model}_small",
+            "regularization": kind,
+            **with_interval("validation", group, "segment", "validation"),
+            **with_interval("test", group, "segment"),
+        }
+        for (model, kind), group in runs.items()
+    ]
+    published = reported("table1_regularization").rename(columns=lambda name: name.replace("_accuracy", "_reported"))
+    table = pd.DataFrame(rows).merge(published, "left")
+    return table.assign(model=table["model"].str.removesuffix("_small"))
 
 
 def grid_search(runs: dict[tuple[float, int, float], RunGroup]) -> pd.DataFrame:
-    """The grid search of SpecAugment: for each cell the best validation accuracy (mean over runs), and the reported
-    one.
-
-    Returns:
-        A row a cell: probability, n_masks, max_mask_fraction, best_validation_accuracy, reported.
-    """
+    """The grid search of SpecAugment, a row a cell: probability, n_masks, max_mask_fraction, best_validation_accuracy
+    (mean over runs), reported."""
     table = reported("grid_search_specaugment").rename(columns={"best_validation_accuracy": "reported"})
     cells = table[["probability", "n_masks", "max_mask_fraction"]].itertuples(index=False, name=None)
-    best = [
-        sum(run.history["validation_accuracy"].max() for run in runs[cell].runs) / len(runs[cell].runs)
-        for cell in cells
-    ]
+    best = [np.mean([run.history["validation_accuracy"].max() for run in runs[cell].runs]) for cell in cells]
     table.insert(3, "best_validation_accuracy", best)
     return table
 
@@ -138,51 +132,41 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
     """
     rows = []
     for name, group in runs.items():
-        history = group.history
-        row = {"model": name, "trained_parameters": group.runs[0].info["trained_parameters"]}
-        for column, part in (("training", "train"), ("validation", "validation")):
-            row[f"{column}_lowest"] = history[f"{part}_accuracy"].min()
-            row[f"{column}_highest"] = history[f"{part}_accuracy"].max()
-        rows.append(
-            row | with_interval("test", group, "segment") | with_interval("track", group, "vote") | {"note": ""}
-        )
-    rows += [{"model": name, "note": reason} for name, reason in impossible.items()]
-    return pd.DataFrame(rows)
+        lowest, highest = group.history.min(), group.history.max()
+        row = {
+            "model": name,
+            "trained_parameters": group.runs[0].info["trained_parameters"],
+            "training_lowest": lowest["train_accuracy"],
+            "training_highest": highest["train_accuracy"],
+            "validation_lowest": lowest["validation_accuracy"],
+            "validation_highest": highest["validation_accuracy"],
+        }
+        row |= with_interval("test", group, "segment") | with_interval("track", group, "vote")
+        rows.append(row | {"note": ""})
+    return pd.DataFrame(rows + [{"model": name, "note": reason} for name, reason in impossible.items()])
 
 
 def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
-    """The slides' width scaling.
-
-    Args:
-        runs: by model and size.
+    """The slides' width scaling, from runs by model and size.
 
     Returns:
         A row for each: model, size, width, parameters, epochs (trained, in the first run), segment_ and track_
-            _accuracy with _low and _high, seconds_per_epoch (measured, validation included); reported_accuracy (per
-            segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
+        _accuracy with _low and _high, seconds_per_epoch (measured, validation included); reported_accuracy (per
+        segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
     """
+    rows = [
+        {
+            **_named(group, model=model, size=size, width=group.experiment.options["width"]),
+            **with_interval("segment", group, "segment"),
+            **with_interval("track", group, "vote"),
+            "seconds_per_epoch": group.epoch_seconds,
+        }
+        for (model, size), group in runs.items()
+    ]
     published = reported("figure1_width_scaling").set_index(["model", "size"])
-    rows = []
-    for (model, size), group in runs.items():
-        original = published.loc[model, size]
-        rows.append(
-            {
-                "model": model,
-                "size": size,
-                "width": group.experiment.options["width"],
-                "parameters": group.parameters,
-                "epochs": group.epochs,
-            }
-            | with_interval("segment", group, "segment")
-            | with_interval("track", group, "vote")
-            | {
-                "seconds_per_epoch": group.epoch_seconds,
-                "reported_accuracy": original["test_accuracy"],
-                "reported_parameters": original["parameters_reported"],
-                "reported_seconds_per_epoch": original["seconds_per_epoch"],
-            }
-        )
-    return pd.DataFrame(rows).astype({"reported_parameters": int})
+    published = published[["test_accuracy", "parameters_reported", "seconds_per_epoch"]]
+    published.columns = ["reported_accuracy", "reported_parameters", "reported_seconds_per_epoch"]
+    return pd.DataFrame(rows).join(published, ["model", "size"])
 
 
 def confusion(group: RunGroup | Decision) -> pd.DataFrame:
@@ -218,52 +202,48 @@ def recalls(runs: dict[str, RunGroup | Decision]) -> pd.DataFrame:
     rows = []
     for model, group in runs.items():
         predictions = group.predictions("test")
-        for target, name in enumerate(classes_of(predictions[0])):
+        for target, label in enumerate(classes_of(predictions[0])):
             own = [frame[frame["target"] == target] for frame in predictions]
-            row = {"model": model, "label": name, "tracks": own[0]["track"].nunique()}
-            row |= dict.fromkeys(("recall", "low", "high"), np.nan)
+            row = {"model": model, "label": label, "tracks": own[0]["track"].nunique()}
             if row["tracks"]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # of single artists: the table says so
-                    low, high = interval(own)
-                row |= {"recall": accuracy(own), "low": low, "high": high}
+                    row["recall"], (row["low"], row["high"]) = accuracy(own), interval(own)
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["model", "label", "tracks", "recall", "low", "high"])
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The same table for reading: a quantity and its interval in one cell, numbers rounded."""
-    shown = pd.DataFrame(index=table.index)
-    for column in table.columns:
-        base, _, kind = column.rpartition("_")
-        bounded = [f"{base}_accuracy"] if base else INTERVALS
-        if kind in ("low", "high") and any(name in table for name in bounded):
-            continue
-        bounds = [f"{base}_low", f"{base}_high"] if kind == "accuracy" else ["low", "high"] if kind in INTERVALS else []
-        name, values = column.replace("_", " "), table[column]
-        if bounds and set(bounds) <= set(table.columns):
+    shown, bounds = pd.DataFrame(index=table.index), _bounds(table)
+    ends = {end for pair in bounds.values() for end in pair}
+    for column, values in table.drop(columns=ends).items():
+        name = column.replace("_", " ")
+        form = next(form for part, form in FORMATS.items() if part in column)
+        if column in bounds:
             of = "interval at its test's level" if column == "difference" else "95 % interval"
-            name = f"{name.removesuffix(' accuracy')} [{of}]"
-            shown[name] = [_cell(*cells) for cells in table[[column, *bounds]].itertuples(index=False)]
-        elif "parameters" in column or column == "epochs":
-            shown[name] = ["-" if pd.isna(value) else f"{value:,.0f}" for value in values]
-        elif values.dtype.kind != "f":
-            shown[name] = values
-        elif "seconds" in column:
-            shown[name] = [f"{value:.3g}" for value in values]
-        elif column == "minutes":
-            shown[name] = [f"{value:.1f}" for value in values]
-        elif column == "p":
+            cells = table[[column, *bounds[column]]].itertuples(index=False)
+            shown[f"{name.removesuffix(' accuracy')} [{of}]"] = [_with_bounds(*cell) for cell in cells]
+        elif column == "p" and values.dtype.kind == "f":
             shown["p (Holm)"] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
+        elif values.dtype.kind == "f" or form == ",.0f":
+            shown[name] = ["-" if pd.isna(value) else f"{value:{form}}" for value in values]
         else:
-            shown[name] = [_cell(value) for value in values]
+            shown[name] = values
     return shown
 
 
-def _cell(value: float, low: float | None = None, high: float | None = None) -> str:
+def _bounds(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """By column, those of the table that hold its interval."""
+    pairs = dict.fromkeys(INTERVALS, ("low", "high"))
+    for column in table.columns[table.columns.str.endswith("_accuracy")]:
+        stem = column.removesuffix("accuracy")
+        pairs[column] = (f"{stem}low", f"{stem}high")
+    return {column: pair for column, pair in pairs.items() if {column, *pair} <= set(table.columns)}
+
+
+def _with_bounds(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return "-"
-    if low is None:
-        return f"{value:.3f}"
     bounds = "one artist" if pd.isna(low) else f"{low:.3f}, {high:.3f}"
     return f"{value:.3f} [{bounds}]".replace(" ", "\N{NO-BREAK SPACE}")

@@ -17,17 +17,5 @@ from soundfusion_lib.analysis.figures.results import (
     width_scaling,
 )
 
-__all__ = [
-    "accuracies",
-    "clip",
-    "comparison_curves",
-    "conclusions",
-    "confusion",
-    "corpus_note",
-    "grid_search",
-    "recalls",
-    "segments",
-    "split_distribution",
-    "training_curves",
-    "width_scaling",
-]
+__all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
+__all__ += ["comparison_curves", "conclusions", "confusion", "grid_search", "recalls", "width_scaling"]

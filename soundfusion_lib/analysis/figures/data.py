@@ -21,7 +21,7 @@ def themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @wraps(draw)
     def drawn(*args, **options) -> Figure:
-        import seaborn as sns  # here and below, not above: it takes a second, which only figures are worth
+        import seaborn as sns  # here, not above: it takes a second, which only figures are worth
 
         with plt.rc_context():
             layout = {"figure.constrained_layout.use": True}
@@ -35,6 +35,11 @@ def corpus_note(study: Study) -> str:
     """What the numbers were obtained on, for titles: synthetic data is called so, a label that is no genre named."""
     synthetic = ", synthetic music" if study.corpus.synthetic else ""
     return f"{study.corpus.name} corpus{synthetic}{label_note(study.corpus)}"
+
+
+def legend_below(axis: Axes, columns: int) -> None:
+    """Name what an axis shows, under all axes of its figure."""
+    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 def whole_numbers(axis: Axes) -> None:
@@ -52,13 +57,19 @@ def accuracy_by_epoch(axis: Axes, study: Study) -> None:
 def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, series: int = 0) -> None:
     """Values on their intervals (the first three columns: value, low, high), one above the other; a point alone where
     the bounds are not known (NaN)."""
-    import seaborn as sns
-
-    color, marker = sns.color_palette(n_colors=series + 1)[series], "osD^"[series % 4]
-    values, low, high = (rows[column].to_numpy(float) for column in rows.columns[:3])
+    values, low, high = rows.iloc[:, :3].to_numpy(float).T
     known = ~np.isnan(low)
-    axis.hlines(position[known], low[known], high[known], color=color)
-    sns.scatterplot(x=values, y=position, color=color, marker=marker, s=40, label=label, ax=axis, legend=False)
+    axis.hlines(position[known], low[known], high[known], color=f"C{series}")
+    look = {"s": 40, "edgecolor": "white", "marker": "osD^"[series % 4]}
+    axis.scatter(values, position, color=f"C{series}", label=label, zorder=3, **look)
+
+
+def with_reported(axis: Axes, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
+    """`points` of a table, and what was reported (a fourth column, where there is one) as open marks."""
+    position = np.arange(len(rows))
+    points(axis, position, rows, f"reproduced, {interval}")
+    for column in rows.columns[3:]:
+        axis.plot(rows[column], position, "D", mfc="none", color="C3", label="reported on FMA-small")
 
 
 def name_rows(axis: Axes, names: list[str], line: float, meaning: str = "chance") -> None:
@@ -70,17 +81,17 @@ def name_rows(axis: Axes, names: list[str], line: float, meaning: str = "chance"
 
 @themed
 def split_distribution(study: Study) -> Figure:
-    """Number of tracks of each genre in each part, and the genre's share of each part."""
-    import seaborn as sns
-
-    counts = study.tracks.groupby(["split", "label"]).size().rename("tracks").reset_index()
-    counts["share of the part in %"] = 100 * counts["tracks"] / counts.groupby("split")["tracks"].transform("sum")
-    bars = {"y": "label", "order": study.corpus.labels, "hue": "split", "hue_order": SPLITS, "errorbar": None}
-    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(study.corpus.labels) + 1.6), sharey=True)
-    for axis, column in zip(axes, ("tracks", "share of the part in %"), strict=True):
-        sns.barplot(counts, x=column, ax=axis, legend=axis is axes[1], **bars).set(ylabel=study.corpus.label_name)
+    """Number of tracks of each label in each part, and the label's share of each part."""
+    counts = pd.crosstab(study.tracks["label"], study.tracks["split"])
+    counts = counts.reindex(study.corpus.labels, columns=SPLITS, fill_value=0)
+    panels = {"tracks": counts, "share of the part in %": 100 * counts / counts.sum()}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(counts) + 1.6), sharey=True)
+    for axis, (name, table) in zip(axes, panels.items(), strict=True):
+        table.plot.barh(ax=axis, width=0.8, legend=False, xlabel=name, ylabel=study.corpus.label_name)
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
     whole_numbers(axes[0])
-    sns.move_legend(axes[1], "upper left", bbox_to_anchor=(1, 1), title="part")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title="part")
     figure.suptitle(f"Where the tracks of each {study.corpus.label_name} go ({corpus_note(study)})")
     return figure
 
@@ -89,18 +100,18 @@ def split_distribution(study: Study) -> Figure:
 def clip(store: Store, track: str) -> Figure:
     """A clip's waveform and its mel spectrogram (of every channel), as the networks get them, over the same time."""
     wave, mel = store.arrays["waveform"], store.arrays["mel"]
+    rate, spec = wave.representation.sample_rate, mel.representation
     samples = wave.clip(track)[:, 0, 0] * wave.representation.scale
     specgram = mel.clip(track).astype(np.float32)  # (frames, channels, bands)
-    seconds = len(samples) / wave.representation.sample_rate
-    spec = mel.representation
-    names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
-    extent = (0, len(specgram) * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
+    seconds = len(samples) / rate
     figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
     axes[0].plot(np.linspace(0, seconds, len(samples)), samples, linewidth=0.3)
     axes[0].set(ylabel="amplitude\n(full scale = 1)", xlim=(0, seconds), ylim=(-1, 1))
-    axes[0].set_title(f"waveform, mono, {wave.representation.sample_rate:,} Hz", loc="left")
+    axes[0].set_title(f"waveform, mono, {rate:,} Hz", loc="left")
+    extent = (0, len(specgram) * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
+    look = {"origin": "lower", "aspect": "auto", "cmap": "magma", "interpolation": "nearest", "extent": extent}
+    names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
     for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
-        look = {"origin": "lower", "aspect": "auto", "cmap": "magma", "interpolation": "nearest", "extent": extent}
         image = axis.imshow(specgram[:, channel].T, vmin=specgram.min(), vmax=specgram.max(), **look)
         axis.set(ylabel="mel band")
         axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz", loc="left")
@@ -117,9 +128,9 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
     """Where the segments of a clip of so many seconds lie."""
     starts = segmenting.starts(seconds)
     figure, axis = plt.subplots(figsize=(10, 0.3 * len(starts) + 1.2))
-    axis.barh(np.arange(len(starts)), segmenting.seconds, left=starts, height=0.7, alpha=0.7)
+    axis.barh(range(len(starts)), segmenting.seconds, left=starts, height=0.7, alpha=0.7)
     axis.axvspan(0, seconds, color="tab:gray", alpha=0.15, label=f"clip, {seconds:.1f} s")
-    axis.set(xlabel="time in s", ylabel="segment", yticks=np.arange(len(starts)), xlim=(0, None))
+    axis.set(xlabel="time in s", ylabel="segment", yticks=range(len(starts)), xlim=(0, None))
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     figure.legend(loc="outside right upper")
@@ -131,23 +142,20 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
 @themed
 def training_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
     """Loss (first row) and accuracy (second row) per epoch, a column for each experiment; the best epoch is marked."""
-    import seaborn as sns
-
     size = (4.2 * len(runs), 5.6)
     figure, axes = plt.subplots(2, len(runs), figsize=size, sharex="col", sharey="row", squeeze=False)
     for column, (name, group) in zip(axes.T, runs.items(), strict=True):
         for axis, quantity in zip(column, ("loss", "accuracy"), strict=True):
             for part in ("train", "validation"):
-                curve = {"x": "epoch", "y": f"{part}_{quantity}", "label": part, "marker": "o"}
-                sns.lineplot(group.history, ax=axis, legend=False, errorbar=None, **curve)
-            best = {"x": group.runs[0].info["best_epoch"], "label": "best epoch on validation"}
-            axis.axvline(**best, color="black", linewidth=1, linestyle=":")
+                axis.plot(group.history["epoch"], group.history[f"{part}_{quantity}"], "o-", mec="white", label=part)
+            best = group.runs[0].info["best_epoch"]
+            axis.axvline(best, color="black", linewidth=1, linestyle=":", label="best epoch on validation")
         column[0].set_title(name)
         accuracy_by_epoch(column[1], study)
         column[0].set_ylabel("cross entropy in nats")
         for axis in column:
             axis.label_outer()
-    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[1, 0], 4)
     figure.suptitle(f"Training ({corpus_note(study)})")
     return figure
 
@@ -160,17 +168,6 @@ def accuracies(study: Study, table: pd.DataFrame) -> Figure:
         with_reported(axis, table.filter([f"{by}_{what}" for what in ("accuracy", "low", "high", "reported")]))
         name_rows(axis, table["model"], 1 / len(study.corpus.labels))
         axis.set(xlabel=f"test accuracy {name}", xlim=(0, 1))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(axes[0], 3)
     figure.suptitle(f"Accuracy ({corpus_note(study)})")
     return figure
-
-
-def with_reported(axis: Axes, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
-    """`points` of a table, and what was reported (a fourth column, where there is one) as open marks."""
-    import seaborn as sns
-
-    position = np.arange(len(rows))
-    points(axis, position, rows, f"reproduced, {interval}")
-    for column in rows.columns[3:]:
-        mark = {"mfc": "none", "color": sns.color_palette()[3], "label": "reported on FMA-small"}
-        axis.plot(rows[column], position, "D", **mark)

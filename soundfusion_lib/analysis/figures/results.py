@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from soundfusion_lib.analysis.figures.data import (
     accuracy_by_epoch,
     corpus_note,
+    legend_below,
     name_rows,
     points,
     themed,
@@ -24,17 +25,14 @@ REPORTED = "reported, FMA-small"
 @themed
 def comparison_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
     """Accuracy per segment on the training part (left) and on the validation part (right), a line an experiment."""
-    import seaborn as sns
-
-    table = pd.concat([group.history.assign(experiment=name) for name, group in runs.items()])
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharex=True, sharey=True)
     for axis, part in zip(axes, ("train", "validation"), strict=True):
-        lines = {"hue": "experiment", "style": "experiment", "markers": True, "dashes": False, "errorbar": None}
-        sns.lineplot(table, x="epoch", y=f"{part}_accuracy", ax=axis, **lines)
+        for number, (name, group) in enumerate(runs.items()):
+            look = {"marker": "oXsPDv^"[number % 7], "mec": "white", "label": name}
+            axis.plot(group.history["epoch"], group.history[f"{part}_accuracy"], **look)
         accuracy_by_epoch(axis, study)
         axis.set_title(f"{part} accuracy")
-        axis.get_legend().remove()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(axes[0], 2)
     figure.suptitle(f"Accuracy per epoch ({corpus_note(study)})")
     return figure
 
@@ -42,15 +40,13 @@ def comparison_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
 @themed
 def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.grid_search`: a column for each number of masks, reproduced above reported."""
-    quantities = {"best_validation_accuracy": "reproduced", "reported": "reported"}
-    axes_of_grid = ("n_masks", "probability", "max_mask_fraction")
-    masks, probabilities, shares = (sorted(table[name].unique()) for name in axes_of_grid)
+    masks = sorted(table["n_masks"].unique())
     figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True)
-    for row, (quantity, name) in zip(axes, quantities.items(), strict=True):
+    for row, quantity in zip(axes, ("best_validation_accuracy", "reported"), strict=True):
+        name = "reported" if quantity == "reported" else "reproduced"
         for axis, count in zip(row, masks, strict=True):
             cells = table[table["n_masks"] == count]
             cells = cells.pivot(index="probability", columns="max_mask_fraction", values=quantity)
-            cells = cells.reindex(index=probabilities, columns=shares)
             image = _heat_map(axis, cells, table[quantity].min(), table[quantity].max(), True, ".3f", 8)
             axis.set(title=f"{name}: {count} in time, {count} in frequency", xlabel="", ylabel="")
         row[0].set_ylabel("probability of a mask")
@@ -65,20 +61,17 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.width_scaling`: accuracy per segment of each model and size, with parameters and time an
     epoch; reproduced also with the number of epochs, which a profile may cut for the large networks."""
-    ours = "{epochs} epochs of {seconds_per_epoch:.3g} s"
-    panels = {
-        f"reproduced, {corpus_note(study)}": ("segment_accuracy", "parameters", ours),
-        REPORTED: ("reported_accuracy", "reported_parameters", "{reported_seconds_per_epoch:.3g} s an epoch"),
-    }
+    ours = "{segment_accuracy:.3f}\n{parameters:,.0f} parameters\n{epochs} epochs of {seconds_per_epoch:.3g} s"
+    theirs = (
+        "{reported_accuracy:.3f}\n{reported_parameters:,.0f} parameters\n{reported_seconds_per_epoch:.3g} s an epoch"
+    )
+    panels = {f"reproduced, {corpus_note(study)}": ("segment_accuracy", ours), REPORTED: ("reported_accuracy", theirs)}
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.4))
-    for axis, (title, (accuracy, parameters, time)) in zip(axes, panels.items(), strict=True):
-        said = [
-            f"{row[accuracy]:.3f}\n{row[parameters] / 1e3:,.0f}k parameters\n{time.format(**row)}"
-            for row in table.to_dict("records")
-        ]
+    for axis, (title, (accuracy, text)) in zip(axes, panels.items(), strict=True):
+        said = [text.format(**row) for row in table.to_dict("records")]
         grid = table.assign(said=said).pivot(index="model", columns="size")
         cells, said = (grid[name][table["size"].unique()] for name in (accuracy, "said"))
-        image = _heat_map(axis, cells, 0, max(0.6, float(cells.to_numpy().max())), said, size=8)
+        image = _heat_map(axis, cells, 0, max(0.6, table[accuracy].max()), said, size=8)
         axis.set(title=title, xlabel="size", ylabel="model" if axis is axes[0] else "")
     figure.colorbar(image, ax=list(axes), label="test accuracy per segment")
     figure.suptitle("Width scaling")
@@ -110,13 +103,12 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
     labels, models = table["label"].unique(), table["model"].unique()
     figure, axis = plt.subplots(figsize=(10, 0.5 * len(labels) + 1.8))
     for number, model in enumerate(models):
-        rows = table[table["model"] == model].set_index("label").loc[labels]
         position = np.arange(len(labels)) + 0.5 * (number / max(1, len(models) - 1) - 0.5)
-        points(axis, position, rows[["recall", "low", "high"]], model, number)
+        points(axis, position, table.loc[table["model"] == model, ["recall", "low", "high"]], model, number)
     name_rows(axis, labels, 1 / len(labels))
     what = "recall: share of the tracks of a label that are recognised (95 % interval)"
     axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label_name)
-    figure.legend(loc="outside lower center", ncols=len(models) + 1)
+    legend_below(axis, len(models) + 1)
     figure.suptitle(f"Recall of each {study.corpus.label_name} ({corpus_note(study)})")
     return figure
 
@@ -126,16 +118,16 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     """The differences of `conclusions.conclusions`, intervals (see `paired_tests.tested`), and the reported ones."""
     figure, axis = plt.subplots(figsize=(10, 0.62 * len(table) + 1.6))
     with_reported(axis, table[["difference", "low", "high", "reported"]], "interval at its test's level")
-    rows = [f"{row.question} {row.answer}\n{row.first} - {row.second}{_unequal(row)}" for row in table.itertuples()]
-    name_rows(axis, rows, 0, "no difference")
+    names = []
+    for row in table.itertuples():
+        unequal = row.first_epochs != row.second_epochs
+        epochs = f" ({row.first_epochs} and {row.second_epochs} epochs)" if unequal else ""
+        names.append(f"{row.question} {row.answer}\n{row.first} - {row.second}{epochs}")
+    name_rows(axis, names, 0, "no difference")
     axis.set_xlabel("accuracy per segment, first minus second")
-    figure.legend(loc="outside lower center", ncols=3)
+    legend_below(axis, 3)
     figure.suptitle(f"The report's conclusions ({corpus_note(study)})")
     return figure
-
-
-def _unequal(row) -> str:
-    return "" if row.first_epochs == row.second_epochs else f" ({row.first_epochs} and {row.second_epochs} epochs)"
 
 
 def _heat_map(
@@ -147,6 +139,4 @@ def _heat_map(
     said = {"annot": text, "fmt": form, "annot_kws": {"fontsize": size}, "xticklabels": True, "yticklabels": True}
     sns.heatmap(cells, vmin=low, vmax=high, cmap="Blues", cbar=False, ax=axis, **said)
     axis.tick_params(axis="y", rotation=0)
-    axis.grid(visible=False)
-    axis.set_facecolor("0.92")  # where there is no cell
     return axis.collections[0]
