@@ -19,7 +19,7 @@ class Rule(NamedTuple):
 
 
 def _number(allowed: str, inside: Callable[[float], bool] = lambda value: True, kind: type = Real) -> Rule:
-    """A finite number; a boolean is none."""
+    """A finite number; a boolean is none, and 8.0 no whole one."""
 
     def holds(value: Any) -> bool:
         number = isinstance(value, kind) and not isinstance(value, bool)
@@ -64,7 +64,7 @@ _SETTINGS: list[tuple[str, Rule]] = [
     ("seed", SEED),
     ("min_db max_db", _number("a number")),
     ("clip_seconds seconds learning_rate top_db", _number("a number above 0", lambda value: value > 0)),
-    ("weight_decay mixup noise_std std", _number("a number of 0 or more", lambda value: value >= 0)),
+    ("weight_decay mixup noise_std", _number("a number of 0 or more", lambda value: value >= 0)),
     ("probability max_fraction", _number("a number of 0 to 1", lambda value: 0 <= value <= 1)),
     ("averaging label_smoothing dropout", BELOW_ONE),
     ("overlap", Rule(BELOW_ONE.allowed, lambda value: value is None or BELOW_ONE.holds(value))),
@@ -96,16 +96,10 @@ RULES["parts"] = Rule(
 
 
 def check(values: Mapping[str, Any], where: str) -> None:
-    """Hold settings against `RULES`, and those that bound each other against each other.
-
-    A boolean is no number, 8.0 no whole number; NaN and infinity are refused.
+    """Raise SoundFusionError for the first of these settings that `RULES` or another setting does not allow.
 
     Args:
-        values: by name; each has a rule.
         where: whose settings they are, for the message: "Training:", "profile mine.toml: [training]".
-
-    Raises:
-        SoundFusionError: the first that is not allowed, with what is.
     """
     for name, value in values.items():
         if not RULES[name].holds(value):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.augment import GaussianNoise, RandomGain, SpecAugment, augmentation
+from soundfusion_lib.signals.augment import NoiseAndGain, SpecAugment, augmentation
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_specaugment_refuses_settings_out_of_range(options):
 
 def test_noise_has_its_deviation_and_differs_between_samples():
     torch.manual_seed(0)
-    noise = GaussianNoise(std=0.02)(torch.zeros(8, 1, 50_000))
+    noise = NoiseAndGain(0.02, 0, 0)(torch.zeros(8, 1, 50_000))
     torch.testing.assert_close(noise.std(dim=2), torch.full((8, 1), 0.02), rtol=0.02, atol=0)
     assert noise.mean().abs() < 1e-3
     assert not torch.equal(noise[0], noise[1])
@@ -95,7 +95,7 @@ def test_noise_has_its_deviation_and_differs_between_samples():
 def test_gain_is_one_per_sample_and_uniform_in_decibels():
     torch.manual_seed(0)
     waveform = torch.linspace(-1, 1, 100).expand(2000, 1, 100)
-    gain = (RandomGain(-12, 12)(waveform) / waveform).squeeze(1)  # (2000, 100)
+    gain = (NoiseAndGain(0, -12, 12)(waveform) / waveform).squeeze(1)  # (2000, 100)
     torch.testing.assert_close(gain, gain[:, :1].expand_as(gain))
     decibels = 20 * gain[:, 0].log10()
     assert -12.001 <= decibels.min() < -11.9 and 11.9 < decibels.max() <= 12.001
@@ -114,8 +114,8 @@ def test_augmentation_acts_only_in_training(name, shape):
 
 def test_augmentation_takes_options_and_refuses_others():
     assert augmentation("mel", n_time_masks=1, max_fraction=0.1).max_fraction == 0.1
-    noise, gain = augmentation("waveform", noise_std=0.1, min_db=-3, max_db=3)
-    assert (noise.std, gain.min_db, gain.max_db) == (0.1, -3, 3)
+    module = augmentation("waveform", noise_std=0.1, min_db=-3, max_db=3)
+    assert (module.noise_std, module.min_db, module.max_db) == (0.1, -3, 3)
     with pytest.raises(SoundFusionError, match="augmentation of 'mel': has no key 'width'; there are: max_frac"):
         augmentation("mel", width=3)
     with pytest.raises(SoundFusionError, match="there are: mel, waveform"):

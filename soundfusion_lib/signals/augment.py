@@ -1,7 +1,6 @@
 """Augmentation of inputs on their own device, different for every sample, and only in training mode.
 
-Everything is drawn and applied for the whole batch at once, without a loop over samples and without asking the device
-for a value.
+For the whole batch at once: no loop over samples, and no value that the device is asked for.
 """
 
 import inspect
@@ -19,13 +18,11 @@ class SpecAugment(nn.Module):
     masks are the same in all of its channels, and are filled with its mean over channels, bands and time.
 
     Args:
-        n_time_masks: masks along time.
-        n_frequency_masks: masks along frequency.
+        n_time_masks, n_frequency_masks: masks along either axis.
         probability: chance of each mask to be applied.
         max_fraction: largest width of a mask, as a fraction of its axis.
 
-    Shape: (N, C, M, T), standardised (else the filling shows in bands that are louder or quieter than the mean) -> the
-    same.
+    Shape: (N, C, M, T), standardised (else the filling shows in bands far from the mean) -> the same.
     """
 
     def __init__(
@@ -59,56 +56,44 @@ class SpecAugment(nn.Module):
         return inside.any(dim=1)
 
 
-class GaussianNoise(nn.Module):
-    """Add white noise of standard deviation ``std``, in units of full scale. Shape: (N, 1, L) -> the same."""
+class NoiseAndGain(nn.Module):
+    """Add white noise, then change each sample's volume. Shape: (N, 1, L) -> the same.
 
-    def __init__(self, std: float = 0.02) -> None:
+    Args:
+        noise_std: of the noise, in units of full scale.
+        min_db, max_db: range of the gain, which is uniform in decibels.
+    """
+
+    def __init__(self, noise_std: float = 0.02, min_db: float = -12.0, max_db: float = 12.0) -> None:
         super().__init__()
-        settings.check({"std": std}, "GaussianNoise:")
-        self.std = std
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        if not self.training:
-            return waveform
-        return waveform + self.std * torch.randn_like(waveform)
-
-
-class RandomGain(nn.Module):
-    """Change each sample's volume by a gain uniform in min_db..max_db decibels. Shape: (N, 1, L) -> the same."""
-
-    def __init__(self, min_db: float = -12.0, max_db: float = 12.0) -> None:
-        super().__init__()
-        settings.check({"min_db": min_db, "max_db": max_db}, "RandomGain:")
+        settings.check({"noise_std": noise_std, "min_db": min_db, "max_db": max_db}, "NoiseAndGain:")
+        self.noise_std = noise_std
         self.min_db = min_db
         self.max_db = max_db
 
     def forward(self, waveform: Tensor) -> Tensor:
         if not self.training:
             return waveform
+        noisy = waveform + self.noise_std * torch.randn_like(waveform)
         draw = torch.rand(waveform.shape[0], 1, 1, dtype=waveform.dtype, device=waveform.device)
         decibels = self.min_db + (self.max_db - self.min_db) * draw  # (N, 1, 1)
-        return waveform * 10 ** (decibels / 20)
+        return noisy * 10 ** (decibels / 20)
 
 
-def waveform_augmentation(noise_std: float = 0.02, min_db: float = -12.0, max_db: float = 12.0) -> nn.Module:
-    """The report's augmentation of waveforms: noise, then gain."""
-    return nn.Sequential(GaussianNoise(noise_std), RandomGain(min_db, max_db))
-
-
-AUGMENTATIONS = {"mel": SpecAugment, "waveform": waveform_augmentation}
+AUGMENTATIONS = {"mel": SpecAugment, "waveform": NoiseAndGain}
 
 
 def augmentation(input_name: str, **options) -> nn.Module:
     """The report's augmentation of an input, with its settings where ``options`` do not say otherwise.
 
     Args:
-        input_name: ``mel`` (`SpecAugment`) or ``waveform`` (`GaussianNoise`, then `RandomGain`).
-        **options: arguments of `SpecAugment` or `waveform_augmentation`.
+        input_name: ``mel`` or ``waveform``.
+        **options: arguments of `SpecAugment` or `NoiseAndGain`.
 
     Raises:
         SoundFusionError: there is no such input, or no such option for it.
     """
     settings.check_keys({input_name: options}, AUGMENTATIONS, "augmentation:")
-    function = AUGMENTATIONS[input_name]
-    settings.check_keys(options, inspect.signature(function).parameters, f"augmentation of {input_name!r}:")
-    return function(**options)
+    module = AUGMENTATIONS[input_name]
+    settings.check_keys(options, inspect.signature(module).parameters, f"augmentation of {input_name!r}:")
+    return module(**options)

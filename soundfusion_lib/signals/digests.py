@@ -15,7 +15,7 @@ from soundfusion_lib import processes
 from soundfusion_lib.audio import UnreadableFile, unreadable
 from soundfusion_lib.errors import SoundFusionError
 
-RECENT = 2_000_000_000  # nanoseconds; written again so soon, a file may keep its times (FAT counts in 2 s)
+RECENT = 2_000_000_000  # nanoseconds; FAT counts time in these
 State = tuple[bytes, int, int, int]  # a file's path, size, st_mtime_ns, st_ctime_ns
 TABLE = """CREATE TABLE IF NOT EXISTS files
     (path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID"""
@@ -47,34 +47,29 @@ def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[s
         with closing(sqlite3.connect(path, timeout=60)) as memory, ThreadPoolExecutor(processes.cores()) as pool:
             memory.execute(TABLE)
             remembered = {tuple(state): content for *state, content in memory.execute("SELECT * FROM files")}
-            found = {file: remembered.get(_state(file)) for file in files}
-            unknown = [file for file, content in found.items() if content is None]
-            hidden = not progress or not unknown
-            read = tqdm(pool.map(_read, unknown), "hashing", len(unknown), unit="file", disable=hidden)
-            rows = []
-            for file, (content, state) in zip(unknown, read, strict=True):
-                found[file] = content
-                if state:
-                    rows.append((*state, content))
+
+            def look(file: Path) -> tuple[State | None, str | UnreadableFile]:
+                state = _state(file)  # before it is read: a change meanwhile gives another
+                return state, remembered.get(state) or digest(file)
+
+            bar = tqdm(pool.map(look, files), "hashing", len(files), unit="file", delay=1, disable=not progress)
+            found = list(bar)
+            new = {state: content for state, content in found if state and isinstance(content, str)}
+            rows = [(*state, content) for state, content in new.items() if state not in remembered]
             with memory:
                 memory.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
     except sqlite3.DatabaseError as error:
         raise SoundFusionError(f"{path} cannot be used ({error}): if that stays so, delete it") from error
-    return [found[file] for file in files]
+    return [content for _, content in found]
 
 
 def _state(file: Path) -> State | None:
+    """What a file is known by; None where it was changed a moment ago, as it may be once more within the same times."""
     try:
         status = os.stat(file)
     except OSError:
         return None
-    return os.fsencode(os.path.abspath(file)), status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _read(file: Path) -> tuple[str | UnreadableFile, State | None]:
-    """A file's digest, and the state to remember it by: that of before, so that a change meanwhile is noticed; None
-    where a change would not be, as the last one was a moment ago."""
-    state = _state(file)
-    settled = state and all(abs(time.time_ns() - changed) > RECENT for changed in state[2:])
-    content = digest(file)
-    return content, state if settled and isinstance(content, str) else None
+    times = status.st_mtime_ns, status.st_ctime_ns
+    if any(abs(time.time_ns() - changed) <= RECENT for changed in times):
+        return None
+    return os.fsencode(os.path.abspath(file)), status.st_size, *times

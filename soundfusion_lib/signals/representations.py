@@ -46,9 +46,7 @@ class Waveform:
         """Samples in so many seconds."""
         return int(seconds * self.sample_rate)
 
-    def position(self, seconds: float) -> int:
-        """Index of the sample at this time."""
-        return int(seconds * self.sample_rate)
+    position = frames  # index of the sample at this time
 
     def transform(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
         """Samples (time, channels), float32, at `sample_rate` Hz -> (time, 1, 1), int16."""
@@ -71,8 +69,7 @@ class MelSpectrogram:
         sample_rate: in Hz.
         channels: 1 (mean of the channels) or 2 (left, right; a mono clip is duplicated).
         n_mels: mel bands.
-        n_fft: window, in samples.
-        hop_length: in samples.
+        n_fft, hop_length: window and its step, in samples.
         top_db: in dB.
 
     The defaults are the report's; `MelSpectrogram(22_050, 1, 128)` is what its authors' ResNet2D was fed.
@@ -100,13 +97,12 @@ class MelSpectrogram:
     @property
     def slug(self) -> str:
         """Name that says everything the array depends on."""
-        return (
-            f"mel-{self.sample_rate}-{self.channels}ch-{self.n_mels}-{self.n_fft}-{self.hop_length}-{self.top_db:g}db"
-        )
+        size = f"{self.channels}ch-{self.n_mels}-{self.n_fft}-{self.hop_length}"
+        return f"mel-{self.sample_rate}-{size}-{self.top_db:g}db"
 
     def frames(self, seconds: float) -> int:
         """Frames in so many seconds."""
-        return 1 + int(seconds * self.sample_rate) // self.hop_length
+        return 1 + self.position(seconds)
 
     def position(self, seconds: float) -> int:
         """Index of the last frame centred at or before this time."""
@@ -121,14 +117,14 @@ class MelSpectrogram:
         samples = audio.resample(audio.to_channels(samples, self.channels), sample_rate, self.sample_rate)
         window, filters = torch.hann_window(self.n_fft), _mel_filters(self.sample_rate, self.n_mels, self.n_fft)
         half = self.n_fft // 2
-        lacking = max(0, half + 1 - len(samples))  # the reflection needs more samples than it adds
-        samples = np.pad(samples, ((0, lacking), (0, 0))) if lacking else samples
+        if len(samples) <= half:  # the reflection needs more samples than it adds
+            samples = np.pad(samples, ((0, half + 1 - len(samples)), (0, 0)))
         count = 1 + (len(samples) + 2 * half - self.n_fft) // self.hop_length  # n_fft may be odd
         mel = np.empty((count, self.channels, self.n_mels), np.float32)
         for channel in range(self.channels):
             padded = torch.from_numpy(np.pad(samples[:, channel], half, "reflect"))
             frames = padded.unfold(0, self.n_fft, self.hop_length)  # (frames, n_fft), a view
-            for start in range(0, len(frames), BLOCK):
+            for start in range(0, count, BLOCK):
                 spectrum = torch.fft.rfft(frames[start : start + BLOCK] * window).numpy()
                 power = spectrum.real**2 + spectrum.imag**2  # (frames, bins)
                 mel[start : start + BLOCK, channel] = (filters @ power.T).T
@@ -160,12 +156,12 @@ def _mel_filters(sample_rate: int, n_mels: int, n_fft: int) -> "scipy.sparse.csr
     return scipy.sparse.csr_array(filters.numpy().T)  # scipy imports its parts where they are first used
 
 
+def to_dict(representation: Representation) -> dict:
+    """A representation as JSON can hold it."""
+    return {"kind": representation.kind, **asdict(representation)}
+
+
 def from_dict(spec: dict) -> Representation:
     """The inverse of `to_dict`."""
     spec = dict(spec)
     return {"waveform": Waveform, "mel": MelSpectrogram}[spec.pop("kind")](**spec)
-
-
-def to_dict(representation: Representation) -> dict:
-    """A representation as JSON can hold it."""
-    return {"kind": representation.kind, **asdict(representation)}

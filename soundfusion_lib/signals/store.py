@@ -103,17 +103,17 @@ class Store:
     ) -> "Store | None":
         """Open the store of a corpus, decoding first what is not there yet; each file is decoded once for all.
 
-        A build that is interrupted goes on where it stopped. A clip that cannot be used is left out and reported
-        (`left_out`), never replaced. What is wrong with a file's content is remembered; a file that cannot be read is
-        tried again by the next build.
+        A clip that cannot be used is left out and reported (`left_out`), never replaced. What is wrong with a file's
+        content is remembered; a file that cannot be read is tried again by the next build. One that is interrupted
+        goes on where it stopped.
 
         Args:
             corpus: what to decode.
             representations: at most one of each kind.
             cache_dir: folder to keep the arrays in.
             shortest: shortest usable clip, in seconds.
-            workers: processes that decode; all cores by default, which they share.
-            progress: show a progress bar.
+            workers: processes that decode; as many as cores by default.
+            progress: show progress bars.
             decode: False returns None where there is something to decode.
 
         Raises:
