@@ -97,15 +97,38 @@ def page(profile):
 @profile_argument
 def status(profile):
     """List the runs on PROFILE's clips, those in training too, and what its notebooks have yet to train."""
-    from soundfusion_lib.study.status import Look, NothingYet, left, trained
+    from soundfusion_lib.paths import runs_dir
+    from soundfusion_lib.study.plan import plan_of
+    from soundfusion_lib.study.protocol import needed_by
+    from soundfusion_lib.study.status import Look, NothingYet
+    from soundfusion_lib.training.runs import list_runs
 
     study = Look(profile)
     try:
-        runs = trained(study)
+        runs = list_runs(runs_dir(), study.decoded.content_id)
     except NothingYet as reason:
         return click.echo(str(reason))
     click.echo(runs.to_string(index=False) if len(runs) else f"no runs on corpus {study.corpus.name!r} yet")
-    click.echo("\n" + left(study, runs).to_string(index=False))
+    click.echo("\n" + plan_of(study, needed_by(study), measure=False).round(1).to_string(na_rep="unknown"))
+
+
+@main.command()
+@profile_argument
+def plan(profile):
+    """Say how many core-hours PROFILE's notebooks took and have left, and how long that is on this machine.
+
+    Where no run of an experiment is done, a few of its steps are timed.
+    """
+    from soundfusion_lib import processes
+    from soundfusion_lib.study.plan import plan_of
+    from soundfusion_lib.study.protocol import needed_by
+    from soundfusion_lib.study.status import Look
+
+    study = Look(profile)
+    table = plan_of(study, needed_by(study))
+    click.echo(table.round(1).to_string(na_rep="unknown"))
+    hours = table.loc["all", "core_hours_left"] / processes.cores()
+    click.echo(f"\n{hours:.1f} hours are left on the {processes.cores()} cores of this machine")
 
 
 @main.command()

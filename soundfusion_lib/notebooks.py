@@ -17,8 +17,6 @@ from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.summary import edit_summary, read_summary
 
-KERNEL = "python3"
-
 
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     """The numbered notebooks, in order; `only` those whose names begin with one of these.
@@ -26,30 +24,26 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     Raises:
         SoundFusionError: there are none, or none that begins so.
     """
-    folder = PROJECT / "notebooks"
-    files = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not files:
-        raise SoundFusionError(f"no notebooks in {folder}: run this from a clone of the project")
+        raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
+    names = [file.stem for file in files]
     for prefix in only:
-        if not any(file.stem.startswith(prefix) for file in files):
-            names = ", ".join(file.stem for file in files)
-            raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {names}")
+        if not any(name.startswith(prefix) for name in names):
+            raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {', '.join(names)}")
     return [file for file in files if not only or file.stem.startswith(only)]
 
 
 def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...] = ()) -> Path:
-    """Execute the notebooks on a profile, one after the other.
+    """Execute the notebooks on a profile, one after the other; returns the folder of the results.
 
-    The notebooks of the project take up the outputs when they run as they stand, on the demo profile and any device;
-    with other parameters, copies of them in results/<profile>/notebooks/ do.
+    With the default parameters the project's notebooks take up the outputs, with others their copies in
+    results/<profile>/notebooks/ do.
 
     Args:
         profile: a built-in profile's name, or a TOML file.
         device: see `choose_device`.
         only: notebooks to run, by the beginnings of their names; all by default.
-
-    Returns:
-        The folder of the results.
 
     Raises:
         SoundFusionError: bad profile, device or notebook name; a cell failed (what it had finished is kept).
@@ -57,14 +51,13 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
     files = notebook_files(only)
     loaded = load_profile(profile)
     choose_device(device)
-    if str(profile).endswith(".toml"):
+    if profile.endswith(".toml"):
         profile = str(Path(profile).resolve())  # the kernels work in another folder
     parameters = {"profile": profile, "device": device}
     folder = results_dir() / loaded.name
+    output = folder / "notebooks"
     if parameters == DEFAULTS:
         parameters, output = {}, PROJECT / "notebooks"
-    else:
-        output = folder / "notebooks"
     output.mkdir(parents=True, exist_ok=True)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     began = time.perf_counter()
@@ -84,9 +77,9 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
     return folder
 
 
-def _execute(source: Path, target: Path, parameters: dict[str, str]):
-    known = papermill.inspect_notebook(source)
-    missing = sorted(set(DEFAULTS) - set(known))
+def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
+    """Run a notebook with these parameters; the target is written when all of it has run."""
+    missing = sorted(DEFAULTS.keys() - papermill.inspect_notebook(source).keys())
     if missing:  # papermill would only warn, and run with the wrong ones
         raise SoundFusionError(f"{source}: its cell tagged `parameters` lacks {', '.join(missing)}")
     aside = target.with_name(f".{target.stem}.running.ipynb")
@@ -95,7 +88,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]):
             source,
             aside,
             parameters,
-            kernel_name=KERNEL,
+            kernel_name="python3",
             cwd=source.parent,
             progress_bar=False,  # of cells; those of the training, on stderr, say more
             stderr_file=sys.stderr,
@@ -109,16 +102,15 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]):
             f"The notebook up to there is {failed}; what was trained is kept and found again."
         ) from error
     notebook = nbformat.read(aside, as_version=4)
-    clean(notebook)
+    _clean(notebook)
     nbformat.write(notebook, aside)
     os.replace(aside, target)
 
 
-def clean(notebook: nbformat.NotebookNode) -> None:
-    """Take out what differs from one execution to the next, in place: progress bars, times, widget state.
+def _clean(notebook: nbformat.NotebookNode) -> None:
+    """Take out, in place, what differs from one execution to the next: progress bars, times, widget state.
 
-    What JupyterLab writes stays, so that opening and saving a notebook changes nothing: the ids of its cells, and all
-    that the kernel says of itself (the version of Python, too).
+    What JupyterLab writes stays (ids of cells, what the kernel says of itself): opening and saving changes nothing.
     """
     kept = "kernelspec", "language_info"
     notebook.metadata = {key: notebook.metadata[key] for key in kept if key in notebook.metadata}
@@ -127,14 +119,9 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         cell.metadata = {"tags": tags} if tags else {}
         if "injected-parameters" in tags:
             cell.id = "injected-parameters"  # papermill draws another each time
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":  # a progress bar is a line with carriage returns
+                lines = [line for line in output.text.split("\n") if "\r" not in line and line.strip()]
+                output.text = "".join(line + "\n" for line in lines)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(_without_bars, cell.outputs) if output is not None]
-
-
-def _without_bars(output):
-    if output.output_type == "stream" and output.name == "stderr":
-        # a progress bar rewrites its line: it is the text around carriage returns
-        lines = [line for line in output.text.split("\n") if "\r" not in line and line.strip()]
-        output.text = "".join(line + "\n" for line in lines)
-        return output if lines else None
-    return output
+            cell.outputs = [output for output in cell.outputs if output.get("text") != ""]

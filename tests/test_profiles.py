@@ -15,7 +15,7 @@ from soundfusion_lib.corpora.kinds import open_corpus
 from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, build_model
-from soundfusion_lib.signals.augment import AUGMENTATIONS, GaussianNoise, augmentation
+from soundfusion_lib.signals.augment import AUGMENTATIONS, NoiseAndGain, augmentation
 from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.study import profiles
@@ -37,9 +37,8 @@ name = "my-study_2.1"
 clip_seconds = 10
 seeds = [0, 3]
 test_folds = [0, 2]
-performance_folds = [0, 1, 2]
 large_batch = 8
-imagenet_weights = "weights.pth"
+leave_out = ["vgg16", "nnet1"]
 [corpus]
 kind = "folder"
 path = "music"
@@ -82,8 +81,8 @@ epochs = 1
 epochs = 2
 """
     loaded = load_profile(profile(tmp_path, text))
-    assert loaded.seeds == (0, 3) and loaded.test_folds == (0, 2) and loaded.performance_folds == (0, 1, 2)
-    assert loaded.corpus["path"] == str(tmp_path / "music") and loaded.imagenet_weights == str(tmp_path / "weights.pth")
+    assert loaded.seeds == (0, 3) and loaded.test_folds == (0, 2) and loaded.leave_out == ("vgg16", "nnet1")
+    assert loaded.corpus["path"] == str(tmp_path / "music")
     assert loaded.split == Split("artist", 3, 0, 5) and loaded.segmenting == Segmenting(1.0, 0.0)
     assert loaded.width("resnet2d", "small") == 4 and loaded.width("resnet2d", "large") == 64
 
@@ -171,14 +170,15 @@ TOP_FAULTS = [
     ("test_folds = [0, 0]", "test_folds = [0, 0]: must be a list of one or more different"),
     ("test_folds = []", "test_folds = []: must be a list of one or more"),
     ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
-    ("performance_folds = [1, 11]", "performance_folds = [1, 11]: [split] has folds 0 to 9"),
+    ("leave_out = 'vgg16'", 'leave_out = "vgg16": must be a list of names'),
+    ("leave_out = [1]", "leave_out = [1]: must be a list of names"),
+    ("leave_out = ['vgg']", "leave_out: there is no model 'vgg', only simple_cnn,"),
     ('name = "../../x"', 'name = "../../x": must be letters, digits'),
     ('name = ".hidden"', 'name = ".hidden": must be letters, digits'),
     ('name = ""', 'name = "": must be letters, digits'),
     ("name = 3", "name = 3: must be letters, digits"),
     ("clip_seconds = 0", "clip_seconds = 0: must be a number above 0"),
     ("large_batch = 1", "large_batch = 1: must be a whole number of 2 or more"),
-    ("imagenet_weights = true", "imagenet_weights = true: must be a text"),
     ("epochs = 3", "has no key 'epochs'; there are: augment, clip_seconds"),
 ]
 SET_BY_THE_STUDY = [
@@ -192,15 +192,13 @@ SET_BY_THE_STUDY = [
     ("[models.fusion_decision]\nweighting = 'learned'", "weighting is set by the study: both are trained"),
     ("[models.nnet1]\nn_mels = 32", "[models.nnet1] n_mels is set by the study: set n_mels in [mel]"),
     ("[models.nnet1]\nin_channels = 1", "[models.nnet1] in_channels is set by the study: set channels in [mel]"),
-    ("[models.vgg16]\nwidth = 4", "imagenet_weights has no effect: they fit VGG16 of width 64 only"),
 ]
 
 
 @pytest.mark.parametrize(
     "text, message",
-    [(f"{CORPUS}{tables}\n", message) for tables, message in FAULTS]
+    [(f"{CORPUS}{tables}\n", message) for tables, message in FAULTS + SET_BY_THE_STUDY]
     + [(f"{top}\n{CORPUS}", message) for top, message in TOP_FAULTS]
-    + [(f'imagenet_weights = "w.pth"\n{CORPUS}{tables}\n', message) for tables, message in SET_BY_THE_STUDY]
     + [
         ("", "[corpus] needs a kind: demo,"),
         ("corpus = 'demo'\n", 'corpus = "demo": must be a table, [corpus]'),
@@ -245,7 +243,7 @@ def test_a_file_whose_name_is_no_folder_s_is_told_to_give_one(tmp_path):
         (lambda: Waveform(0), "Waveform: sample_rate = 0"),
         (lambda: MelSpectrogram(channels=3), "MelSpectrogram: channels = 3: must be a whole number of 1 to 2"),
         (lambda: MelSpectrogram(hop_length=0), "MelSpectrogram: hop_length = 0"),
-        (lambda: GaussianNoise("x"), 'GaussianNoise: std = "x"'),
+        (lambda: NoiseAndGain("x"), 'NoiseAndGain: noise_std = "x"'),
         (lambda: augmentation("mel", max_fraction=2), "SpecAugment: max_fraction = 2: must be a number of 0 to 1"),
         (lambda: build_model("simple_cnn", 8, dropout=2), "simple_cnn: dropout = 2: must be a number"),
         (lambda: build_model("resnet1d", 8, width=0), "resnet1d: width = 0: must be a whole number of 2 or more"),
@@ -267,11 +265,12 @@ def test_numbers_of_numpy_and_segments_of_whole_clips_are_taken():
 def test_every_setting_has_its_rule_and_every_rule_its_setting():
     kinds = Training, Segmenting, Split, Waveform, MelSpectrogram
     names = {item.name for kind in kinds for item in dataclasses.fields(kind)}
-    for function in (*MODELS.values(), *AUGMENTATIONS.values(), *kinds_of_corpora.KINDS.values(), GaussianNoise):
+    for function in (*MODELS.values(), *AUGMENTATIONS.values(), *kinds_of_corpora.KINDS.values()):
         names |= set(inspect.signature(function).parameters)
-    assert names - {"num_classes"} | profiles.PLAIN | set(profiles.SIZES) == set(settings.RULES)
+    plain = {"name", "clip_seconds", "seeds", "test_folds", "large_batch", "leave_out"}
+    assert names - {"num_classes"} | plain | set(profiles.SIZES) == set(settings.RULES)
     assert settings.RULES["optimizer"].allowed == f"one of {', '.join(OPTIMIZERS)}"
-    assert {item.name for item in dataclasses.fields(Profile)} > profiles.PLAIN
+    assert {item.name for item in dataclasses.fields(Profile)} > plain
 
 
 def test_help_does_not_wait_for_torch():

@@ -1,12 +1,15 @@
 """The report's tables and plots, row by row, on a study whose runs are made up (nothing is trained here)."""
 
+import hashlib
 import io
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from torchvision.models import VGG16_Weights
 
 from soundfusion_lib.analysis import figures, tables
 from soundfusion_lib.analysis.baselines import Baseline
@@ -115,9 +118,9 @@ def test_tables_share_their_runs(study):
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     trained = made_up(protocol.simple_cnn(study))
     monkeypatch.setattr(study, "check_pretraining", lambda: None)
-    weights = tmp_path / "weights.pth"
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    weights = tmp_path / "vgg16_imagenet.pth"
     weights.write_bytes(b"weights")
-    monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(weights))
     possible, impossible = protocol.transfer(study)
     assert not impossible and list(possible) == [
         "VGG16, random start",
@@ -127,10 +130,13 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
         "VGG16, GTZAN start, fine-tuned",
     ]
     first = possible["VGG16, GTZAN start, frozen"].start
-    assert first == {"pretrained": protocol._vgg16(study, "VGG16 on the pretraining corpus"), "frozen": True}
-    monkeypatch.setitem(study.profile.__dict__, "imagenet_weights", str(tmp_path / "nowhere.pth"))
+    assert first == {"pretrained": protocol.vgg16(study, "VGG16 on the pretraining corpus"), "frozen": True}
+    imagenet = possible["VGG16, ImageNet start, frozen"].start
+    assert imagenet == {"imagenet": hashlib.sha256(b"weights").hexdigest()[:12], "frozen": True}
+    weights.unlink()
+    monkeypatch.setattr(VGG16_Weights, "get_state_dict", Mock(side_effect=OSError("no network")))
     possible, impossible = protocol.transfer(study)
-    assert "no weights file" in impossible["VGG16, ImageNet start"] and len(possible) == 3
+    assert "vgg16_imagenet.pth" in impossible["VGG16, ImageNet start"] and len(possible) == 3
     table = tables.transfer({"VGG16, random start": trained}, impossible)
     assert table["note"].tolist() == ["", impossible["VGG16, ImageNet start"]]
 
@@ -138,7 +144,7 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
 def test_a_narrow_vgg16_says_why_it_has_no_imagenet_start():
     demo = Study("test", "demo", "cpu")
     with pytest.raises(SoundFusionError, match="this profile's VGG16 has width"):
-        protocol._imagenet_fingerprint(demo)
+        protocol.imagenet_fingerprint(demo)
 
 
 def test_reported_columns_equal_the_report_s_files(study):

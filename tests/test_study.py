@@ -1,10 +1,12 @@
 import dataclasses
 import json
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
@@ -13,7 +15,7 @@ from soundfusion_lib.analysis import figures, paired_tests, tables
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import protocol, status
+from soundfusion_lib.study import plan, protocol, status
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.reported import reported
@@ -280,7 +282,7 @@ def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(cor
     for path in (tmp_path / "broken").glob("low*.wav"):
         path.write_bytes(b"no music")
     study = Study("broken", file, "cpu", progress=False)
-    with pytest.raises(SoundFusionError, match="'low'.*12"):
+    with pytest.raises(SoundFusionError, match="12 clips of sound 'low'"):
         study.train(study.experiment("x", "simple_cnn"))
     prepared = cli("prepare", str(file))
     assert prepared.exit_code == 1 and "low00.wav: cannot be decoded" in prepared.output and "'low'" in prepared.output
@@ -291,7 +293,7 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
     file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["group"]])
     text = file.read_text().replace('scheme = "artist"', "")
     file.write_text(text)
-    with pytest.raises(SoundFusionError, match=r"folds \[0, 1\].*split of its own"):
+    with pytest.raises(SoundFusionError, match=r"test_folds = \[0, 1\].*one split of its own"):
         _ = Study("official", file, "cpu").store
     file.write_text(text.replace("test_folds = [0, 1]", ""))
     study = Study("official", file, "cpu", progress=False)
@@ -328,7 +330,7 @@ def test_commands(study, profile, runs, folders, corpus):
     prepared = cli("prepare", str(profile))
     assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
     listed = cli("status", str(profile))
-    assert listed.exit_code == 0 and listed.output.count("done") == 40
+    assert listed.exit_code == 0 and listed.output.count(" done\n") == 40
     folder, file = runs["plain"].runs[0].folder, str(corpus.file("low00"))
     assert folder.name in listed.output and "02_models_2d" in listed.output and "unknown" in listed.output
     study.finish()
@@ -354,17 +356,48 @@ def test_status_only_looks(folders, profile, tmp_path, monkeypatch):
     assert not list((tmp_path / "empty").rglob("*.mp3")) and not list((tmp_path / "empty").rglob("data.bin"))
 
 
-def test_what_is_left_is_counted_once_and_timed_by_the_same_model(profile, runs, folders, monkeypatch):
+def test_the_plan_counts_runs_once_and_knows_or_measures_what_they_take(profile, runs, folders, monkeypatch):
     look = status.Look(profile)
     plain, other = (look.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
-    starts = look.experiment("music first", "vgg16", start={"pretrained": plain})
-    needed = {"02": [plain, other], "03": [other, starts]}
-    monkeypatch.setattr(status.protocol, "needed_by", lambda study: needed)
+    starts = look.experiment("music first", "nnet1", width=8, start={"pretrained": plain})
+    some_seeds = dataclasses.replace(other, seeds=(0, 2))
     monkeypatch.setattr(look, "profile", dataclasses.replace(look.profile, pretraining={"kind": "demo_gtzan"}))
-    done = status.trained(look).assign(epoch_seconds=100.0)
-    table = status.left(look, done)
-    assert table["runs"].tolist() == [8, 5] and table["left"].tolist() == [4, 1]
-    assert table["time"].tolist() == ["47 min", "unknown"]  # 4 runs of 7 epochs
+    table = plan.plan_of(look, {"02": [plain, plain], "03": [plain, other, some_seeds, starts]}, measure=False)
+    assert table["experiments"].tolist() == [1, 3, 4] and table["runs"].tolist() == [4, 4 + 2 + 4, 14]
+    assert table["done"].tolist() == [4, 0, 4] and table.loc["02", "core_hours_left"] == 0
+    took = [run.info["core_seconds"] for run in runs["plain"].runs]
+    assert table.loc["02", "core_hours_done"] == pytest.approx(sum(took) / 3600)
+    assert table["core_hours_left"].isna().tolist() == [False, True, True]
+    assert plan.core_hours(look, plain) == pytest.approx(sum(took) / 4 / 3600)
+    timed = Mock(return_value=10.0)
+    monkeypatch.setattr(plan, "_timed", timed)
+    table = plan.plan_of(look, {"03": [other, starts]})
+    assert table.loc["all", "core_hours_left"] == pytest.approx((4 * 7 + 4 * 4) * 10 / 3600) and timed.call_count == 2
+
+
+def test_an_epoch_is_timed_by_a_few_of_its_steps(study):
+    experiment = study.experiment("long", "nnet1", width=8, epochs=100, batch_size=4, augment=True)
+    threads = torch.get_num_threads()
+    seconds = plan.core_hours(study, experiment) * 3600 / 100
+    assert 0 < seconds < 10 and torch.get_num_threads() == threads
+    assert plan.core_hours(study, dataclasses.replace(experiment, name="again", seed=3)) * 36 == pytest.approx(seconds)
+
+
+def test_the_command_plan(profile, runs, folders, monkeypatch):
+    monkeypatch.setattr(protocol, "needed_by", lambda study: {"02": [study.experiment("plain", "simple_cnn")]})
+    said = cli("plan", str(profile))
+    assert said.exit_code == 0 and "core_hours_left" in said.output and "0.0 hours are left on" in said.output
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(folders / "empty"))
+    said = cli("plan", str(profile))
+    assert said.exit_code == 1 and "is not decoded: `soundfusion prepare`" in said.output
+
+
+def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_module, "BUILT_IN", tmp_path)
+    assert "No findings are written down for test on the profile tones" in study.findings().data
+    (tmp_path / "findings").mkdir()
+    (tmp_path / "findings" / "tones.md").write_text("## other\n\nNo.\n\n## test\n\nTones *differ*.\n\n## more\n\nNo.\n")
+    assert study.findings().data == "Tones *differ*."
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Profiles: which corpus, how many epochs, seeds and sizes; a TOML file each."""
 
 import tomllib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from soundfusion_lib.corpora.kinds import check_corpus
 from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.models.vgg16 import FULL_WIDTH
 from soundfusion_lib.signals.augment import AUGMENTATIONS
 from soundfusion_lib.signals.representations import MelSpectrogram, Representation, Waveform
 from soundfusion_lib.signals.segments import Segmenting
@@ -21,9 +20,8 @@ from soundfusion_lib.training.fitting import Training
 SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).with_name("built_in")
 RESNETS = "resnet1d", "resnet2d"
-PLAIN = {"name", "clip_seconds", "seeds", "test_folds", "performance_folds", "large_batch", "imagenet_weights"}
-TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
-TRAINING = {item.name for item in fields(Training)}
+CORPORA = "corpus", "pretraining"
+KINDS = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
 
 # what the study sets itself, by table and key, and what to do instead
 SET_BY_THE_STUDY = {
@@ -45,13 +43,12 @@ class Profile:
 
     Args:
         name: of its folder in results/.
-        corpus: `kind` ("demo", "fma", "gtzan", "soundtracks" or "folder") and its arguments, see `open_corpus`.
+        corpus: `kind` and its arguments, see `open_corpus`.
         waveform, mel: the two representations.
         segmenting: how clips are cut for the models fed by segments.
         clip_seconds: length of a whole clip for the models fed without segmentation.
         split: which tracks train, validate and test.
         test_folds: folds to run; their test predictions are pooled.
-        performance_folds: folds to run for the table of performance and the conclusions; test_folds if empty.
         seeds: every experiment is run with each of them.
         training: overrides the report's settings (see `Training`) for all models,
         models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
@@ -61,7 +58,7 @@ class Profile:
         large: overrides the settings of the large ResNets.
         grid: overrides the settings of SimpleCNN for the grid search of SpecAugment.
         pretraining: corpus that VGG16 is trained on first, in GTZAN's place; `kind` and arguments as in `corpus`.
-        imagenet_weights: file of VGG16's ImageNet weights (see `vgg16.load_imagenet`); torchvision's if empty.
+        leave_out: models whose experiments are not run, as they cost too much where the profile is meant to run.
     """
 
     name: str
@@ -72,7 +69,6 @@ class Profile:
     clip_seconds: float = 30.0
     split: Split = Split()
     test_folds: tuple[int, ...] = (0,)
-    performance_folds: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -82,7 +78,7 @@ class Profile:
     large: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
     pretraining: dict[str, Any] = field(default_factory=dict)
-    imagenet_weights: str = ""
+    leave_out: tuple[str, ...] = ()
 
     def width(self, model: str, size: str) -> int:
         """F of the ResNet "resnet1d" or "resnet2d" of size "small", "medium" or "large"."""
@@ -120,62 +116,59 @@ def built_in() -> list[str]:
 
 def _parse(content: dict[str, Any], path: Path) -> Profile:
     file = f"profile {path}:"
-    content.setdefault("name", path.stem)
-    settings.check_keys(content, {item.name for item in fields(Profile)}, f"profile {path}")
-    spec = _table(content, "corpus", file)
-    settings.check({key: value for key, value in content.items() if key in PLAIN}, file)
+    content = {"name": path.stem, "corpus": {}, **content}
+    _check(content, _defaults_of_profile(), file)
     if path.resolve().parent != BUILT_IN.resolve() and content["name"].casefold() in built_in():
         raise SoundFusionError(f'{file} name = "{content["name"]}": a built-in profile has this name: give another')
-    check_corpus(spec, f"{file} [corpus]")
-    if "pretraining" in content:
-        check_corpus(_table(content, "pretraining", file), f"{file} [pretraining]")
-    for key in ("training", "large", "grid"):
-        settings.check(_table(content, key, file, TRAINING), f"{file} [{key}]")
-    for model in _table(content, "models", file, MODELS):
-        valid = TRAINING | _arguments(MODELS[model]) - {"num_classes"}
-        options = _table(content["models"], model, file, valid, "models.")
-        settings.check(options, f"{file} [models.{model}]")
-    for kind in _table(content, "augment", file, AUGMENTATIONS):
-        options = _table(content["augment"], kind, file, _arguments(AUGMENTATIONS[kind]), "augment.")
-        defaults = {item.name: item.default for item in signature(AUGMENTATIONS[kind]).parameters.values()}
-        settings.check(defaults | options, f"{file} [augment.{kind}]")
-    for model in _table(content, "widths", file, RESNETS):
-        settings.check(_table(content["widths"], model, file, SIZES, "widths."), f"{file} [widths.{model}]")
-    for key, kind in TABLES.items():
-        options = _table(content, key, file, _arguments(kind))
-        settings.check(options, f"{file} [{key}]")
-        content[key] = kind(**options)
-    for key in ("seeds", "test_folds", "performance_folds"):
-        content[key] = tuple(content.get(key, getattr(Profile, key)))
-        last = content["split"].folds - 1
-        if key != "seeds" and max(content[key], default=0) > last:
-            raise SoundFusionError(f"{file} {key} = {list(content[key])}: [split] has folds 0 to {last}")
-    narrow = content.get("models", {}).get("vgg16", {}).get("width", FULL_WIDTH) != FULL_WIDTH
-    if narrow and "imagenet_weights" in content:
-        raise SoundFusionError(
-            f"{file} imagenet_weights has no effect: they fit VGG16 of width {FULL_WIDTH} only; take it out, or "
-            "[models.vgg16] width"
-        )
-    for table, key in ((spec, "path"), (content.get("pretraining", {}), "path"), (content, "imagenet_weights")):
-        if key in table:
-            table[key] = str((path.parent / Path(table[key]).expanduser()).resolve())
-    return Profile(**content)
+    for key in CORPORA:
+        if "path" in content.get(key, {}):
+            content[key]["path"] = str((path.parent / Path(content[key]["path"]).expanduser()).resolve())
+    for key, kind in KINDS.items():
+        content[key] = kind(**content.get(key, {}))
+    profile = Profile(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    last = profile.split.folds - 1
+    if max(profile.test_folds) > last:
+        raise SoundFusionError(f"{file} test_folds = {list(profile.test_folds)}: [split] has folds 0 to {last}")
+    for model in profile.leave_out:
+        if model not in MODELS:
+            raise SoundFusionError(f"{file} leave_out: there is no model {model!r}, only {', '.join(MODELS)}")
+    return profile
 
 
-def _arguments(function: Callable) -> set[str]:
-    return set(signature(function).parameters)
+def _defaults_of_profile() -> dict[str, Any]:
+    """The default of each key of a profile; of a table, the default of each of its keys."""
+    training = _defaults(Training)
+    return {
+        **_defaults(Profile),
+        "name": "",
+        "corpus": {},
+        "pretraining": {},
+        **{key: _defaults(kind) for key, kind in KINDS.items()},
+        **dict.fromkeys(("training", "large", "grid"), training),
+        "models": {name: training | _defaults(model) for name, model in MODELS.items()},
+        "augment": {name: _defaults(function) for name, function in AUGMENTATIONS.items()},
+        "widths": dict.fromkeys(RESNETS, SIZES),
+    }
 
 
-def _table(content: dict, key: str, file: str, valid: Collection[str] | None = None, parent: str = "") -> dict:
-    """The table under this key, empty if there is none, with no other keys than the valid ones."""
-    table, name = content.get(key, {}), f"{parent}{key}"
-    if not isinstance(table, dict):
-        raise SoundFusionError(f"{file} {name} = {settings.shown(table)}: must be a table, [{name}]")
-    if valid is not None:
-        settings.check_keys(table, valid, f"{file} [{name}]")
-    for setting in table:
-        if f"{name}.{setting}" in SET_BY_THE_STUDY:
-            raise SoundFusionError(
-                f"{file} [{name}] {setting} is set by the study: {SET_BY_THE_STUDY[f'{name}.{setting}']}"
-            )
-    return table
+def _defaults(function: Callable) -> dict[str, Any]:
+    parameters = signature(function).parameters.values()
+    return {item.name: item.default for item in parameters if item.default is not item.empty}
+
+
+def _check(table: dict[str, Any], defaults: dict[str, Any], file: str, name: str = "") -> None:
+    """Refuse a key that has no default, and a value that is not allowed beside the others' or their defaults."""
+    where = f"{file} [{name}]" if name else file
+    settings.check_keys(table, defaults, where)
+    for key, value in table.items():
+        full = f"{name}.{key}" if name else key
+        if full in SET_BY_THE_STUDY:
+            raise SoundFusionError(f"{where} {key} is set by the study: {SET_BY_THE_STUDY[full]}")
+        if isinstance(defaults[key], dict) and not isinstance(value, dict):
+            raise SoundFusionError(f"{file} {full} = {settings.shown(value)}: must be a table, [{full}]")
+        if key in CORPORA:
+            check_corpus(value, f"{file} [{key}]")
+        elif isinstance(defaults[key], dict):
+            _check(value, defaults[key], file, full)
+    values = {key: value for key, value in (defaults | table).items() if not isinstance(defaults[key], dict)}
+    settings.check(values, where)

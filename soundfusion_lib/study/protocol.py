@@ -1,23 +1,20 @@
 """The report's experiments: what each of its tables and plots takes, declared on a study.
 
 Each function returns experiments by their names in the table. An experiment that several tables share is the same in
-all of them, so it is trained once: those of the slides' table of performance in the profile's performance_folds, all
-others in its test_folds.
+all of them, so it is trained once.
 """
 
-import hashlib
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models.vgg16 import FULL_WIDTH
+from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
 from soundfusion_lib.study.profiles import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.runs import checksum
 
 LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
 REGULARIZATIONS: dict[str, dict[str, Any]] = {
@@ -25,11 +22,6 @@ REGULARIZATIONS: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.3},
     "dropout+augmentation": {"dropout": 0.3, "augment": True},
 }
-
-
-def _of_performance(study: Study, experiment: Experiment) -> Experiment:
-    """An experiment of the table of performance, in that table's folds wherever else it is shown."""
-    return replace(experiment, folds=study.profile.performance_folds)
 
 
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
@@ -40,21 +32,20 @@ def resnet(study: Study, model: str, size: str = "small", regularization: str = 
     name = f"{LABELS[model]}-{size}"
     if regularization != "dropout+augmentation":
         name += ", " + regularization.replace("none", "no regularization")
-    experiment = study.experiment(name, model, width=study.profile.width(model, size), **options)
-    return _of_performance(study, experiment) if name in ("ResNet1D-medium", "ResNet2D-small") else experiment
+    return study.experiment(name, model, width=study.profile.width(model, size), **options)
 
 
 def simple_cnn(study: Study) -> Experiment:
     """SimpleCNN on the whole clip, with the report's SpecAugment: also the cell (1.0, 2, 0.3) of its grid search."""
-    return _of_performance(study, study.experiment("SimpleCNN, whole clip", "simple_cnn", augment=True))
+    return study.experiment("SimpleCNN, whole clip", "simple_cnn", augment=True)
 
 
 def nnets(study: Study) -> dict[str, Experiment]:
     """nnet1, nnet2, and nnet2 without regularization."""
     return {
-        "nnet1": _of_performance(study, study.experiment("nnet1", "nnet1", augment=True)),
+        "nnet1": study.experiment("nnet1", "nnet1", augment=True),
         "nnet2, no regularization": study.experiment("nnet2, no regularization", "nnet2", dropout=0.0),
-        "nnet2": _of_performance(study, study.experiment("nnet2", "nnet2", augment=True)),
+        "nnet2": study.experiment("nnet2", "nnet2", augment=True),
     }
 
 
@@ -111,8 +102,6 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
         for way, frozen in (("frozen", True), ("fine-tuned", False)):
             name = f"VGG16, {source} start, {way}"
             possible[name] = _vgg16(study, name, start={**start, "frozen": frozen})
-    name = pretrained_vgg16(possible)
-    possible[name] = _of_performance(study, possible[name])
     return possible, impossible
 
 
@@ -124,14 +113,8 @@ def _imagenet_fingerprint(study: Study) -> str:
             f"this profile's VGG16 has width {width}, and ImageNet's weights are for width {FULL_WIDTH}; "
             "run a profile with the whole VGG16, such as fma_small"
         )
-    if study.profile.imagenet_weights:
-        path = Path(study.profile.imagenet_weights)
-        if not path.is_file():
-            raise SoundFusionError(
-                f"there is no weights file {path}: put VGG16's there (.pth or .safetensors, torchvision's names), or "
-                "take imagenet_weights out of the profile, and torchvision's are downloaded"
-            )
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    if file := imagenet_file():
+        return checksum(file)[:12]
     study.fetch_published_weights()
     return "torchvision"
 
@@ -152,11 +135,9 @@ def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
 def joint_fusions(study: Study) -> dict[str, Experiment]:
     """Both fusions, trained jointly from scratch: by features; by decisions, with equal and with a learned weight."""
     parts = _parts(study)
-    features = study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True)
-    decisions = study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True)
     return {
-        "SoundFusion-1": _of_performance(study, features),
-        "SoundFusion-2": _of_performance(study, decisions),
+        "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True),
+        "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True),
         "SoundFusion-2, learned weight": study.experiment(
             "SoundFusion-2, learned weight", "fusion_decision", parts=parts, weighting="learned", augment=True
         ),

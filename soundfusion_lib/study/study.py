@@ -1,8 +1,10 @@
 """A study: a profile's corpus, its store, and the experiments of the report run on them."""
 
+import platform
 import time
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 from soundfusion_lib import processes
@@ -26,23 +28,20 @@ from soundfusion_lib.paths import data_dir, results_dir, runs_dir
 from soundfusion_lib.signals.representations import Representation
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
-from soundfusion_lib.study.profiles import Profile, load_profile
-from soundfusion_lib.study.summary import file_notebook
+from soundfusion_lib.study.profiles import BUILT_IN, Profile, load_profile
+from soundfusion_lib.study.summary import edit_summary
 from soundfusion_lib.training import train
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import Training
-from soundfusion_lib.training.parallel import SideBySide
+from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.run_groups import RunGroup
 from soundfusion_lib.training.runs import Run
 
 Name = TypeVar("Name")
-TRAINING_OPTIONS = {item.name for item in fields(Training)}
-
-# the report's settings, where they differ from Training's defaults
-REPORTED_SETTINGS: dict[str, dict[str, Any]] = {
-    "simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256},
-}
+REPORTED = asdict(Training())
+REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # where it differs
 WHOLE_CLIP_MODELS = {"simple_cnn"}
+KEPT_OF_A_RUN = "seconds", "best_epoch", "device", "commit", "finished"  # in summary.json
 DPI = 120
 
 
@@ -78,12 +77,11 @@ class Study:
             SoundFusionError: it has a split of its own, and the profile asks for folds.
         """
         corpus = open_corpus(self.profile.corpus)
-        folds = {*self.profile.test_folds, *self.profile.performance_folds}
-        if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != {0}:
+        folds = list(self.profile.test_folds)
+        if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != [0]:
             raise SoundFusionError(
-                f"profile {self.profile.name}: test_folds and performance_folds ask for folds {sorted(folds)}, and "
-                f"corpus {corpus.name!r} "
-                'has a split of its own, which is one: leave them out, or set scheme = "artist" in [split]'
+                f"profile {self.profile.name}: test_folds = {folds}, and corpus {corpus.name!r} has one split of its "
+                'own: leave test_folds out, or set scheme = "artist" in [split]'
             )
         return corpus
 
@@ -129,15 +127,14 @@ class Study:
         parts = [self._settings(part) for part, _ in options.get("parts", ())]
         longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
         settings = {**self._settings(model), **longest, **profile.models.get(model, {}), **options}
-        training = Training(**{key: value for key, value in settings.items() if key in TRAINING_OPTIONS})
-        model_options = {key: value for key, value in settings.items() if key not in TRAINING_OPTIONS}
+        training = Training(**{key: settings.pop(key) for key in REPORTED})
         whole = model in WHOLE_CLIP_MODELS
         inputs = MODELS[model].inputs
         return Experiment(
             name=name,
             model=model,
             representations=tuple(spec for spec in profile.representations if spec.kind in inputs),
-            options=model_options,
+            options=settings,
             segmenting=Segmenting(profile.clip_seconds, None) if whole else profile.segmenting,
             augment={kind: profile.augment.get(kind, {}) for kind in inputs} if augment is True else augment or {},
             training=training,
@@ -146,30 +143,29 @@ class Study:
 
     def _settings(self, model: str) -> dict[str, Any]:
         """What the report and the profile say of a model's training and options."""
-        training = {item.name: item.default for item in fields(Training)}
-        return training | REPORTED_SETTINGS.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
+        return REPORTED | REPORTED_OF.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
     def train(self, experiment: Experiment) -> RunGroup:
         """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
         for part in experiment.start.get("trained", ()):
             self.train(replace(part, folds=experiment.folds, seeds=experiment.seeds))
-        self._pretrain(experiment)
+        if "pretrained" in experiment.start:
+            self.pretrained(experiment.start["pretrained"])
         return RunGroup([self._one(one, self.store) for one in self.variants(experiment)], groups_of(self.store.tracks))
 
     def train_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, RunGroup]:
         """As `train`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one."""
         if self.device.type == "cpu" and processes.cores() > 1:
+            variants = []
             for experiment in experiments_by_name.values():
-                self._pretrain(experiment)
-            variants = [one for experiment in experiments_by_name.values() for one in self.variants(experiment)]
-            for run in self._side_by_side.train({self.key(one): one for one in variants}):
+                if "pretrained" in experiment.start:
+                    self.pretrained(experiment.start["pretrained"])
+                variants += self.variants(experiment)
+            wanted = {self.key(one): one for one in variants}
+            for run in train.train_side_by_side(wanted, self.store, runs_dir(), self.progress):
                 self._runs.setdefault(run.folder.name, run)
         return {name: self.train(experiment) for name, experiment in experiments_by_name.items()}
-
-    @cached_property
-    def _side_by_side(self) -> SideBySide:
-        return SideBySide(self.store, runs_dir(), self._weights, self.progress)
 
     def key(self, experiment: Experiment) -> str:
         """The key of a run on the study's tracks."""
@@ -186,10 +182,6 @@ class Study:
                 start["backbone"] = self._of_pretraining(start.pop("pretrained")).key(self.pretraining.content_id)
             variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
         return variants
-
-    @property
-    def _weights(self) -> Path | None:
-        return Path(self.profile.imagenet_weights) if self.profile.imagenet_weights else None
 
     @cached_property
     def pretraining(self) -> Store:
@@ -212,14 +204,12 @@ class Study:
         """With the pretraining corpus's own split and the first seed."""
         return replace(experiment, split=Split().resolved(self.pretraining.tracks), seed=self.profile.seeds[0])
 
-    def _pretrain(self, experiment: Experiment) -> None:
-        if "pretrained" in experiment.start:
-            self._one(self._of_pretraining(experiment.start["pretrained"]), self.pretraining)
+    def pretrained(self, experiment: Experiment) -> Run:
+        """Train an experiment on the corpus for pretraining, by its own split and with the first seed, or find it."""
+        return self._one(self._of_pretraining(experiment), self.pretraining)
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
-        run = train.train_or_find(
-            experiment, store, runs_dir(), self.device, weights=self._weights, progress=self.progress
-        )
+        run = train.train_or_find(experiment, store, runs_dir(), self.device, progress=self.progress)
         return self._runs.setdefault(run.folder.name, run)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
@@ -248,6 +238,16 @@ class Study:
         plt.close(figure)  # shown once, as the cell's value
         return Image(path, width=round(figure.get_figwidth() * 96))  # a screen's points to an inch
 
+    def findings(self) -> Markdown:
+        """What was found on the profile's corpus: this notebook's section of study/built_in/findings/<profile>.md."""
+        file = BUILT_IN / "findings" / f"{self.profile.name}.md"
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        for section in f"\n{text}".split("\n## "):
+            title, _, prose = section.partition("\n")
+            if title.strip() == self.notebook:
+                return Markdown(prose.strip())
+        return Markdown(f"*No findings are written down for {self.notebook} on the profile {self.profile.name}.*")
+
     def _file(self, kind: str, name: str, caption: str) -> Path:
         path = self.folder / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,23 +256,36 @@ class Study:
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
-        if "_side_by_side" in self.__dict__:
-            self._side_by_side.shutdown()
+        trained = sum(run.trained for run in self._runs.values())
         entry = {
+            "runs_trained": trained,
+            "runs_found": len(self._runs) - trained,
+            "cpu_count": processes.cores(),
+            "platform": platform.platform(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._began, 1),
             "device": describe(self.device),
             "results": self._results,
+            **provenance(),
+            "runs": {
+                key: {"name": run.experiment.name, "seed": run.experiment.seed}
+                | {name: run.info[name] for name in KEPT_OF_A_RUN}
+                for key, run in self._runs.items()
+            },
         }
-        about = {
-            "profile": self.profile.name,
-            "corpus": self.corpus.name,
-            "label": self.corpus.label_name,
-            "synthetic": self.corpus.synthetic,
-            "tracks": len(self.store.tracks),
-            "left_out": len(self.store.left_out),
-            "seeds": list(self.profile.seeds),
-        }
-        counts = file_notebook(self.folder / "summary.json", self.notebook, entry, self._runs, about)
+        with edit_summary(self.folder / "summary.json") as summary:
+            notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
+            summary.update(
+                profile=self.profile.name,
+                corpus=self.corpus.name,
+                label=self.corpus.label_name,
+                synthetic=self.corpus.synthetic,
+                tracks=len(self.store.tracks),
+                left_out=len(self.store.left_out),
+                seeds=list(self.profile.seeds),
+                notebooks=dict(sorted(notebooks.items())),
+            )
+        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
 
 
