@@ -3,6 +3,7 @@ import inspect
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,15 @@ def test_provenance_names_the_commit_where_there_is_one():
     found = provenance.provenance()
     assert found["commit"] is None or len(found["commit"].removesuffix("-dirty")) == 12
     assert found["python"].count(".") == 2
+
+
+def test_a_changed_library_is_a_dirty_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "LIBRARY", tmp_path)
+    for command in ("init -q", "-c user.name=x -c user.email=x commit -q --allow-empty -m x"):
+        subprocess.run(["git", "-C", tmp_path, *command.split()], check=True)
+    assert not provenance.provenance()["commit"].endswith("-dirty")
+    (tmp_path / "new.py").touch()
+    assert provenance.provenance()["commit"].endswith("-dirty")
 
 
 def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, tmp_path, cpu, monkeypatch):

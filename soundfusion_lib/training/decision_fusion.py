@@ -80,9 +80,9 @@ def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataF
 
 def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:
     """The weight of the most right segments."""
-    columns = probability_columns(first)
 
     def right(weight: float) -> int:
-        return (_mixed(first, second, weight)[columns].to_numpy().argmax(1) == first["target"]).sum()
+        mixed = _mixed(first, second, weight)
+        return (mixed[probability_columns(mixed)].to_numpy().argmax(1) == mixed["target"]).sum()
 
     return max(WEIGHTS, key=right)

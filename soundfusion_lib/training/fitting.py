@@ -35,8 +35,7 @@ class Training:
         epochs: at most so many.
         patience: stop after so many epochs without a better one.
         batch_size: segments.
-        learning_rate: of the optimizer.
-        weight_decay: of the optimizer.
+        learning_rate, weight_decay: of the optimizer.
         optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
         steps: batches an epoch, of segments drawn anew in each; 0: all segments.
         schedule: "constant", or "one_cycle": the learning rate rises for three tenths of the steps and then falls to
@@ -88,8 +87,7 @@ def fit(
         training: how.
         seed: of the order of the segments, the dropout and the augmentation.
         checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
-        description: title of the progress bar.
-        progress: show it.
+        description, progress: title of the progress bar, and whether to show it.
 
     Returns:
         One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds,
@@ -100,19 +98,15 @@ def fit(
         SoundFusionError: there is one segment to learn from; the loss is no longer finite.
     """
     if len(train) < 2:
-        raise SoundFusionError(
-            f"{description}: the training part is a single segment: add tracks to it, or cut shorter segments"
-        )
+        raise SoundFusionError(f"{description}: the training part is a single segment: add tracks, or cut them shorter")
     if train.device.type == "cpu":
         keep_freed_memory()
-    # cuDNN keeps the fastest algorithm of those it tries, which may be another the next time: shorter steps, for the
-    # last digits of what a seed gives
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = True  # shorter steps, for the last digits of what a seed gives
     parts = _parts(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
     validated = parts["averaged"].module if training.averaging else model
     history, best = _resume(checkpoint, parts, train.device)
-    options = {"unit": "epoch", "leave": False, "disable": not progress}
-    with tqdm(total=training.epochs, initial=len(history), desc=description, **options) as bar:
+    bar = tqdm(total=training.epochs, initial=len(history), desc=description, leave=False, disable=not progress)
+    with bar:
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
@@ -120,10 +114,7 @@ def fit(
             loss = functional.nll_loss(log_p, validation.targets).item()
             accuracy = (log_p.argmax(1) == validation.targets).float().mean().item()
             if not math.isfinite(train_loss + loss):
-                raise SoundFusionError(
-                    f"{description}: the loss is not finite in epoch {epoch}: use a lower learning rate than "
-                    f"{training.learning_rate:g}"
-                )
+                raise SoundFusionError(f"{description}: loss not finite in epoch {epoch}: use a lower learning rate")
             row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy}
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
             row |= {"seconds": time.perf_counter() - began, "core_seconds": time.process_time() - busy}
@@ -142,12 +133,12 @@ def fit(
 def _parts(model: AudioClassifier, train: Segments, training: Training) -> dict[str, Any]:
     """What changes from step to step: model, optimizer, and schedule and averaged model where the recipe has them."""
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rate, fused = training.learning_rate, train.device.type != "mps"
-    optimizer = OPTIMIZERS[training.optimizer](learning, lr=rate, weight_decay=training.weight_decay, fused=fused)
+    options = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": train.device.type != "mps"}
+    optimizer = OPTIMIZERS[training.optimizer](learning, **options)
     parts = {"model": model, "optimizer": optimizer}
     if training.schedule == "one_cycle":
         steps = training.epochs * len(train.batch_sizes(training.batch_size, training.steps))
-        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
     if training.averaging:
         average = get_ema_multi_avg_fn(training.averaging)
         parts["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)

@@ -1,10 +1,14 @@
-"""Experiment (what to train) -> Run (what came out). A run is trained once and found again by its content."""
+"""Experiment (what to train) -> Run (what came out). A run is trained once and found again by its content; on a CPU
+several side by side, one on each core, for networks of this size faster than all cores on one."""
 
-import dataclasses
 import json
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,10 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
-from soundfusion_lib.device import describe
+from soundfusion_lib import processes
+from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
@@ -27,43 +33,35 @@ from soundfusion_lib.training.inference import log_probabilities, predictions_of
 from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.runs import Run, checksum, damage
 
-PARTS = ("validation", "test")
 RESULTS = ("experiment.json", "history.csv", "predictions.parquet", "model.safetensors")  # told by run.json
+RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
+CPU = torch.device("cpu")
 
 
 def train_or_find(
-    experiment: Experiment,
-    store: Store,
-    folder: Path,
-    device: torch.device,
-    *,
-    weights: Path | None = None,
-    progress: bool = True,
+    experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool = True
 ) -> Run:
     """Train an experiment, or find it already done.
 
     Args:
         experiment: what to train.
         store: holds the representations that it needs.
-        folder: where runs are kept; this one in a folder named by its key, whole or absent. While in progress its
-            state is beside that: interrupted anywhere, the next call goes on at the last epoch. A run whose files are
+        folder: where runs are kept; this one in a folder named by its key, whole or absent. In progress it is
+            `<key>.partial`: interrupted anywhere, the next call goes on at the last epoch. A run whose files are
             damaged is put aside (`<key>.damaged`) with a warning, and trained anew.
         device: where to train.
-        weights: file of ImageNet weights for an experiment that starts from one (see `vgg16.load_imagenet`).
         progress: show a progress bar.
 
     Raises:
-        SoundFusionError: the weights to start from are not at hand; the store lacks a representation or a part of the
-            split has no segments; training diverges.
+        SoundFusionError: the weights to start from or a representation are lacking; a part of the split has no
+            segments; training diverges.
     """
-    experiment = resolved(experiment, store)
-    key = experiment.key(store.content_id)
-    final, partial = Path(folder) / key, Path(folder) / f"{key}.partial"
-    if final.is_dir() and not damage(final):
-        return Run(experiment, final)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(partial.with_suffix(".lock")):
-        if final.is_dir():  # another process trained it meanwhile, or it is damaged
+    experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on them
+    final = Path(folder) / experiment.key(store.content_id)
+    partial = final.with_suffix(".partial")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(final.with_suffix(".lock")):
+        if final.is_dir():
             fault = damage(final)
             if not fault:
                 return Run(experiment, final)
@@ -74,14 +72,55 @@ def train_or_find(
         partial.mkdir(exist_ok=True)
         about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
         _write_json(partial / "experiment.json", about)
-        _train(experiment, store, partial, device, weights, progress)
+        _train(experiment, store, partial, device, progress)
         os.replace(partial, final)
     return Run(experiment, final, trained=True)
 
 
-def resolved(experiment: Experiment, store: Store) -> Experiment:
-    """The experiment with the split that "auto" means on this store's tracks."""
-    return dataclasses.replace(experiment, split=experiment.split.resolved(store.tracks))
+def train_side_by_side(wanted: dict[str, Experiment], store: Store, folder: Path, progress: bool) -> Iterator[Run]:
+    """Train what is not trained yet of these, by their keys; each run as it is done.
+
+    A fusion of trained parts waits for these. One whose parts are neither trained nor wanted is left out, and so is
+    a single run, which had better have all cores.
+
+    Raises:
+        SoundFusionError: a process was killed; see also `train_or_find`.
+    """
+
+    def is_trained(key: str) -> bool:
+        return (folder / key).is_dir()
+
+    def size(key: str) -> int:
+        with torch.device("meta"):
+            return count_parameters(wanted[key].build(len(store.labels)))
+
+    # the largest first: no core waits for it at the end
+    waiting = sorted((key for key in wanted if not is_trained(key)), key=size, reverse=True)
+    if len(waiting) < 2:
+        return
+    cores = processes.cores()
+    workers = max(1, min(cores, memory().total // RUN_BYTES))
+    pool = processes.pool(workers, cores // workers)
+    running: set[Future] = set()
+    try:
+        with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
+            while waiting or running:
+                able = [key for key in waiting if all(map(is_trained, wanted[key].start.get("parts", ())))]
+                if not able and not running:
+                    return
+                waiting = [key for key in waiting if key not in able]
+                running |= {pool.submit(train_or_find, wanted[key], store, folder, CPU, False) for key in able}
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    run = future.result()
+                    bar.set_postfix_str(run.experiment.name)
+                    bar.update()
+                    yield run
+    except BrokenProcessPool as error:
+        message = "a process that trains was killed (out of memory?); start again: it goes on from there"
+        raise SoundFusionError(message) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
@@ -91,63 +130,53 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     wanted = {spec.kind: spec for spec in experiment.representations}
     for kind in kinds:
         if kind not in wanted or kind not in store.arrays or store.arrays[kind].representation != wanted[kind]:
-            raise SoundFusionError(
-                f"experiment {experiment.name!r} takes {wanted.get(kind, kind)}, which the store lacks"
-            )
+            raise SoundFusionError(f"{experiment.name!r} takes {wanted.get(kind, kind)}, which the store lacks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of rare labels: the study's table of tracks shows them
         parts = experiment.split.assign(store.tracks)
     return {
         part: Segments(store, parts.index[parts == part], kinds, experiment.segmenting, device)
-        for part in ("train", *PARTS)
+        for part in ("train", "validation", "test")
     }
 
 
-def _train(
-    experiment: Experiment, store: Store, folder: Path, device: torch.device, weights: Path | None, progress: bool
-) -> None:
-    genres = store.labels
+def _train(experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool) -> None:
+    """Train, and write what comes out to the folder."""
     segments = segments_of(experiment, store, device)
+    training, validation, test = segments.values()
     torch.manual_seed(experiment.seed)
-    model = experiment.build(len(genres))
+    model = experiment.build(len(store.labels))
     if experiment.standardize:
-        model.set_statistics(segments["train"].statistics())
-    _start(model, experiment.start, folder.parent, weights)
+        model.set_statistics(training.statistics())
+    _start(model, experiment.start, folder.parent)
     model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
+    options = {"seed": experiment.seed, "checkpoint": folder / "checkpoint.pt", "progress": progress}
     history, best_epoch, validated = fit(
-        model,
-        segments["train"],
-        segments["validation"],
-        experiment.training,
-        seed=experiment.seed,
-        checkpoint=folder / "checkpoint.pt",
-        description=experiment.name,
-        progress=progress,
+        model, training, validation, experiment.training, description=experiment.name, **options
     )
-    log_p = {"validation": validated, "test": log_probabilities(model, segments["test"])}
-    predictions = [predictions_of(log_p[part], segments[part], genres).assign(part=part) for part in PARTS]
+    history.to_csv(folder / "history.csv", index=False)
+    log_p = {"validation": validated, "test": log_probabilities(model, test)}
+    predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
+    pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
+    trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(trained, folder / "model.safetensors")
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,
-        "genres": genres,
-        "tracks": {part: int(segments[part].table["track"].nunique()) for part in segments},
-        "segments": {part: len(segments[part]) for part in segments},
+        "genres": store.labels,
+        "tracks": {part: own.table["track"].nunique() for part, own in segments.items()},
+        "segments": {part: len(own) for part, own in segments.items()},
         "parameters": count_parameters(model, trainable_only=False),
         "trained_parameters": count_parameters(model),
         "best_epoch": best_epoch,
-        "epoch_seconds": float(history["seconds"].median()),
-        "seconds": float(history["seconds"].sum()),
-        "core_seconds": float(history["core_seconds"].sum()),
+        "epoch_seconds": history["seconds"].median(),
+        "seconds": history["seconds"].sum(),
+        "core_seconds": history["core_seconds"].sum(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe(device),
         **provenance(),
+        "checksums": {name: checksum(folder / name) for name in RESULTS},
     }
-    history.to_csv(folder / "history.csv", index=False)
-    pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
-    model.set_augmentation(dict.fromkeys(experiment.augment))
-    trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(trained, folder / "model.safetensors")
-    info["checksums"] = {name: checksum(folder / name) for name in RESULTS}
     _write_json(folder / "run.json", info)
     for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before goes on from it
         file.unlink()
@@ -157,22 +186,22 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _start(model: AudioClassifier, start: dict[str, Any], runs: Path, weights: Path | None) -> None:
+def _start(model: AudioClassifier, start: dict[str, Any], runs: Path) -> None:
     """Give a model the weights that an experiment starts from."""
     loaded = None
     if "imagenet" in start:
-        loaded = load_imagenet(model, weights)
+        loaded = load_imagenet(model)
     elif "backbone" in start:
-        loaded = load_backbone(model, _state_of(start["backbone"], runs))
+        loaded = load_backbone(model, _state_of(runs / start["backbone"]))
     elif "parts" in start:
-        model.load_parts([_state_of(key, runs) for key in start["parts"]])
+        model.load_parts([_state_of(runs / key) for key in start["parts"]])
     if start.get("frozen"):
         freeze(model, loaded)
 
 
-def _state_of(key: str, runs: Path) -> dict[str, torch.Tensor]:
-    """The trained weights of the run with this key."""
-    file = runs / key / "model.safetensors"
+def _state_of(run: Path) -> dict[str, torch.Tensor]:
+    """The trained weights in a run's folder."""
+    file = run / "model.safetensors"
     if not file.is_file():
-        raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs}: train it first")
+        raise SoundFusionError(f"the run {run.name}, whose weights are to start from, is not in {run.parent}: train it")
     return load_file(file)
