@@ -14,22 +14,14 @@ STORE_REVISION = 2  # raise it when decoding or a transform gives other values, 
 
 @dataclass(frozen=True)
 class Clip:
-    """What is known of a file of some content, in one representation: a line of the journal.
+    """What is known of a file of some content, in one representation: a line of the journal."""
 
-    Args:
-        digest: of the file, see `digests.digest`, and how much of it is used.
-        start, frames: where its array lies, in frames of the data.
-        seconds: its length; 0 where it cannot be used.
-        silence: the value that silence has in its array.
-        reason: why it cannot be used; None where it can.
-    """
-
-    digest: str
-    start: int = 0
+    digest: str  # of the file, see `digests.digest`, and how much of it is used
+    start: int = 0  # where its array lies, in frames of the data
     frames: int = 0
-    seconds: float = 0.0
-    silence: float = 0.0
-    reason: str | None = None
+    seconds: float = 0.0  # its length; 0 where it cannot be used
+    silence: float = 0.0  # the value that silence has in its array
+    reason: str | None = None  # why it cannot be used
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"

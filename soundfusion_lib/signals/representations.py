@@ -20,13 +20,9 @@ BLOCK = 256  # frames transformed at once: their spectra stay in the processor's
 
 @dataclass(frozen=True)
 class Waveform:
-    """The raw waveform: mono, int16 in the store, float32 with full scale +-1 as a network's input.
+    """The raw waveform: mono, int16 in the store, float32 with full scale +-1 as a network's input."""
 
-    Args:
-        sample_rate: in Hz.
-    """
-
-    sample_rate: int = 22_050
+    sample_rate: int = 22_050  # Hz
 
     kind: ClassVar[str] = "waveform"
     dtype: ClassVar[str] = "int16"
@@ -65,23 +61,16 @@ class MelSpectrogram:
     Hann window, centred frames with reflected edges, power, HTK mel scale from 0 Hz to half the sample rate, no
     normalisation, at most `top_db` below the clip's loudest value. float16 in the store.
 
-    Args:
-        sample_rate: in Hz.
-        channels: 1 (mean of the channels) or 2 (left, right; a mono clip is duplicated).
-        n_mels: mel bands.
-        n_fft, hop_length: window and its step, in samples.
-        top_db: in dB.
-
     The defaults are the report's; `MelSpectrogram(22_050, 1, 128)` is what its authors' ResNet2D was fed.
     Source: torchaudio.transforms; the mel scale is O'Shaughnessy's, Speech Communication, 1987.
     """
 
-    sample_rate: int = 44_100
-    channels: int = 2
+    sample_rate: int = 44_100  # Hz
+    channels: int = 2  # left and right (a mono clip is both), or 1: their mean
     n_mels: int = 64
-    n_fft: int = 1024
-    hop_length: int = 512
-    top_db: float = 80.0
+    n_fft: int = 1024  # window, in samples
+    hop_length: int = 512  # in samples
+    top_db: float = 80.0  # dB
 
     kind: ClassVar[str] = "mel"
     dtype: ClassVar[str] = "float16"

@@ -47,10 +47,9 @@ class Segments:
     """The segments of some tracks of a store, as inputs of a network.
 
     Args:
-        store: where the clips are.
+        store, segmenting: where the clips are, and how to cut them.
         tracks: ids of the tracks.
         kinds: representations wanted, in this order: ("waveform",), ("mel",), ("waveform", "mel").
-        segmenting: how to cut them.
         device: where batches are gathered.
 
     Attributes:
@@ -94,8 +93,7 @@ class Segments:
         self, batch_size: int, generator: torch.Generator | None = None, count: int = 0, random_starts: bool = False
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
         """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the
-        order of `table`. Where `random_starts`, each begins anywhere in its track where it fits, drawn by the generator
-        too.
+        order of `table`; with `random_starts` each begins anywhere in its track where it fits.
 
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
@@ -108,24 +106,18 @@ class Segments:
         if random_starts:
             share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
             starts = [windows.random_start(share) for windows in self._windows]
-        targets = self.targets[order.to(self.device)].split(sizes)
+        pairs = list(zip(self._windows, starts, strict=True))
 
         def gather(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(
-                windows.gather(rows, start[rows]) for windows, start in zip(self._windows, starts, strict=True)
-            )
+            return tuple(windows.gather(rows, start[rows]) for windows, start in pairs)
 
-        chunks = order.split(sizes)
+        targets, chunks = self.targets[order.to(self.device)].split(sizes), order.split(sizes)
         with ThreadPoolExecutor(1) as pool:
             inputs = in_order(pool, gather, chunks, PREFETCHED) if self._prefetch else map(gather, chunks)
             yield from zip(inputs, targets, strict=True)
 
     def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Mean and standard deviation of each representation per band, over all segments.
-
-        Returns:
-            By kind: mean, std, each (bands,), float64 on the CPU.
-        """
+        """By kind: mean and standard deviation per band over all segments, each (bands,), float64 on the CPU."""
         totals = [torch.zeros(2, windows.spec.bands, dtype=torch.float64) for windows in self._windows]
         for inputs, _ in self.batches(batch_size):
             for total, x in zip(totals, inputs, strict=True):
@@ -139,7 +131,7 @@ class Segments:
 
 
 class _Windows:
-    """Windows of one stored array, which lies in the memory of the device `where`, gathered on another or the same."""
+    """Windows of one stored array, which lies in the memory of `where`, gathered on `device`."""
 
     def __init__(
         self, array: StoredArray, starts: pd.Series, segmenting: Segmenting, where: torch.device, device: torch.device
@@ -163,8 +155,7 @@ class _Windows:
         return (self.clip + (share * (self.room + 1)).long()).to(self.start.device)
 
     def gather(self, rows: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Segments of these numbers (N,) that start there (N,), both where the array is: waveform (N, 1, length), mel
-        (N, channels, bands, length)."""
+        """Segments of these numbers (N,) that start there (N,), see `Segments.batches`."""
         if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)

@@ -32,28 +32,18 @@ SHORTEST = 5.0  # seconds; one segment of the report
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One representation of every usable clip.
-
-    Args:
-        representation: its spec.
-        folder: where it lies.
-        tracks: the `Clip` of each track of the corpus, a row each, indexed by track id; `reason` says why the track is
-            left out, on account of this or another representation.
-    """
+    """One representation of every usable clip."""
 
     representation: Representation
     folder: Path
-    tracks: pd.DataFrame
+    tracks: pd.DataFrame  # by track id, all of the corpus: the columns are `Clip`'s, `reason` is why it is left out
 
     def __reduce__(self):  # another process maps the file itself
         return StoredArray, (self.representation, self.folder, self.tracks)
 
     @cached_property
     def data(self) -> np.ndarray:
-        """Clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is.
-
-        Clips that the corpus no longer has may lie between.
-        """
+        """Clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is."""
         spec = self.representation
         shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
         return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="c", shape=shape)
@@ -88,6 +78,7 @@ class Store:
     def __init__(self, corpus: Corpus, arrays: dict[str, StoredArray]):
         self.corpus = corpus
         self.arrays = arrays
+        self._clips = next(iter(arrays.values())).tracks  # digest, seconds and reason are the same in all
 
     @classmethod
     def build(
@@ -138,11 +129,7 @@ class Store:
         return store
 
     def check_labels(self) -> None:
-        """See that there is something to learn.
-
-        Raises:
-            SoundFusionError: a label has no usable clip, or there are fewer than two labels.
-        """
+        """Raise SoundFusionError if a label has no usable clip, or there are fewer than two labels."""
         kind = self.corpus.label_name
         where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
         for label, lost in self.left_out.groupby("label"):
@@ -156,18 +143,11 @@ class Store:
 
     @cached_property
     def content_id(self) -> str:
-        """Hash of what a result depends on: of each usable track its id, what its file holds, label, group and split.
-
-        The corpus's name, where its files lie and what was left out are not in it.
-        """
+        """Hash of what a result depends on: each usable track's id, content, label, group and split."""
         columns = self.tracks.reindex(columns=["label", "group", "split"]).astype(object)
         columns = columns.where(columns.notna(), None).assign(digest=self._clips["digest"])
         text = json.dumps([STORE_REVISION, sorted(columns.itertuples(name=None))])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    @property
-    def _clips(self) -> pd.DataFrame:
-        return next(iter(self.arrays.values())).tracks
 
     @property
     def tracks(self) -> pd.DataFrame:
@@ -189,11 +169,8 @@ class Store:
     @property
     def bytes(self) -> int:
         """Size of the usable clips' arrays; tracks whose files are the same have one in common."""
-        size = 0
-        for array in self.arrays.values():
-            frames = array.tracks[array.tracks["reason"].isna()].drop_duplicates("digest")["frames"]
-            size += int(frames.sum()) * array.data[:1].nbytes
-        return size
+        clips = self._clips[self._clips["reason"].isna()].drop_duplicates("digest").index
+        return sum(array.clip(track).nbytes for array in self.arrays.values() for track in clips)
 
 
 def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> dict[str, Clip]:
