@@ -136,9 +136,9 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
 def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        corpus = folder_corpus(folder) if folder else fma(write_demo(scratch / "demo", clips, 30.0, 0), synthetic=True)
+        corpus = folder_corpus(folder) if folder else fma(write_demo(scratch / "demo", clips, 30.0, 0))
         good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
-        corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label_name, corpus.synthetic)
+        corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label_name, synthetic=not folder)
         files = [corpus.file(track) for track in good]
         methods = {
             "decoding alone (floor)": partial(peer, decode_only, files),

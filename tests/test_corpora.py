@@ -65,9 +65,9 @@ def test_fma_small(tmp_path, index_row):
 
 def test_fma_medium_holds_small_and_not_large(tmp_path):
     """As plain strings, "large" <= "medium" and "small" > "medium"."""
-    corpus = fma(make_fma(tmp_path, clips=["medium/000/000002"]), "medium", name="imitation", synthetic=True)
+    corpus = fma(make_fma(tmp_path, clips=["medium/000/000002"]), "medium")
     assert corpus.tracks.index.tolist() == ["000002", "000005", "000140", "099134", "155320"]
-    assert (corpus.name, corpus.synthetic) == ("imitation", True)
+    assert corpus.name == "fma_medium"
 
 
 def test_fma_without_metadata_or_clips_says_what_to_run(tmp_path):
@@ -138,10 +138,10 @@ def test_gtzan_refuses_a_folder_that_is_not_gtzan(tmp_path):
 def test_gtzan_in_layout_only(tmp_path, suffix):
     make_gtzan(tmp_path, 3, suffix)
     (tmp_path / "genres" / "blues" / "notes.txt").touch()
-    corpus = gtzan(tmp_path, fault_filtered=False, name="demo", synthetic=True)
+    corpus = gtzan(tmp_path, fault_filtered=False)
     assert corpus.tracks.index.tolist() == [f"{genre}.0000{n}" for genre in ("blues", "jazz") for n in range(3)]
     assert corpus.tracks.loc["jazz.00002", "path"] == f"genres/jazz/jazz.00002{suffix}"
-    assert "split" not in corpus.tracks and (corpus.name, corpus.synthetic) == ("demo", True)
+    assert "split" not in corpus.tracks
 
 
 def test_importing_the_readers_does_not_import_torch():
@@ -221,8 +221,7 @@ def test_metadata(tmp_path):
         'pop/c.wav,None,nan,validation,"two\nlines"\n'
         "pop/gone.wav,007,12,train,\n"
     )
-    corpus = folder(with_metadata(tmp_path, text), name="mine")
-    assert corpus.name == "mine"
+    corpus = folder(with_metadata(tmp_path, text))
     assert corpus.tracks.index.tolist() == ["pop/c", "pop/gone", "rock/a", "rock/b"]  # not listed: pop/d.wav
     assert corpus.tracks["label"].tolist() == ["None", "007", "Rock, hard", "NA"]  # text, never a missing value
     assert corpus.tracks["group"].tolist() == ["nan", "12", "Ann", None]

@@ -389,6 +389,5 @@ def test_the_known_soundtracks():
 
 def test_digests_are_checked(tmp_path):
     (tmp_path / "a_1_all.deb").write_bytes(b"abc")
-    package = debian.Package("a_1_all.deb", 3, "sha512", hashlib.sha512(b"abc").hexdigest())
+    package = debian.Package("a_1_all.deb", "a", "1", 3, "sha512", hashlib.sha512(b"abc").hexdigest())
     debian.fetch([package], tmp_path)  # asks nothing of apt-get
-    assert (package.name, package.version) == ("a", "1")

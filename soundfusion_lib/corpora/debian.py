@@ -19,25 +19,15 @@ class Package:
     """A package as apt knows it."""
 
     file: str  # name_version_architecture.deb
+    name: str
+    version: str  # 1:1.16.9-1 where the file's name has 1%3a1.16.9-1
     size: int  # bytes
     algorithm: str  # of the digest, as hashlib calls it
     digest: str
 
-    @property
-    def name(self) -> str:
-        return self.file.split("_")[0]
-
-    @property
-    def version(self) -> str:
-        return unquote(self.file.split("_")[1])  # the file's name has 1%3a1.16.9-1 for 1:1.16.9-1
-
 
 def locate(names: Iterable[str]) -> dict[str, Package]:
-    """Name -> package, of those that apt knows.
-
-    Raises:
-        SoundFusionError: no apt-get or no dpkg-deb; apt-get lists nothing.
-    """
+    """Name -> package, of those that apt knows."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise SoundFusionError(
             "this system lacks apt-get and dpkg-deb, which Debian's packages are fetched and unpacked with: do it on "
@@ -45,11 +35,13 @@ def locate(names: Iterable[str]) -> dict[str, Package]:
         )
     with tempfile.TemporaryDirectory() as empty:  # apt-get lists no package that lies in the working directory
         done = _run(["apt-get", "download", "--print-uris", *names], empty)
-    found = re.findall(r"^'\S+' (\S+\.deb) (\d+) (SHA\d+):([0-9a-f]+)", done.stdout, re.MULTILINE)
-    packages = [Package(file, int(size), algorithm.lower(), digest) for file, size, algorithm, digest in found]
-    if not packages:
+    lines = re.findall(r"^'\S+' (([^_]+)_([^_]+)_\S+\.deb) (\d+) (SHA\d+):([0-9a-f]+)", done.stdout, re.MULTILINE)
+    if not lines:
         raise SoundFusionError(f"apt knows none of the packages ({_complaint(done)}): run `apt-get update` as root")
-    return {package.name: package for package in packages}
+    return {
+        name: Package(file, name, unquote(version), int(size), algorithm.lower(), digest)
+        for file, name, version, size, algorithm, digest in lines
+    }
 
 
 def fetch(packages: Iterable[Package], kept: Path) -> None:
@@ -75,18 +67,6 @@ def unpack(package: Package, kept: Path, target: Path) -> None:
     done = _run(["dpkg-deb", "-x", package.file, target.resolve()], kept)
     if done.returncode:
         raise SoundFusionError(f"{package.file} cannot be unpacked: {_complaint(done)}")
-
-
-def licences(copyright_file: Path) -> list[str]:
-    """Short names of the licences of a package's files, in the order of its copyright file.
-
-    Empty where that is not machine-readable (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/): its
-    prose also speaks of the licence of the packaging, so nothing is guessed from it.
-    """
-    text = copyright_file.read_text(encoding="utf-8", errors="replace")
-    paragraphs = [part for part in re.split(r"\n\s*\n", text) if re.search(r"^Files:", part, re.MULTILINE)]
-    names = [name.strip() for part in paragraphs for name in re.findall(r"^License:(.+)$", part, re.MULTILINE)]
-    return list(dict.fromkeys(names))
 
 
 def _run(command, folder) -> subprocess.CompletedProcess:

@@ -30,36 +30,31 @@ BLOCK = 1 << 16  # bytes; a cut connection loses at most one block
 
 @dataclass(frozen=True)
 class Source:
-    """An archive on the web, .zip or .tar.gz."""
+    """An archive on the web, .zip or .tar.gz, with one folder at its top, which has the archive's name."""
 
     url: str
-    folder: str  # the folder at the archive's top, and the one that comes out
     needed: int  # bytes of the archive and of its files, roughly
     sha1: str = ""  # of the archive; empty where nobody has published one
-    holds: str = ""  # a folder in it: an archive with this one at its top will do too
+    holds: str = ""  # a folder in the folder: an archive with this one at its top will do too
 
 
 SOURCES = {
     "fma_small": Source(
         url="https://os.unil.cloud.switch.ch/fma/fma_small.zip",
-        folder="fma_small",
         needed=15_500_000_000,
         sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
     ),
     "fma_metadata": Source(
         url="https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
-        folder="fma_metadata",
         needed=2_400_000_000,
         sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
     ),
     "gtzan": Source(  # the checksum in torchaudio is of the original archive, not of this copy
         url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
-        folder="genres",
         needed=2_700_000_000,
     ),
     "emotify": Source(
         url="http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip",
-        folder="emotifymusic",
         needed=760_000_000,
         holds="classical",
     ),
@@ -67,9 +62,9 @@ SOURCES = {
 
 
 def download(what, root) -> Path:
-    """Bring one of SOURCES to ``root/<its folder>``; after an interruption, the same call goes on where it stopped.
+    """Bring one of SOURCES into the folder root; after an interruption, the same call goes on where it stopped.
 
-    While in progress, root holds ``<archive>.part``. The folder appears when complete, and the archive is deleted.
+    Returns the unpacked folder, which appears when it is complete.
 
     Raises:
         SoundFusionError: unknown name, no connection after all attempts, too little free space, wrong checksum, an
@@ -78,16 +73,17 @@ def download(what, root) -> Path:
     if what not in SOURCES:
         raise SoundFusionError(f"nothing to download is called {what!r}; there is {', '.join(SOURCES)}")
     source = SOURCES[what]
-    target = Path(root) / source.folder
+    archive = source.url.rsplit("/", 1)[-1]
+    target = Path(root) / archive.split(".")[0]
     if target.exists():
         print(f"{what}: {target} is there already, nothing to do")
         return target
-    part = Path(root) / (source.url.rsplit("/", 1)[-1] + ".part")
+    part = Path(root) / f"{archive}.part"
     with alone(what, part):
         check_space(what, source.needed - _size(part), part.parent)
         _fetch(what, source.url, part)
         _check_digest(what, source, part)
-        _unpack(what, source, part)
+        _unpack(what, source, part, target)
         _discard(part)
     print(f"{what}: unpacked to {target}; deleted the archive")
     return target
@@ -204,9 +200,9 @@ def _check_digest(what, source, part):
         )
 
 
-def _unpack(what, source, part):
+def _unpack(what, source, part, target):
     """Into a folder aside, renamed when complete. Anything wrong leaves nothing behind."""
-    aside = part.parent / f"{source.folder}.partial"
+    aside = target.with_name(target.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)  # from a process that was killed
     aside.mkdir()
     try:
@@ -217,10 +213,10 @@ def _unpack(what, source, part):
         else:
             with tarfile.open(part) as archive:
                 archive.extractall(aside, filter="data")
-        top = aside if source.holds and (aside / source.holds).is_dir() else aside / source.folder
+        top = aside if source.holds and (aside / source.holds).is_dir() else aside / target.name
         if not top.is_dir():
-            raise zipfile.BadZipFile(f"it has no folder {source.folder}")
-        top.rename(part.parent / source.folder)
+            raise zipfile.BadZipFile(f"it has no folder {target.name}")
+        top.rename(target)
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         _discard(part)
         raise SoundFusionError(f"{what}: {source.url} cannot be unpacked and was deleted: {error}") from error

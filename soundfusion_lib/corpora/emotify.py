@@ -16,16 +16,12 @@ def emotify(root, seconds: float | None = 30.0) -> Corpus:
     """Emotify: 100 excerpts each of classical, electronic, pop and rock, MP3 in stereo at 44.1 kHz and 128 kbit/s.
 
     Made to study emotions; here the label is the genre. Pop and rock are hard to tell apart by design: the tags call
-    147 of their two hundred "Alternative Rock". Groups are the artists in the files' ID3 tags: 138 names, one of which,
-    "Magnatune Compilation", is nobody's; six of the others are in two or three genres. Five files are shorter than a
-    minute.
+    147 of their two hundred "Alternative Rock". Groups are the 137 artists in the files' ID3 tags (None where a tag
+    names none, or a compilation), of whom six are in two or three genres.
 
     Args:
         root: folder that holds ``emotifymusic/classical/1.mp3`` and so on.
         seconds: how much of each file is used, from its beginning: FMA's clips have 30 s; None for all.
-
-    Returns:
-        Corpus: track ids such as "classical/001"; the group is None where the tag names no artist, or cannot be read.
 
     Raises:
         SoundFusionError: a genre has no file.

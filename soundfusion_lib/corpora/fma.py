@@ -16,20 +16,16 @@ COLUMNS = {
 }
 
 
-def fma(root, subset="small", *, name=None, synthetic=False) -> Corpus:
+def fma(root, subset="small") -> Corpus:
     """FMA-small (8,000 clips of 30 s, 8 balanced genres) or FMA-medium (25,000 clips, 16 unbalanced genres).
 
-    The split is FMA's own: 80/10/10 within each genre, no artist on two sides. Six training clips of FMA-small are too
-    short or hold no audio (098565, 098567, 098569, 099134, 108925, 133297). They are in the table, as is a clip whose
-    file is missing: decoding finds them.
+    The split is FMA's own: 80/10/10 within each genre, no artist on two sides. The label is the top-level genre, the
+    group FMA's artist id. A clip that is missing, too short or empty stays in the table: decoding finds it (six in
+    FMA-small's training part: 098565, 098567, 098569, 099134, 108925, 133297).
 
     Args:
         root: folder that holds ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``.
         subset: "small" or "medium".
-        name, synthetic: see `Corpus`; the name is ``fma_<subset>`` by default.
-
-    Returns:
-        Corpus: track ids are FMA's, six digits; the label is the top-level genre, the group FMA's artist id.
 
     Raises:
         SoundFusionError: tracks.csv is missing or is not FMA's, or there is not one clip.
@@ -49,7 +45,7 @@ def fma(root, subset="small", *, name=None, synthetic=False) -> Corpus:
             "brings those of FMA-small; for FMA-medium unpack fma_medium.zip from https://github.com/mdeff/fma there"
         )
     tracks = tracks.assign(path=paths)[["path", "label", "group", "split"]]
-    return Corpus(name or folder, root, tracks, synthetic=synthetic)
+    return Corpus(folder, root, tracks)
 
 
 def _read_tracks(file) -> pd.DataFrame:

@@ -17,7 +17,7 @@ SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".r
 }  # fmt: skip
 
 
-def folder(root, *, name=None, label="genre") -> Corpus:
+def folder(root, label="genre") -> Corpus:
     """A corpus of one's own.
 
     With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
@@ -27,11 +27,10 @@ def folder(root, *, name=None, label="genre") -> Corpus:
 
     Args:
         root: the folder.
-        name: the corpus's name; by default the folder's, with anything but letters, digits, - and _ replaced.
         label: what the labels are, for titles and axes.
 
     Returns:
-        Corpus: track ids are the paths relative to root, without suffix unless two files then look alike.
+        Corpus: it has the folder's name; track ids are paths, without suffix unless two files then look alike.
 
     Raises:
         SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
@@ -47,7 +46,7 @@ def folder(root, *, name=None, label="genre") -> Corpus:
     ids = [posixpath.splitext(path)[0] for path in paths]
     if len(set(ids)) < len(ids):
         ids = paths
-    name = name or re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
+    name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
     corpus = Corpus(name, root, pd.DataFrame(rows, ids, dtype=object), label)
     if len(corpus.labels) == 1:
         raise SoundFusionError(f"{root}: only one {label} ({corpus.labels[0]!r}); there is nothing to tell apart")

@@ -10,22 +10,18 @@ from soundfusion_lib.errors import SoundFusionError
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
 
-def gtzan(root, fault_filtered=True, *, name="gtzan", synthetic=False) -> Corpus:
+def gtzan(root, fault_filtered=True) -> Corpus:
     """GTZAN: 1,000 clips of 30 s, mono, 22,050 Hz, 10 genres of 100 clips each.
 
     GTZAN repeats recordings, artists cross any random split, and some clips are distorted or wrongly labelled (Sturm,
     "The GTZAN dataset", 2013). The fault-filtered split (Kereliuk, Sturm, Larsen, "Deep learning and music
     adversaries", 2015), here as torchaudio lists it, leaves out 70 such clips and keeps artists on one side:
     443 train, 197 validation, 290 test. A listed clip whose file is missing, or cannot be decoded (the training clip
-    jazz.00054 in the common copy), stays in the table: decoding finds it.
+    jazz.00054 in the common copy), stays in the table: decoding finds it. The group is None: GTZAN names no artists.
 
     Args:
         root: folder that holds ``genres/blues/blues.00000.wav`` and so on (or ``.au``).
         fault_filtered: False takes every file, without a split: for a folder in GTZAN's layout that is not GTZAN.
-        name, synthetic: see `Corpus`.
-
-    Returns:
-        Corpus: track ids are GTZAN's ("blues.00000"); the group is None throughout, since GTZAN names no artists.
 
     Raises:
         SoundFusionError: no clips, or fewer than half of those of the fault-filtered split.
@@ -48,7 +44,7 @@ def gtzan(root, fault_filtered=True, *, name="gtzan", synthetic=False) -> Corpus
     tracks = pd.DataFrame({"path": paths, "label": genres, "group": None}, list(split), dtype=object)
     if fault_filtered:
         tracks["split"] = list(split.values())
-    return Corpus(name, root, tracks, synthetic=synthetic)
+    return Corpus("gtzan", root, tracks)
 
 
 def _fault_filtered_split() -> dict[str, str]:

@@ -1,27 +1,22 @@
 """The corpora that a profile may name, and where each lies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from soundfusion_lib import settings
-from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.corpora.emotify import emotify
-from soundfusion_lib.corpora.fma import fma
-from soundfusion_lib.corpora.folder import folder
-from soundfusion_lib.corpora.gtzan import gtzan
-from soundfusion_lib.corpora.soundtracks import soundtracks
+from soundfusion_lib.corpora import Corpus, emotify, fma, folder, gtzan, soundtracks
 from soundfusion_lib.corpora.synthetic.demo import write_demo, write_demo_gtzan
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
 
 
 def open_corpus(spec: dict[str, Any]) -> Corpus:
-    """The corpus that a profile names: its kind, a name in KINDS, and the arguments of that.
+    """The corpus that a profile names: its kind and the arguments of that, see KINDS.
 
-    The demos are synthesised where they are not there yet. The path of all but "folder" is where `soundfusion
-    download` puts them by default.
+    A demo is synthesised where it is not there yet; what can be downloaded lies where `soundfusion download` puts it.
 
     Raises:
         SoundFusionError: unknown kind or argument, or a value that is not allowed; see the corpora for the rest.
@@ -62,13 +57,13 @@ def _demo_root(kind: str, tracks: int, seconds: float, seed: int) -> Path:
 
 
 def _demo(tracks: int = 240, seconds: float = 6.5, seed: int = 0) -> Corpus:
-    root = _demo_root("demo", tracks, seconds, seed)
-    return fma(write_demo(root, tracks, seconds, seed), name="demo", synthetic=True)
+    root = write_demo(_demo_root("demo", tracks, seconds, seed), tracks, seconds, seed)
+    return replace(fma(root), name="demo", synthetic=True)
 
 
 def _demo_gtzan(tracks: int = 100, seconds: float = 6.5, seed: int = 0) -> Corpus:
-    root = _demo_root("demo_gtzan", tracks, seconds, seed)
-    return gtzan(write_demo_gtzan(root, tracks, seconds, seed), False, name="demo_gtzan", synthetic=True)
+    root = write_demo_gtzan(_demo_root("demo_gtzan", tracks, seconds, seed), tracks, seconds, seed)
+    return replace(gtzan(root, fault_filtered=False), name="demo_gtzan", synthetic=True)
 
 
 KINDS: dict[str, Callable[..., Corpus]] = {
@@ -79,5 +74,5 @@ KINDS: dict[str, Callable[..., Corpus]] = {
     "gtzan": lambda path="": gtzan(path or data_dir() / "gtzan"),
     "soundtracks": lambda path="": soundtracks(path or data_dir() / "soundtracks"),
     "soundtracks_b": lambda path="": soundtracks(path or data_dir() / "soundtracks_b", "soundtracks_b"),
-    "folder": lambda path, label="genre": folder(path, label=label),
+    "folder": lambda path, label="genre": folder(path, label),
 }

@@ -9,7 +9,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -67,15 +67,11 @@ class _Recording:
 
 
 def soundtracks(root, which="soundtracks") -> Corpus:
-    """The corpus that `download_soundtracks` made at root; its groups are the recordings that clips were cut from.
-
-    Raises:
-        SoundFusionError: it is not there; see `folder` for the rest.
-    """
+    """The corpus that `download_soundtracks` made at root; its groups are the recordings that clips were cut from."""
     metadata = Path(root) / "metadata.csv"
     if not metadata.is_file():
         raise SoundFusionError(f"{metadata} not found: `soundfusion download {which}` brings it")
-    return folder(root, name=which, label="soundtrack")
+    return replace(folder(root, "soundtrack"), name=which)
 
 
 def download_soundtracks(root, which="soundtracks") -> Path:
@@ -85,12 +81,10 @@ def download_soundtracks(root, which="soundtracks") -> Path:
     soundtrack the same number, as many as the smallest allows up to 80, drawn in turn from its recordings.
     Near-silent clips are left out. The same packages always give the same clips.
 
-    The folder appears when complete. ``<root>.partial`` keeps the packages that have arrived before an interruption.
-
     Args:
-        root: folder that comes out: clips, their ``metadata.csv`` (``artist`` is the recording, ``source`` its path
-            in the package, ``start`` in seconds, ``licence`` the short names in the package's copyright file) and
-            these files as ``copyright/<package>.txt``.
+        root: folder that comes out, when complete: clips, their ``metadata.csv`` (``artist`` is the recording,
+            ``source`` its path in the package, ``start`` in seconds, ``licence`` as the package's copyright file has
+            it) and the copyright files. ``<root>.partial`` keeps the packages that arrived before an interruption.
         which: "soundtracks" (876 MB to fetch) or "soundtracks_b" (276 MB).
 
     Raises:
@@ -141,42 +135,44 @@ def _cut(which, found, partial):
     """Fill partial/corpus from partial/packages."""
     corpus = partial / "corpus"
     (corpus / "copyright").mkdir()
-    recordings, candidates, licences = {}, {}, {}
+    tables = []
     for name, package in found.items():
         unpacked = partial / "unpacked" / name
         debian.unpack(package, partial / "packages", unpacked)
-        licences[name] = _keep_licence(unpacked, package.name, corpus / "copyright")
-        recordings[name] = _find_recordings(unpacked)
-        candidates[name] = _draw(recordings[name], np.random.default_rng([0, zlib.crc32(name.encode())]))
-    count, clips = MOST, {}
-    for name in sorted(candidates, key=lambda name: len(candidates[name])):
-        clips[name] = _write_clips(candidates[name], count, corpus / name)
-        count = min(count, len(clips[name]))
-        if not count:
-            raise SoundFusionError(f"{which}: {found[name].file} holds no music of {SHORTEST} s or more")
-
-    rows = []
-    for name, package in found.items():
-        top = os.path.commonpath([Path(recording.source).parent for recording in recordings[name]])
-        origin = licences[name], package.name, package.version
-        for number, (recording, start) in enumerate(clips[name]):
-            file = f"{name}/{number:03d}.mp3"
-            if number < count:
-                artist = f"{name}/{Path(recording.source).relative_to(top).with_suffix('').as_posix()}"
-                rows.append([file, name, artist, recording.source, f"{start:.2f}", *origin])
-            else:  # cut before a soundtrack turned out to have fewer
-                (corpus / file).unlink()
-        print(f"{which}: {name}: {count} clips from {len(recordings[name])} recordings")
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(corpus / "metadata.csv", index=False)
+        recordings = _find_recordings(unpacked)
+        candidates = _draw(recordings, np.random.default_rng([0, zlib.crc32(name.encode())]))
+        table = pd.DataFrame(_write_clips(candidates, corpus / name), columns=["source", "start"])
+        if table.empty:
+            raise SoundFusionError(f"{which}: {package.file} holds no music of {SHORTEST} s or more")
+        top = os.path.commonpath([Path(recording.source).parent for recording in recordings])
+        titles = [Path(source).relative_to(top).with_suffix("").as_posix() for source in table["source"]]
+        table["artist"] = [f"{name}/{title}" for title in titles]
+        table["file_name"] = [f"{name}/{number:03d}.mp3" for number in table.index]
+        licence = _keep_licence(unpacked, package.name, corpus / "copyright")
+        tables.append(table.assign(genre=name, licence=licence, package=package.name, version=package.version))
+    count = min(map(len, tables))
+    for table in tables:
+        for file in table["file_name"][count:]:
+            (corpus / file).unlink()
+        print(f"{which}: {table['genre'][0]}: {count} clips from {table['artist'][:count].nunique()} recordings")
+    table = pd.concat([table[:count] for table in tables])
+    table.to_csv(corpus / "metadata.csv", columns=COLUMNS, index=False, float_format="%.2f")
 
 
 def _keep_licence(unpacked, package, copies) -> str:
-    """The licences as one text; the copyright file is copied, and its copy named where it has no short names."""
+    """Copy the copyright file of a package; short names of the licences of its files, in the order found there.
+
+    Nothing is guessed from a file that is not machine-readable (https://www.debian.org/doc/packaging-manuals/
+    copyright-format/1.0/): its prose also speaks of the licence of the packaging.
+    """
     file = unpacked / "usr/share/doc" / package / "copyright"
     if not file.is_file():
         return "not in the package"
     copy = shutil.copyfile(file, copies / f"{package}.txt")
-    return "; ".join(debian.licences(file)) or f"see copyright/{copy.name}"
+    paragraphs = re.split(r"\n\s*\n", copy.read_text(encoding="utf-8", errors="replace"))
+    of_files = [part for part in paragraphs if re.search(r"^Files:", part, re.MULTILINE)]
+    names = [name.strip() for part in of_files for name in re.findall(r"^License:(.+)$", part, re.MULTILINE)]
+    return "; ".join(dict.fromkeys(names)) or f"see copyright/{copy.name}"
 
 
 def _find_recordings(unpacked) -> list[_Recording]:
@@ -216,12 +212,12 @@ def _draw(recordings, rng) -> list[tuple[_Recording, float]]:
     return [clip for turn in turns for clip in turn if clip]
 
 
-def _write_clips(candidates, count, target) -> list[tuple[_Recording, float]]:
-    """Write the first `count` candidates that are not near-silent, as 000.mp3 and so on; returns them."""
+def _write_clips(candidates, target) -> list[tuple[str, float]]:
+    """Write the first MOST candidates that are not near-silent, as 000.mp3 and so on; source and start of each."""
     target.mkdir()
     written = []
     for recording, start in candidates:
-        if len(written) == count:
+        if len(written) == MOST:
             break
         with soundfile.SoundFile(recording.file) as file:
             rate = file.samplerate
@@ -232,7 +228,7 @@ def _write_clips(candidates, count, target) -> list[tuple[_Recording, float]]:
         # MP3 and not FLAC: a sixth of the bytes (0.5 MB a clip), and as in FMA; half a second a clip
         mp3 = encode_mp3(to_channels(samples, min(2, samples.shape[1])).squeeze(), rate)
         (target / f"{len(written):03d}.mp3").write_bytes(mp3)
-        written.append((recording, start))
+        written.append((recording.source, start))
     return written
 
 

@@ -33,21 +33,15 @@ class Split:
         settings.check(vars(self), "Split:")
 
     def resolved(self, tracks: pd.DataFrame) -> "Split":
-        """This split with what "auto" stands for on these tracks; an official one with the default folds, fold and
-        seed, which have no effect on it."""
+        """This split with what "auto" stands for on these tracks; an official one without what has no effect on it."""
         if self.scheme == "official" or (self.scheme == "auto" and "split" in tracks):
             return Split("official")
         return replace(self, scheme="artist") if self.scheme == "auto" else self
 
     def assign(self, tracks: pd.DataFrame) -> pd.Series:
-        """The part of every track.
+        """The part of every track of a corpus, "train", "validation" or "test", indexed as `tracks`.
 
-        Args:
-            tracks: the usable tracks of a corpus, with columns label, group and, for "official", split.
-
-        Returns:
-            "train", "validation" or "test", indexed as `tracks`. Every label is in train; one with so few groups
-            that it cannot be in all three parts is missing from validation or test, and a warning says so.
+        Every label is in train; a warning says which, having too few groups, is missing from validation or test.
 
         Raises:
             SoundFusionError: no official split, fewer tracks of a label than folds ("artist"), a part without tracks,
@@ -58,10 +52,9 @@ class Split:
         lacking = []
         for part in SPLITS:
             if not counts[part].any():
-                raise SoundFusionError(
-                    f"the {self.resolved(tracks).scheme} split has no {part} part ({len(tracks)} usable tracks): give "
-                    "the labels more groups or choose another fold, or give an official split's column split that part"
-                )
+                split = f"{self.resolved(tracks).scheme} split"
+                mend = "mend the column split" if "official" in split else "add groups, or choose another fold"
+                raise SoundFusionError(f"the {split} has no {part} part ({len(tracks)} usable tracks): {mend}")
             lacking += [f"no track of {label!r} is in {part}" for label in counts.index[counts[part] == 0]]
             if lacking and part == "train":
                 raise SoundFusionError(f"{lacking[0]}: give it more groups, leave it out, or choose another fold")
