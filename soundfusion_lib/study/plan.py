@@ -37,7 +37,7 @@ def plan_of(study: Study, needed: Mapping[str, list[Experiment]], measure: bool 
         are not known. Training on another corpus first, which is one run, is not in it.
 
     Raises:
-        SoundFusionError: the corpus is not there, or (NothingYet) not made or not decoded.
+        SoundFusionError: the corpus is not there, or (NothingYet) not decoded.
     """
     rows, seen = {}, set()
     for notebook, experiments in needed.items():
@@ -59,22 +59,16 @@ def plan_of(study: Study, needed: Mapping[str, list[Experiment]], measure: bool 
 
 
 def core_hours(study: Study, experiment: Experiment, measure: bool = True) -> float:
-    """Core-hours of one run of an experiment, all its epochs.
+    """Core-hours of one run of an experiment on the study's clips, all its epochs; raises as `plan_of`.
 
-    Args:
-        study: whose clips it is trained on.
-        experiment: an epoch takes what it took in runs that are done, of any seed and fold of the study;
-        measure: where there are none, what some of its steps take here on one thread; or NaN.
-
-    Raises:
-        SoundFusionError: see `plan_of`.
+    An epoch takes what it took in runs that are done, of any seed and fold of the study. Where there are none, a few
+    of its steps are timed here on one thread, or, unless `measure`, it is NaN.
     """
     done = [run.history for run in _runs(study, experiment) if run.folder.is_dir()]
     history = pd.concat(done) if done else pd.DataFrame()
-    if "core_seconds" in history:
-        of_epoch = history["core_seconds"].mean()
-    else:
-        of_epoch = _measure(study, experiment) if measure else math.nan
+    of_epoch = history["core_seconds"].mean() if "core_seconds" in history else math.nan
+    if measure and math.isnan(of_epoch):
+        of_epoch = _measure(study, experiment)
     return experiment.training.epochs * of_epoch / 3600
 
 

@@ -21,7 +21,7 @@ SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).with_name("built_in")
 RESNETS = "resnet1d", "resnet2d"
 CORPORA = "corpus", "pretraining"
-KINDS = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
+TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
 
 # what the study sets itself, by table and key, and what to do instead
 SET_BY_THE_STUDY = {
@@ -123,7 +123,7 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
     for key in CORPORA:
         if "path" in content.get(key, {}):
             content[key]["path"] = str((path.parent / Path(content[key]["path"]).expanduser()).resolve())
-    for key, kind in KINDS.items():
+    for key, kind in TABLES.items():
         content[key] = kind(**content.get(key, {}))
     profile = Profile(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
     last = profile.split.folds - 1
@@ -143,7 +143,7 @@ def _defaults_of_profile() -> dict[str, Any]:
         "name": "",
         "corpus": {},
         "pretraining": {},
-        **{key: _defaults(kind) for key, kind in KINDS.items()},
+        **{key: _defaults(kind) for key, kind in TABLES.items()},
         **dict.fromkeys(("training", "large", "grid"), training),
         "models": {name: training | _defaults(model) for name, model in MODELS.items()},
         "augment": {name: _defaults(function) for name, function in AUGMENTATIONS.items()},

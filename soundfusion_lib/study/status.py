@@ -1,7 +1,7 @@
 """A study that is only looked at: nothing is made, decoded or downloaded."""
 
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.corpora.kinds import is_to_be_made
@@ -25,19 +25,10 @@ class Look(Study):
     def __init__(self, profile: str | Path):
         super().__init__("status", profile, "cpu", progress=False)
 
-    @cached_property
-    def corpus(self) -> Corpus:
-        self._refuse_to_make(self.profile.corpus)
-        return super().corpus
-
-    @cached_property
-    def pretraining(self) -> Store:
-        self._refuse_to_make(self.profile.pretraining)
-        return super().pretraining
-
-    def _refuse_to_make(self, spec: dict) -> None:
-        if spec and is_to_be_made(spec):
+    def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
+        if is_to_be_made(spec):
             raise NothingYet(f"the corpus {spec['kind']} is not made")
+        return super()._open_corpus(spec)
 
     def fetch_published_weights(self) -> None:
         """Nothing is downloaded to look."""

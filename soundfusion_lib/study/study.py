@@ -41,7 +41,6 @@ Name = TypeVar("Name")
 REPORTED = asdict(Training())
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # where it differs
 WHOLE_CLIP_MODELS = {"simple_cnn"}
-KEPT_OF_A_RUN = "seconds", "best_epoch", "device", "commit", "finished"  # in summary.json
 DPI = 120
 
 
@@ -71,13 +70,8 @@ class Study:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The profile's corpus.
-
-        Raises:
-            SoundFusionError: it has a split of its own, and the profile asks for folds.
-        """
-        corpus = open_corpus(self.profile.corpus)
-        folds = list(self.profile.test_folds)
+        """The profile's corpus; raises SoundFusionError if it has a split of its own and the profile asks for folds."""
+        corpus, folds = self._open_corpus(self.profile.corpus), list(self.profile.test_folds)
         if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != [0]:
             raise SoundFusionError(
                 f"profile {self.profile.name}: test_folds = {folds}, and corpus {corpus.name!r} has one split of its "
@@ -92,11 +86,7 @@ class Study:
 
     @cached_property
     def store(self) -> Store:
-        """The same, once it is sure that every label has usable clips: what experiments are run on.
-
-        Raises:
-            SoundFusionError: a label has none, or there are fewer than two labels.
-        """
+        """The same, for experiments; raises SoundFusionError if a label has no usable clip, or there is only one."""
         self.decoded.check_labels()
         return self.decoded
 
@@ -128,14 +118,13 @@ class Study:
         longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
         settings = {**self._settings(model), **longest, **profile.models.get(model, {}), **options}
         training = Training(**{key: settings.pop(key) for key in REPORTED})
-        whole = model in WHOLE_CLIP_MODELS
         inputs = MODELS[model].inputs
         return Experiment(
-            name=name,
-            model=model,
+            name,
+            model,
             representations=tuple(spec for spec in profile.representations if spec.kind in inputs),
             options=settings,
-            segmenting=Segmenting(profile.clip_seconds, None) if whole else profile.segmenting,
+            segmenting=Segmenting(profile.clip_seconds, None) if model in WHOLE_CLIP_MODELS else profile.segmenting,
             augment={kind: profile.augment.get(kind, {}) for kind in inputs} if augment is True else augment or {},
             training=training,
             start=start or {},
@@ -149,20 +138,15 @@ class Study:
         """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
         for part in experiment.start.get("trained", ()):
             self.train(replace(part, folds=experiment.folds, seeds=experiment.seeds))
-        if "pretrained" in experiment.start:
-            self.pretrained(experiment.start["pretrained"])
-        return RunGroup([self._one(one, self.store) for one in self.variants(experiment)], groups_of(self.store.tracks))
+        runs = [self._one(one, self.store) for one in self._ready(experiment)]
+        return RunGroup(runs, groups_of(self.store.tracks))
 
     def train_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, RunGroup]:
         """As `train`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one."""
         if self.device.type == "cpu" and processes.cores() > 1:
-            variants = []
-            for experiment in experiments_by_name.values():
-                if "pretrained" in experiment.start:
-                    self.pretrained(experiment.start["pretrained"])
-                variants += self.variants(experiment)
-            wanted = {self.key(one): one for one in variants}
+            experiments = experiments_by_name.values()
+            wanted = {self.key(one): one for experiment in experiments for one in self._ready(experiment)}
             for run in train.train_side_by_side(wanted, self.store, runs_dir(), self.progress):
                 self._runs.setdefault(run.folder.name, run)
         return {name: self.train(experiment) for name, experiment in experiments_by_name.items()}
@@ -183,11 +167,17 @@ class Study:
             variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
         return variants
 
+    def _ready(self, experiment: Experiment) -> list[Experiment]:
+        """The runs of an experiment, once what they start from on another corpus is trained."""
+        if "pretrained" in experiment.start:
+            self.pretrained(experiment.start["pretrained"])
+        return self.variants(experiment)
+
     @cached_property
     def pretraining(self) -> Store:
         """The clips of the profile's corpus for pretraining, as spectrograms; raises as `check_pretraining`."""
         self.check_pretraining()
-        return self._build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
+        return self._build_store(self._open_corpus(self.profile.pretraining), [self.profile.mel])
 
     def check_pretraining(self) -> None:
         """Raise SoundFusionError if the profile names no corpus for pretraining, or one that cannot be had."""
@@ -201,7 +191,6 @@ class Study:
         published_weights()
 
     def _of_pretraining(self, experiment: Experiment) -> Experiment:
-        """With the pretraining corpus's own split and the first seed."""
         return replace(experiment, split=Split().resolved(self.pretraining.tracks), seed=self.profile.seeds[0])
 
     def pretrained(self, experiment: Experiment) -> Run:
@@ -211,6 +200,9 @@ class Study:
     def _one(self, experiment: Experiment, store: Store) -> Run:
         run = train.train_or_find(experiment, store, runs_dir(), self.device, progress=self.progress)
         return self._runs.setdefault(run.folder.name, run)
+
+    def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
+        return open_corpus(spec)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         shortest = self.profile.segmenting.seconds
@@ -224,10 +216,10 @@ class Study:
     def save_table(self, table: pd.DataFrame, name: str, caption: str, of_corpus: bool = True) -> pd.DataFrame:
         """Write a table to tables/<name>.csv of the results, with its index where that has a name; returns it.
 
-        The caption of a table that is of this study's corpus names the label where that is no genre.
+        The caption of a table `of_corpus` names the label where that is no genre.
         """
         note = label_note(self.corpus) if of_corpus else ""
-        path = self._file("tables", f"{name}.csv", f"{caption}{note}")
+        path = self._file("tables", f"{name}.csv", caption + note)
         table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
 
@@ -257,9 +249,10 @@ class Study:
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
         trained = sum(run.trained for run in self._runs.values())
+        found = len(self._runs) - trained
         entry = {
             "runs_trained": trained,
-            "runs_found": len(self._runs) - trained,
+            "runs_found": found,
             "cpu_count": processes.cores(),
             "platform": platform.platform(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -267,26 +260,27 @@ class Study:
             "device": describe(self.device),
             "results": self._results,
             **provenance(),
-            "runs": {
-                key: {"name": run.experiment.name, "seed": run.experiment.seed}
-                | {name: run.info[name] for name in KEPT_OF_A_RUN}
-                for key, run in self._runs.items()
-            },
+            "runs": {key: _about(run) for key, run in self._runs.items()},
+        }
+        about = {
+            "profile": self.profile.name,
+            "corpus": self.corpus.name,
+            "label": self.corpus.label_name,
+            "synthetic": self.corpus.synthetic,
+            "tracks": len(self.store.tracks),
+            "left_out": len(self.store.left_out),
+            "seeds": list(self.profile.seeds),
         }
         with edit_summary(self.folder / "summary.json") as summary:
             notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
-            summary.update(
-                profile=self.profile.name,
-                corpus=self.corpus.name,
-                label=self.corpus.label_name,
-                synthetic=self.corpus.synthetic,
-                tracks=len(self.store.tracks),
-                left_out=len(self.store.left_out),
-                seeds=list(self.profile.seeds),
-                notebooks=dict(sorted(notebooks.items())),
-            )
-        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
+            summary.update(about, notebooks=dict(sorted(notebooks.items())))
+        counts = {"runs": len(self._runs), "trained now": trained, "found": found}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
+
+
+def _about(run: Run) -> dict[str, Any]:
+    kept = "seconds", "best_epoch", "device", "commit", "finished"
+    return {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in kept}}
 
 
 def label_note(corpus: Corpus) -> str:
