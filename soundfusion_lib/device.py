@@ -21,11 +21,7 @@ VERSION_2 = "sys/fs/cgroup", ("memory.max", "memory.current", "memory.stat"), ""
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of this name; "auto" is CUDA where there is one, then MPS, then the CPU.
-
-    Raises:
-        SoundFusionError: this machine has no such device.
-    """
+    """The device of this name, which this machine has; "auto" is CUDA where there is one, then MPS, then the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
@@ -73,9 +69,8 @@ def memory() -> Memory:
 
 
 def _limits() -> Iterator[Memory]:
-    """Of each control group that this process is in and that has a limit.
+    """Of each control group that this process is in and that has a limit. Files that the kernel caches are free.
 
-    Files that the kernel only caches are free: it drops them where memory is short.
     https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html
     """
     groups = SYSTEM / "proc/self/cgroup"
@@ -105,10 +100,10 @@ def fits(size: int, device: torch.device) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that tensors on the CPU free, for the next ones (glibc only).
+    """Have glibc keep the memory that tensors on the CPU free, until the process ends.
 
-    By default glibc gives large blocks back to the system and gets them anew, page by page, at every operation: a large
-    part of a step of ResNet1D (benchmarks/train.py shows it). The process keeps its peak of memory until it ends.
+    By default it gives large blocks back to the system and gets them anew, page by page, at every operation: a large
+    part of a step of ResNet1D (benchmarks/train.py shows it).
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, another system
         mallopt = ctypes.CDLL(None).mallopt

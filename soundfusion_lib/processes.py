@@ -27,20 +27,17 @@ def cores() -> int:
 
 
 def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
-    """Processes of so many threads each, the first of which has begun.
+    """Processes of so many threads each, the first of which has begun; SoundFusionError if it could not.
 
     A script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
-
-    Raises:
-        SoundFusionError: the script comes from standard input, or the first process ended while it was importing it.
     """
     refuse_in_import()
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None)  # none in a notebook
     if script and not getattr(main, "__spec__", None) and not os.path.isfile(script):
         raise SoundFusionError(
-            f"work is shared among processes, which import the script that starts them, and {script} is no file: write "
-            'the script to a file, with what it does under `if __name__ == "__main__":`, and run that'
+            f"the processes that share the work import the script that starts them, and {script} is no file: write it "
+            'to a file, with what it does under `if __name__ == "__main__":`, and run that'
         )
     prepare()
     executor = ProcessPoolExecutor(workers, CONTEXT, _begin, (threads,))

@@ -359,7 +359,7 @@ def test_inputs_that_are_too_short_are_refused(name, options, shortest):
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'; there are: simple_cnn, resnet2d"):
         build_model("resnet3d", 8)
-    with pytest.raises(SoundFusionError, match="no option depth; its options: width, in_channels"):
+    with pytest.raises(SoundFusionError, match="resnet2d has no key 'depth'; there are: dropout, in_channels"):
         build_model("resnet2d", 8, depth=3)
     with pytest.raises(SoundFusionError, match='resnet1d: variant = "other": must be one of soundfusion, allamy'):
         build_model("resnet1d", 8, variant="other")

@@ -39,9 +39,6 @@ def build_model(name: str, num_classes: int, **options) -> AudioClassifier:
     """
     if name not in MODELS:
         raise SoundFusionError(f"There is no model {name!r}; there are: {', '.join(MODELS)}.")
-    valid = [option for option in inspect.signature(MODELS[name]).parameters if option != "num_classes"]
-    unknown = sorted(options.keys() - set(valid))
-    if unknown:
-        raise SoundFusionError(f"{name} has no option {', '.join(unknown)}; its options: {', '.join(valid)}.")
+    settings.check_keys(options, inspect.signature(MODELS[name]).parameters.keys() - {"num_classes"}, name)
     settings.check(options, f"{name}:")
     return MODELS[name](num_classes, **options)

@@ -37,16 +37,13 @@ class AudioClassifier(nn.Module):
     """Base of all models: ``logits = dropout(head(features(*inputs)))``.
 
     A subclass names its ``inputs`` and implements ``embed``. Raw inputs are ``waveform``, (N, 1, L) in [-1, 1], and
-    ``mel``, (N, in_channels, n_mels, T) in dB.
+    ``mel``, (N, in_channels, n_mels, T) in dB. One that is too short or has other bands raises SoundFusionError.
 
     Args:
         bands: of each input; a waveform has 1.
         num_features: width of ``features``.
         num_classes: number of labels.
         dropout: probability of dropping an output of the head, as in the report.
-
-    Raises:
-        SoundFusionError: in the forward pass, an input is too short or has another number of mel bands.
     """
 
     inputs: tuple[str, ...] = ()
@@ -84,11 +81,8 @@ class AudioClassifier(nn.Module):
         return {f"block {number}": self.get_submodule(name) for number, name in enumerate(self.stage_ends, 1)}
 
     def prepare(self, name: str, x: Tensor) -> Tensor:
-        """Augment (in training) and standardise one raw input.
-
-        A waveform is augmented first: its noise and gain are in units of full scale. A spectrogram's masks come last:
-        a mean in dB would stand out of bands whose levels differ.
-        """
+        """Augment (in training) and standardise one raw input. A waveform's noise and gain come first, in units of full
+        scale; a spectrogram's masks last: a mean in dB would stand out of bands whose levels differ."""
         augment, standardize = self.augment[name], self.standardize[name]
         return augment(standardize(x)) if name == "mel" else standardize(augment(x))
 
@@ -124,11 +118,8 @@ class AudioClassifier(nn.Module):
 
 
 def adaptive_average_pool(x: Tensor, size: int) -> Tensor:
-    """``torch.nn.AdaptiveAvgPool2d``: (N, C, H, W) -> (N, C, size, size).
-
-    Written as two matrix products, because torch's own has no deterministic backward pass on CUDA, and takes only
-    multiples of ``size`` on MPS.
-    """
+    """``torch.nn.AdaptiveAvgPool2d``, (N, C, H, W) -> (N, C, size, size), as two matrix products: torch's own has no
+    deterministic backward pass on CUDA, and takes only multiples of ``size`` on MPS."""
     rows, columns = (_average_matrix(length, size, x) for length in x.shape[-2:])  # (size, H), (size, W)
     x = x @ columns.T  # (N, C, H, size)
     return (x.transpose(-1, -2) @ rows.T).transpose(-1, -2)  # (N, C, size, size)

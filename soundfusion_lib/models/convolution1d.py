@@ -31,8 +31,8 @@ class Conv1d(nn.Conv2d):
 
 
 class _LongConvolution(torch.autograd.Function):
-    """conv2d of (N, C, 1, L), stride 1, padding as needed to keep L, without bias, whose gradient of the weights is a
-    matrix product for each tap. benchmarks/train.py shows what that gains or costs."""
+    """conv2d of (N, C, 1, L) that keeps L, whose gradient of the weights is a matrix product for each tap; see
+    benchmarks/train.py."""
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu")

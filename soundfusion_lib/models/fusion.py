@@ -13,16 +13,13 @@ from torch.nn.functional import log_softmax, logsigmoid
 from soundfusion_lib.models.base import AudioClassifier
 
 Parts = Sequence[tuple[str, dict[str, Any]]]
-REPORTED_PARTS: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # 64 features each
+REPORTED: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # 64 features each
 
 
 class Fusion(AudioClassifier):
-    """Two parts side by side. ``inputs`` are those of the parts, each once, in the parts' order.
+    """Two parts side by side, each given by name and options, as for ``build_model``; by default the report's.
 
-    Args:
-        parts: name and options of each part, as for ``build_model``; by default the report's ResNet1D and ResNet2D of
-            width 16, with 64 features each.
-        in_channels, n_mels: of the spectrogram, for the parts that take one.
+    ``inputs`` are those of the parts, each once, in the parts' order.
     """
 
     inputs = ("waveform", "mel")
@@ -63,12 +60,7 @@ class FusionConcat(Fusion):
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        parts: Parts = REPORTED_PARTS,
-        in_channels: int = 2,
-        n_mels: int = 64,
-        dropout: float = 0.3,
+        self, num_classes: int, parts: Parts = REPORTED, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
     ) -> None:
         super().__init__(num_classes, parts, in_channels, n_mels, dropout)
         for part in self.parts:
@@ -78,8 +70,8 @@ class FusionConcat(Fusion):
 class FusionDecision(Fusion):
     """SoundFusion-2: each part decides, and the softmaxes are added with weights w and 1 - w.
 
-    The forward pass returns log-probabilities, the logarithm of the weighted sum: their softmax is the weighted sum
-    itself, so cross entropy and everything else that takes logits is right.
+    The forward pass returns the logarithm of that sum, whose softmax is the sum itself, so that everything that takes
+    logits is right.
 
     Args:
         dropout: on each part's output layer, unless its own options set it.
@@ -91,7 +83,7 @@ class FusionDecision(Fusion):
     def __init__(
         self,
         num_classes: int,
-        parts: Parts = REPORTED_PARTS,
+        parts: Parts = REPORTED,
         in_channels: int = 2,
         n_mels: int = 64,
         dropout: float = 0.3,

@@ -20,20 +20,14 @@ class _NNet(AudioClassifier):
         first = nn.Linear(2 * width, 300)
         self.dense = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), nn.Linear(300, 150), nn.ReLU())
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """(N, C, M, T) -> (N, width, 1, frames left)."""
-        raise NotImplementedError
-
     def embed(self, x: Tensor) -> Tensor:
-        x = self.convolve(x).flatten(2)  # (N, width, frames left)
+        x = self.convolve(x).flatten(2)  # (N, C, M, T) -> (N, width, frames left)
         x = torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)  # (N, 2 width)
         return self.dense(x)  # (N, 150)
 
 
 class NNet1(_NNet):
-    """nnet1: three convolutions of 128, 128 and 256 filters over 4 frames, max pooling of 2 frames after the first two.
-
-    ``width`` is that of the last convolution; the others go with it.
+    """nnet1: three convolutions of 128, 128 and 256 (``width``) filters, max pooling of 2 frames after the first two.
 
     Shape: mel (N, in_channels, n_mels, T) in dB, T of 25 or more -> logits (N, num_classes); ``features`` (N, 150).
     """
@@ -61,9 +55,7 @@ class NNet1(_NNet):
 
 
 class NNet2(_NNet):
-    """nnet2: three convolutions of 256 filters over 4 frames with batch norm; a shortcut from the first to the third.
-
-    The second and third convolution are padded by 2 and by 1 frames, which keeps the length for the shortcut.
+    """nnet2: three convolutions of 256 (``width``) filters with batch norm; a shortcut from the first to the third.
 
     Shape: mel (N, in_channels, n_mels, T) in dB, T of 4 or more -> logits (N, num_classes); ``features`` (N, 150).
     """
@@ -84,5 +76,5 @@ class NNet2(_NNet):
 
     def convolve(self, x: Tensor) -> Tensor:
         first = self.first(x)  # (N, 256, 1, T - 3)
-        second = self.second(first)  # (N, 256, 1, T - 2)
+        second = self.second(first)  # (N, 256, 1, T - 2): padded by 2 frames, the third by 1, to keep the length
         return self.activation(first + self.third(second))  # (N, 256, 1, T - 3)

@@ -1,7 +1,6 @@
 """ResNet1D on waveforms, as in the slides' table and as behind the report's results.
 
 After Allamy and Koerich, "1D CNN Architectures for Music Genre Classification", IEEE SSCI 2021.
-
 Inside the network a waveform is (N, channels, 1, samples), see `convolution1d`.
 """
 
@@ -13,10 +12,7 @@ from soundfusion_lib.models.convolution1d import Conv1d
 from soundfusion_lib.models.summary import summarize
 
 MULTIPLES = (1, 1, 2, 2, 2, 2, 2, 2, 4)  # filters of the nine blocks, as multiples of F
-POOLS = {  # size and stride, padding
-    "soundfusion": [(9, 1)] * 4 + [(3, 1)] * 5,
-    "allamy": [(3, 0)] * 9,
-}
+POOLS = {"soundfusion": [(9, 1)] * 4 + [(3, 1)] * 5, "allamy": [(3, 0)] * 9}  # size and stride, padding
 SHORTEST = {"soundfusion": 14_757, "allamy": 3**10}  # samples that leave one output of every pooling
 
 
@@ -58,11 +54,9 @@ class ResNet1D(AudioClassifier):
         width: filters F of the first stage: 16 (small, 70k parameters), 32 (medium, 280k) or 64 (large, 1.1m) in the
             report; 128 in the slides' table.
         variant: ``soundfusion``, which stands behind the report's results, pools 9/9 after the first four blocks and
-            3/3 after the others; ``allamy``, the slides' table, pools 3/3 after each, and normalises and activates
-            more.
+            3/3 after the others; ``allamy``, the slides' table, 3/3 after each, and normalises and activates more.
 
-    Shape: waveform (N, 1, L) in [-1, 1] -> logits (N, num_classes); ``features`` (N, 4F), the mean over what time is
-    left.
+    Shape: waveform (N, 1, L) in [-1, 1] -> logits (N, num_classes); ``features`` (N, 4F).
     """
 
     inputs = ("waveform",)
@@ -93,17 +87,14 @@ class ResNet1D(AudioClassifier):
 
 
 def architecture_table(model: ResNet1D, length: int = 110_250) -> pandas.DataFrame:
-    """The slides' table of the 1D architecture, for waveforms of so many samples.
-
-    Returns:
-        Columns Layer, # Filters, Kernel Size, Pool Size, Stride, Output Shape; a row a layer, all text.
-    """
+    """The slides' table of the 1D architecture, for waveforms of so many samples: a row a layer, all text."""
     names = {"Conv1d": "Conv1D", "ResidualBlock1D": "Res1D", "MaxPool2d": "MaxPool", "Linear": "Output"}
-    table = summarize(model, (1, length)).astype(str).replace(r"\b1×", "", regex=True)  # of the axis before time
-    table.columns = ["Layer", "# Filters", "Kernel Size", "Stride", "Output Shape", "Parameters"]
-    table["Layer"] = table["Layer"].map(names)
+    table = summarize(model, (1, length)).drop(columns="parameters")
+    table.columns = ["Layer", "# Filters", "Kernel Size", "Stride", "Output Shape"]
+    table = table.replace(r"\b1×", "", regex=True)  # the axis before time
+    table["Layer"] = table["Layer"].map(names)  # none for normalisation and activation
     pools = table["Layer"] == "MaxPool"
     table.insert(3, "Pool Size", table["Kernel Size"].where(pools, "-"))
     table["Kernel Size"] = table["Kernel Size"].mask(pools, "-")
-    table.loc[-1] = ["Input", *"----", f"{length:,}", None]
-    return table.sort_index().dropna(subset="Layer").drop(columns="Parameters").reset_index(drop=True)
+    table.loc[-1] = ["Input", "-", "-", "-", "-", f"{length:,}"]
+    return table.dropna().sort_index(ignore_index=True)

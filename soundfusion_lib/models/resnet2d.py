@@ -14,9 +14,8 @@ STAGES = ((3, 1, 1), (4, 2, 2), (6, 2, 2), (3, 4, 2))  # blocks, filters as a mu
 class ResidualBlock(nn.Module):
     """ReLU(batch norm(conv3x3(ReLU(conv3x3(x)))) + batch norm(conv1x1(x))).
 
-    A projection with a stride drops pixels before it convolves: oneDNN's backward pass of a strided 1x1 convolution of
-    fewer than 16 channels in channels_last writes beyond its memory (its issue 6035; with AVX2, of fewer than 8).
-    Pooling drops them, not a slice, whose gradient leaves channels_last and costs a tenth of the step.
+    Pooling drops pixels before a projection with a stride: oneDNN's backward pass of a strided 1x1 convolution of fewer
+    than 16 channels in channels_last writes beyond its memory (its issue 6035). A slice would be slower.
 
     Shape: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride), rounded up.
     """

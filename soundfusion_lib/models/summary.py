@@ -15,17 +15,13 @@ def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
 
 
 def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFrame:
-    """The model's layers in the order in which they run.
-
-    A residual block is one layer. ``filters``, ``kernel`` and ``stride`` are those of a layer's first convolution or
-    pooling.
+    """The model's layers in the order in which they run, a residual block being one.
 
     Args:
         input_shapes: shape of each input, without the batch: ``(1, 110250)``, ``(2, 64, 431)``.
 
     Returns:
-        A row a layer: layer, filters, kernel, stride, output shape, parameters. Inputs that differ from what the
-        model takes raise as its forward pass does.
+        A row a layer: layer; filters, kernel and stride of its first convolution or pooling; output shape, parameters.
     """
     rows = []
 
@@ -52,11 +48,9 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of a model: containers and classifiers are opened, all else is a layer."""
     for child in module.children():
-        if isinstance(child, (nn.ModuleDict, nn.Dropout, nn.Identity)):
-            continue
-        if isinstance(child, (nn.Sequential, nn.ModuleList)) or hasattr(child, "embed"):
+        if isinstance(child, nn.Sequential | nn.ModuleList) or hasattr(child, "embed"):
             yield from _layers(child)
-        else:
+        elif not isinstance(child, nn.ModuleDict | nn.Dropout | nn.Identity):
             yield child
 
 

@@ -80,15 +80,11 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
     numbers) takes 0..255 minus the mean: ``input_scale`` becomes 57.6, the deviation of such an image.
 
     Args:
-        model: a VGG16 of full width.
         weights: a .pth or .safetensors file under torchvision's names, of the whole network or of the convolutions
             alone; by default `imagenet_file`, or where there is none `published_weights`.
 
     Returns:
         Names of the parameters that were loaded.
-
-    Raises:
-        SoundFusionError: the weights cannot be had, read, or do not fit the model.
     """
     weights = weights or imagenet_file()
     published = published_weights() if weights is None else _read_weights(Path(weights))
@@ -98,26 +94,19 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
         name = name.replace("features.", "convolutions.").replace("classifier.", "dense.")
         if name in model.state_dict() and value.isfinite().all():
             state[name] = value.float()
-        if name == FIRST + "weight":  # (64, 3, 3, 3)
-            state[name] = (state[name].sum(dim=1, keepdim=True) / in_channels).repeat(1, in_channels, 1, 1)
+            if name == FIRST + "weight":  # (64, 3, 3, 3)
+                state[name] = (state[name].sum(dim=1, keepdim=True) / in_channels).repeat(1, in_channels, 1, 1)
     _load(model, state, "convolutions.", str(weights or "torchvision's VGG16"))
-    whole = any(name.startswith("dense.") for name in state)
-    model.input_scale.fill_(1.0 if whole else CAFFE_SCALE)
+    model.input_scale.fill_(1.0 if any(name.startswith("dense.") for name in state) else CAFFE_SCALE)
     return sorted(state)
 
 
 def load_backbone(model: VGG16, state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Start from another VGG16 of ours: everything but the last layer and the statistics, which belong to its corpus.
-
-    Returns:
-        Names of the parameters that were loaded.
-
-    Raises:
-        SoundFusionError: the state is not that of a VGG16 of the same channels and width.
-    """
-    wanted = ("convolutions.", "dense.", "input_scale")
-    state = {name: value for name, value in state_dict.items() if name.startswith(wanted)}
-    _load(model, state, wanted, "the other VGG16")
+    """Start from another VGG16 of ours, of the same channels and width: all but the last layer and the statistics.
+    Returns the names of the parameters that were loaded."""
+    taken = ("convolutions.", "dense.", "input_scale")
+    state = {name: value for name, value in state_dict.items() if name.startswith(taken)}
+    _load(model, state, taken, "the other VGG16")
     return sorted(state.keys() - {"input_scale"})
 
 
