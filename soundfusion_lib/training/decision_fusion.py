@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,13 +63,47 @@ class Decision:
         Raises:
             SoundFusionError: the two do not have the same seeds and folds, or did not predict the same segments.
         """
-        return pooled({key: _mixed(*pair, self.weights[key]) for key, pair in self._pairs(part).items()})
+        return pooled({key: self._fused(key, *pair) for key, pair in self._pairs(part).items()})
+
+    def _fused(self, key: tuple[int, int], first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+        return _mixed(first, second, self.weights[key])
 
     def _pairs(self, part: str) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
         first, second = self.first.by_run(part), self.second.by_run(part)
         if first.keys() != second.keys():
             raise SoundFusionError("two models can be weighted only where they were run with the same seeds and folds")
         return {key: (first[key], second[key]) for key in first}
+
+
+@dataclass(frozen=True)
+class Stacked(Decision):
+    """A logistic regression on both models' log-probabilities of a segment, fitted to each run's validation part.
+
+    Source: Wolpert, "Stacked generalization", Neural Networks, 1992. What it predicts of the validation part is of
+    segments that it has learned from.
+    """
+
+    def _fused(self, key: tuple[int, int], first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+        predicted = self._machines[key].predict_proba(_log_probabilities(first, second))
+        fused = _mixed(first, second, 0.5)
+        columns = probability_columns(first)
+        fused[columns] = 0.0  # of a label that the validation part lacks
+        fused[[columns[label] for label in self._machines[key].classes_]] = predicted
+        return fused
+
+    @cached_property
+    def _machines(self) -> dict[tuple[int, int], Any]:
+        from sklearn.linear_model import LogisticRegression  # here: scikit-learn takes seconds to import
+
+        return {
+            key: LogisticRegression(max_iter=1000).fit(_log_probabilities(*pair), pair[0]["target"])
+            for key, pair in self._pairs("validation").items()
+        }
+
+
+def _log_probabilities(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
+    values = np.concatenate([frame[probability_columns(frame)].to_numpy() for frame in (first, second)], axis=1)
+    return np.log(values.clip(1e-6))
 
 
 def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:

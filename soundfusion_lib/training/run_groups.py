@@ -1,7 +1,7 @@
 """The runs of one experiment, as tables and figures take them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,20 @@ class RunGroup:
     @property
     def folds(self) -> list[int]:
         return sorted({run.experiment.split.fold for run in self.runs})
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.experiment.seed for run in self.runs})
+
+    def run(self, seed: int, fold: int) -> Run:
+        """The run of this seed and fold."""
+        return next(run for run in self.runs if (run.experiment.seed, run.experiment.split.fold) == (seed, fold))
+
+    def of_next_seeds(self) -> "RunGroup":
+        """The same runs, each under the number of the seed before its own: for an ensemble of the group with itself."""
+        before = dict(zip(self.seeds[1:] + self.seeds[:1], self.seeds, strict=True))
+        runs = [replace(run, experiment=replace(run.experiment, seed=before[run.experiment.seed])) for run in self.runs]
+        return RunGroup(runs, self.groups)
 
     def in_folds_of(self, other: "RunGroup") -> "RunGroup":
         """The runs in folds that the other has runs in, too."""

@@ -1,0 +1,152 @@
+"""What a frozen network makes of each clip: outputs of its stages, pooled, computed once and found again."""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from tqdm import tqdm
+
+from soundfusion_lib.device import autocast
+from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.signals.segments import Segmenting, Segments
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.training.inference import BATCH
+
+FEATURES_REVISION = 1  # raise it when the same network and clip give other features
+UNUSED = ("head.", "dense.")  # layers behind the last stage
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of every usable track of a store.
+
+    Args:
+        blocks: by stage ("block 1" first), (tracks, 4 channels): mean and maximum of each channel over the picture or
+            the time of a segment; of each of these mean and standard deviation over the track's segments.
+        core_seconds: that computing them took, when they were computed.
+    """
+
+    blocks: dict[str, np.ndarray]
+    core_seconds: float
+
+
+def features(
+    store: Store,
+    model: AudioClassifier,
+    segmenting: Segmenting,
+    cache_dir: Path,
+    device: torch.device,
+    *,
+    name: str = "network",
+    progress: bool = True,
+) -> Features:
+    """Features of the usable tracks, in their order; only clips that this network has not met are computed.
+
+    A network that was trained on a corpus standardises as it did there. One that was not (its `Standardize` still does
+    nothing) gets each clip with mean 0 and deviation 1, by the clip's own level: so features depend on the clip alone.
+
+    Args:
+        store: holds the representations that the model takes.
+        model: with its weights; it is put into evaluation mode.
+        segmenting: how the model's inputs are cut; segments of features do not overlap.
+        cache_dir: features lie in <cache_dir>/features, a file a network.
+        device: where to compute.
+        name: title of the progress bar.
+        progress: show it.
+    """
+    if segmenting.overlap is not None:
+        segmenting = replace(segmenting, overlap=0.0)
+    file = Path(cache_dir) / "features" / f"{_key(store, model, segmenting)}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    digests = store.arrays[model.inputs[0]].tracks.loc[store.tracks.index, "digest"]
+    with FileLock(f"{file}.lock"):
+        known = _read(file)
+        missing = digests[~digests.isin(known.index)].drop_duplicates()
+        if len(missing):
+            new = _computed(store, model, missing, segmenting, device, name, progress)
+            known = pd.concat([known, new])
+            aside = file.with_name(f".{file.name}")
+            np.savez(aside, digest=known.index.to_numpy(str), **{column: np.stack(known[column]) for column in known})
+            os.replace(aside, file)
+    own = known.loc[digests]
+    seconds = own.pop("core_seconds").sum()
+    return Features({block: np.stack(own[block]) for block in own}, float(seconds))
+
+
+def _key(store: Store, model: AudioClassifier, segmenting: Segmenting) -> str:
+    """Hash of the weights that features depend on, and of the representations."""
+    specs = [store.arrays[kind].representation for kind in model.inputs]
+    found = hashlib.sha256(repr((FEATURES_REVISION, type(model).__name__, specs, segmenting)).encode())
+    for layer, values in sorted(model.state_dict().items()):
+        if not layer.startswith(UNUSED):
+            found.update(layer.encode() + values.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """By digest, a column a block and `core_seconds`; empty where there is no file."""
+    if not file.exists():
+        return pd.DataFrame()
+    with np.load(file) as content:
+        columns = {name: list(content[name]) for name in content.files if name != "digest"}
+        return pd.DataFrame(columns, index=content["digest"])
+
+
+@torch.inference_mode()
+def _computed(
+    store: Store,
+    model: AudioClassifier,
+    digests: pd.Series,
+    segmenting: Segmenting,
+    device: torch.device,
+    name: str,
+    progress: bool,
+) -> pd.DataFrame:
+    segments = Segments(store, digests.index, model.inputs, segmenting, device)
+    track = torch.from_numpy(digests.index.get_indexer(segments.table["track"]))  # of each segment
+    level = _levels(store, digests.index, model)[:, track].to(device)  # (2, segments)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    outputs: list[torch.Tensor] = []
+    stages = model.stages()
+    hooks = [stage.register_forward_hook(lambda _, __, output: outputs.append(output)) for stage in stages.values()]
+    pooled: dict[str, list[torch.Tensor]] = {block: [] for block in stages}
+    batches, levels = segments.batches(BATCH), level.split(segments.batch_sizes(BATCH), dim=1)
+    bar = tqdm(batches, f"features of {name}", len(levels), leave=False, unit="batch", disable=not progress)
+    began = time.process_time()
+    for ((x,), _), (mean, deviation) in zip(bar, levels, strict=True):
+        outputs.clear()
+        shape = -1, *[1] * (x.ndim - 1)
+        with autocast(device):
+            model.features((x - mean.view(shape)) / deviation.view(shape))
+        for block, output in zip(stages, outputs, strict=True):
+            maps = output.float().flatten(2)  # (N, C, ...)
+            pooled[block].append(torch.cat([maps.mean(2), maps.amax(2)], 1).cpu())
+    for hook in hooks:
+        hook.remove()
+    spent = (time.process_time() - began) / len(digests)
+    table = {block: list(_over_segments(torch.cat(own), track, len(digests))) for block, own in pooled.items()}
+    return pd.DataFrame({**table, "core_seconds": spent}, index=digests.to_numpy(str))
+
+
+def _levels(store: Store, tracks: pd.Index, model: AudioClassifier) -> torch.Tensor:
+    """Mean and standard deviation that each clip is standardised by, (2, tracks): 0 and 1 where the model does so."""
+    if any(bool(layer.mean.any()) for _, layer in model.frontends()):
+        return torch.tensor([[0.0], [1.0]]).expand(2, len(tracks))
+    array = store.arrays[model.inputs[0]]
+    clips = (array.clip(track).astype(np.float32) * array.representation.scale for track in tracks)
+    return torch.tensor([(clip.mean(), max(clip.std(), 1e-6)) for clip in clips]).T
+
+
+def _over_segments(values: torch.Tensor, track: torch.Tensor, tracks: int) -> np.ndarray:
+    """Mean and standard deviation over each track's segments: (segments, D) -> (tracks, 2 D)."""
+    sums = torch.zeros(tracks, values.shape[1], dtype=torch.float64)
+    count = torch.bincount(track, minlength=tracks)[:, None]
+    mean = sums.index_add(0, track, values.double()) / count
+    variance = sums.index_add(0, track, (values.double() - mean[track]).square()) / count
+    return torch.cat([mean, variance.sqrt()], 1).float().numpy()

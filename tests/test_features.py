@@ -1,0 +1,111 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_MEL
+
+from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.models import build_model
+from soundfusion_lib.signals.representations import Waveform
+from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.training.features import features
+
+CUT = Segmenting(1.0, 0.25)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build_model("resnet2d", 3, in_channels=2, n_mels=32, width=4)
+
+
+def extracted(store, model, folder, cut=CUT):
+    return features(store, model, cut, folder, torch.device("cpu"), progress=False)
+
+
+def test_features_are_the_pooled_outputs_of_the_stages(store, network, tmp_path, monkeypatch):
+    monkeypatch.setattr("soundfusion_lib.training.features.autocast", no_autocast)
+    found = extracted(store, network, tmp_path)
+    assert list(found.blocks) == list(network.stages()) and found.core_seconds > 0
+    number, track = 5, store.tracks.index[5]
+    array = store.arrays["mel"]
+    clip = torch.from_numpy(array.clip(track).astype(np.float32)) * array.representation.scale  # (frames, 2, bands)
+    clip = (clip - clip.mean()) / clip.std(correction=0)
+    length = array.representation.frames(1.0)
+    seconds = store.tracks.loc[track, "seconds"]
+    starts = [array.representation.position(second) for second in range(int(seconds))]  # they do not overlap
+    segments = torch.stack([clip[start : start + length].permute(1, 2, 0) for start in starts])
+    outputs = {}
+    for name, stage in network.eval().stages().items():
+        stage.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output}))
+    with torch.inference_mode():
+        network.features(segments)
+    for name, output in outputs.items():
+        pooled = torch.cat([output.mean((2, 3)), output.amax((2, 3))], 1)
+        expected = torch.cat([pooled.mean(0), pooled.std(0, correction=0)])
+        np.testing.assert_allclose(found.blocks[name][number], expected, rtol=1e-3, atol=1e-4)
+
+
+def no_autocast(device):
+    return torch.autocast("cpu", enabled=False)
+
+
+def test_only_clips_that_a_network_has_not_met_are_computed(corpus, store, network, tmp_path, monkeypatch):
+    whole = extracted(store, network, tmp_path / "whole")
+    few = Corpus("few", corpus.root, corpus.tracks[::3])
+    some = Store.build(few, [SMALL_MEL], tmp_path / "store", shortest=1.0, workers=1, progress=False)
+    extracted(some, network, tmp_path / "grown")
+    seen = []
+    network.register_forward_pre_hook(lambda *_: seen.append(1))
+    inner = network.features
+    monkeypatch.setattr(network, "features", lambda x: (seen.append(len(x)), inner(x))[1])
+    grown = extracted(store, network, tmp_path / "grown")
+    segments = sum(len(dataclasses.replace(CUT, overlap=0.0).starts(s)) for s in store.tracks["seconds"])
+    assert 0 < sum(seen) < segments
+    for name, values in whole.blocks.items():
+        np.testing.assert_allclose(grown.blocks[name], values, rtol=0.05, atol=0.05)  # bfloat16, other batches
+    seen.clear()
+    again = extracted(store, network, tmp_path / "grown")
+    assert not seen and all(np.array_equal(again.blocks[name], grown.blocks[name]) for name in again.blocks)
+
+
+def test_other_weights_another_cut_and_another_input_are_other_features(store, network, tmp_path):
+    extracted(store, network, tmp_path)
+    extracted(store, network, tmp_path, Segmenting(2.0, 0.25))
+    with torch.no_grad():
+        next(network.blocks.parameters()).mul_(2)
+    extracted(store, network, tmp_path)
+    with torch.no_grad():
+        network.head.weight.mul_(2)  # behind the last stage: the same features
+    extracted(store, network, tmp_path)
+    assert len(list((tmp_path / "features").glob("*.npz"))) == 3
+
+
+def test_a_louder_clip_has_the_same_features_and_a_trained_network_keeps_its_level(store, network, tmp_path):
+    quiet = extracted(store, network, tmp_path)
+    array = store.arrays["mel"]
+    louder = dataclasses.replace(array)
+    louder.__dict__["data"] = array.data + np.asarray(6 / array.representation.scale, array.data.dtype)
+    other = Store(store.corpus, {"mel": louder})
+    other.arrays["waveform"] = store.arrays["waveform"]
+    loud = extracted(other, network, tmp_path / "loud")
+    np.testing.assert_allclose(loud.blocks["block 1"], quiet.blocks["block 1"], rtol=0.05, atol=5e-4)
+    network.set_statistics({"mel": (torch.full((32,), -40.0), torch.full((32,), 20.0))})  # as a training part sets them
+    assert not np.allclose(
+        extracted(other, network, tmp_path / "a").blocks["block 1"],
+        extracted(store, network, tmp_path / "b").blocks["block 1"],
+        rtol=0.05,
+        atol=5e-4,
+    )
+
+
+def test_features_of_a_waveform_and_of_a_whole_clip(store, tmp_path):
+    torch.manual_seed(0)
+    assert store.arrays["waveform"].representation == Waveform()
+    heard = extracted(store, build_model("resnet1d", 3, width=4), tmp_path, Segmenting(2.0, 0.25))
+    assert all(values.shape[0] == 36 and np.isfinite(values).all() for values in heard.blocks.values())
+    seen = extracted(store, build_model("simple_cnn", 3, in_channels=2, n_mels=32), tmp_path, Segmenting(4.0, None))
+    last = seen.blocks["block 4"]
+    assert (last[:, last.shape[1] // 2 :] == 0).all()  # one segment a clip: it has no deviation
