@@ -249,12 +249,13 @@ def test_metadata_from_windows(tmp_path):
     [
         ("name,genre\nrock/a.wav,rock\n", "needs the columns file_name and genre, and has name, genre"),
         ("file_name;genre\nrock/a.wav;rock\n", "and has file_name;genre"),
-        ("", "and has none"),
+        ("", "No columns to parse"),
         ("file_name,genre\n", "holds no tracks"),
         ("file_name,genre\nrock/a.wav,rock\n\npop/c.wav, \n", "track 'pop/c' has no genre"),
-        ("file_name,genre\n,rock\n", "line 2: '' is not a path"),
-        ("file_name,genre\nrock/a.wav\n", "line 2: not as many cells"),
-        ("file_name,genre\nrock/a, b.wav,rock\n", "line 2: not as many cells"),
+        ("file_name,genre\n,rock\n", "'' is not a path"),
+        ("file_name,genre\nrock/a.wav\n", "track 'rock/a' has no genre"),
+        ("file_name,genre\nrock/a, b.wav,rock\n", "more cells than the header"),
+        ("file_name,genre\nrock/a.wav,rock\nrock/a, b.wav,rock\n", "2 fields in line 3, saw 3"),
         ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
         ("file_name,genre,split\nrock/a.wav,rock,dev\n", "'rock/a' has a split that is none of train, valid"),
         ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
@@ -271,7 +272,7 @@ def test_metadata_refusals(tmp_path, text, message):
 def test_metadata_may_not_point_outside(tmp_path, name):
     audio(tmp_path / "a.wav")
     root = with_metadata(tmp_path / "music", f"file_name,genre\npop/c.wav,pop\n{name},rock\n")
-    with pytest.raises(SoundFusionError, match="line 3: .* is not a path inside the folder"):
+    with pytest.raises(SoundFusionError, match="is not a path inside the folder"):
         folder(root)
 
 

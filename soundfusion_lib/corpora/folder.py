@@ -1,6 +1,5 @@
 """Any folder of music: one folder a label, or Hugging Face's AudioFolder convention (a metadata.csv)."""
 
-import csv
 import posixpath
 import re
 from pathlib import Path, PureWindowsPath
@@ -39,21 +38,21 @@ def folder(root, label="genre") -> Corpus:
     if not root.is_dir():
         raise SoundFusionError(f"{root}: no such folder")
     metadata = root / "metadata.csv"
-    rows = _read_metadata(metadata) if metadata.is_file() else _walk(root)
-    paths = [row["path"] for row in rows]
+    tracks = _read_metadata(metadata) if metadata.is_file() else _walk(root)
+    paths = list(tracks["path"])
     if paths and not any((root / path).is_file() for path in paths):
         raise SoundFusionError(f"{metadata}: none of the {len(paths)} files it lists exists (first: {paths[0]})")
     ids = [posixpath.splitext(path)[0] for path in paths]
     if len(set(ids)) < len(ids):
         ids = paths
     name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
-    corpus = Corpus(name, root, pd.DataFrame(rows, ids, dtype=object), label)
+    corpus = Corpus(name, root, tracks.set_axis(ids), label)
     if len(corpus.labels) == 1:
         raise SoundFusionError(f"{root}: only one {label} ({corpus.labels[0]!r}); there is nothing to tell apart")
     return corpus
 
 
-def _walk(root) -> list[dict]:
+def _walk(root) -> pd.DataFrame:
     """One folder a label: every audio file below it."""
     labels = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if labels and {path.name.lower() for path in labels} <= {*SPLITS, "valid", "val"}:
@@ -73,38 +72,26 @@ def _walk(root) -> list[dict]:
             f"{root}: no audio files; expected a folder a label with files in it (such as rock/song.mp3), or a "
             f"metadata.csv. Suffixes looked for: {' '.join(sorted(SUFFIXES))}"
         )
-    return rows
+    return pd.DataFrame(rows, dtype=object)
 
 
-def _read_metadata(file) -> list[dict]:
-    """The rows of metadata.csv as path, label, group and, where there is such a column, split."""
-    rows = []
+def _read_metadata(file) -> pd.DataFrame:
+    """metadata.csv as path, label, group and, where there is such a column, split."""
     try:
-        # the csv module and not pandas, because it knows the line that a row stands on
-        with open(file, newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
-            if not {"file_name", "genre"} <= set(reader.fieldnames):
-                raise SoundFusionError(
-                    f"{file}: needs the columns file_name and genre, and has {', '.join(reader.fieldnames) or 'none'}"
-                )
-            for cells in reader:
-                rows.append(_read_row(cells, f"{file}, line {reader.line_num}"))
-    except (UnicodeDecodeError, csv.Error) as error:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").astype(object)
+    except ValueError as error:  # pandas' own are ValueErrors, too
         raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
-    return rows
-
-
-def _read_row(cells, where) -> dict:
-    """One row of metadata.csv; ``where`` (file and line) goes into the errors."""
-    if None in cells or None in cells.values():  # how DictReader marks surplus and missing cells
-        raise SoundFusionError(f"{where}: not as many cells as the header; names with a comma need quotes")
-    name = cells["file_name"]
-    path = posixpath.normpath(name)
-    # PureWindowsPath also knows drive letters
-    if not name.strip() or "\\" in name or PureWindowsPath(name).anchor or path.split("/")[0] == "..":
-        raise SoundFusionError(f"{where}: {name!r} is not a path inside the folder, relative to it and with /")
-    row = {"path": path, "label": cells["genre"].strip() or None, "group": cells.get("artist", "").strip() or None}
-    if "split" in cells:
-        row["split"] = cells["split"].strip()
-    return row
+    table.columns = table.columns.str.strip()
+    if not {"file_name", "genre"} <= set(table):
+        raise SoundFusionError(f"{file}: needs the columns file_name and genre, and has {', '.join(table)}")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for an index
+        raise SoundFusionError(f"{file}: the first row has more cells than the header; names with a comma need quotes")
+    for name in table["file_name"]:
+        drive = PureWindowsPath(name).anchor  # or the / that it begins with
+        if not name.strip() or drive or "\\" in name or posixpath.normpath(name).split("/")[0] == "..":
+            raise SoundFusionError(f"{file}: {name!r} is not a path inside the folder, relative to it and with /")
+    cells = table.apply(lambda column: column.str.strip())
+    cells = cells.where(cells != "", None)
+    tracks = pd.DataFrame({"path": table["file_name"].map(posixpath.normpath), "label": cells["genre"]}, dtype=object)
+    tracks["group"] = cells.get("artist")
+    return tracks.assign(split=cells["split"]) if "split" in cells else tracks
