@@ -105,8 +105,8 @@ def fit(
     parts = _parts(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
     validated = parts["averaged"].module if training.averaging else model
     history, best = _resume(checkpoint, parts, train.device)
-    bar = tqdm(total=training.epochs, initial=len(history), desc=description, leave=False, disable=not progress)
-    with bar:
+    look = {"desc": description, "unit": "epoch", "leave": False, "disable": not progress}
+    with tqdm(total=training.epochs, initial=len(history), **look) as bar:
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
