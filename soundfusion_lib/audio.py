@@ -16,7 +16,7 @@ SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, wh
 
 
 class UnusableAudio(Exception):
-    """A file that cannot be used; the message is the reason, as the report of clips left out shows it."""
+    """A file that cannot be used; the message is the reason."""
 
 
 class UnreadableFile(UnusableAudio):
@@ -30,10 +30,8 @@ def unreadable(error: OSError) -> UnreadableFile:
 
 
 def decode(file: Path) -> tuple[np.ndarray, int]:
-    """Decode a file (MP3, FLAC, OGG, WAV: whatever libsndfile reads).
-
-    Returns:
-        Samples (time, channels), float32, full scale at +-1, and the sample rate in Hz.
+    """An MP3, FLAC, OGG or WAV file (whatever libsndfile reads) -> samples (time, channels), float32, full scale at
+    +-1, and the sample rate in Hz.
 
     Raises:
         UnreadableFile: no such file, or the system could not read it.

@@ -14,13 +14,9 @@ from soundfusion_lib import settings
 class SpecAugment(nn.Module):
     """Hide random stretches of time and of frequency (Park et al., "SpecAugment", Interspeech 2019; no time warping).
 
-    A mask's width is uniform in 0..max_fraction of its axis, its place uniform among those where it fits. A sample's
-    masks are the same in all of its channels, and are filled with its mean over channels, bands and time.
-
-    Args:
-        n_time_masks, n_frequency_masks: masks along either axis.
-        probability: chance of each mask to be applied.
-        max_fraction: largest width of a mask, as a fraction of its axis.
+    Each mask is applied with its `probability`. Its width is uniform in 0..max_fraction of its axis, its place uniform
+    among those where it fits. A sample's masks are the same in all of its channels, and are filled with its mean over
+    channels, bands and time.
 
     Shape: (N, C, M, T), standardised (else the filling shows in bands far from the mean) -> the same.
     """
@@ -29,12 +25,10 @@ class SpecAugment(nn.Module):
         self, n_time_masks: int = 2, n_frequency_masks: int = 2, probability: float = 1.0, max_fraction: float = 0.3
     ) -> None:
         super().__init__()
-        self.n_time_masks = n_time_masks
-        self.n_frequency_masks = n_frequency_masks
-        self.probability = probability
-        self.max_fraction = max_fraction
-        names = ("n_time_masks", "n_frequency_masks", "probability", "max_fraction")
-        settings.check({name: getattr(self, name) for name in names}, "SpecAugment:")
+        counts = {"n_time_masks": n_time_masks, "n_frequency_masks": n_frequency_masks}
+        settings.check({**counts, "probability": probability, "max_fraction": max_fraction}, "SpecAugment:")
+        self.n_time_masks, self.n_frequency_masks = n_time_masks, n_frequency_masks
+        self.probability, self.max_fraction = probability, max_fraction
 
     def forward(self, specgram: Tensor) -> Tensor:
         if not self.training:
@@ -57,19 +51,13 @@ class SpecAugment(nn.Module):
 
 
 class NoiseAndGain(nn.Module):
-    """Add white noise, then change each sample's volume. Shape: (N, 1, L) -> the same.
-
-    Args:
-        noise_std: of the noise, in units of full scale.
-        min_db, max_db: range of the gain, which is uniform in decibels.
-    """
+    """Add white noise (its deviation as a share of full scale), then change each sample's volume by a gain uniform in
+    min_db..max_db. Shape: (N, 1, L) -> the same."""
 
     def __init__(self, noise_std: float = 0.02, min_db: float = -12.0, max_db: float = 12.0) -> None:
         super().__init__()
         settings.check({"noise_std": noise_std, "min_db": min_db, "max_db": max_db}, "NoiseAndGain:")
-        self.noise_std = noise_std
-        self.min_db = min_db
-        self.max_db = max_db
+        self.noise_std, self.min_db, self.max_db = noise_std, min_db, max_db
 
     def forward(self, waveform: Tensor) -> Tensor:
         if not self.training:
@@ -84,11 +72,7 @@ AUGMENTATIONS = {"mel": SpecAugment, "waveform": NoiseAndGain}
 
 
 def augmentation(input_name: str, **options) -> nn.Module:
-    """The report's augmentation of an input, with its settings where ``options`` do not say otherwise.
-
-    Args:
-        input_name: ``mel`` or ``waveform``.
-        **options: arguments of `SpecAugment` or `NoiseAndGain`.
+    """The report's augmentation of ``mel`` (`SpecAugment`) or ``waveform`` (`NoiseAndGain`), with these options of it.
 
     Raises:
         SoundFusionError: there is no such input, or no such option for it.

@@ -28,7 +28,7 @@ class Clip:
 
 
 class Pool:
-    """A folder of clips, found by their digests. Clips are added, never changed or taken out: to do so, delete it.
+    """A folder of clips, found by their digests; they are added, never changed or taken out.
 
     Whoever adds clips holds a lock; readers need none, as what they find is whole.
     """

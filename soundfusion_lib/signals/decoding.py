@@ -46,11 +46,8 @@ def missing(corpus: Corpus, files: dict[str, Clip], pools: list[Pool]) -> list[J
 def decode_missing(
     corpus: Corpus, files: dict[str, Clip], pools: list[Pool], workers: int | None, progress: bool
 ) -> dict[str, Clip]:
-    """Add to the pools what is `missing`; one process at a time does so, see `Store.build`.
-
-    Returns:
-        Those of the files that could not be read meanwhile, with the reason; nothing is kept of them.
-    """
+    """Add to the pools what is `missing`; one process at a time does so. Returns those of the files that could not be
+    read meanwhile, with the reason; nothing is kept of them."""
     processes.refuse_in_import()  # it would wait for the lock
     folder = pools[0].folder.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +91,7 @@ def _represent(job: Job) -> dict[Representation, tuple[Clip, np.ndarray | bytes]
 def _represent_all(jobs: list[Job], workers: int | None) -> Iterator:
     """`_represent` of each job, in this order."""
     cores = processes.cores()
-    workers = min(workers or cores, max(1, len(jobs)))
+    workers = min(workers or cores, len(jobs))
     if workers == 1 or len(jobs) < 4:  # starting processes would take longer
         with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
             yield from map(_represent, jobs)
@@ -103,10 +100,8 @@ def _represent_all(jobs: list[Job], workers: int | None) -> Iterator:
         with processes.pool(workers, max(1, cores // workers)) as pool:
             yield from in_order(pool, _represent, jobs, 4 * workers)
     except BrokenProcessPool as error:
-        raise SoundFusionError(
-            "a process that decodes clips was killed (out of memory?): start again, it goes on from there; if it "
-            "happens once more, with fewer workers"
-        ) from error
+        message = "a process that decodes was killed (out of memory?): start again, perhaps with fewer workers"
+        raise SoundFusionError(message) from error
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:

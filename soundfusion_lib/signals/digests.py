@@ -36,11 +36,8 @@ def digest(file: Path) -> str | UnreadableFile:
 
 
 def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[str | UnreadableFile]:
-    """The `digest` of each file, remembered in ``<cache_dir>/digests.sqlite``, which several processes may use at once.
-
-    Raises:
-        SoundFusionError: digests.sqlite cannot be used.
-    """
+    """The `digest` of each file, remembered in ``<cache_dir>/digests.sqlite``, which several processes may use at once;
+    raises SoundFusionError if that cannot be used."""
     path = Path(cache_dir) / "digests.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -52,8 +49,8 @@ def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[s
                 state = _state(file)  # before it is read: a change meanwhile gives another
                 return state, remembered.get(state) or digest(file)
 
-            bar = tqdm(pool.map(look, files), "hashing", len(files), unit="file", delay=1, disable=not progress)
-            found = list(bar)
+            results = pool.map(look, files)
+            found = list(tqdm(results, "hashing", len(files), unit="file", delay=1, disable=not progress))
             new = {state: content for state, content in found if state and isinstance(content, str)}
             rows = [(*state, content) for state, content in new.items() if state not in remembered]
             with memory:

@@ -124,7 +124,7 @@ class MelSpectrogram:
         """The same as torchaudio's modules, for any device; on a CPU, `transform` is several times faster.
 
         Shape: samples (..., channels, time), float32, at this sample rate, longer than half a window -> (..., channels,
-        mel bands, frames), dB, float32, at most `top_db` below the loudest value of each clip's channels.
+        mel bands, frames), dB, float32.
         """
         options = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
         power = transforms.MelSpectrogram(self.sample_rate, **options)

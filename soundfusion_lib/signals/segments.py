@@ -19,17 +19,14 @@ PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the devi
 
 @dataclass(frozen=True)
 class Segmenting:
-    """How to cut a clip. The report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
+    """How to cut a clip; the report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
 
-    Args:
-        seconds: length of a segment.
-        overlap: share of a segment that it has in common with the next, 0 <= overlap < 1. None means one segment a
-            clip, from its start ("without segmentation"): cut where the clip is longer, padded with silence where it
-            is shorter.
+    Without an overlap it is one segment a clip, from its start ("without segmentation"): cut where the clip is longer,
+    padded with silence where it is shorter.
     """
 
-    seconds: float = 5.0
-    overlap: float | None = 0.25
+    seconds: float = 5.0  # length of a segment
+    overlap: float | None = 0.25  # share of a segment that it has in common with the next
 
     def __post_init__(self):
         settings.check(vars(self), "Segmenting:")

@@ -99,12 +99,9 @@ class Store:
         goes on where it stopped.
 
         Args:
-            corpus: what to decode.
             representations: at most one of each kind.
-            cache_dir: folder to keep the arrays in.
             shortest: shortest usable clip, in seconds.
             workers: processes that decode; as many as cores by default.
-            progress: show progress bars.
             decode: False returns None where there is something to decode.
 
         Raises:
