@@ -15,7 +15,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, architecture_table, build_model, convolution1d, count_parameters, summarize
 from soundfusion_lib.models.base import Standardize, adaptive_average_pool
 from soundfusion_lib.models.convolution1d import Conv1d
-from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
+from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.signals.augment import augmentation
 
 SMALL = {"vgg16": {"width": 8}, "resnet1d": {"width": 4}, "resnet2d": {"width": 4}}
@@ -454,14 +454,23 @@ def test_backbone_moves_between_different_numbers_of_genres():
     gtzan.set_statistics({"mel": (torch.ones(64), torch.ones(64))})
     gtzan.input_scale.fill_(57.6)
     head = model.head.weight.clone()
-    loaded = load_backbone(model, gtzan.state_dict())
+    loaded = model.load_backbone(gtzan.state_dict())
     assert len(loaded) == 30
     assert torch.equal(model.dense[3].weight, gtzan.dense[3].weight) and torch.equal(model.head.weight, head)
     assert model.standardize["mel"].mean.sum() == 0 and model.input_scale == gtzan.input_scale
     with pytest.raises(SoundFusionError, match="does not fit"):
-        load_backbone(build("vgg16", in_channels=1), gtzan.state_dict())
+        build("vgg16", in_channels=1).load_backbone(gtzan.state_dict())
     with pytest.raises(SoundFusionError, match="the other VGG16 does not fit"):
-        load_backbone(model, build("simple_cnn").state_dict())
+        model.load_backbone(build("simple_cnn").state_dict())
+
+
+@pytest.mark.parametrize("name", ["resnet1d", "resnet2d", "simple_cnn", "nnet1"])
+def test_a_backbone_gives_the_features_that_it_gave_before(name):
+    other, model = build(name, num_classes=3).eval(), build(name, num_classes=5).eval()
+    inputs = batch(model)
+    assert not torch.equal(model.features(*inputs), other.features(*inputs))
+    model.load_backbone(other.state_dict())
+    assert torch.equal(model.features(*inputs), other.features(*inputs)) and model.head.out_features == 5
 
 
 def test_frozen_layers_get_no_gradient():

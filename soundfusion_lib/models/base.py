@@ -107,6 +107,16 @@ class AudioClassifier(nn.Module):
         except RuntimeError as error:
             raise SoundFusionError(f"{source} does not fit {type(self).__name__}: {error}") from error
 
+    def load_backbone(self, state_dict: Mapping[str, Tensor]) -> list[str]:
+        """Start from the same network trained on another corpus: all but the last layer and the statistics of that
+        corpus. Returns the names of the parameters that were loaded."""
+        own = self.state_dict()
+        backbone = {name for name in own if not name.startswith(("head.", "standardize."))}
+        taken = {name: value for name, value in state_dict.items() if name in backbone}
+        kept = {name: value for name, value in own.items() if name not in backbone}
+        self.load_weights({**kept, **taken}, f"the other {type(self).__name__}")
+        return sorted(taken.keys() & dict(self.named_parameters()).keys())
+
     def set_augmentation(self, augmentation: Mapping[str, nn.Module]) -> None:
         """Augment by ``{input name: module}``, in the model and in a fusion's parts, and other inputs not at all."""
         unknown = augmentation.keys() - set(self.inputs)

@@ -96,18 +96,10 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
             state[name] = value.float()
             if name == FIRST + "weight":  # (64, 3, 3, 3)
                 state[name] = (state[name].sum(dim=1, keepdim=True) / in_channels).repeat(1, in_channels, 1, 1)
-    _load(model, state, "convolutions.", str(weights or "torchvision's VGG16"))
+    others = {name: value for name, value in model.state_dict().items() if not name.startswith("convolutions.")}
+    model.load_weights({**others, **state}, str(weights or "torchvision's VGG16"))  # all convolutions must be there
     model.input_scale.fill_(1.0 if any(name.startswith("dense.") for name in state) else CAFFE_SCALE)
     return sorted(state)
-
-
-def load_backbone(model: VGG16, state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Start from another VGG16 of ours, of the same channels and width: all but the last layer and the statistics.
-    Returns the names of the parameters that were loaded."""
-    taken = ("convolutions.", "dense.", "input_scale")
-    state = {name: value for name, value in state_dict.items() if name.startswith(taken)}
-    _load(model, state, taken, "the other VGG16")
-    return sorted(state.keys() - {"input_scale"})
 
 
 def freeze(model: VGG16, loaded: Collection[str]) -> None:
@@ -143,9 +135,3 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch, pickle and safetensors each raise their own
         raise SoundFusionError(f"The weights file {path} cannot be read: {error}") from error
-
-
-def _load(model: VGG16, state: Mapping[str, Tensor], wanted: str | tuple[str, ...], source: str) -> None:
-    """Load weights among which all those must be whose names start as wanted; others stay as they are."""
-    others = {name: value for name, value in model.state_dict().items() if not name.startswith(wanted)}
-    model.load_weights({**others, **state}, source)

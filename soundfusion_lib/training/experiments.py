@@ -38,10 +38,10 @@ class Experiment:
         training: epochs, batch size, optimizer.
         seed: of the initial weights, the order of segments, dropout and augmentation.
         start: where the weights come from, random ones if empty: {"imagenet": fingerprint of a weights file, or
-            "torchvision"} or {"backbone": key of another VGG16's run}, for VGG16, with "frozen": True to train only
-            what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts' runs}, for a fusion. Before a
-            study trains them, these runs are experiments: {"pretrained": one} for a backbone, {"trained": [...]} for
-            parts.
+            "torchvision"}, for VGG16; {"backbone": key of the same network's run on another corpus}; for VGG16 with
+            "frozen": True to train only what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts'
+            runs}, for a fusion. Before a study trains them, these runs are experiments: {"pretrained": one} for a
+            backbone, {"trained": [...]} for parts.
         folds: which a study runs it in, the profile's test_folds if empty; neither in the key nor in a run.
         seeds: which a study runs it with, the profile's if empty; neither in the key nor in a run.
     """
@@ -74,6 +74,7 @@ class Experiment:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Experiment":
         """The inverse of `to_dict`."""
+        content["training"].pop("steps", None)  # a setting of older runs, which was 0
         specs: dict[str, Any] = {name: kind(**content[name]) for name, kind in NESTED.items()}
         specs["representations"] = tuple(representations.from_dict(spec) for spec in content["representations"])
         return cls(**{**content, **specs})

@@ -23,7 +23,7 @@ from soundfusion_lib import processes
 from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
-from soundfusion_lib.models.vgg16 import freeze, load_backbone, load_imagenet
+from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.signals.augment import augmentation
 from soundfusion_lib.signals.segments import Segments
 from soundfusion_lib.signals.store import Store
@@ -192,7 +192,7 @@ def _start(model: AudioClassifier, start: dict[str, Any], runs: Path) -> None:
     if "imagenet" in start:
         loaded = load_imagenet(model)
     elif "backbone" in start:
-        loaded = load_backbone(model, _state_of(runs / start["backbone"]))
+        loaded = model.load_backbone(_state_of(runs / start["backbone"]))
     elif "parts" in start:
         model.load_parts([_state_of(runs / key) for key in start["parts"]])
     if start.get("frozen"):
