@@ -55,7 +55,7 @@ BELOW_ONE = _number("a number of 0 or more and below 1", lambda value: 0 <= valu
 NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 _SETTINGS: list[tuple[str, Rule]] = [
-    ("steps fold n_time_masks n_frequency_masks", _whole(0)),
+    ("fold n_time_masks n_frequency_masks", _whole(0)),
     ("tracks epochs patience sample_rate n_mels hop_length pool in_channels", _whole(1)),
     ("batch_size large_batch", _whole(2)),  # batch norm has nothing to normalise one segment by
     ("width small medium large n_fft", _whole(2)),  # nnet1's first convolutions have half the width

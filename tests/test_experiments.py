@@ -43,6 +43,9 @@ def trained(store, tmp_path_factory) -> Run:
 def test_an_experiment_survives_json():
     text = json.dumps(EXPERIMENT.to_dict())
     assert Experiment.from_dict(json.loads(text)) == EXPERIMENT
+    older = EXPERIMENT.to_dict()
+    older["training"]["steps"] = 0
+    assert Experiment.from_dict(older) == EXPERIMENT
     of_a_study = dataclasses.replace(EXPERIMENT, folds=(0, 1), seeds=(2, 3))
     assert of_a_study.to_dict() == EXPERIMENT.to_dict() and of_a_study.key("corpus") == EXPERIMENT.key("corpus")
 
@@ -91,7 +94,6 @@ def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
 DEFAULTS = {  # of revision 4; a key holds no value that is one of these
     "Training": {
         "epochs": 60, "patience": 10, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 0.0, "optimizer": "adam",
-        "steps": 0,
         "schedule": "constant", "averaging": 0.0, "mixup": 0.0, "label_smoothing": 0.0,
         "random_starts": False, "keep": "best",
     },

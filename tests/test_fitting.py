@@ -275,26 +275,6 @@ def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
         fit(build_model("resnet1d", 3, width=2), of(1), of(2), once, description="alone", progress=False)
 
 
-def test_an_epoch_of_few_steps_draws_other_segments_each_time(parts, monkeypatch):
-    seen = []
-    batches = Segments.batches
-
-    def watched(segments, *arguments):
-        for inputs, targets in batches(segments, *arguments):
-            if segments is parts["train"]:
-                seen.append(inputs[0].sum((1, 2, 3)).tolist())  # another sum for each segment
-            yield inputs, targets
-
-    model = model_for(parts)
-    monkeypatch.setattr(Segments, "batches", watched)
-    history, _, _ = fit(
-        model, parts["train"], parts["validation"], Training(epochs=2, batch_size=4, steps=3), progress=False
-    )
-    assert [len(rows) for rows in seen] == [4] * 6 and sorted(sum(seen[:3], [])) != sorted(sum(seen[3:], []))
-    right = 12 * history["train_accuracy"]  # of the 12 segments seen
-    assert (right - right.round()).abs().max() < 1e-4
-
-
 def test_the_newer_recipe_learns_and_keeps_its_last_epoch_whatever_validation_says(parts, store):
     model = model_for(parts)
     history, kept, log_p = fit(model, parts["train"], parts["validation"], NEWER, progress=False)

@@ -63,7 +63,6 @@ overlap = 0
 [training]
 learning_rate = 1
 optimizer = "adamw"
-steps = 0
 [models.resnet1d]
 variant = "allamy"
 batch_size = 4

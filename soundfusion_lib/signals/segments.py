@@ -77,28 +77,27 @@ class Segments:
     def __len__(self) -> int:
         return len(self.table)
 
-    def batch_sizes(self, batch_size: int, count: int = 0) -> list[int]:
+    def batch_sizes(self, batch_size: int) -> list[int]:
         """Sizes of the batches of an epoch, see `batches`. A last batch of one joins the one before: batch norm has
         nothing to normalise one segment by."""
-        segments = min(len(self), count * batch_size or len(self))
-        sizes = [len(chunk) for chunk in torch.arange(segments).split(batch_size)]
+        sizes = [len(chunk) for chunk in torch.arange(len(self)).split(batch_size)]
         if len(sizes) > 1 and sizes[-1] == 1:
             sizes[-2:] = [batch_size + 1]
         return sizes
 
     def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, count: int = 0, random_starts: bool = False
+        self, batch_size: int, generator: torch.Generator | None = None, random_starts: bool = False
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
-        """All segments once, or so many batches of them, shuffled if there is a generator (of the CPU), else in the
-        order of `table`; with `random_starts` each begins anywhere in its track where it fits.
+        """All segments once, shuffled if there is a generator (of the CPU), else in the order of `table`; with
+        `random_starts` each begins anywhere in its track where it fits.
 
         Yields:
             Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
             targets (N,), int64.
         """
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        sizes = self.batch_sizes(batch_size, count)
-        order = order[: sum(sizes)].to(self._where)  # once an epoch: once a batch, each would wait for the device
+        sizes = self.batch_sizes(batch_size)
+        order = order.to(self._where)  # once an epoch: once a batch, each would wait for the device
         starts = [windows.start for windows in self._windows]
         if random_starts:
             share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation

@@ -74,7 +74,8 @@ class Experiment:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Experiment":
         """The inverse of `to_dict`."""
-        content["training"].pop("steps", None)  # a setting of older runs, which was 0
+        training = {name: value for name, value in content["training"].items() if (name, value) != ("steps", 0)}
+        content = {**content, "training": training}  # older runs have a setting `steps`, which was 0
         specs: dict[str, Any] = {name: kind(**content[name]) for name, kind in NESTED.items()}
         specs["representations"] = tuple(representations.from_dict(spec) for spec in content["representations"])
         return cls(**{**content, **specs})

@@ -37,7 +37,6 @@ class Training:
         batch_size: segments.
         learning_rate, weight_decay: of the optimizer.
         optimizer: "adam" (Kingma and Ba, 2015) or "adamw" (Loshchilov and Hutter, 2019).
-        steps: batches an epoch, of segments drawn anew in each; 0: all segments.
         schedule: "constant", or "one_cycle": the learning rate rises for three tenths of the steps and then falls to
             nothing (Smith and Topin, "Super-convergence", 2018).
         averaging: share that the averaged weights, which are then validated and kept, keep of themselves at each step;
@@ -55,7 +54,6 @@ class Training:
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     optimizer: str = "adam"
-    steps: int = 0
     schedule: str = "constant"
     averaging: float = 0.0
     mixup: float = 0.0
@@ -137,7 +135,7 @@ def _parts(model: AudioClassifier, train: Segments, training: Training) -> dict[
     optimizer = OPTIMIZERS[training.optimizer](learning, **options)
     parts = {"model": model, "optimizer": optimizer}
     if training.schedule == "one_cycle":
-        steps = training.epochs * len(train.batch_sizes(training.batch_size, training.steps))
+        steps = training.epochs * len(train.batch_sizes(training.batch_size))
         parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
     if training.averaging:
         average = get_ema_multi_avg_fn(training.averaging)
@@ -152,7 +150,7 @@ def _learn(parts: dict[str, Any], train: Segments, training: Training, seed: int
     model, optimizer, device = parts["model"].train(), parts["optimizer"], train.device
     cross_entropy = partial(functional.cross_entropy, label_smoothing=training.label_smoothing)
     total, seen = torch.zeros(2, device=device), 0  # loss, right: read at the end, since reading waits for the device
-    for inputs, targets in train.batches(training.batch_size, order, training.steps, training.random_starts):
+    for inputs, targets in train.batches(training.batch_size, order, training.random_starts):
         optimizer.zero_grad()
         inputs, others, share = _mixed(inputs, targets, training.mixup)
         with autocast(device):
