@@ -70,6 +70,15 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
     assert table["parameters"].dtype == "Int64"  # a network's stay whole in the CSV beside these
 
 
+def test_a_baseline_of_several_seeds_is_averaged_over_them(study):
+    one = baselines.baselines(study)
+    several = baselines.Baseline([one[name].parts[0] for name in one], parameters=12, core_minutes=0.5)
+    table = tables.performance(study, {"both": several, **one})
+    assert table["track_accuracy"][0] == pytest.approx(table["track_accuracy"][1:].mean())
+    shown = tables.readable(table)[["parameters", "ended", "core minutes"]]
+    assert shown.to_numpy().tolist() == [["12", "-", "0.5"], *[["-"] * 3] * 2]
+
+
 def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     table = conclusions.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]

@@ -1,4 +1,5 @@
 import io
+import itertools
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 
 from soundfusion_lib.analysis import figures
 
@@ -49,6 +51,40 @@ def test_confusion_counts_are_whole_and_light_where_they_are_low(study):
     axis.figure.canvas.draw()
     full, empty, half = axis.collections[0].get_facecolors()[[0, 1, 4], :3].mean(axis=1)
     assert full < half < empty and empty > 0.9
+
+
+def test_cells_that_no_one_ran_are_left_out_of_the_grid(study):
+    rows = [(1.0, 2, 0.1), (1.0, 2, 0.2), (0.9, 2, 0.1), (1.0, 3, 0.2)]
+    table = pd.DataFrame(rows, columns=["probability", "n_masks", "max_mask_fraction"])
+    drawn = figures.grid_search(study, table.assign(best_validation_accuracy=0.5, reported=0.4))
+    assert [sum(bool(text.get_text()) for text in axis.texts) for axis in drawn.axes[:4]] == [3, 1, 3, 1]
+    assert [len(axis.get_xticks()) * len(axis.get_yticks()) for axis in drawn.axes[:4]] == [4] * 4
+
+
+def test_every_model_whose_cost_is_known_is_named_once_and_apart(study):
+    names = ["SVM", "nnet1", "nnet2", "SoundFusion-1", "probe"]
+    table = pd.DataFrame({"model": names, "input": ["MFCC", "2D", "2D", "mix", "features"], "track_accuracy": 0.5})
+    table = table.assign(track_low=0.4, track_high=0.6, core_minutes=[np.nan, 7, 7, 80, 2])
+    axis = figures.cost(study, table).axes[0]
+    axis.figure.canvas.draw()
+    assert [text.get_text() for text in axis.texts] == names[1:]
+    places = sorted(Text.get_window_extent(text).bounds[1::2] for text in axis.texts)  # without their lines
+    assert all(low + height < above for (low, height), (above, _) in itertools.pairwise(places))
+    assert axis.get_legend_handles_labels()[1] == ["2D", "mix", "features"] and axis.get_xscale() == "log"
+
+
+def test_fusions_and_controls_are_sorted_by_what_they_gain(study):
+    table = pd.DataFrame({"first": ["one", "two", "wide"], "second": "part", "kind": ["fusion", "fusion", "control"]})
+    table = table.assign(difference=[-0.02, 0.03, 0.01], low=-0.1, high=0.1)
+    axis = figures.gains(study, table).axes[0]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["two\n- part", "wide\n- part", "one\n- part"]
+    fusion, control = (axis.collections[number].get_offsets().tolist() for number in (1, 3))
+    assert (fusion, control) == ([[0.03, 0], [-0.02, 2]], [[0.01, 1]])
+    colors = [
+        tuple(one.get_facecolor()[0] if number % 2 else one.get_color()[0])
+        for number, one in enumerate(axis.collections)
+    ]
+    assert colors[0] == colors[1] != colors[2] == colors[3]
 
 
 def test_a_figure_drawn_again_is_the_same_to_the_byte_and_settings_stay(study):

@@ -139,6 +139,7 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     assert "vgg16_imagenet.pth" in impossible["VGG16, ImageNet start"] and len(possible) == 3
     table = tables.transfer({"VGG16, random start": trained}, impossible)
     assert table["note"].tolist() == ["", impossible["VGG16, ImageNet start"]]
+    assert tables.readable(table)["ended"].tolist() == ["yes", "-"]
 
 
 def test_a_narrow_vgg16_says_why_it_has_no_imagenet_start():
@@ -309,13 +310,17 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
 def test_the_performance_table_says_how_long_each_was_trained(study):
     one, two = made_up(protocol.simple_cnn(study), 0.9, 1), made_up(protocol.simple_cnn(study), 0.2, 2)
     two.runs[0].__dict__["history"] = two.history[:2]
-    none = Baseline({"test": one.predictions()[0]})
+    two.runs[0].__dict__["ended"] = False
+    one.runs[0].info["core_seconds"], two.runs[0].info["core_seconds"] = 60, 120
+    none = Baseline([{"test": one.predictions()[0]}])
     table = tables.performance(study, {"none": none, "one": one, "two": two, "both": Decision(two, one)})
-    assert table.columns[:4].tolist() == ["model", "parameters", "epochs", "tracks"]
+    assert table.columns[:6].tolist() == ["model", "parameters", "epochs", "ended", "core_minutes", "tracks"]
+    assert table["core_minutes"].tolist()[1:] == [1, 2, 3]
     assert table["epochs"].isna().tolist() == [True, False, False, False] and table["epochs"].tolist()[1:] == [4, 2, 4]
     assert tables.readable(table)["epochs"].tolist() == ["-", "4", "2", "4"]
+    assert tables.readable(table)["ended"].tolist() == ["-", "yes", "no", "no"]
     written = pd.read_csv(io.StringIO(table.to_csv(index=False)))
-    assert tables.readable(written)["epochs"].tolist() == ["-", "4", "2", "4"]
+    assert tables.readable(written).equals(tables.readable(table).astype(tables.readable(written).dtypes))
 
 
 LABELS = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]

@@ -25,17 +25,29 @@ class Baseline:
     """A classifier's predictions of whole tracks, which tables take as they take `RunGroup`.
 
     Args:
-        parts: by part ("validation", "test"), its predictions, see `inference.predictions_of`: one row a track, and
-            probability 1 for the class that it chose.
+        parts: for each seed, by part ("validation", "test"), one row a track, see `track_predictions`.
+        parameters, epochs: NaN where it has none that would compare to a network's.
+        core_minutes: CPU time that one seed took.
+        ended: None where there is nothing to end.
     """
 
-    parts: dict[str, pd.DataFrame]
-    parameters: float = float("nan")  # it has none that would compare to a network's
+    parts: list[dict[str, pd.DataFrame]]
+    parameters: float = float("nan")
     epochs: float = float("nan")
+    core_minutes: float = float("nan")
+    ended: bool | None = None
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """In a list of one: nothing here is drawn, so all seeds would agree."""
-        return [self.parts[part]]
+        """For each seed."""
+        return [by_part[part] for by_part in self.parts]
+
+
+def track_predictions(probabilities: np.ndarray, tracks: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Probabilities of whole tracks, (tracks, labels), as predictions with a column `group`, see
+    `inference.predictions_of`."""
+    target = np.searchsorted(labels, tracks["label"].to_numpy(str))
+    keys = pd.DataFrame({"track": tracks.index, "segment": 0, "target": target, GROUP: groups_of(tracks).to_numpy()})
+    return keys.join(pd.DataFrame(probabilities.astype(float), columns=[PROBABILITY + label for label in labels]))
 
 
 @lru_cache(maxsize=1)
@@ -79,20 +91,21 @@ def baselines(study: Study, random: bool = False) -> dict[str, Baseline]:
     from sklearn.svm import SVC
 
     store, vectors = study.store, mfcc_statistics(study.store)
-    chosen = {name: {"validation": [], "test": []} for name in (MAJORITY, SVM)}
+    frames = {name: {"validation": [], "test": []} for name in (MAJORITY, SVM)}
     for fold in study.profile.test_folds:
         parts = parts_of(study, fold, random)
         train = store.tracks["label"][parts == "train"]
         machine = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
         for part in ("validation", "test"):
-            own = vectors[parts == part]
-            chosen[MAJORITY][part].append(pd.Series(train.mode()[0], own.index))  # the first of equals
-            chosen[SVM][part].append(pd.Series(machine.predict(own), own.index))
-    found = {}
-    for name, by_part in chosen.items():
-        labels = {part: pd.concat(series) for part, series in by_part.items()}
-        found[name] = Baseline({part: _predictions(of_part, store) for part, of_part in labels.items()})
-    return found
+            own = store.tracks[parts == part]
+            frequent = np.full(len(own), train.mode()[0])  # the first of equals
+            for name, chosen in ((MAJORITY, frequent), (SVM, machine.predict(vectors.loc[own.index]))):
+                probabilities = chosen[:, None] == np.array(store.labels)
+                frames[name][part].append(track_predictions(probabilities, own, store.labels))
+    return {
+        name: Baseline([{part: pd.concat(own, ignore_index=True) for part, own in by_part.items()}])
+        for name, by_part in frames.items()
+    }
 
 
 def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
@@ -108,12 +121,3 @@ def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
     if split.scheme == "official":
         folds = max(3, round(1 / (split.assign(tracks) == "test").mean()))
     return Split("stratified", folds, split.fold, split.seed).parts(tracks)
-
-
-def _predictions(chosen: pd.Series, store: Store) -> pd.DataFrame:
-    """Predictions of tracks from the label chosen for each."""
-    own = store.tracks.loc[chosen.index]
-    target = np.searchsorted(store.labels, own["label"].to_numpy(str))
-    keys = pd.DataFrame({"track": own.index, "segment": 0, "target": target})
-    probabilities = pd.get_dummies(pd.Categorical(chosen, store.labels), PROBABILITY, "", dtype=float)
-    return pd.concat([keys, probabilities], axis=1).assign(**{GROUP: groups_of(own).to_numpy()})

@@ -19,7 +19,10 @@ pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
 
 COUNTS = {"tracks": ("label", "size"), "artists": ("group", "nunique"), "segments": ("segments", "sum")}
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
-FORMATS = {"parameters": ",.0f", "epochs": ",.0f", "seconds": ".3g", "minutes": ".1f", "": ".3f"}  # by part of a column
+FORMATS = {  # by part of a column
+    **dict.fromkeys(("parameters", "epochs", "needed"), ",.0f"),
+    **{"seconds": ".3g", "minutes": ".1f", "standard_error": ".4f", "": ".3f"},
+}
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
@@ -57,13 +60,14 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
         reported_as: for each name the row of results/reported/table2_performance.csv (its column `model`).
 
     Returns:
-        A row a model: model; parameters and epochs, see `RunGroup` and `Decision`; tracks (tested); segment_, track_
-        (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high; segment_reported and
-        track_reported on FMA-small.
+        A row a model: model; parameters, epochs, ended, core_minutes, see `RunGroup` and `Decision`; tracks (tested);
+        segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high; segment_reported
+        and track_reported on FMA-small.
     """
     rows = [
         {
             **_named(group, model=name),
+            "core_minutes": group.core_minutes,
             "tracks": group.predictions("test")[0]["track"].nunique(),
             **with_interval("segment", group, "segment"),
             **with_interval("track", group, "vote"),
@@ -71,7 +75,8 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
         }
         for name, group in runs.items()
     ]
-    table = pd.DataFrame(rows).astype({"parameters": "Int64", "epochs": "Int64"})  # also where a baseline has none
+    missing = {"parameters": "Int64", "epochs": "Int64", "ended": "boolean"}  # whole also where a baseline has none
+    table = pd.DataFrame(rows).astype(missing)
     if reported_as:
         published = reported("table2_performance").set_index("model")
         originals = table["model"].map(reported_as)
@@ -82,7 +87,7 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
 
 def _named(group: Group, **names: Any) -> dict[str, Any]:
     """How a row begins: what it is of, and how it was trained."""
-    return {**names, "parameters": group.parameters, "epochs": group.epochs}
+    return {**names, "parameters": group.parameters, "epochs": group.epochs, "ended": group.ended}
 
 
 def with_interval(column: str, group: Group, by: str, part: str = "test") -> dict[str, float]:
@@ -96,13 +101,14 @@ def regularization(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
 
     Returns:
-        A row for each: model, regularization; validation_ and test_ _accuracy per segment with _low and _high, in 0..1;
-        validation_reported and test_reported, on FMA-small.
+        A row for each: model, regularization, ended; validation_ and test_ _accuracy per segment with _low and _high;
+        validation_reported and test_reported, on FMA-small; in 0..1.
     """
     rows = [
         {
             "model": f"{model}_small",
             "regularization": kind,
+            "ended": group.ended,
             **with_interval("validation", group, "segment", "validation"),
             **with_interval("test", group, "segment"),
         }
@@ -127,8 +133,8 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
     """VGG16's starts: a row for each experiment run, and for each that could not be, with the reason.
 
     Returns:
-        model, trained_parameters; training_ and validation_ lowest and highest accuracy over the epochs (per segment);
-        test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
+        model, trained_parameters, ended; training_ and validation_ lowest and highest accuracy per segment over the
+        epochs; test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
     """
     rows = []
     for name, group in runs.items():
@@ -136,6 +142,7 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
         row = {
             "model": name,
             "trained_parameters": group.runs[0].info["trained_parameters"],
+            "ended": group.ended,
             "training_lowest": lowest["train_accuracy"],
             "training_highest": highest["train_accuracy"],
             "validation_lowest": lowest["validation_accuracy"],
@@ -143,14 +150,15 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
         }
         row |= with_interval("test", group, "segment") | with_interval("track", group, "vote")
         rows.append(row | {"note": ""})
-    return pd.DataFrame(rows + [{"model": name, "note": reason} for name, reason in impossible.items()])
+    rows += [{"model": name, "note": reason} for name, reason in impossible.items()]
+    return pd.DataFrame(rows).astype({"ended": "boolean"})
 
 
 def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     """The slides' width scaling, from runs by model and size.
 
     Returns:
-        A row for each: model, size, width, parameters, epochs (trained, in the first run), segment_ and track_
+        A row for each: model, size, width, parameters, epochs (trained, in the first run), ended, segment_ and track_
         _accuracy with _low and _high, seconds_per_epoch (measured, validation included); reported_accuracy (per
         segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
     """
@@ -224,6 +232,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             of = "interval at its test's level" if column == "difference" else "95 % interval"
             cells = table[[column, *bounds[column]]].itertuples(index=False)
             shown[f"{name.removesuffix(' accuracy')} [{of}]"] = [_with_bounds(*cell) for cell in cells]
+        elif column == "ended" and values.dtype.kind in "bO":
+            shown[name] = values.astype(object).map({True: "yes", False: "no"}).fillna("-")
         elif column == "p" and values.dtype.kind == "f":
             shown["p (Holm)"] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
         elif values.dtype.kind == "f" or form == ",.0f":

@@ -12,10 +12,12 @@ from soundfusion_lib.analysis.figures.results import (
     comparison_curves,
     conclusions,
     confusion,
+    cost,
+    gains,
     grid_search,
     recalls,
     width_scaling,
 )
 
 __all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
-__all__ += ["comparison_curves", "conclusions", "confusion", "grid_search", "recalls", "width_scaling"]
+__all__ += ["comparison_curves", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls", "width_scaling"]

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from soundfusion_lib.corpora.corpus import SPLITS
@@ -58,10 +59,10 @@ def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, ser
     """Values on their intervals (the first three columns: value, low, high), one above the other; a point alone where
     the bounds are not known (NaN)."""
     values, low, high = rows.iloc[:, :3].to_numpy(float).T
-    known = ~np.isnan(low)
-    axis.hlines(position[known], low[known], high[known], color=f"C{series}")
+    known, color = ~np.isnan(low), to_rgb(f"C{series}")  # now: a figure is drawn when its theme is gone
+    axis.hlines(position[known], low[known], high[known], color=color)
     look = {"s": 40, "edgecolor": "white", "marker": "osD^"[series % 4]}
-    axis.scatter(values, position, color=f"C{series}", label=label, zorder=3, **look)
+    axis.scatter(values, position, color=color, label=label, zorder=3, **look)
 
 
 def with_reported(axis: Axes, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
@@ -69,7 +70,7 @@ def with_reported(axis: Axes, rows: pd.DataFrame, interval: str = "95 % interval
     position = np.arange(len(rows))
     points(axis, position, rows, f"reproduced, {interval}")
     for column in rows.columns[3:]:
-        axis.plot(rows[column], position, "D", mfc="none", color="C3", label="reported on FMA-small")
+        axis.plot(rows[column], position, "D", mfc="none", color=to_rgb("C3"), label="reported on FMA-small")
 
 
 def name_rows(axis: Axes, names: list[str], line: float, meaning: str = "chance") -> None:

@@ -1,10 +1,11 @@
-"""Figures of results: grid search, width scaling, confusion matrices, recalls. See `data` for what they share."""
+"""Figures of results. See `data` for what they share."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis.figures.data import (
@@ -40,13 +41,15 @@ def comparison_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
 @themed
 def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.grid_search`: a column for each number of masks, reproduced above reported."""
-    masks = sorted(table["n_masks"].unique())
+    axes_of_grid = ("n_masks", "probability", "max_mask_fraction")
+    masks, probabilities, shares = (sorted(table[name].unique()) for name in axes_of_grid)
     figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True)
     for row, quantity in zip(axes, ("best_validation_accuracy", "reported"), strict=True):
         name = "reported" if quantity == "reported" else "reproduced"
         for axis, count in zip(row, masks, strict=True):
             cells = table[table["n_masks"] == count]
             cells = cells.pivot(index="probability", columns="max_mask_fraction", values=quantity)
+            cells = cells.reindex(index=probabilities, columns=shares)
             image = _heat_map(axis, cells, table[quantity].min(), table[quantity].max(), True, ".3f", 8)
             axis.set(title=f"{name}: {count} in time, {count} in frequency", xlabel="", ylabel="")
         row[0].set_ylabel("probability of a mask")
@@ -130,6 +133,46 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
+def cost(study: Study, table: pd.DataFrame) -> Figure:
+    """Accuracy by vote over the CPU time of one training, from a table of `tables.performance` with a column `input`;
+    models whose time is not known are left out."""
+    rows = table.dropna(subset="core_minutes").sort_values("track_accuracy")
+    inputs = list(dict.fromkeys(["1D", "2D", "mix", "features", *rows["input"]]))
+    figure, axis = plt.subplots(figsize=(10, 0.25 * len(rows) + 2.8))
+    for number, kind in enumerate(inputs):
+        own, color = rows[rows["input"] == kind], to_rgb(f"C{number}")
+        if len(own):
+            axis.vlines(own["core_minutes"], own["track_low"], own["track_high"], color=color)
+            axis.scatter(own["core_minutes"], own["track_accuracy"], 40, color=color, edgecolor="white", label=kind)
+    axis.set(xscale="log", xlabel="training of one network in core-minutes (logarithmic)")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set(ylabel="test accuracy per track, by vote (95 % interval)")
+    line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}
+    for height, row in zip(np.linspace(0.02, 0.98, len(rows)), rows.itertuples(), strict=True):  # names beside the axes
+        point, place = (row.core_minutes, row.track_accuracy), (1.03, height)
+        axis.annotate(row.model, point, place, textcoords="axes fraction", va="center", arrowprops=line, zorder=0)
+    legend_below(axis, len(inputs))
+    figure.suptitle(f"Accuracy and cost of training ({corpus_note(study)})")
+    return figure
+
+
+@themed
+def gains(study: Study, table: pd.DataFrame) -> Figure:
+    """What each fusion and each control gains over the better part, the largest first: columns first, second, kind
+    ("fusion" or "control"), difference, low and high."""
+    table = table.sort_values("difference", ascending=False)
+    figure, axis = plt.subplots(figsize=(10, 0.5 * len(table) + 1.6))
+    for number, kind in enumerate(("fusion", "control")):
+        own = (table["kind"] == kind).to_numpy()
+        points(axis, np.flatnonzero(own), table.loc[own, ["difference", "low", "high"]], kind, number)
+    name_rows(axis, [f"{row.first}\n- {row.second}" for row in table.itertuples()], 0, "no difference")
+    axis.set_xlabel("accuracy per track by vote, first minus second (interval at its test's level)")
+    legend_below(axis, 3)
+    figure.suptitle(f"What fusion gains ({corpus_note(study)})")
+    return figure
+
+
 def _heat_map(
     axis: Axes, cells: pd.DataFrame, low: float, high: float, text: pd.DataFrame | bool, form: str = "", size: int = 9
 ) -> ScalarMappable:
@@ -139,4 +182,6 @@ def _heat_map(
     said = {"annot": text, "fmt": form, "annot_kws": {"fontsize": size}, "xticklabels": True, "yticklabels": True}
     sns.heatmap(cells, vmin=low, vmax=high, cmap="Blues", cbar=False, ax=axis, **said)
     axis.tick_params(axis="y", rotation=0)
+    axis.grid(visible=False)
+    axis.set_facecolor("0.92")  # where there is no cell
     return axis.collections[0]

@@ -1,0 +1,59 @@
+"""How small a difference a paired test on these tracks can see, and how many tracks a smaller one takes.
+
+Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988 (normal approximation).
+"""
+
+import numpy as np
+import pandas as pd
+
+from soundfusion_lib.analysis.paired_tests import Group, on_common_tracks
+from soundfusion_lib.analysis.statistics import paired
+from soundfusion_lib.study.reported import reported
+
+STANDARD_ERRORS = 1.96 + 0.84  # a difference of so many is seen with 80 % power by a two-sided test at 0.05
+FMA_SMALL_TRACKS = 800  # in the test part of the report's single split
+
+
+def power(runs: dict[str, Group], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
+    """What `statistics.compare` can see on the test tracks that both of a pair predicted, by names of `runs`.
+
+    Assumes that the difference is normally distributed about the true one, and, of more tracks, that artists have as
+    many each as here, and that networks disagree as often. The seeds' part of the error falls only with more seeds: of
+    several, tracks_needed is the least.
+
+    Returns:
+        A row a pair: first, second, tracks; difference of accuracy; its standard_error, the deviation of the test's
+        random signs and chance of seeds about it; smallest_difference seen with 80 % power; tracks_needed to see the
+        one found. Differences and errors in 0..1.
+    """
+    rows = []
+    for first, second in pairs:
+        sides = on_common_tracks(runs[first], runs[second])
+        gain, share, spread, _ = paired(*sides, by)
+        error = np.sqrt(((gain - gain.sum() * share) ** 2).sum() + spread**2)
+        rows.append([first, second, sides[0][0]["track"].nunique(), gain.sum(), error])
+    table = pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "standard_error"])
+    table["smallest_difference"] = STANDARD_ERRORS * table["standard_error"]
+    table["tracks_needed"] = _tracks_needed(table, table["difference"])
+    return table
+
+
+def on_fma_small(table: pd.DataFrame) -> pd.DataFrame:
+    """What the report could see by vote, were networks to disagree there as those of a table of `power` do here.
+
+    Returns:
+        A row a pair: first, second; smallest_difference that its test part shows with 80 % power; reported_difference
+        of SoundFusion-1 and ResNet2D-small; tracks_needed to see that.
+    """
+    accuracy = reported("table2_performance").set_index("model")["aggregated_accuracy"]
+    gain = accuracy["soundfusion1"] - accuracy["resnet2d_small"]
+    found = table[["first", "second"]].copy()
+    found["smallest_difference"] = table["smallest_difference"] * np.sqrt(table["tracks"] / FMA_SMALL_TRACKS)
+    found["reported_difference"] = gain
+    found["tracks_needed"] = _tracks_needed(table, gain)
+    return found
+
+
+def _tracks_needed(table: pd.DataFrame, difference: pd.Series | float) -> pd.Series:
+    """To see it with 80 % power; infinite for none."""
+    return (table["tracks"] * (table["smallest_difference"] / difference) ** 2).round()
