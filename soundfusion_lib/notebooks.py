@@ -19,11 +19,7 @@ from soundfusion_lib.study.summary import edit_summary, read_summary
 
 
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
-    """The numbered notebooks, in order; `only` those whose names begin with one of these.
-
-    Raises:
-        SoundFusionError: there are none, or none that begins so.
-    """
+    """The numbered notebooks, in order; `only` those whose names begin so. Raises SoundFusionError if none does."""
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not files:
         raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
@@ -41,9 +37,9 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
     results/<profile>/notebooks/ do.
 
     Args:
-        profile: a built-in profile's name, or a TOML file.
+        profile: see `load_profile`.
         device: see `choose_device`.
-        only: notebooks to run, by the beginnings of their names; all by default.
+        only: see `notebook_files`.
 
     Raises:
         SoundFusionError: bad profile, device or notebook name; a cell failed (what it had finished is kept).

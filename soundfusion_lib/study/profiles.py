@@ -39,46 +39,26 @@ SET_BY_THE_STUDY = {
 
 @dataclass(frozen=True)
 class Profile:
-    """What a study runs on, and how long.
+    """What a study runs on, and how long. Each field is a key of the file; a dictionary or dataclass is a table."""
 
-    Args:
-        name: of its folder in results/.
-        corpus: `kind` and its arguments, see `open_corpus`.
-        waveform, mel: the two representations.
-        segmenting: how clips are cut for the models fed by segments.
-        clip_seconds: length of a whole clip for the models fed without segmentation.
-        split: which tracks train, validate and test.
-        test_folds: folds to run; their test predictions are pooled.
-        seeds: every experiment is run with each of them.
-        training: overrides the report's settings (see `Training`) for all models,
-        models: and those of single models, with the model's options: {"vgg16": {"width": 8, "learning_rate": 1e-3}}.
-        augment: overrides the report's settings of the augmentation, by input: {"mel": {"max_fraction": 0.1}}.
-        widths: F of the small, medium and large ResNets.
-        large_batch: batch size of the large ResNets and of VGG16.
-        large: overrides the settings of the large ResNets.
-        grid: overrides the settings of SimpleCNN for the grid search of SpecAugment.
-        pretraining: corpus that VGG16 is trained on first, in GTZAN's place; `kind` and arguments as in `corpus`.
-        leave_out: models whose experiments are not run, as they cost too much where the profile is meant to run.
-    """
-
-    name: str
-    corpus: dict[str, Any]
+    name: str  # of its folder in results/
+    corpus: dict[str, Any]  # kind and its arguments, see `open_corpus`
     waveform: Waveform = Waveform()
     mel: MelSpectrogram = MelSpectrogram()
-    segmenting: Segmenting = Segmenting()
-    clip_seconds: float = 30.0
-    split: Split = Split()
-    test_folds: tuple[int, ...] = (0,)
-    seeds: tuple[int, ...] = (0,)
-    training: dict[str, Any] = field(default_factory=dict)
-    models: dict[str, dict[str, Any]] = field(default_factory=dict)
-    augment: dict[str, dict[str, float]] = field(default_factory=dict)
-    widths: dict[str, dict[str, int]] = field(default_factory=dict)
-    large_batch: int = 16
-    large: dict[str, Any] = field(default_factory=dict)
-    grid: dict[str, Any] = field(default_factory=dict)
-    pretraining: dict[str, Any] = field(default_factory=dict)
-    leave_out: tuple[str, ...] = ()
+    segmenting: Segmenting = Segmenting()  # of clips for the models fed by segments
+    clip_seconds: float = 30.0  # length of a whole clip for the models fed without segmentation
+    split: Split = Split()  # which tracks train, validate and test
+    test_folds: tuple[int, ...] = (0,)  # to run; their test predictions are pooled
+    seeds: tuple[int, ...] = (0,)  # which every experiment is run with
+    training: dict[str, Any] = field(default_factory=dict)  # over the report's settings, see `Training`, of all models,
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)  # and of single ones, with options of the model
+    augment: dict[str, dict[str, float]] = field(default_factory=dict)  # over the report's augmentation, by input
+    widths: dict[str, dict[str, int]] = field(default_factory=dict)  # F of the small, medium and large ResNets
+    large_batch: int = 16  # batch size of the large ResNets and of VGG16
+    large: dict[str, Any] = field(default_factory=dict)  # over the settings of the large ResNets
+    grid: dict[str, Any] = field(default_factory=dict)  # over those of SimpleCNN in the grid search of SpecAugment
+    pretraining: dict[str, Any] = field(default_factory=dict)  # corpus that networks are trained on first
+    leave_out: tuple[str, ...] = ()  # models whose experiments are not run: they cost too much where this is run
 
     def width(self, model: str, size: str) -> int:
         """F of the ResNet "resnet1d" or "resnet2d" of size "small", "medium" or "large"."""
@@ -90,18 +70,17 @@ class Profile:
 
 
 def load_profile(name: str | Path) -> Profile:
-    """The built-in profile of this name, or the one in a TOML file.
+    """The built-in profile of this name, or the one in a TOML file, whose name it has if it gives none.
 
-    Paths in a file are relative to that file. Its name is the file's if it does not give one.
+    Paths in a file are relative to it.
 
     Raises:
-        SoundFusionError: no such profile; the file is no TOML; a key that profiles do not have, a value that is not
-            allowed (see `settings.RULES`), or one that the study sets itself; the name of a built-in profile.
+        SoundFusionError: no such profile; no TOML; a key or value that is not allowed (see `settings.RULES`), or that
+            the study sets itself; a built-in profile's name.
     """
     path = Path(name).expanduser() if str(name).endswith(".toml") else BUILT_IN / f"{name}.toml"
     if not path.is_file():
-        names = ", ".join(built_in())
-        raise SoundFusionError(f"there is no profile {str(name)!r}: give one of {names}, or a TOML file")
+        raise SoundFusionError(f"there is no profile {str(name)!r}: give {', '.join(built_in())}, or a TOML file")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows's Notepad may write a byte order mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -49,12 +49,9 @@ class Study:
 
     Args:
         notebook: its name, which its results are filed under.
-        profile: a built-in profile's name, or a TOML file.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        profile: see `load_profile`.
+        device: see `choose_device`.
         progress: show progress bars.
-
-    Raises:
-        SoundFusionError: whatever is wrong with the profile, its corpus or the device.
     """
 
     def __init__(self, notebook: str, profile: str | Path = "demo", device: str = "auto", progress: bool = True):
@@ -249,10 +246,9 @@ class Study:
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
         trained = sum(run.trained for run in self._runs.values())
-        found = len(self._runs) - trained
         entry = {
             "runs_trained": trained,
-            "runs_found": found,
+            "runs_found": len(self._runs) - trained,
             "cpu_count": processes.cores(),
             "platform": platform.platform(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -274,7 +270,7 @@ class Study:
         with edit_summary(self.folder / "summary.json") as summary:
             notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
             summary.update(about, notebooks=dict(sorted(notebooks.items())))
-        counts = {"runs": len(self._runs), "trained now": trained, "found": found}
+        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
 
 
