@@ -4,15 +4,21 @@ Each function returns experiments by their names in the table. An experiment tha
 all of them, so it is trained once.
 """
 
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
+import torch
+
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
 from soundfusion_lib.study.profiles import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.fitting import Training
 from soundfusion_lib.training.run_groups import RunGroup
 from soundfusion_lib.training.runs import checksum
 
@@ -75,7 +81,8 @@ def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
     return cells
 
 
-def _vgg16(study: Study, name: str, **options: Any) -> Experiment:
+def vgg16(study: Study, name: str, **options: Any) -> Experiment:
+    """VGG16 in the batches of the large networks."""
     return study.experiment(name, "vgg16", batch_size=study.profile.large_batch, **options)
 
 
@@ -85,27 +92,57 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     Returns:
         Experiments by name; and, by name, why one that belongs here cannot be run, and what to do about it.
     """
-    kind = study.profile.pretraining.get("kind", "gtzan")
-    music = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN"}.get(kind, kind)
-    possible, impossible = {"VGG16, random start": _vgg16(study, "VGG16, random start")}, {}
+    music = pretraining_name(study)
+    try:
+        refuse_left_out(study, "vgg16")
+    except SoundFusionError as error:
+        return {}, {f"VGG16, {source} start": f"not run: {error}" for source in ("random", "ImageNet", music)}
+    possible, impossible = {"VGG16, random start": vgg16(study, "VGG16, random start")}, {}
     starts: dict[str, dict[str, Any]] = {}
     try:
-        starts["ImageNet"] = {"imagenet": _imagenet_fingerprint(study)}
+        starts["ImageNet"] = {"imagenet": imagenet_fingerprint(study)}
     except SoundFusionError as error:
         impossible["VGG16, ImageNet start"] = f"not run: {error}"
     try:
         study.check_pretraining()
-        starts[music] = {"pretrained": _vgg16(study, "VGG16 on the pretraining corpus")}
+        starts[music] = {"pretrained": vgg16(study, "VGG16 on the pretraining corpus")}
     except SoundFusionError as error:
         impossible[f"VGG16, {music} start"] = f"not run: {error}"
     for source, start in starts.items():
         for way, frozen in (("frozen", True), ("fine-tuned", False)):
             name = f"VGG16, {source} start, {way}"
-            possible[name] = _vgg16(study, name, start={**start, "frozen": frozen})
+            possible[name] = vgg16(study, name, start={**start, "frozen": frozen})
     return possible, impossible
 
 
-def _imagenet_fingerprint(study: Study) -> str:
+def fine_tuned(study: Study) -> dict[str, Experiment]:
+    """ResNet2D-small and SimpleCNN that start from the same network trained on other music, by network; none where
+    there is no such corpus."""
+    try:
+        study.check_pretraining()
+    except SoundFusionError:
+        return {}
+    experiments = {"ResNet2D-small": resnet(study, "resnet2d"), "SimpleCNN": simple_cnn(study)}
+    music = pretraining_name(study)
+    return {
+        network: replace(one, name=f"{network}, {music} start, fine-tuned", start={"pretrained": one})
+        for network, one in experiments.items()
+    }
+
+
+def pretraining_name(study: Study) -> str:
+    """What the corpus is called that networks may be trained on first."""
+    kind = study.profile.pretraining.get("kind", "gtzan")
+    return {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN"}.get(kind, kind)
+
+
+def refuse_left_out(study: Study, model: str) -> None:
+    """Raise SoundFusionError for a model that the profile leaves out."""
+    if model in study.profile.leave_out:
+        raise SoundFusionError("the profile leaves it out, as it takes too long where this is run")
+
+
+def imagenet_fingerprint(study: Study) -> str:
     """What ImageNet's weights are told apart by; raises SoundFusionError where they cannot be had."""
     width = study.profile.models.get("vgg16", {}).get("width", FULL_WIDTH)
     if width != FULL_WIDTH:
@@ -144,6 +181,40 @@ def joint_fusions(study: Study) -> dict[str, Experiment]:
     }
 
 
+def as_large(study: Study) -> Experiment:
+    """A control of the fusions: ResNet2D alone, wide enough to have as many parameters as SoundFusion-1."""
+    wanted = _parameters(joint_fusions(study)["SoundFusion-1"])
+    small = resnet(study, "resnet2d")
+    for width in count(study.profile.width("resnet2d", "small")):
+        wider = replace(small, name=f"ResNet2D, F = {width}", options={**small.options, "width": width})
+        if _parameters(wider) >= wanted:
+            return wider
+
+
+def _parameters(experiment: Experiment) -> int:
+    with torch.device("meta"):  # shapes only
+        return count_parameters(experiment.build(num_classes=8))
+
+
+def ablation(study: Study) -> dict[str, Experiment]:
+    """What each part of the newer recipe is worth: ResNet2D-small by all of it, without one part each, and by the
+    report's. Empty where the profile trains by the report's recipe."""
+    whole = resnet(study, "resnet2d")
+    if whole.training.schedule != "one_cycle":
+        return {}
+    without = {
+        "weight decay": {"weight_decay": 0.0},
+        "averaged weights": {"averaging": 0.0},
+        "mixup": {"mixup": 0.0},
+        "label smoothing": {"label_smoothing": 0.0},
+        "random starts": {"random_starts": False},
+        "the last epoch (the best on validation)": {"keep": "best", "patience": whole.training.epochs},
+    }
+    parts = {f"without {part}": replace(whole.training, **changes) for part, changes in without.items()}
+    recipes = {"the newer recipe": whole.training, **parts, "the report's recipe": Training()}
+    return {name: replace(whole, name=f"ResNet2D-small, {name}", training=one) for name, one in recipes.items()}
+
+
 def fusion_of_trained(study: Study) -> Experiment:
     """SoundFusion-1 that starts from the trained ResNet1D-small and ResNet2D-small."""
     return study.experiment(
@@ -168,9 +239,10 @@ def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
     """By its row in results/reported/table2_performance.csv, the slides' table of performance: input and experiment."""
     starts, _ = transfer(study)
     fusions = joint_fusions(study)
+    pretrained = {"vgg16_pretrained": ("2D", starts[pretrained_vgg16(starts)])} if starts else {}
     return {
         "resnet1d_medium": ("1D", resnet(study, "resnet1d", "medium")),
-        "vgg16_pretrained": ("2D", starts[pretrained_vgg16(starts)]),
+        **pretrained,
         "resnet2d_small": ("2D", resnet(study, "resnet2d", "small")),
         "nnet1": ("2D", nnets(study)["nnet1"]),
         "nnet2": ("2D", nnets(study)["nnet2"]),

@@ -1,0 +1,95 @@
+"""Is it the fusion that helps? Fusions of a waveform's and a spectrogram's network beside what a sceptic asks for."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from soundfusion_lib.analysis.baselines import Baseline
+from soundfusion_lib.analysis.paired_tests import tested
+from soundfusion_lib.analysis.probes import matrix, probe
+from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.paths import data_dir
+from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.decision_fusion import Decision, Stacked
+from soundfusion_lib.training.features import features
+from soundfusion_lib.training.run_groups import RunGroup
+
+PARTS = "ResNet1D-small", "ResNet2D-small"
+FUSION, CONTROL = "fusion", "control"
+Group = RunGroup | Decision | Baseline
+
+
+def better_part(runs: dict[str, Group]) -> str:
+    """Which of the fusions' parts is more accurate on the validation part, by vote."""
+    return max(PARTS, key=lambda name: accuracy(runs[name].predictions("validation")))
+
+
+def ensembles(runs: dict[str, Group]) -> dict[str, Group]:
+    """Of trained parts, with nothing to train but a logistic regression: stacking, and, with two seeds or more, the
+    control that costs as much: the better part averaged with itself of another seed."""
+    one, two = (runs[name] for name in PARTS)
+    found: dict[str, Group] = {"stacking of trained parts": Stacked(one, two)}
+    better = better_part(runs)
+    if len(runs[better].seeds) > 1:
+        found[f"two {better}, averaged"] = Decision(runs[better], runs[better].of_next_seeds())
+    return found
+
+
+def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str, Baseline]:
+    """Probes of a frozen network of pictures: alone; beside features of ResNet1D-small, the fusion; and beside those of
+    ResNet2D-small, the control, which sees what the frozen network sees.
+
+    Args:
+        study: whose tracks, seeds and folds.
+        start: the frozen network.
+        runs: holds both small networks, trained on the study's training parts.
+    """
+    frozen = start.features(study)
+    pictures = matrix(frozen)
+
+    @cache
+    def of_run(name: str, seed: int, fold: int) -> tuple[np.ndarray, float]:
+        run = runs[name].run(seed, fold)
+        cut, where = run.experiment.segmenting, data_dir() / "store"
+        found = features(study.store, run.model(), cut, where, study.device, name=name, progress=study.progress)
+        return matrix(found), found.core_seconds
+
+    def beside(name: str):
+        return lambda seed, fold: np.concatenate([pictures, of_run(name, seed, fold)[0]], axis=1)
+
+    seeds, alone = study.profile.seeds, f"probe of {start.network}"
+    found = {alone: probe(study, lambda seed, fold: pictures, (0,), frozen.core_seconds)}
+    for name in PARTS:
+        found[f"{alone} and {name}"] = probe(study, beside(name), seeds, frozen.core_seconds)
+    return found
+
+
+def gains(runs: dict[str, Group]) -> pd.DataFrame:
+    """What each fusion and each control gains over the better part alone, by vote.
+
+    Args:
+        runs: by name: the parts, the fusions ("SoundFusion...", "stacking..."), the controls, and those of
+            `fused_probes`, whose better part is the probe of the frozen network.
+
+    Returns:
+        A row each: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says.
+    """
+    better = better_part(runs)
+    alone = next((name for name in runs if name.startswith("probe of") and " and " not in name), None)
+    rows = []
+    for name in runs:
+        if name in (*PARTS, alone):
+            continue
+        one_input = name.startswith(("ResNet2D, F", "two ")) or name.endswith("and ResNet2D-small")
+        against = alone if name.startswith("probe of") else better
+        rows.append({"first": name, "second": against, "kind": CONTROL if one_input else FUSION})
+    table = pd.DataFrame(rows)
+    return table.join(tested([(runs[row.first], runs[row.second]) for row in table.itertuples()], "vote"))
+
+
+def best_start(starts: list[Start]) -> Start:
+    """VGG16 with the best-founded weights that can be had: ImageNet's, then other music's, then random ones."""
+    order = {IMAGENET: 0, RANDOM: 2}
+    return min((start for start in starts if start.network == "VGG16"), key=lambda start: order.get(start.source, 1))

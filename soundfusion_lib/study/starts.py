@@ -1,0 +1,82 @@
+"""Frozen networks whose features the study probes: with random weights, ImageNet's, or trained on other music."""
+
+from dataclasses import dataclass
+
+import torch
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.models.vgg16 import load_imagenet
+from soundfusion_lib.paths import data_dir
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.features import Features, features
+
+RANDOM, IMAGENET = "random weights", "ImageNet"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network to probe.
+
+    Args:
+        network: its name in tables.
+        source: of its weights: `RANDOM`, `IMAGENET`, or the corpus that it is trained on first.
+        experiment: how it is built, its inputs are cut and, on other music, it is trained.
+    """
+
+    network: str
+    source: str
+    experiment: Experiment
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}, {self.source}"
+
+    def build(self, study: Study, seed: int) -> AudioClassifier:
+        """The network with its weights; where these are not random the seed has no effect."""
+        if self.source not in (RANDOM, IMAGENET):
+            return study.pretrained(self.experiment).model()
+        torch.manual_seed(seed)
+        model = self.experiment.build(len(study.store.labels))
+        if self.source == IMAGENET:
+            load_imagenet(model)
+        return model
+
+    def features(self, study: Study, seed: int = 0) -> Features:
+        """Of the study's tracks, see `training.features.features`."""
+        return features(
+            study.store,
+            self.build(study, seed),
+            self.experiment.segmenting,
+            data_dir() / "store",
+            study.device,
+            name=self.name,
+            progress=study.progress,
+        )
+
+
+def starts(study: Study) -> tuple[list[Start], dict[str, str]]:
+    """The networks that can be had, in the order of the table; and by name why one that belongs there cannot."""
+    networks = {
+        "VGG16": protocol.vgg16(study, "VGG16 on the pretraining corpus"),
+        "ResNet2D-small": protocol.resnet(study, "resnet2d"),
+        "SimpleCNN": protocol.simple_cnn(study),
+    }
+    possible, impossible = [], {}
+    for network, experiment in networks.items():
+        for source in (RANDOM, IMAGENET, protocol.pretraining_name(study)):
+            start = Start(network, source, experiment)
+            try:
+                if source == IMAGENET:
+                    if network != "VGG16":
+                        continue  # its authors' weights are for this network only
+                    protocol.imagenet_fingerprint(study)
+                elif source != RANDOM:
+                    protocol.refuse_left_out(study, experiment.model)
+                    study.check_pretraining()
+                possible.append(start)
+            except SoundFusionError as error:
+                impossible[start.name] = f"not run: {error}"
+    return possible, impossible

@@ -1,0 +1,138 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SMALL_MEL
+
+from soundfusion_lib.analysis import controls, paired_tests, probes
+from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.study.profiles import Profile
+from soundfusion_lib.study.starts import RANDOM, Start
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.decision_fusion import Decision, Stacked
+from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.inference import classes_of
+from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.train import train_or_find
+
+CNN = Experiment(
+    "SimpleCNN",
+    "simple_cnn",
+    (SMALL_MEL,),
+    segmenting=Segmenting(1.0, 0.25),
+    training=Training(epochs=2, batch_size=16, learning_rate=3e-3),
+)
+
+
+@pytest.fixture
+def study(corpus, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    study = object.__new__(Study)
+    study.profile = Profile("test", {"kind": "folder"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
+    study.device, study.progress = torch.device("cpu"), False
+    study.__dict__ |= {"corpus": corpus, "store": store}
+    return study
+
+
+def test_a_probe_learns_what_features_know_and_no_more(study):
+    store = study.store
+    target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
+    known = np.eye(3)[target] + 0.01 * np.random.default_rng(0).normal(size=(36, 3))
+    told, noise = (
+        probes.probe(study, lambda seed, fold, x=x: x, seeds=(0, 1), core_seconds=60.0)
+        for x in (known, np.random.default_rng(1).normal(size=(36, 3)))
+    )
+    assert accuracy(told.predictions()) > 0.999 and accuracy(noise.predictions()) < 0.7
+    assert len(told.predictions()) == 2 and told.parameters == 12 and told.core_minutes > 1
+    tested = told.predictions()[0]
+    parts = [study.split(fold).assign(store.tracks) for fold in (0, 1)]
+    assert tested["track"].tolist() == [track for part in parts for track in part.index[part == "test"]]
+    assert classes_of(tested) == store.labels and tested["group"].str.contains("artist").all()
+
+
+def test_strength_is_chosen_on_the_validation_part_never_on_the_test_part(study, monkeypatch):
+    """Features that agree with the label in training and test, and contradict it in validation: the probe that does
+    least is chosen, which a choice on the test part would not."""
+    store = study.store
+    target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
+    part = study.split(0).assign(store.tracks).to_numpy()
+    x = np.eye(3)[np.where(part == "validation", (target + 1) % 3, target)] * 3.0
+    chosen = []
+    monkeypatch.setattr(probes, "track_predictions", lambda p, *_: chosen.append(p.max()) or pd.DataFrame())
+    monkeypatch.setattr(probes, "STRENGTHS", (1e-4, 100.0))
+    probes.probe(study, lambda seed, fold: x)
+    assert max(chosen[:2]) < 0.4  # hardly more than chance: the one that learned least
+
+
+def test_starts_are_probed_stage_by_stage_and_compared(study):
+    start = Start("SimpleCNN", RANDOM, CNN)
+    found = probes.probes(study, [start])
+    table = probes.table(found, {"VGG16, ImageNet": "not run: no weights"})
+    assert table["model"].tolist() == ["SimpleCNN", "VGG16"] and table["note"].tolist() == ["", "not run: no weights"]
+    assert table["track_accuracy"].iloc[0] > 0.6  # tones differ even to a random network
+    assert len(found[start.name].predictions()) == 2  # a random network for each seed
+    blocks = probes.by_block(study, [start])
+    assert blocks["block"].tolist() == [1, 2, 3, 4] and blocks["track_accuracy"].between(0, 1).all()
+    music = Start("SimpleCNN", "tones", CNN)
+    assert probes.pairs([start, music]) == [("SimpleCNN, tones", "SimpleCNN, random weights")]
+
+
+@pytest.fixture
+def runs(study, store, tmp_path):
+    """Two networks of two seeds and folds under the names of the fusions' parts."""
+    groups = {}
+    for name, width in zip(controls.PARTS, (0.0, 0.1), strict=True):
+        made = []
+        for seed in (0, 1):
+            for fold in (0, 1):
+                one = Experiment(
+                    name, CNN.model, CNN.representations, {"dropout": width}, CNN.segmenting, split=study.split(fold),
+                    training=CNN.training, seed=seed,
+                )  # fmt: skip
+                made.append(train_or_find(one, store, tmp_path / "runs", study.device, progress=False))
+        groups[name] = RunGroup(made, store.tracks["group"])
+    return groups
+
+
+def test_fusions_stand_beside_controls_that_see_one_input(study, runs):
+    one, two = runs.values()
+    made = controls.ensembles(runs)
+    better = controls.better_part(runs)
+    assert list(made) == ["stacking of trained parts", f"two {better}, averaged"]
+    twin = made[f"two {better}, averaged"]
+    first, second = (runs[better].run(seed, 0).predictions() for seed in (0, 1))
+    mean = (first["p_low"] + second["p_low"]) / 2
+    assert twin.predictions()[0]["p_low"][: len(mean)].tolist() == pytest.approx(mean.tolist())
+    assert isinstance(twin, Decision) and isinstance(made["stacking of trained parts"], Stacked)
+    start = Start("SimpleCNN", RANDOM, CNN)
+    probed = controls.fused_probes(study, start, runs)
+    alone, heard, seen = probed
+    assert (alone, heard) == ("probe of SimpleCNN", "probe of SimpleCNN and ResNet1D-small")
+    assert probed[heard].parameters > probed[alone].parameters
+    table = controls.gains(runs | made | probed | {"SoundFusion-2 of trained parts": Decision(one, two)})
+    kinds = dict(zip(table["first"], table["kind"], strict=True))
+    assert kinds == {
+        "stacking of trained parts": "fusion",
+        f"two {better}, averaged": "control",
+        heard: "fusion",
+        seen: "control",
+        "SoundFusion-2 of trained parts": "fusion",
+    }
+    assert table.set_index("first")["second"].to_dict()[heard] == alone
+    assert table["second"].isin([better, alone]).all() and table["p"].between(0, 1).all()
+    expected = paired_tests.tested([(made[f"two {better}, averaged"], runs[better])], "vote")["difference"].iloc[0]
+    assert table.set_index("first")["difference"][f"two {better}, averaged"] == pytest.approx(expected)
+
+
+def test_stacking_learns_on_the_validation_part_which_model_to_believe(runs):
+    one, two = runs.values()
+    for run in two.runs:  # the second knows the answer, but calls it by another name
+        frame = run._predictions.copy()
+        columns = ["p_high", "p_low", "p_noise"]
+        frame[columns] = np.eye(3)[(frame["target"] + 1) % 3]
+        run.__dict__["_predictions"] = frame
+    assert accuracy(two.predictions()) == 0 and accuracy(Stacked(one, two).predictions()) > 0.999
+    assert Stacked(one, two).predictions()[0][["p_high", "p_low", "p_noise"]].sum(axis=1).to_numpy() == pytest.approx(1)
