@@ -99,7 +99,7 @@ def runs(study, store, tmp_path):
 
 def test_fusions_stand_beside_controls_that_see_one_input(study, runs):
     one, two = runs.values()
-    made = controls.ensembles(runs)
+    made = controls.ensembles(study, runs)
     better = controls.better_part(runs)
     assert list(made) == ["stacking of trained parts", f"two {better}, averaged"]
     twin = made[f"two {better}, averaged"]

@@ -1,5 +1,6 @@
 """Is it the fusion that helps? Fusions of a waveform's and a spectrogram's network beside what a sceptic asks for."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.paths import data_dir
+from soundfusion_lib.study import protocol
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision, Stacked
@@ -26,15 +28,19 @@ def better_part(runs: dict[str, Group]) -> str:
     return max(PARTS, key=lambda name: accuracy(runs[name].predictions("validation")))
 
 
-def ensembles(runs: dict[str, Group]) -> dict[str, Group]:
-    """Of trained parts, with nothing to train but a logistic regression: stacking, and, with two seeds or more, the
-    control that costs as much: the better part averaged with itself of another seed."""
+def ensembles(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
+    """Of trained parts: stacking; and the control that costs as much, the better part averaged with itself of another
+    seed, which is trained where the profile has only one."""
     one, two = (runs[name] for name in PARTS)
-    found: dict[str, Group] = {"stacking of trained parts": Stacked(one, two)}
-    better = better_part(runs)
-    if len(runs[better].seeds) > 1:
-        found[f"two {better}, averaged"] = Decision(runs[better], runs[better].of_next_seeds())
-    return found
+    better, seeds = better_part(runs), study.profile.seeds
+    twins = runs[better]
+    if len(seeds) == 1:
+        model = twins.experiment.model
+        twins = study.train_all({better: replace(protocol.resnet(study, model), seeds=(*seeds, seeds[0] + 1))})[better]
+    return {
+        "stacking of trained parts": Stacked(one, two),
+        f"two {better}, averaged": Decision(twins, twins.of_next_seeds()),
+    }
 
 
 def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str, Baseline]:
