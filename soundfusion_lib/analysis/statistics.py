@@ -58,15 +58,15 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
 
 def accuracy(predictions: Predictions, by: str = "vote") -> float:
     """Share of segments or tracks that are right, in 0..1; the mean over runs. Arguments as in `scores`."""
-    return float(scores(predictions, by).right.sum(1).mean())
+    return float(scores(predictions, by).right.sum(1).mean().round(12))  # equal is equal, however it was added up
 
 
 def interval(predictions: Predictions, by: str = "vote") -> tuple[float, float]:
     """Bootstrap percentile interval (95 %) of the accuracy: (low, high), in 0..1. Arguments as in `scores`.
 
-    Artists are drawn with all their tracks, which are not independent; several runs are drawn too.
-    Of a single artist both bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the
-    Bootstrap, 1993; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
+    Artists are drawn with all their tracks, which are not independent; several runs are drawn too. Of a single artist
+    both bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993;
+    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
     """
     scored = scores(predictions, by)
     artists = len(scored.share)

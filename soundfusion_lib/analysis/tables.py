@@ -11,7 +11,6 @@ from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.inference import classes_of, per_track
 from soundfusion_lib.training.run_groups import RunGroup
 
@@ -19,10 +18,8 @@ pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
 
 COUNTS = {"tracks": ("label", "size"), "artists": ("group", "nunique"), "segments": ("segments", "sum")}
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
-FORMATS = {  # by part of a column
-    **dict.fromkeys(("parameters", "epochs", "needed"), ",.0f"),
-    **{"seconds": ".3g", "minutes": ".1f", "standard_error": ".4f", "": ".3f"},
-}
+WHOLE = ",.0f"  # beside formats by a part of the column's name
+FORMATS = {"parameters": WHOLE, "epochs": WHOLE, "needed": WHOLE, "seconds": ".3g", "minutes": ".1f", "error": ".4f"}
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
@@ -177,7 +174,7 @@ def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     return pd.DataFrame(rows).join(published, ["model", "size"])
 
 
-def confusion(group: RunGroup | Decision) -> pd.DataFrame:
+def confusion(group: Group) -> pd.DataFrame:
     """Tracks by true label (rows) and voted label (columns), both in alphabetical order; the mean over seeds."""
     from sklearn.metrics import confusion_matrix  # here: scikit-learn takes seconds to import
 
@@ -199,13 +196,12 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(shares).rename_axis(index="genre", columns="model")
 
 
-def recalls(runs: dict[str, RunGroup | Decision]) -> pd.DataFrame:
-    """Recall of each label by each model: the share of its test tracks that are recognised, by vote; the mean over
-    seeds.
+def recalls(runs: dict[str, Group]) -> pd.DataFrame:
+    """Recall of each label by each model: the share of its test tracks that are recognised, by vote, the mean over
+    seeds; NaN without test tracks.
 
     Returns:
-        A row for each model and label: model, label, tracks, recall, low, high (95 % interval, see
-        `statistics.interval`: NaN where all tracks are by one artist). A label without test tracks has no recall: NaN.
+        A row for each model and label: model, label, tracks, recall, low, high (see `statistics.interval`).
     """
     rows = []
     for model, group in runs.items():
@@ -227,7 +223,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     ends = {end for pair in bounds.values() for end in pair}
     for column, values in table.drop(columns=ends).items():
         name = column.replace("_", " ")
-        form = next(form for part, form in FORMATS.items() if part in column)
+        form = next((form for part, form in FORMATS.items() if part in column), ".3f")
         if column in bounds:
             of = "interval at its test's level" if column == "difference" else "95 % interval"
             cells = table[[column, *bounds[column]]].itertuples(index=False)
@@ -236,7 +232,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             shown[name] = values.astype(object).map({True: "yes", False: "no"}).fillna("-")
         elif column == "p" and values.dtype.kind == "f":
             shown["p (Holm)"] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
-        elif values.dtype.kind == "f" or form == ",.0f":
+        elif values.dtype.kind == "f" or form == WHOLE:
             shown[name] = ["-" if pd.isna(value) else f"{value:{form}}" for value in values]
         else:
             shown[name] = values
