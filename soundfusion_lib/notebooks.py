@@ -21,6 +21,7 @@ from soundfusion_lib.study.summary import edit_summary, read_summary
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     """The numbered notebooks, in order; `only` those whose names begin so. Raises SoundFusionError if none does."""
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    files = [file for file in files if not file.stem.endswith(".failed")]  # a copy that a failed one left
     if not files:
         raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
     names = [file.stem for file in files]

@@ -184,6 +184,7 @@ def test_a_failing_cell_is_named_and_leaves_the_notebook_as_it_was(project):
     outputs = [output for cell in nbformat.read(failed, 4).cells for output in cell.get("outputs", [])]
     assert {"before\n", "ZeroDivisionError"} <= {output.get("text") or output.get("ename") for output in outputs}
     assert not list(file.parent.glob(".*.running.ipynb"))
+    assert notebooks.notebook_files() == [file]  # the next start does not run the copy
 
 
 def test_parameters_that_a_notebook_does_not_have_are_an_error(project):

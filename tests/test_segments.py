@@ -174,8 +174,7 @@ def test_random_starts_are_anywhere_in_the_track_and_the_same_moment_in_both_inp
     assert (offsets >= 0).all() and (offsets <= room + 1e-9).all()
     assert torch.allclose((offsets / room).mean(), torch.tensor(0.5, dtype=torch.float64), atol=0.03)
     one, other = (
-        [x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), random)]
-        for random in (True, False)
+        [x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), random)] for random in (True, False)
     )
     assert one[0].shape == other[0].shape and not torch.equal(one[0], other[0])
 

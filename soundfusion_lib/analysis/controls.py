@@ -28,6 +28,12 @@ def better_part(runs: dict[str, Group]) -> str:
     return max(PARTS, key=lambda name: accuracy(runs[name].predictions("validation")))
 
 
+def as_large(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
+    """The control that has as many parameters as SoundFusion-1: the better part alone, wider."""
+    wider = protocol.as_large(study, runs[better_part(runs)].experiment.model)
+    return study.train_all({wider.name: wider})
+
+
 def ensembles(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
     """Of trained parts: stacking; and the control that costs as much, the better part averaged with itself of another
     seed, which is trained where the profile has only one."""
@@ -88,7 +94,7 @@ def gains(runs: dict[str, Group]) -> pd.DataFrame:
     for name in runs:
         if name in (*PARTS, alone):
             continue
-        one_input = name.startswith(("ResNet2D, F", "two ")) or name.endswith("and ResNet2D-small")
+        one_input = name.startswith("two ") or ", F = " in name or name.endswith("and ResNet2D-small")
         against = alone if name.startswith("probe of") else better
         rows.append({"first": name, "second": against, "kind": CONTROL if one_input else FUSION})
     table = pd.DataFrame(rows)

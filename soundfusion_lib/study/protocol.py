@@ -181,12 +181,12 @@ def joint_fusions(study: Study) -> dict[str, Experiment]:
     }
 
 
-def as_large(study: Study) -> Experiment:
-    """A control of the fusions: ResNet2D alone, wide enough to have as many parameters as SoundFusion-1."""
+def as_large(study: Study, model: str) -> Experiment:
+    """A control of the fusions: one part alone, wide enough to have as many parameters as SoundFusion-1."""
     wanted = _parameters(joint_fusions(study)["SoundFusion-1"])
-    small = resnet(study, "resnet2d")
-    for width in count(study.profile.width("resnet2d", "small")):
-        wider = replace(small, name=f"ResNet2D, F = {width}", options={**small.options, "width": width})
+    small = resnet(study, model)
+    for width in count(study.profile.width(model, "small")):
+        wider = replace(small, name=f"{LABELS[model]}, F = {width}", options={**small.options, "width": width})
         if _parameters(wider) >= wanted:
             return wider
 

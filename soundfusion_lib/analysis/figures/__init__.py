@@ -9,6 +9,7 @@ from soundfusion_lib.analysis.figures.data import (
     training_curves,
 )
 from soundfusion_lib.analysis.figures.results import (
+    by_block,
     comparison_curves,
     conclusions,
     confusion,
@@ -20,4 +21,5 @@ from soundfusion_lib.analysis.figures.results import (
 )
 
 __all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
-__all__ += ["comparison_curves", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls", "width_scaling"]
+__all__ += ["by_block", "comparison_curves", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls"]
+__all__ += ["width_scaling"]

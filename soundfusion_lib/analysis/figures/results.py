@@ -15,6 +15,7 @@ from soundfusion_lib.analysis.figures.data import (
     name_rows,
     points,
     themed,
+    whole_numbers,
     with_reported,
 )
 from soundfusion_lib.study.study import Study
@@ -154,6 +155,27 @@ def cost(study: Study, table: pd.DataFrame) -> Figure:
         axis.annotate(row.model, point, place, textcoords="axes fraction", va="center", arrowprops=line, zorder=0)
     legend_below(axis, len(inputs))
     figure.suptitle(f"Accuracy and cost of training ({corpus_note(study)})")
+    return figure
+
+
+@themed
+def by_block(study: Study, table: pd.DataFrame) -> Figure:
+    """Probes of each stage by itself, see `probes.by_block`: a panel a network, a line a start, with 95 % intervals."""
+    networks = list(dict.fromkeys(table["network"]))
+    weights = list(dict.fromkeys(table["weights"]))
+    figure, axes = plt.subplots(1, len(networks), figsize=(3.6 * len(networks), 3.8), sharey=True, squeeze=False)
+    for axis, network in zip(axes[0], networks, strict=True):
+        for number, start in enumerate(weights):
+            own = table[(table["network"] == network) & (table["weights"] == start)]
+            beside = own["block"] + 0.08 * (number - 1)  # so that intervals stay apart
+            axis.vlines(beside, own["track_low"], own["track_high"], color=f"C{number}")
+            axis.plot(beside, own["track_accuracy"], "osD"[number % 3], ls="-", color=f"C{number}", label=start)
+        axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
+        axis.set(title=network, xlabel="stage", ylim=(0, 1))
+        whole_numbers(axis)
+    axes[0, 0].set_ylabel("test accuracy per track (95 % interval)")
+    legend_below(axes[0, 0], len(weights) + 1)
+    figure.suptitle(f"Linear probes of each stage ({corpus_note(study)})")
     return figure
 
 
