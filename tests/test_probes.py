@@ -110,7 +110,7 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs):
     start = Start("SimpleCNN", RANDOM, CNN)
     probed = controls.fused_probes(study, start, runs)
     alone, heard, seen = probed
-    assert (alone, heard) == ("probe of SimpleCNN", "probe of SimpleCNN and ResNet1D-small")
+    assert (alone, heard) == ("probe of SimpleCNN, random weights", f"{alone} and ResNet1D-small")
     assert probed[heard].parameters > probed[alone].parameters
     table = controls.gains(runs | made | probed | {"SoundFusion-2 of trained parts": Decision(one, two)})
     kinds = dict(zip(table["first"], table["kind"], strict=True))

@@ -71,7 +71,7 @@ def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str
     def beside(name: str):
         return lambda seed, fold: np.concatenate([pictures, of_run(name, seed, fold)[0]], axis=1)
 
-    seeds, alone = study.profile.seeds, f"probe of {start.network}"
+    seeds, alone = study.profile.seeds, f"probe of {start.name}"
     found = {alone: probe(study, lambda seed, fold: pictures, (0,), frozen.core_seconds)}
     for name in PARTS:
         found[f"{alone} and {name}"] = probe(study, beside(name), seeds, frozen.core_seconds)

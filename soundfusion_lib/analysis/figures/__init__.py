@@ -16,10 +16,11 @@ from soundfusion_lib.analysis.figures.results import (
     cost,
     gains,
     grid_search,
+    performance,
     recalls,
     width_scaling,
 )
 
 __all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
 __all__ += ["by_block", "comparison_curves", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls"]
-__all__ += ["width_scaling"]
+__all__ += ["performance", "width_scaling"]

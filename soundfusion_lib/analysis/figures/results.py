@@ -159,6 +159,28 @@ def cost(study: Study, table: pd.DataFrame) -> Figure:
 
 
 @themed
+def performance(study: Study, table: pd.DataFrame) -> Figure:
+    """Accuracy by vote from a table of `tables.performance` with a column `input`, the best on top and coloured by
+    input; what was reported on FMA-small, another corpus, in a panel of its own."""
+    ours = table.sort_values("track_accuracy", ascending=False)
+    theirs = table.dropna(subset="track_reported").sort_values("track_reported", ascending=False)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.8), sharex=True, width_ratios=[1.5, 1])
+    colors = {kind: number for number, kind in enumerate(dict.fromkeys(table["input"]))}
+    for axis, rows, columns in zip(axes, (ours, theirs), (["accuracy", "low", "high"], ["reported"]), strict=True):
+        values = rows.reindex(columns=[f"track_{column}" for column in columns])
+        values = values.assign(low=values.get("track_low", np.nan), high=values.get("track_high", np.nan))
+        for kind, number in colors.items():
+            own = (rows["input"] == kind).to_numpy()
+            points(axis, np.flatnonzero(own), values[own].iloc[:, [0, -2, -1]], kind, number)
+    name_rows(axes[0], list(ours["model"]), 1 / len(study.corpus.labels))
+    name_rows(axes[1], list(theirs["model"]), 1 / 8)
+    axes[0].set(title=f"reproduced, {corpus_note(study)}", xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
+    axes[1].set(title=REPORTED, xlabel="test accuracy by vote")
+    legend_below(axes[0], len(colors) + 1)
+    return figure
+
+
+@themed
 def by_block(study: Study, table: pd.DataFrame) -> Figure:
     """Probes of each stage by itself, see `probes.by_block`: a panel a network, a line a start, with 95 % intervals."""
     networks = list(dict.fromkeys(table["network"]))
@@ -168,8 +190,9 @@ def by_block(study: Study, table: pd.DataFrame) -> Figure:
         for number, start in enumerate(weights):
             own = table[(table["network"] == network) & (table["weights"] == start)]
             beside = own["block"] + 0.08 * (number - 1)  # so that intervals stay apart
-            axis.vlines(beside, own["track_low"], own["track_high"], color=f"C{number}")
-            axis.plot(beside, own["track_accuracy"], "osD"[number % 3], ls="-", color=f"C{number}", label=start)
+            color = to_rgb(f"C{number}")
+            axis.vlines(beside, own["track_low"], own["track_high"], color=color)
+            axis.plot(beside, own["track_accuracy"], "osD"[number % 3], ls="-", color=color, label=start)
         axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
         axis.set(title=network, xlabel="stage", ylim=(0, 1))
         whole_numbers(axis)
