@@ -1,24 +1,38 @@
-"""The committed results on real music: complete, and of committed code; and what is said of them."""
+"""The committed results on real music: of committed code, and of trainings that had ended; and what is said of them."""
 
 import json
 import re
+
+import pandas as pd
+import pytest
 
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study.profiles import BUILT_IN
 
-FOLDER = PROJECT / "results" / "soundtracks"
+REAL = ("emotify", "soundtracks")
 
 
-def test_the_results_on_soundtracks_are_whole_and_of_committed_code():
-    notebooks = json.loads((FOLDER / "summary.json").read_text(encoding="utf-8"))["notebooks"]
-    assert list(notebooks) == [file.stem for file in notebook_files()]
+@pytest.mark.parametrize("name", REAL)
+def test_the_results_on_real_music_are_those_of_its_notebooks_and_of_committed_code(name):
+    folder = PROJECT / "results" / name
+    notebooks = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["notebooks"]
+    assert set(notebooks) <= {file.stem for file in notebook_files()}
+    assert sorted(notebooks) == sorted(file.stem for file in (folder / "notebooks").glob("*.ipynb"))
     commits = {one["commit"] for entry in notebooks.values() for one in (entry, *entry["runs"].values())}
     assert all(commit and "dirty" not in commit for commit in commits)
+    assert len({entry["commit"] for entry in notebooks.values()}) == 1  # of the notebooks: runs may be older
     listed = {file for entry in notebooks.values() for file in entry["results"]}
-    kept = {file.relative_to(FOLDER).as_posix() for kind in ("tables", "figures") for file in (FOLDER / kind).iterdir()}
+    kept = {file.relative_to(folder).as_posix() for kind in ("tables", "figures") for file in (folder / kind).iterdir()}
     assert kept == listed
-    assert all((FOLDER / "notebooks" / f"{name}.ipynb").stat().st_size < 1e6 for name in notebooks)
+    assert all((folder / "notebooks" / f"{name}.ipynb").stat().st_size < 1e6 for name in notebooks)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_row_on_real_music_is_of_a_training_that_had_not_ended(name):
+    tables = {file.name: pd.read_csv(file) for file in (PROJECT / "results" / name / "tables").glob("*.csv")}
+    ended = {name: table["ended"].dropna() for name, table in tables.items() if "ended" in table}
+    assert ended and all(column.astype(str).eq("True").all() for column in ended.values())
 
 
 def not_in_tables(text: str, tables: str) -> list[str]:

@@ -11,28 +11,40 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-SOUNDTRACKS = ROOT / "results" / "soundtracks" / "tables"
+RESULTS = ROOT / "results"
 RECORDS = ROOT / "benchmarks" / "results"
 
 
 def performance() -> list[list[str]]:
-    """The table of performance on soundtracks."""
-    rows = [["input", "network", "test tracks", "accuracy by vote [95 %]", "reported, FMA-small"]]
-    for row in pd.read_csv(SOUNDTRACKS / "05_performance.csv").itertuples():
-        accuracy = f"{row.track_accuracy:.3f} [{row.track_low:.3f}, {row.track_high:.3f}]"
+    """The table of performance on Emotify, the best first."""
+    rows = [["input", "network", "core-minutes", "accuracy by vote [95 %]", "reported, FMA-small"]]
+    table = pd.read_csv(RESULTS / "emotify" / "tables" / "05_performance.csv")
+    for row in table.sort_values("track_accuracy", ascending=False).itertuples():
+        minutes = "" if pd.isna(row.core_minutes) else f"{row.core_minutes:.1f}"
         reported = "" if pd.isna(row.track_reported) else f"{row.track_reported:.3f}"
-        rows.append([row.input, row.model, str(row.tracks), accuracy, reported])
+        rows.append([row.input, row.model, minutes, accuracy(row), reported])
     return rows
 
 
-def conclusions() -> list[list[str]]:
-    """The report's conclusions as questions, on soundtracks."""
-    rows = [
-        ["the report's conclusion, as a question", "accuracy of - minus of", "reported", "here [95 %]", "p", "answer"]
-    ]
-    for row in pd.read_csv(SOUNDTRACKS / "08_conclusions.csv").itertuples():
-        pair = f"{row.first} - {row.second}"
-        rows.append([row.question, pair, f"{row.reported:+.3f}", difference(row), f"{row.p:.3f}", row.answer])
+def starts() -> list[list[str]]:
+    """Linear probes of frozen networks, on both corpora."""
+    tables = [pd.read_csv(RESULTS / corpus / "tables" / "03_probes.csv") for corpus in ("emotify", "soundtracks")]
+    rows = [["network", "weights", "Emotify: accuracy [95 %]", "soundtracks: accuracy [95 %]"]]
+    genres, games = (table.dropna(subset="track_accuracy") for table in tables)
+    weights = games["weights"].replace("emotify", "other music")
+    games = games.assign(weights=weights).set_index(["model", "weights"])
+    for row in genres.itertuples():
+        start = row.weights.replace("soundtracks", "other music")
+        rows.append([row.model, start, accuracy(row), accuracy(games.loc[row.model, start])])
+    return rows
+
+
+def gains() -> list[list[str]]:
+    """What fusions and controls gain on Emotify, the largest gain first."""
+    rows = [["", "first", "minus second", "accuracy by vote [95 % or wider]", "p (Holm)"]]
+    table = pd.read_csv(RESULTS / "emotify" / "tables" / "05_gains.csv")
+    for row in table.sort_values("difference", ascending=False).itertuples():
+        rows.append([row.kind, row.first, row.second, difference(row), f"{row.p:.3f}"])
     return rows
 
 
@@ -90,7 +102,7 @@ def speed() -> list[list[str]]:
     ]
 
 
-TABLES = {"performance": performance, "conclusions": conclusions, "speed": speed}
+TABLES = {"performance": performance, "starts": starts, "gains": gains, "speed": speed}
 
 
 def newest(name: str, **where: str) -> pd.DataFrame:
@@ -103,6 +115,10 @@ def newest(name: str, **where: str) -> pd.DataFrame:
 
 def difference(row) -> str:
     return f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+
+
+def accuracy(row) -> str:
+    return f"{row.track_accuracy:.3f} [{row.track_low:.3f}, {row.track_high:.3f}]"
 
 
 def percent(share: float, digits: int = 0) -> str:
