@@ -22,7 +22,7 @@ def test_every_table_has_its_place_once():
 
 
 def test_another_number_in_a_table_comes_into_the_readme(tmp_path):
-    for part in ("tooling", "results/emotify/tables", "results/soundtracks/tables", "benchmarks/results"):
+    for part in ("tooling", "results/emotify/tables", "benchmarks/results"):
         shutil.copytree(PROJECT / part, tmp_path / part)
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     file = tmp_path / "results" / "emotify" / "tables" / "05_performance.csv"

@@ -11,14 +11,14 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RESULTS = ROOT / "results"
+EMOTIFY = ROOT / "results" / "emotify" / "tables"
 RECORDS = ROOT / "benchmarks" / "results"
 
 
 def performance() -> list[list[str]]:
     """The table of performance on Emotify, the best first."""
     rows = [["input", "network", "core-minutes", "accuracy by vote [95 %]", "reported, FMA-small"]]
-    table = pd.read_csv(RESULTS / "emotify" / "tables" / "05_performance.csv")
+    table = pd.read_csv(EMOTIFY / "05_performance.csv")
     for row in table.sort_values("track_accuracy", ascending=False).itertuples():
         minutes = "" if pd.isna(row.core_minutes) else f"{row.core_minutes:.1f}"
         reported = "" if pd.isna(row.track_reported) else f"{row.track_reported:.3f}"
@@ -27,22 +27,17 @@ def performance() -> list[list[str]]:
 
 
 def starts() -> list[list[str]]:
-    """Linear probes of frozen networks, on both corpora."""
-    tables = [pd.read_csv(RESULTS / corpus / "tables" / "03_probes.csv") for corpus in ("emotify", "soundtracks")]
-    rows = [["network", "weights", "Emotify: accuracy [95 %]", "soundtracks: accuracy [95 %]"]]
-    genres, games = (table.dropna(subset="track_accuracy") for table in tables)
-    weights = games["weights"].replace("emotify", "other music")
-    games = games.assign(weights=weights).set_index(["model", "weights"])
-    for row in genres.itertuples():
-        start = row.weights.replace("soundtracks", "other music")
-        rows.append([row.model, start, accuracy(row), accuracy(games.loc[row.model, start])])
+    """Linear probes of frozen networks on Emotify."""
+    rows = [["network", "weights", "core-minutes", "accuracy [95 %]"]]
+    for row in pd.read_csv(EMOTIFY / "03_probes.csv").dropna(subset="track_accuracy").itertuples():
+        rows.append([row.model, row.weights, f"{row.core_minutes:.1f}", accuracy(row)])
     return rows
 
 
 def gains() -> list[list[str]]:
     """What fusions and controls gain on Emotify, the largest gain first."""
     rows = [["", "first", "minus second", "accuracy by vote [95 % or wider]", "p (Holm)"]]
-    table = pd.read_csv(RESULTS / "emotify" / "tables" / "05_gains.csv")
+    table = pd.read_csv(EMOTIFY / "05_gains.csv")
     for row in table.sort_values("difference", ascending=False).itertuples():
         rows.append([row.kind, row.first, row.second, difference(row), f"{row.p:.3f}"])
     return rows
