@@ -115,6 +115,14 @@ def test_tables_share_their_runs(study):
     assert key(protocol.simple_cnn(study)) == key(protocol.grid(study)[1.0, 2, 0.3])  # the report's masks, spelt out
 
 
+def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkeypatch):
+    monkeypatch.setattr(study, "profile", replace(study.profile, leave_out=("vgg16",)))
+    possible, impossible = protocol.transfer(study)
+    table = tables.readable(tables.transfer(possible, impossible))
+    assert not possible and len(table) == 3 and table["note"].str.contains("takes too long").all()
+    assert "vgg16_pretrained" not in protocol.performance(study)
+
+
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     trained = made_up(protocol.simple_cnn(study))
     monkeypatch.setattr(study, "check_pretraining", lambda: None)

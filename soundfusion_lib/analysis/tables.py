@@ -147,7 +147,7 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
         }
         row |= with_interval("test", group, "segment") | with_interval("track", group, "vote")
         rows.append(row | {"note": ""})
-    rows += [{"model": name, "note": reason} for name, reason in impossible.items()]
+    rows += [{"model": name, "ended": None, "note": reason} for name, reason in impossible.items()]
     return pd.DataFrame(rows).astype({"ended": "boolean"})
 
 
