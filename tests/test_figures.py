@@ -99,3 +99,21 @@ def test_a_figure_drawn_again_is_the_same_to_the_byte_and_settings_stay(study):
 def test_seaborn_is_imported_when_there_is_something_to_draw():
     code = "import sys, soundfusion_lib.analysis.figures; sys.exit('seaborn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_networks_are_sorted_and_what_was_reported_elsewhere_has_a_panel_of_its_own(study):
+    table = pd.DataFrame({"model": ["low", "high", "best"], "input": ["1D", "2D", "2D"], "track_low": 0.1})
+    table = table.assign(track_accuracy=[0.3, 0.5, 0.6], track_high=0.9, track_reported=[0.4, 0.2, np.nan])
+    ours, theirs = figures.performance(study, table).axes
+    assert [tick.get_text() for tick in ours.get_yticklabels()] == ["best", "high", "low"]
+    assert [tick.get_text() for tick in theirs.get_yticklabels()] == ["low", "high"]
+    assert [marks.get_offsets().tolist() for marks in ours.collections[1::2]] == [[[0.3, 2]], [[0.6, 0], [0.5, 1]]]
+    assert "FMA-small" in theirs.get_title() and "synthetic" in ours.get_title()
+
+
+def test_a_line_for_each_start_in_a_panel_for_each_network(study):
+    rows = [(network, weights, block) for network in ("a", "b") for weights in ("x", "y") for block in (1, 2)]
+    table = pd.DataFrame(rows[:-2], columns=["network", "weights", "block"])  # b has one start
+    one, two = figures.by_block(study, table.assign(track_accuracy=0.5, track_low=0.4, track_high=0.6)).axes
+    assert one.get_legend_handles_labels()[1] == ["x", "y", "chance"] and one.get_title() == "a"
+    assert [len(line.get_xdata()) for line in two.lines[:2]] == [2, 0]
