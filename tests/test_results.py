@@ -22,10 +22,16 @@ def test_the_results_on_real_music_are_those_of_its_notebooks_and_of_committed_c
     commits = {one["commit"] for entry in notebooks.values() for one in (entry, *entry["runs"].values())}
     assert all(commit and "dirty" not in commit for commit in commits)
     assert len({entry["commit"] for entry in notebooks.values()}) == 1  # of the notebooks: runs may be older
+    assert all((folder / "notebooks" / f"{name}.ipynb").stat().st_size < 1e6 for name in notebooks)
+
+
+@pytest.mark.parametrize("name", ["demo", *REAL])
+def test_no_table_or_figure_is_left_of_a_study_before(name):
+    folder = PROJECT / "results" / name
+    notebooks = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["notebooks"]
     listed = {file for entry in notebooks.values() for file in entry["results"]}
     kept = {file.relative_to(folder).as_posix() for kind in ("tables", "figures") for file in (folder / kind).iterdir()}
     assert kept == listed
-    assert all((folder / "notebooks" / f"{name}.ipynb").stat().st_size < 1e6 for name in notebooks)
 
 
 @pytest.mark.parametrize("name", REAL)
