@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.baselines import Baseline
-from soundfusion_lib.analysis.paired_tests import tested
+from soundfusion_lib.analysis.paired_tests import Group, tested
 from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.paths import data_dir
@@ -16,11 +16,9 @@ from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision, Stacked
 from soundfusion_lib.training.features import features
-from soundfusion_lib.training.run_groups import RunGroup
 
 PARTS = "ResNet1D-small", "ResNet2D-small"
 FUSION, CONTROL = "fusion", "control"
-Group = RunGroup | Decision | Baseline
 
 
 def better_part(runs: dict[str, Group]) -> str:
