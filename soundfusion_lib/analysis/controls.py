@@ -1,7 +1,7 @@
 """Is it the fusion that helps? Fusions of a waveform's and a spectrogram's network beside what a sceptic asks for."""
 
 from dataclasses import replace
-from functools import cache
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,10 @@ from soundfusion_lib.analysis.baselines import Baseline
 from soundfusion_lib.analysis.paired_tests import Group, tested
 from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
-from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study import protocol
-from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
+from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start, features_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision, Stacked
-from soundfusion_lib.training.features import features
 
 PARTS = "ResNet1D-small", "ResNet2D-small"
 FUSION, CONTROL = "fusion", "control"
@@ -64,20 +62,14 @@ def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str
     frozen = start.features(study)
     pictures = matrix(frozen)
 
-    @cache
-    def of_run(name: str, seed: int, fold: int) -> tuple[np.ndarray, float]:
+    def beside(name: str, seed: int, fold: int) -> np.ndarray:
         run = runs[name].run(seed, fold)
-        cut, where = run.experiment.segmenting, data_dir() / "store"
-        found = features(study.store, run.model(), cut, where, study.device, name=name, progress=study.progress)
-        return matrix(found), found.core_seconds
-
-    def beside(name: str):
-        return lambda seed, fold: np.concatenate([pictures, of_run(name, seed, fold)[0]], axis=1)
+        return np.concatenate([pictures, matrix(features_of(study, run.model(), run.experiment, name))], axis=1)
 
     seeds, alone = study.profile.seeds, f"probe of {start.name}"
     found = {alone: probe(study, lambda seed, fold: pictures, (0,), frozen.core_seconds)}
     for name in PARTS:
-        found[f"{alone} and {name}"] = probe(study, beside(name), seeds, frozen.core_seconds)
+        found[f"{alone} and {name}"] = probe(study, partial(beside, name), seeds, frozen.core_seconds)
     return found
 
 

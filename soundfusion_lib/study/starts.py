@@ -46,15 +46,13 @@ class Start:
 
     def features(self, study: Study, seed: int = 0) -> Features:
         """Of the study's tracks, see `training.features.features`."""
-        return features(
-            study.store,
-            self.build(study, seed),
-            self.experiment.segmenting,
-            data_dir() / "store",
-            study.device,
-            name=self.name,
-            progress=study.progress,
-        )
+        return features_of(study, self.build(study, seed), self.experiment, self.name)
+
+
+def features_of(study: Study, model: AudioClassifier, experiment: Experiment, name: str) -> Features:
+    """What a network makes of the study's tracks, cut as the experiment cuts them."""
+    folder, progress = data_dir() / "store", study.progress
+    return features(study.store, model, experiment.segmenting, folder, study.device, name=name, progress=progress)
 
 
 def starts(study: Study) -> tuple[list[Start], dict[str, str]]:
