@@ -253,7 +253,8 @@ def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
 
 
 def needed_by(study: Study) -> dict[str, list[Experiment]]:
-    """By notebook, the experiments whose runs it shows."""
+    """By notebook, the experiments whose runs it shows; of the wider controls in notebook 5 ResNet2D's, as which part
+    is the better one is known only when both are trained."""
     fusions, regularized = joint_fusions(study), regularization(study)
     starts, _ = transfer(study)
     table = [experiment for _, experiment in performance(study).values()]
@@ -261,10 +262,16 @@ def needed_by(study: Study) -> dict[str, list[Experiment]]:
     small, medium = ([resnet(study, model, size) for model in LABELS] for size in ("small", "medium"))
     return {
         "02_models_2d": [simple_cnn(study), *nnets(study).values(), *two_dimensional, *grid(study).values()],
-        "03_transfer_learning": list(starts.values()),
+        "03_transfer_learning": [small[1], simple_cnn(study), *fine_tuned(study).values(), *starts.values()],
         "04_models_1d": list(regularized.values()),
-        "05_fusion": [*small, *fusions.values(), fusion_of_trained(study), *table],
+        "05_fusion": [*small, *fusions.values(), fusion_of_trained(study), as_large(study, "resnet2d"), *table],
         "06_width_scaling": list(widths(study).values()),
         "07_confusion_matrices": [*medium, fusions["SoundFusion-1"]],
-        "08_beyond_the_report": [*table, *widths(study).values(), *regularized.values(), *starts.values()],
+        "08_beyond_the_report": [
+            *table,
+            *widths(study).values(),
+            *regularized.values(),
+            *starts.values(),
+            *ablation(study).values(),
+        ],
     }
