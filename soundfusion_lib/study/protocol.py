@@ -66,7 +66,8 @@ def widths(study: Study) -> dict[tuple[str, str], Experiment]:
 
 
 def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
-    """By probability, number of masks and largest fraction: the 36 cells of the report's grid search of SpecAugment."""
+    """By probability, number of masks and largest fraction: the 36 cells of the report's grid search of SpecAugment, in
+    the first fold."""
     cells = {}
     for row in reported("grid_search_specaugment").itertuples():
         cell = (row.probability, row.n_masks, row.max_mask_fraction)
@@ -77,7 +78,8 @@ def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
             "max_fraction": row.max_mask_fraction,
         }
         name = f"SimpleCNN, SpecAugment {cell}"
-        cells[cell] = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
+        experiment = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
+        cells[cell] = replace(experiment, folds=study.profile.test_folds[:1])
     return cells
 
 
