@@ -155,13 +155,15 @@ def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     """The slides' width scaling, from runs by model and size.
 
     Returns:
-        A row for each: model, size, width, parameters, epochs (trained, in the first run), ended, segment_ and track_
-        _accuracy with _low and _high, seconds_per_epoch (measured, validation included); reported_accuracy (per
-        segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
+        A row for each: model, size, width, parameters, epochs (trained, in the first run), ended, tracks (tested),
+        segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (measured, validation included);
+        reported_accuracy (per segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the
+        authors' machine).
     """
     rows = [
         {
             **_named(group, model=model, size=size, width=group.experiment.options["width"]),
+            "tracks": group.predictions("test")[0]["track"].nunique(),
             **with_interval("segment", group, "segment"),
             **with_interval("track", group, "vote"),
             "seconds_per_epoch": group.epoch_seconds,

@@ -225,7 +225,7 @@ class Study:
         path = self._file("figures", f"{name}.png", caption)
         figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)  # shown once, as the cell's value
-        return Image(path, width=round(figure.get_figwidth() * 96))  # a screen's points to an inch
+        return Image(path, width=round(figure.get_figwidth() * 96), alt=caption)  # a screen's points to an inch
 
     def findings(self) -> Markdown:
         """What was found on the profile's corpus: this notebook's section of study/built_in/findings/<profile>.md."""

@@ -65,10 +65,10 @@ def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, ser
     axis.scatter(values, position, color=color, label=label, zorder=3, **look)
 
 
-def with_reported(axis: Axes, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
+def with_reported(axis: Axes, study: Study, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
     """`points` of a table, and what was reported (a fourth column, where there is one) as open marks."""
     position = np.arange(len(rows))
-    points(axis, position, rows, f"reproduced, {interval}")
+    points(axis, position, rows, f"{study.corpus.name}, {interval}")
     for column in rows.columns[3:]:
         axis.plot(rows[column], position, "D", mfc="none", color=to_rgb("C3"), label="reported on FMA-small")
 
@@ -142,7 +142,7 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
 
 @themed
 def training_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
-    """Loss (first row) and accuracy (second row) per epoch, a column for each experiment; the best epoch is marked."""
+    """Loss (first row) and accuracy (second row) per epoch, a column for each experiment; the epoch kept is marked."""
     size = (4.2 * len(runs), 5.6)
     figure, axes = plt.subplots(2, len(runs), figsize=size, sharex="col", sharey="row", squeeze=False)
     for column, (name, group) in zip(axes.T, runs.items(), strict=True):
@@ -150,7 +150,7 @@ def training_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
             for part in ("train", "validation"):
                 axis.plot(group.history["epoch"], group.history[f"{part}_{quantity}"], "o-", mec="white", label=part)
             best = group.runs[0].info["best_epoch"]
-            axis.axvline(best, color="black", linewidth=1, linestyle=":", label="best epoch on validation")
+            axis.axvline(best, color="black", linewidth=1, linestyle=":", label="the epoch that was kept")
         column[0].set_title(name)
         accuracy_by_epoch(column[1], study)
         column[0].set_ylabel("cross entropy in nats")
@@ -166,7 +166,7 @@ def accuracies(study: Study, table: pd.DataFrame) -> Figure:
     """A table of `tables.performance` as points with their intervals; what was reported as open marks."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
     for axis, by, name in zip(axes, ("segment", "track"), ("per segment", "per track, by vote"), strict=True):
-        with_reported(axis, table.filter([f"{by}_{what}" for what in ("accuracy", "low", "high", "reported")]))
+        with_reported(axis, study, table.filter([f"{by}_{what}" for what in ("accuracy", "low", "high", "reported")]))
         name_rows(axis, table["model"], 1 / len(study.corpus.labels))
         axis.set(xlabel=f"test accuracy {name}", xlim=(0, 1))
     legend_below(axes[0], 3)

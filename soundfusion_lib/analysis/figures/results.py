@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from soundfusion_lib.analysis.figures.data import (
     accuracy_by_epoch,
@@ -18,10 +19,12 @@ from soundfusion_lib.analysis.figures.data import (
     whole_numbers,
     with_reported,
 )
+from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run_groups import RunGroup
 
 REPORTED = "reported, FMA-small"
+LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable
 
 
 @themed
@@ -46,7 +49,7 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     masks, probabilities, shares = (sorted(table[name].unique()) for name in axes_of_grid)
     figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True)
     for row, quantity in zip(axes, ("best_validation_accuracy", "reported"), strict=True):
-        name = "reported" if quantity == "reported" else "reproduced"
+        name = "reported" if quantity == "reported" else study.corpus.name
         for axis, count in zip(row, masks, strict=True):
             cells = table[table["n_masks"] == count]
             cells = cells.pivot(index="probability", columns="max_mask_fraction", values=quantity)
@@ -63,40 +66,60 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 
 @themed
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
-    """Heat maps of `tables.width_scaling`: accuracy per segment of each model and size, with parameters and time an
-    epoch; reproduced also with the number of epochs, which a profile may cut for the large networks."""
-    ours = "{segment_accuracy:.3f}\n{parameters:,.0f} parameters\n{epochs} epochs of {seconds_per_epoch:.3g} s"
-    theirs = (
-        "{reported_accuracy:.3f}\n{reported_parameters:,.0f} parameters\n{reported_seconds_per_epoch:.3g} s an epoch"
-    )
-    panels = {f"reproduced, {corpus_note(study)}": ("segment_accuracy", ours), REPORTED: ("reported_accuracy", theirs)}
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.4))
-    for axis, (title, (accuracy, text)) in zip(axes, panels.items(), strict=True):
-        said = [text.format(**row) for row in table.to_dict("records")]
-        grid = table.assign(said=said).pivot(index="model", columns="size")
-        cells, said = (grid[name][table["size"].unique()] for name in (accuracy, "said"))
-        image = _heat_map(axis, cells, 0, max(0.6, table[accuracy].max()), said, size=8)
-        axis.set(title=title, xlabel="size", ylabel="model" if axis is axes[0] else "")
-    figure.colorbar(image, ax=list(axes), label="test accuracy per segment")
+    """`tables.width_scaling`: accuracy per segment over parameters, a line a model with 95 % intervals, beside the
+    slides' heat map. A hollow mark was trained for other epochs, or tested on other tracks, than most."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), width_ratios=[1.3, 1])
+    usual = table[["epochs", "tracks"]].mode().iloc[0]
+    unequal = (table[["epochs", "tracks"]] != usual).any(axis=1)
+    for number, (model, rows) in enumerate(table.groupby("model")):
+        color, marker = to_rgb(f"C{number}"), "os"[number % 2]
+        axes[0].vlines(rows["parameters"], rows["segment_low"], rows["segment_high"], color=color)
+        axes[0].plot(
+            rows["parameters"], rows["segment_accuracy"], color=color, marker=marker, ms=8, label=LABELS[model]
+        )
+        hollow = rows[unequal[rows.index]]
+        axes[0].plot(hollow["parameters"], hollow["segment_accuracy"], marker, ms=8, mfc="white", mec=color)
+    for row in table.itertuples():
+        place = (row.parameters, row.segment_high)
+        axes[0].annotate(row.size, place, (0, 3), textcoords="offset points", ha="center")
+    if unequal.any():
+        axes[0].plot([], [], "o", mfc="white", mec="0.3", label="hollow: on other terms, see the table")
+    axes[0].axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
+    axes[0].set(xscale="log", ylim=(0, 1), xlabel="parameters (logarithmic)")
+    axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes[0].xaxis.set_major_formatter("{x:,.0f}")
+    axes[0].xaxis.set_minor_formatter("")
+    axes[0].set(title=corpus_note(study), ylabel="test accuracy per segment (95 % interval)")
+    cells = table.pivot(index="model", columns="size")[["reported_accuracy", "reported_parameters"]]
+    sizes = table["size"].unique()
+    accuracy, parameters = (cells[name][sizes] for name in ("reported_accuracy", "reported_parameters"))
+    accuracy.index = [LABELS[model] for model in accuracy.index]
+    parameters.index = accuracy.index
+    said = accuracy.map("{:.3f}\n".format) + parameters.map("{:,.0f} parameters".format)
+    _heat_map(axes[1], accuracy, 0, 0.8, said, size=8)
+    axes[1].set(title=f"{REPORTED}, accuracy per segment", xlabel="size", ylabel="")
+    legend_below(axes[0], 4)
     figure.suptitle("Width scaling")
     return figure
 
 
 @themed
 def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Confusion matrices of tracks: `counts`, reproduced, beside `published`; each cell its count (the
-    mean over seeds), coloured by the row's share."""
+    """Confusion matrix of tracks, coloured by the row's share, each cell its count (the mean over seeds); beside it
+    `published`, where that has the same labels."""
+    panels = [(counts, corpus_note(study), study.corpus.label_name)]
+    if list(published.index) == list(counts.index):
+        panels.append((published, REPORTED, "genre"))
     size = 0.62 * len(counts) + 1.2
-    figure, axes = plt.subplots(1, 2, figsize=(2 * size + 1.5, size))
-    panels = ((counts, f"reproduced, {corpus_note(study)}", study.corpus.label_name), (published, REPORTED, "genre"))
-    for axis, (matrix, title, label) in zip(axes, panels, strict=True):
+    figure, axes = plt.subplots(1, len(panels), figsize=(len(panels) * size + 1.5, size), squeeze=False)
+    for axis, (matrix, title, label) in zip(axes[0], panels, strict=True):
         shares = matrix.div(matrix.sum(axis=1), axis=0)  # NaN, and drawn as 0, where nothing was tested
         image = _heat_map(axis, shares.fillna(0), 0, 1, matrix.map(lambda count: f"{count:.1f}".removesuffix(".0")))
         recalls = ["no tracks" if np.isnan(share) else f"{share:.0%}" for share in np.diag(shares)]
         axis.set_yticklabels([f"{row} ({recall})" for row, recall in zip(matrix.index, recalls, strict=True)])
         axis.set_xticklabels(matrix.columns, rotation=45, ha="right")
         axis.set(title=title, xlabel=f"predicted {label}", ylabel=f"true {label} (recall)")
-    figure.colorbar(image, ax=list(axes), label="share of the row", shrink=0.8)
+    figure.colorbar(image, ax=list(axes[0]), label="share of the row", shrink=0.8)
     figure.suptitle(f"{name}: tracks by true and predicted {study.corpus.label_name}")
     return figure
 
@@ -119,15 +142,22 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
 
 @themed
 def conclusions(study: Study, table: pd.DataFrame) -> Figure:
-    """The differences of `conclusions.conclusions`, intervals (see `paired_tests.tested`), and the reported ones."""
-    figure, axis = plt.subplots(figsize=(10, 0.62 * len(table) + 1.6))
-    with_reported(axis, table[["difference", "low", "high", "reported"]], "interval at its test's level")
+    """The differences of `conclusions.conclusions`, with intervals (see `paired_tests.tested`), beside the reported
+    ones; both answers stand at the right."""
+    figure, axis = plt.subplots(figsize=(10, 0.7 * len(table) + 1.8))
+    differences = table[["difference", "low", "high", "reported"]]
+    with_reported(axis, study, differences, "interval at its test's level")
     names = []
     for row in table.itertuples():
         unequal = row.first_epochs != row.second_epochs
         epochs = f" ({row.first_epochs} and {row.second_epochs} epochs)" if unequal else ""
-        names.append(f"{row.question} {row.answer}\n{row.first} - {row.second}{epochs}")
+        names.append(f"{row.question}\n{row.first} - {row.second}{epochs}")
     name_rows(axis, names, 0, "no difference")
+    beside = axis.get_yaxis_transform()
+    for column, heading, place in (("answer", "here", 1.02), ("reported_answer", "report", 1.19)):
+        axis.text(place, -0.6, heading, transform=beside, weight="bold", va="bottom")
+        for position, answer in enumerate(table[column]):
+            axis.text(place, position, answer, transform=beside, va="center")
     axis.set_xlabel("accuracy per segment, first minus second")
     legend_below(axis, 3)
     figure.suptitle(f"The report's conclusions ({corpus_note(study)})")
@@ -174,7 +204,7 @@ def performance(study: Study, table: pd.DataFrame) -> Figure:
             points(axis, np.flatnonzero(own), values[own].iloc[:, [0, -2, -1]], kind, number)
     name_rows(axes[0], list(ours["model"]), 1 / len(study.corpus.labels))
     name_rows(axes[1], list(theirs["model"]), 1 / 8)
-    axes[0].set(title=f"reproduced, {corpus_note(study)}", xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
+    axes[0].set(title=corpus_note(study), xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
     axes[1].set(title=REPORTED, xlabel="test accuracy by vote")
     legend_below(axes[0], len(colors) + 1)
     return figure
@@ -225,7 +255,7 @@ def _heat_map(
     import seaborn as sns
 
     said = {"annot": text, "fmt": form, "annot_kws": {"fontsize": size}, "xticklabels": True, "yticklabels": True}
-    sns.heatmap(cells, vmin=low, vmax=high, cmap="Blues", cbar=False, ax=axis, **said)
+    sns.heatmap(cells, vmin=low, vmax=high, cmap=LIGHT_BLUES, cbar=False, ax=axis, **said)
     axis.tick_params(axis="y", rotation=0)
     axis.grid(visible=False)
     axis.set_facecolor("0.92")  # where there is no cell
