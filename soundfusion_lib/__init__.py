@@ -14,10 +14,12 @@ _EXPORTS = {
     "build_model": "models",
     "check_parameters": "study.parameters",
     "count_parameters": "models",
+    "explore": "listening.explorer",
     "load_profile": "study.profiles",
+    "load_recognizer": "use.recognizer",
     "load_run": "training.runs",
     "open_corpus": "corpora.kinds",
-    "predict_files": "training.predict",
+    "predict": "use.predict",
     "summarize": "models",
 }
 __all__ = sorted(_EXPORTS)

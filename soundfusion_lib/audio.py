@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
+BLOCK = 2**18  # samples of each channel in a block of a stream
 STANDARD_ERROR = threading.Lock()
 SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
 
@@ -37,11 +38,44 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
         UnreadableFile: no such file, or the system could not read it.
         UnusableAudio: it cannot be decoded, it holds no audio, or samples that are not finite.
     """
-    try:
+    with _reasons():
         open(file, "rb").close()  # libsndfile has one message for all that the system may say
         # by its path, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else
+        samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
+    _check(samples)
+    return samples, sample_rate
+
+
+def stream(file: Path) -> Iterator[tuple[np.ndarray, int]]:
+    """As `decode`, and the same samples, one block of at most `BLOCK` after the other, each with the sample rate."""
+    with _reasons():
+        open(file, "rb").close()
+        opened = soundfile.SoundFile(file)
+    seen = 0
+    with opened:
+        while True:
+            with _reasons():
+                samples = opened.read(BLOCK, dtype="float32", always_2d=True)
+            if seen and not len(samples):
+                return
+            _check(samples)
+            seen += len(samples)
+            yield samples, opened.samplerate
+
+
+def _check(samples: np.ndarray) -> None:
+    if samples.size == 0:
+        raise UnusableAudio("holds no audio")
+    if not np.isfinite(samples).all():
+        raise UnusableAudio("holds samples that are not finite")
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """What reading a file raises, as a reason to leave it out; nothing of it on the terminal."""
+    try:
         with _silent():
-            samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
+            yield
     except OSError as error:
         raise unreadable(error) from error
     except RuntimeError as error:  # soundfile's errors are of this kind
@@ -51,11 +85,6 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
         if reason.startswith("File does not exist"):  # libsndfile's words for an MP3 without a frame, too
             reason = "no audio found in it"
         raise UnusableAudio(f"cannot be decoded ({reason})") from error
-    if samples.size == 0:
-        raise UnusableAudio("holds no audio")
-    if not np.isfinite(samples).all():
-        raise UnusableAudio("holds samples that are not finite")
-    return samples, sample_rate
 
 
 @contextmanager

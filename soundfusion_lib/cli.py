@@ -20,7 +20,9 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+PATH = click.Path(path_type=Path, dir_okay=False)
 profile_argument = click.argument("profile", default="demo")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps")
 
 
 @click.group(cls=_Commands)
@@ -73,7 +75,7 @@ def prepare(profile):
 
 @main.command()
 @profile_argument
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps")
+@device_option
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
 def reproduce(profile, device, only):
     """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/."""
@@ -132,20 +134,28 @@ def plan(profile):
 
 
 @main.command()
-@click.argument("run")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--profile", default="demo", show_default=True, help="whose run it is, a profile's name or its TOML file")
-@click.option("--device", default="auto", show_default=True)
-def predict(run, files, profile, device):
-    """Say what a trained model hears in FILES.
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", help="an experiment's name (ResNet2D-small), a run's key or folder, or an exported folder")
+@click.option("--profile", default="demo", show_default=True, help="whose experiment it is: its name or its TOML file")
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
+@click.option("--csv", type=PATH, help="write a row a segment and label: file, start, end, label, probability")
+@click.option("--json", type=PATH, help="write the same by file, with the labels at the top and errors")
+@click.option("--plot", type=PATH, help="draw the probabilities along time above the spectrogram (of one file)")
+@device_option
+def predict(paths, model, profile, top, csv, json, plot, device):
+    """Say what a trained network hears in PATHS, files of any length and folders of them.
 
-    RUN is an experiment's name (ResNet2D-small, or with its profile demo/ResNet2D-small), the beginning of a run's key,
-    as `soundfusion status` lists it, or the run's folder.
+    Without --model it is the one that comes with the project, which tells classical, electronic, pop and rock. A name
+    may hold its profile: --model demo/ResNet2D-small. A file that cannot be read has its reason in the table, and the
+    command ends with exit status 1; all others are predicted all the same.
     """
-    from soundfusion_lib.study.summary import find_run
-    from soundfusion_lib.training.predict import predict_files
+    from soundfusion_lib.use.predict import report
+    from soundfusion_lib.use.recognizer import load_recognizer
 
-    table = predict_files(find_run(run, profile), list(files), device)
-    click.echo(table.to_string(index=False))
-    if table["error"].notna().any():
+    recognizer = load_recognizer(model, profile, device)
+    click.echo(recognizer.describe(), err=True)
+    table = report(paths, recognizer, top, csv, json, plot)
+    failed = table["error"].notna()
+    click.echo((table if failed.any() else table.drop(columns="error")).to_string(index=False, na_rep=""))
+    if failed.any():
         sys.exit(1)

@@ -76,7 +76,7 @@ _SETTINGS: list[tuple[str, Rule]] = [
     ("optimizer", _one_of("adam", "adamw")),
     ("schedule", _one_of("constant", "one_cycle")),
     ("keep", _one_of("best", "last")),
-    ("scheme", _one_of("auto", "official", "artist", "stratified")),
+    ("scheme", _one_of("auto", "official", "artist", "stratified", "all")),
     ("variant", _one_of("soundfusion", "allamy")),
     ("weighting", _one_of("equal", "learned")),
 ]

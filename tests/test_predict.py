@@ -17,9 +17,9 @@ from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import Training
 from soundfusion_lib.training.inference import BATCH, per_track
-from soundfusion_lib.training.predict import predict_files
 from soundfusion_lib.training.runs import Run
 from soundfusion_lib.training.train import train_or_find
+from soundfusion_lib.use.predict import predict
 
 EXPERIMENT = Experiment(
     name="small",
@@ -62,7 +62,9 @@ def test_files_are_predicted_as_the_run_predicted_them(trained, corpus, tmp_path
     (tmp_path / "broken.mp3").write_bytes(b"nothing")
     test = trained.predictions("test")
     track = test["track"].iloc[0]
-    table = predict_files(trained.folder, [corpus.file(track), tmp_path / "broken.mp3", tmp_path / "none.wav"], "cpu")
+    table = predict(
+        corpus.file(track), tmp_path / "broken.mp3", tmp_path / "none.wav", model=trained.folder, device="cpu"
+    )
     own = test[test["track"] == track]
     assert table["prediction"][0] == trained.info["genres"][per_track(own)["vote"].item()]
     assert table["segments"].tolist() == [len(own), 0, 0]
@@ -77,7 +79,7 @@ def test_a_long_file_is_predicted_some_segments_at_a_time(trained, tmp_path):
     samples = np.concatenate([tone("low", 40, RATE, random), tone("noise", seconds - 40, RATE, random)])
     soundfile.write(tmp_path / "long.wav", samples, RATE)
     with outputs() as batches:
-        table = predict_files(trained.folder, [tmp_path / "long.wav"], "cpu")
+        table = predict(tmp_path / "long.wav", model=trained.folder, device="cpu")
     assert [len(batch) for batch in batches] == [BATCH, BATCH, BATCH, 5]
     probabilities = np.concatenate(batches)
     chosen = [trained.info["genres"][k] for k in probabilities.argmax(1)]
@@ -96,7 +98,7 @@ def test_a_file_s_tie_of_votes_goes_where_a_table_s_does(trained, tmp_path):
         file = tmp_path / f"{number}.wav"
         soundfile.write(file, np.concatenate(halves), RATE)
         with outputs() as batches:
-            table = predict_files(trained.folder, [file], "cpu")
+            table = predict(file, model=trained.folder, device="cpu")
         (probabilities,) = batches
         frame = pd.DataFrame(probabilities, columns=["p_" + genre for genre in genres])
         expected = per_track(frame.assign(track="t", segment=[0, 1], target=0))["vote"].item()
@@ -115,7 +117,7 @@ def test_a_model_of_whole_clips_hears_a_longer_file_to_its_end(of_whole_clips, t
     first, then = (tone(label, length, RATE, random) for label, length in zip(("low", "noise"), seconds, strict=True))
     soundfile.write(tmp_path / "two sounds.wav", np.concatenate([first, then]), RATE)
     with outputs() as batches:
-        table = predict_files(of_whole_clips.folder, [tmp_path / "two sounds.wav"], "cpu")
+        table = predict(tmp_path / "two sounds.wav", model=of_whole_clips.folder, device="cpu")
     heard = [of_whole_clips.info["genres"][k] for k in np.concatenate(batches).argmax(1)]
     assert table["segments"][0] == windows and table["error"][0] is None
     assert windows == 1 or (heard[0] == "low" and heard[2:] == ["noise"] * (windows - 2))

@@ -18,7 +18,8 @@ class Split:
     Args:
         scheme: "auto" (official where the corpus has one, else artist), "official" (the corpus's own), "artist"
             (stratified by label, each group on one side; a track whose group is unknown is a group of its own) or
-            "stratified" (by label, groups ignored: to show what leaks).
+            "stratified" (by label, groups ignored: to show what leaks) or "all" (every track trains: for a network to
+            use, whose accuracy is that of the same experiment by another split).
         folds: parts of equal size; one tests, as much validates, the others train. 10 gives 80/10/10.
         fold: which part tests, 0 to folds - 1. Over all folds every track is tested once.
         seed: of the shuffling.
@@ -41,13 +42,16 @@ class Split:
     def assign(self, tracks: pd.DataFrame) -> pd.Series:
         """The part of every track of a corpus, "train", "validation" or "test", indexed as `tracks`.
 
-        Every label is in train; a warning says which, having too few groups, is missing from validation or test.
+        Every label is in train; a warning says which, having too few groups, is missing from validation or test,
+        unless all tracks train.
 
         Raises:
             SoundFusionError: no official split, fewer tracks of a label than folds ("artist"), a part without tracks,
                 or a label that train lacks.
         """
         parts = self.parts(tracks)
+        if self.scheme == "all":
+            return parts
         counts = pd.crosstab(tracks["label"], parts).reindex(columns=SPLITS, fill_value=0)
         lacking = []
         for part in SPLITS:
@@ -66,6 +70,8 @@ class Split:
     def parts(self, tracks: pd.DataFrame) -> pd.Series:
         """As `assign`, but whichever parts or labels lack tracks."""
         scheme = self.resolved(tracks).scheme
+        if scheme == "all":
+            return pd.Series("train", index=tracks.index, name="split")
         if scheme == "official":
             if "split" not in tracks:
                 raise SoundFusionError('this corpus has no official split: choose the scheme "artist" or "stratified"')

@@ -105,6 +105,8 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
     for key, kind in TABLES.items():
         content[key] = kind(**content.get(key, {}))
     profile = Profile(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    if profile.split.scheme == "all":
+        raise SoundFusionError(f'{file} [split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`')
     last = profile.split.folds - 1
     if max(profile.test_folds) > last:
         raise SoundFusionError(f"{file} test_folds = {list(profile.test_folds)}: [split] has folds 0 to {last}")

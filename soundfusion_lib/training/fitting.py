@@ -68,20 +68,20 @@ class Training:
 def fit(
     model: AudioClassifier,
     train: Segments,
-    validation: Segments,
+    validation: Segments | None,
     training: Training,
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
     description: str = "training",
     progress: bool = True,
-) -> tuple[pd.DataFrame, int, torch.Tensor]:
+) -> tuple[pd.DataFrame, int, torch.Tensor | None]:
     """Train a model in place; it ends with the weights of the epoch that is kept, in evaluation mode.
 
     Args:
         model: on any device; it is moved to the segments'.
         train: segments to learn from. Their loss and accuracy are taken in training mode, as the epoch goes along.
-        validation: segments to choose the epoch by.
+        validation: segments to choose the epoch by; None where all train, and the last epoch is kept.
         training: how.
         seed: of the order of the segments, the dropout and the augmentation.
         checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
@@ -90,13 +90,17 @@ def fit(
     Returns:
         One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds,
             core_seconds (of all cores together, which what else runs there does not lengthen); the epoch kept, from 1;
-            and its log-probabilities of the validation segments, (segments, classes), on the device.
+            and its log-probabilities of the validation segments, (segments, classes), on the device (without any, NaN
+            and None).
 
     Raises:
-        SoundFusionError: there is one segment to learn from; the loss is no longer finite.
+        SoundFusionError: there is one segment to learn from, or none to choose the best epoch by; the loss is no
+            longer finite.
     """
     if len(train) < 2:
         raise SoundFusionError(f"{description}: the training part is a single segment: add tracks, or cut them shorter")
+    if validation is None and training.keep == "best":
+        raise SoundFusionError(f'{description}: no part validates: set keep = "last", and as many epochs as it takes')
     if train.device.type == "cpu":
         keep_freed_memory()
     torch.backends.cudnn.benchmark = True  # shorter steps, for the last digits of what a seed gives
@@ -108,10 +112,8 @@ def fit(
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
-            log_p = log_probabilities(validated, validation)
-            loss = functional.nll_loss(log_p, validation.targets).item()
-            accuracy = (log_p.argmax(1) == validation.targets).float().mean().item()
-            if not math.isfinite(train_loss + loss):
+            log_p, loss, accuracy = _validate(validated, validation)
+            if not math.isfinite(train_loss + (0 if validation is None else loss)):
                 raise SoundFusionError(f"{description}: loss not finite in epoch {epoch}: use a lower learning rate")
             row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy}
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
@@ -167,6 +169,15 @@ def _learn(parts: dict[str, Any], train: Segments, training: Training, seed: int
         total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
         seen += len(targets)
     return (total / seen).tolist()
+
+
+def _validate(model: AudioClassifier, validation: Segments | None) -> tuple[torch.Tensor | None, float, float]:
+    """Log-probabilities of the segments, (segments, classes), their mean loss and their accuracy."""
+    if validation is None:
+        return None, math.nan, math.nan
+    log_p = log_probabilities(model, validation)
+    loss = functional.nll_loss(log_p, validation.targets).item()
+    return log_p, loss, (log_p.argmax(1) == validation.targets).float().mean().item()
 
 
 def _mixed(

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from soundfusion_lib import processes
+from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
@@ -29,7 +30,7 @@ from soundfusion_lib.signals.segments import Segments
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import fit
-from soundfusion_lib.training.inference import log_probabilities, predictions_of
+from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.runs import Run, checksum, damage
 
@@ -124,7 +125,8 @@ def train_side_by_side(wanted: dict[str, Experiment], store: Store, folder: Path
 
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
-    """The segments of each part ("train", "validation", "test") as the experiment's model takes them."""
+    """The segments of each part ("train", "validation", "test"; "train" alone where all tracks train) as the
+    experiment's model takes them."""
     with torch.device("meta"):  # only its inputs are wanted, not half a gigabyte of weights
         kinds = experiment.build(len(store.labels)).inputs
     wanted = {spec.kind: spec for spec in experiment.representations}
@@ -136,14 +138,14 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
         parts = experiment.split.assign(store.tracks)
     return {
         part: Segments(store, parts.index[parts == part], kinds, experiment.segmenting, device)
-        for part in ("train", "validation", "test")
+        for part in (("train",) if experiment.split.scheme == "all" else SPLITS)
     }
 
 
 def _train(experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool) -> None:
     """Train, and write what comes out to the folder."""
     segments = segments_of(experiment, store, device)
-    training, validation, test = segments.values()
+    training, validation = segments["train"], segments.get("validation")
     torch.manual_seed(experiment.seed)
     model = experiment.build(len(store.labels))
     if experiment.standardize:
@@ -155,8 +157,10 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         model, training, validation, experiment.training, description=experiment.name, **options
     )
     history.to_csv(folder / "history.csv", index=False)
-    log_p = {"validation": validated, "test": log_probabilities(model, test)}
-    predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
+    predictions = [pd.DataFrame(columns=[*KEYS, "part"])]  # all that there is where every track trains
+    if validation is not None:
+        log_p = {"validation": validated, "test": log_probabilities(model, segments["test"])}
+        predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
     pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
     trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(trained, folder / "model.safetensors")

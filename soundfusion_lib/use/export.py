@@ -1,0 +1,95 @@
+"""Writing a trained network into a folder of its own, see `exported`."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.study.status import Look
+from soundfusion_lib.training.runs import Run, checksum, load_run
+from soundfusion_lib.use.card import model_card
+from soundfusion_lib.use.evaluation import evaluation
+from soundfusion_lib.use.exported import CONFIG, FORMAT, WEIGHTS, is_exported
+from soundfusion_lib.use.finding import find_model
+from soundfusion_lib.use.onnx_graph import ONNX, write_onnx
+
+CARD = "README.md"
+
+
+def export(named: str | Path, folder: str | Path, profile: str = "demo") -> Path:
+    """Write a trained network into a folder: weights, config.json, model card, ONNX; whole or not at all.
+
+    Args:
+        named: see `find_model`.
+        folder: new, empty, or with an exported network, which is replaced.
+        profile: whose run it is, where its name does not say.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SoundFusionError: no such run, or not on this profile's clips; the folder holds something else; the ONNX graph
+            gives other numbers than the network.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and not (folder.is_dir() and (is_exported(folder) or not any(folder.iterdir()))):
+        raise SoundFusionError(f"{folder} holds something else than an exported network: give another folder")
+    run = load_run(find_model(named, profile))
+    store = _store_of(run, str(named).rpartition("/")[0] or profile if not Path(named).is_dir() else profile)
+    aside, old = (folder.with_name(f".{folder.name}.{what}") for what in ("new", "old"))
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        _write(run, store, aside)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _store_of(run: Run, profile: str) -> Store:
+    """The clips that a run was trained on, which are to be the profile's."""
+    about = json.loads((run.folder / "experiment.json").read_text(encoding="utf-8"))
+    store = Look(profile).store
+    if store.content_id != about["content_id"]:
+        raise SoundFusionError(
+            f"the run {run.folder.name} is on other clips (corpus {about['corpus']!r}) than {profile} has now: say by "
+            "--profile whose it is"
+        )
+    return store
+
+
+def _write(run: Run, store: Store, folder: Path) -> None:
+    shutil.copyfile(run.folder / WEIGHTS, folder / WEIGHTS)
+    graph = write_onnx(run.model(), run.experiment, folder / ONNX)
+    config = _config(run, store, graph, folder)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(model_card(config), encoding="utf-8")
+
+
+def _config(run: Run, store: Store, graph: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What config.json says."""
+    info = run.info
+    return {
+        "format": FORMAT,
+        "name": run.experiment.name,
+        "run": run.folder.name,
+        "label": store.corpus.label_name,
+        "labels": info["genres"],
+        "corpus": store.corpus.name,
+        "synthetic": store.corpus.synthetic,
+        "tracks": info["tracks"],
+        "parameters": info["parameters"],
+        "evaluation": evaluation(run, store),
+        "onnx": graph,
+        "experiment": run.experiment.to_dict(),
+        **{name: info[name] for name in ("finished", "device", "commit", "versions")},
+        "checksums": {name: checksum(folder / name) for name in (WEIGHTS, ONNX)},
+    }

@@ -1,0 +1,90 @@
+"""Experiments and their runs by name; networks trained on all clips."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.paths import runs_dir
+from soundfusion_lib.study.protocol import needed_by, simple_cnn
+from soundfusion_lib.study.status import Look
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.study.summary import find_run
+from soundfusion_lib.training.experiments import Experiment
+
+KEY = re.compile("[0-9a-f]{4,16}")
+
+
+class AllClips(Study):
+    """A study that trains on all clips and keeps none to test by; its experiments are of one fold."""
+
+    def split(self, fold: int) -> Split:
+        return Split("all")
+
+
+class LookAllClips(AllClips, Look):
+    """The same, only looked at."""
+
+
+class _Names(Study):
+    """A study asked for its experiments alone: nothing is downloaded."""
+
+    def fetch_published_weights(self) -> None:
+        pass
+
+
+def experiment_named(name: str, profile: str | Path) -> Experiment:
+    """The experiment of a profile with this name, in any case: one of the report's, as `soundfusion status` and the
+    tables show it (ResNet2D-small, SoundFusion-1; SimpleCNN for "SimpleCNN, whole clip"); or a model of `MODELS` with
+    the profile's settings, augmented.
+
+    Raises:
+        SoundFusionError: there is no such profile or experiment; the profile leaves its model out.
+    """
+    study = _Names("names", profile, "cpu", progress=False)
+    report = {one.name: one for experiments in needed_by(study).values() for one in experiments}
+    report |= {"SimpleCNN": simple_cnn(study)}
+    by_name = {one.casefold(): experiment for one, experiment in report.items()}
+    if name.casefold() in by_name:
+        return by_name[name.casefold()]
+    if name not in MODELS:
+        shown = "; ".join(one for one in report if "SpecAugment (" not in one)
+        raise SoundFusionError(
+            f"there is no experiment {name!r} on {study.profile.name}. There are: {shown}. Or a model alone: "
+            f"{', '.join(MODELS)}"
+        )
+    return study.experiment(name, name, augment=True)
+
+
+def find_model(named: str | Path, profile: str = "demo") -> Path:
+    """The folder of a trained network.
+
+    Args:
+        named: the folder, of a run or an exported network; or an experiment's name, alone or behind a profile's
+            ("demo/ResNet2D-small"): its run on all clips where there is one, else that of the first seed and fold; or
+            a run's key, of which a beginning that no other has is enough.
+        profile: whose experiment it is, where the name does not say: its name, or its TOML file.
+
+    Raises:
+        SoundFusionError: there is no such network, or more than one key begins so.
+    """
+    if Path(named).is_dir():
+        return Path(named)
+    before, _, name = str(named).rpartition("/")
+    trained = [] if KEY.fullmatch(name) else _trained(name, before or profile)
+    return trained[0] if trained else find_run(str(named), profile)
+
+
+def _trained(name: str, profile: str) -> list[Path]:
+    """Folders of an experiment's runs, those on all clips first; none where there is no such experiment or corpus."""
+    try:
+        experiment = experiment_named(name, profile)
+        found = []
+        for study, folds in ((LookAllClips(profile), (0,)), (Look(profile), experiment.folds)):
+            variants = study.variants(replace(experiment, folds=folds))
+            found += [runs_dir() / study.key(one) for one in variants]
+    except SoundFusionError:  # `find_run` says what there is
+        return []
+    return [folder for folder in found if folder.is_dir()]
