@@ -23,6 +23,13 @@ class _Commands(click.Group):
 PATH = click.Path(path_type=Path, dir_okay=False)
 profile_argument = click.argument("profile", default="demo")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps")
+set_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="change a setting of the profile, e.g. training.epochs=3 (repeatable); results go to a folder of their own",
+)
 
 
 @click.group(cls=_Commands)
@@ -77,12 +84,42 @@ def prepare(profile):
 @profile_argument
 @device_option
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
-def reproduce(profile, device, only):
-    """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/."""
-    from soundfusion_lib.notebooks import reproduce as run_notebooks
+@set_option
+def reproduce(profile, device, only, changes):
+    """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/.
 
+    That trains every experiment of the report which the notebooks show; it says how many are left, and about how long
+    they take, before it starts. `soundfusion train` trains one network.
+    """
+    from soundfusion_lib.notebooks import notebook_files
+    from soundfusion_lib.notebooks import reproduce as run_notebooks
+    from soundfusion_lib.study.changes import changed
+    from soundfusion_lib.study.outlook import outlook
+
+    profile = changed(profile, changes)
+    click.echo(outlook(profile, [file.stem for file in notebook_files(only)]), err=True)
     folder = run_notebooks(profile, device, only)
     click.echo(f"tables, figures and summary are in {folder}")
+
+
+@main.command()
+@click.argument("profile")
+@click.argument("network")
+@set_option
+@click.option("--all-clips", is_flag=True, help="train on all clips and test nothing: a network to use")
+@device_option
+def train(profile, network, changes, all_clips, device):
+    """Train one NETWORK of PROFILE, with its seeds and in its folds, and say how accurate it is.
+
+    NETWORK is an experiment's name, as `soundfusion status` and the tables show it (ResNet2D-small, SoundFusion-1,
+    SimpleCNN), or a model alone (resnet2d). What is trained is found again by `reproduce`, `predict` and `export`.
+    """
+    from soundfusion_lib.study.changes import changed
+    from soundfusion_lib.use.training import runs_table, train_network, verdict
+
+    study, runs = train_network(changed(profile, changes), network, all_clips, device)
+    click.echo(runs_table(runs).to_string(index=False))
+    click.echo(f"{runs.experiment.name} on {study.profile.name}: {verdict(study, runs)}")
 
 
 @main.command()
@@ -159,3 +196,19 @@ def predict(paths, model, profile, top, csv, json, plot, device):
     click.echo((table if failed.any() else table.drop(columns="error")).to_string(index=False, na_rep=""))
     if failed.any():
         sys.exit(1)
+
+
+@main.command()
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--profile", default="demo", show_default=True, help="whose run it is: its name or its TOML file")
+def export(run, folder, profile):
+    """Write the trained network of RUN into FOLDER: weights, config.json, model card and ONNX.
+
+    RUN is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the first
+    fold), or the beginning of a run's key, or its folder. The model card has the experiment's accuracy by
+    cross-validation.
+    """
+    from soundfusion_lib.use.export import export as write
+
+    click.echo(f"the network is in {write(run, folder, profile)}")

@@ -1,5 +1,6 @@
 """Profiles: which corpus, how many epochs, seeds and sizes; a TOML file each."""
 
+import copy
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,14 +79,19 @@ def load_profile(name: str | Path) -> Profile:
         SoundFusionError: no such profile; no TOML; a key or value that is not allowed (see `settings.RULES`), or that
             the study sets itself; a built-in profile's name.
     """
+    content, path = read_profile(name)
+    return parse_profile(content, path)
+
+
+def read_profile(name: str | Path) -> tuple[dict[str, Any], Path]:
+    """What the file of a profile says, and where it is; raises as `load_profile`, but for keys and values."""
     path = Path(name).expanduser() if str(name).endswith(".toml") else BUILT_IN / f"{name}.toml"
     if not path.is_file():
         raise SoundFusionError(f"there is no profile {str(name)!r}: give {', '.join(built_in())}, or a TOML file")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows's Notepad may write a byte order mark
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")), path  # Notepad may write a byte order mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SoundFusionError(f"profile {path}: not valid TOML: {error}") from error
-    return _parse(content, path)
 
 
 def built_in() -> list[str]:
@@ -93,9 +99,10 @@ def built_in() -> list[str]:
     return sorted(file.stem for file in BUILT_IN.glob("*.toml"))
 
 
-def _parse(content: dict[str, Any], path: Path) -> Profile:
+def parse_profile(content: dict[str, Any], path: Path) -> Profile:
+    """The profile that a file with this content is; raises as `load_profile`."""
     file = f"profile {path}:"
-    content = {"name": path.stem, "corpus": {}, **content}
+    content = copy.deepcopy({"name": path.stem, "corpus": {}, **content})
     _check(content, _defaults_of_profile(), file)
     if path.resolve().parent != BUILT_IN.resolve() and content["name"].casefold() in built_in():
         raise SoundFusionError(f'{file} name = "{content["name"]}": a built-in profile has this name: give another')

@@ -123,7 +123,8 @@ def fit(
                 weights = {name: value.detach().cpu().clone() for name, value in validated.state_dict().items()}
                 best = {"epoch": epoch, "score": (accuracy, -loss), "weights": weights, "log_p": log_p}
             _save(checkpoint, history, best, parts)
-            bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{accuracy:.3f}")
+            known = {} if validation is None else {"validation": f"{accuracy:.3f}"}
+            bar.set_postfix(loss=f"{train_loss:.3f}", **known)
             bar.update()
     model.load_state_dict(best["weights"])
     model.eval()

@@ -5,6 +5,8 @@ Its form is that of Mitchell et al., "Model Cards for Model Reporting", FAT* 201
 
 from typing import Any
 
+import pandas as pd
+
 DATA = {
     "emotify": (
         "[Emotify](http://www2.projects.science.uu.nl/memotion/emotifydata/) (Aljanaki, Wiering and Veltkamp, 2016): "
@@ -120,5 +122,4 @@ def _accuracy(config: dict[str, Any]) -> str:
 
 def with_bounds(value: float, bounds: dict[str, Any]) -> str:
     """A share with its interval: 0.618 [0.537, 0.696]."""
-    known = bounds["low"] is not None
-    return f"{value:.3f} [{bounds['low']:.3f}, {bounds['high']:.3f}]" if known else f"{value:.3f} [one artist]"
+    return f"{value:.3f} [{'one artist' if pd.isna(bounds['low']) else '{low:.3f}, {high:.3f}'.format(**bounds)}]"

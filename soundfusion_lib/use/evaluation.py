@@ -44,7 +44,7 @@ def evaluation(run: Run, store: Store) -> dict[str, Any] | None:
         "accuracy": accuracy(predictions),
         **_bounds(low, high),
         "tracks": len(tracks),
-        "artists": int(groups_of(store.tracks)[tracks].nunique()),
+        "artists": int(store.tracks.loc[tracks, "group"].nunique()),
         "scheme": group.experiment.split.scheme,
         "folds": [len(group.folds), _folds(group.experiment.split)],  # run, of so many
         "seeds": group.seeds,

@@ -18,10 +18,13 @@ KEY = re.compile("[0-9a-f]{4,16}")
 
 
 class AllClips(Study):
-    """A study that trains on all clips and keeps none to test by; its experiments are of one fold."""
+    """A study that trains each experiment once, with the first seed, on all clips: none is left to test by."""
 
     def split(self, fold: int) -> Split:
         return Split("all")
+
+    def variants(self, experiment: Experiment) -> list[Experiment]:
+        return super().variants(replace(experiment, folds=(0,), seeds=self.profile.seeds[:1]))
 
 
 class LookAllClips(AllClips, Look):
@@ -82,9 +85,8 @@ def _trained(name: str, profile: str) -> list[Path]:
     try:
         experiment = experiment_named(name, profile)
         found = []
-        for study, folds in ((LookAllClips(profile), (0,)), (Look(profile), experiment.folds)):
-            variants = study.variants(replace(experiment, folds=folds))
-            found += [runs_dir() / study.key(one) for one in variants]
+        for study in (LookAllClips(profile), Look(profile)):
+            found += [runs_dir() / study.key(one) for one in study.variants(experiment)]
     except SoundFusionError:  # `find_run` says what there is
         return []
     return [folder for folder in found if folder.is_dir()]

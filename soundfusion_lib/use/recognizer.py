@@ -139,7 +139,7 @@ def load_recognizer(model: str | Path | None = None, profile: str = "demo", devi
     """
     where = choose_device(device)
     folder = BUILT_IN if model is None else find_model(model, profile)
-    if exported.is_exported(folder):
+    if model is None or exported.is_exported(folder):
         network, experiment, config = exported.load(folder)
         return Recognizer(network.to(where), experiment, config["labels"], config)
     run = load_run(folder)

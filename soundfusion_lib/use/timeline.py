@@ -64,7 +64,7 @@ def _probabilities(axis: Axes, heard: Heard, labels: list[str]) -> None:
     start, end = heard.segments["start"].to_numpy(), heard.segments["end"].to_numpy()
     edges = np.concatenate([start[:1], (end[:-1] + start[1:]) / 2, end[-1:]])
     values = heard.segments[[PROBABILITY + label for label in labels]].to_numpy().T
-    image = axis.pcolormesh(edges, np.arange(len(labels) + 1), values, vmin=0, vmax=1, cmap="cividis")
+    image = axis.pcolormesh(edges, np.arange(len(labels) + 1), values, vmin=0, vmax=1, cmap="Blues")
     axis.set(yticks=np.arange(len(labels)) + 0.5, ylim=(len(labels), 0))
     axis.set_yticklabels([f"{label} ({heard.mean[label]:.2f})" for label in labels])
     axis.grid(visible=False)

@@ -1,0 +1,43 @@
+"""What `soundfusion reproduce` is about to train, and about how long that takes, said before it starts."""
+
+from collections.abc import Collection
+
+from soundfusion_lib import processes
+from soundfusion_lib.study.plan import plan_of
+from soundfusion_lib.study.protocol import needed_by
+from soundfusion_lib.study.status import Look, NothingYet
+from soundfusion_lib.study.study import Study
+
+
+def outlook(profile: str, notebooks: Collection[str] = ()) -> str:
+    """A sentence on what is left to train for these notebooks (all if none are named) on a profile.
+
+    Where some experiment was never run, a few steps of it are timed, but not on synthetic music, whose study takes
+    minutes. Clips of a corpus that are not decoded yet are decoded first.
+
+    Raises:
+        SoundFusionError: the corpus is not there.
+    """
+    study = Look(profile)
+    small = study.profile.corpus["kind"].startswith("demo")
+    try:
+        study.store  # noqa: B018
+    except NothingYet:
+        if small:
+            return f"{study.profile.name}: its synthetic music is made first; then all its networks are trained"
+        Study("prepare", profile, "cpu").store  # noqa: B018
+        study = Look(profile)
+    needed = {name: list(own) for name, own in needed_by(study).items() if not notebooks or name in notebooks}
+    counts = plan_of(study, needed, measure=False).loc["all"]
+    left = int(counts["runs"] - counts["done"])
+    if not left:
+        return f"{study.profile.name}: all {int(counts['runs'])} runs of its notebooks are trained"
+    hours = counts["core_hours_left"]
+    if hours != hours and not small:
+        hours = plan_of(study, needed).loc["all", "core_hours_left"]
+    cores = processes.cores()
+    about = f"; about {hours / cores:.1f} hours on this machine's {cores} cores" if hours == hours else ""
+    return (
+        f"{study.profile.name}: {left} of {int(counts['runs'])} trainings are left, every experiment of the report "
+        f"that its notebooks show, at the profile's widths{about} (`soundfusion train` trains one network alone)"
+    )
