@@ -16,10 +16,11 @@ from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import Training
-from soundfusion_lib.training.inference import BATCH, per_track
+from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.runs import Run
 from soundfusion_lib.training.train import train_or_find
 from soundfusion_lib.use.predict import predict
+from soundfusion_lib.use.recognizer import BATCH
 
 EXPERIMENT = Experiment(
     name="small",

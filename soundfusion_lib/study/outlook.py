@@ -28,6 +28,8 @@ def outlook(profile: str, notebooks: Collection[str] = ()) -> str:
         Study("prepare", profile, "cpu").store  # noqa: B018
         study = Look(profile)
     needed = {name: list(own) for name, own in needed_by(study).items() if not notebooks or name in notebooks}
+    if not needed:
+        return f"{study.profile.name}: these notebooks train nothing"
     counts = plan_of(study, needed, measure=False).loc["all"]
     left = int(counts["runs"] - counts["done"])
     if not left:
