@@ -107,6 +107,7 @@ def test_a_full_temporary_folder_is_said_to_be_full(files, monkeypatch):
 
 PEAK = """
 import resource, sys
+from pathlib import Path
 from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
 from soundfusion_lib.signals.streaming import streamed
 

@@ -4,6 +4,7 @@ In the form of the taggram of Pons and Serra, "musicnn: pre-trained convolutiona
 tagging", ISMIR 2019 (late-breaking).
 """
 
+import math
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import MultipleLocator
 
 from soundfusion_lib.analysis.figures.data import themed
 from soundfusion_lib.errors import SoundFusionError
@@ -21,6 +22,7 @@ from soundfusion_lib.training.inference import PROBABILITY
 from soundfusion_lib.use.recognizer import Heard, Recognizer
 
 COLUMNS = 1200  # of the spectrogram, at most: each is the mean of the frames it stands for
+STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)  # between times on the axis, in s
 DPI = 120
 
 
@@ -50,8 +52,11 @@ def timeline(heard: Heard, recognizer: Recognizer) -> Figure:
     _probabilities(above, heard, labels)
     above.set_ylabel(recognizer.about.get("label", "label"))
     _spectrogram(below, heard.file, recognizer)
-    below.xaxis.set_major_formatter(FuncFormatter(_clock))
-    below.set(xlabel="time in min:s", xlim=(0, heard.segments["end"].max()))
+    seconds = heard.segments["end"].max()
+    step = next((step for step in STEPS if seconds <= 10 * step), 3600 * math.ceil(seconds / 36_000))
+    below.xaxis.set_major_locator(MultipleLocator(step))
+    below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
+    below.set(xlabel="time in min:s", xlim=(0, seconds))
     synthetic = ", which is synthetic music" if recognizer.about["synthetic"] else ""
     figure.suptitle(
         f"{heard.file.name}: {heard.label}, mean probability {heard.mean[heard.label]:.2f}\n"
@@ -86,7 +91,3 @@ def _spectrogram(axis: Axes, file: Path, recognizer: Recognizer) -> None:
     axis.set(ylabel="mel band")
     axis.grid(visible=False)
     axis.figure.colorbar(image, ax=axis, label="power in dB", pad=0.01)
-
-
-def _clock(seconds: float, _position: int) -> str:
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}".removesuffix(".0")
