@@ -54,9 +54,9 @@ batch_size = 16
 learning_rate = 3e-3
 keep = "last"
 
-[widths]
-resnet1d = { small = 4 }
-resnet2d = { small = 4 }
+[models]
+nnet1 = { width = 8 }
+nnet2 = { width = 8 }
 """
 
 
@@ -77,13 +77,13 @@ def music(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def of_one_fold(music):
-    """SoundFusion-2, trained in the first fold."""
-    return train_network(str(music / "mine.toml"), "SoundFusion-2", device="cpu")
+    """nnet2, trained in the first fold."""
+    return train_network(str(music / "mine.toml"), "nnet2", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def exported(music, of_one_fold):
-    return export("SoundFusion-2", music / "exported", str(music / "mine.toml"))
+    return export("nnet2", music / "exported", str(music / "mine.toml"))
 
 
 ELSEWHERE = """
@@ -126,11 +126,11 @@ def test_the_card_says_how_accurate_the_experiment_is(exported, of_one_fold):
 
 def test_a_network_of_all_clips_has_the_accuracy_of_cross_validation(music, of_one_fold, exported):
     profile = str(music / "mine.toml")
-    _, group = train_network(profile, "SoundFusion-2", all_clips=True, device="cpu")
+    _, group = train_network(profile, "nnet2", all_clips=True, device="cpu")
     [run] = group.runs
     assert run.info["tracks"] == {"train": 36} and run.predictions("test").empty and run.predictions("validation").empty
     assert run.folder != of_one_fold[1].runs[0].folder and run.history["validation_accuracy"].isna().all()
-    folder = export(f"{profile}/SoundFusion-2", music / "of all")  # by its name it is the one that comes first now
+    folder = export(f"{profile}/nnet2", music / "of all")  # by its name it is the one that comes first now
     config = json.loads((folder / "config.json").read_text())
     assert config["run"] == run.folder.name and config["tracks"] == {"train": 36}
     assert config["evaluation"] == json.loads((exported / "config.json").read_text())["evaluation"]
@@ -159,7 +159,7 @@ def test_an_export_is_replaced_and_nothing_else_is(music, of_one_fold, exported,
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "thesis.txt").write_text("years")
     with pytest.raises(SoundFusionError, match="holds something else"):
-        export("SoundFusion-2", tmp_path / "kept", profile)
+        export("nnet2", tmp_path / "kept", profile)
     assert (tmp_path / "kept" / "thesis.txt").read_text() == "years"
     shutil.copytree(exported, tmp_path / "new")
     (tmp_path / "new" / "README.md").write_text("old")
@@ -218,15 +218,12 @@ def test_the_graph_hears_what_the_network_does(exported, corpus):
     samples, rate = decode(corpus.file("high02"))
     file = exported.parent / "one segment.wav"
     soundfile.write(file, samples[:rate], rate, "FLOAT")
-    inputs = {
-        name: to_channels(resample(samples[:rate], rate, 22_050), channels).T[None]
-        for name, channels in (("mono_22050", 1), ("stereo_22050", 2))
-    }
     session = onnxruntime.InferenceSession(exported / "model.onnx")
-    assert [one.name for one in session.get_inputs()] == list(inputs)
+    assert [one.name for one in session.get_inputs()] == ["stereo_22050"]
+    inputs = {"stereo_22050": to_channels(resample(samples[:rate], rate, 22_050), 2).T[None]}
     [given] = session.run(["probabilities"], inputs)
     expected = recognizer.probabilities(file)[["p_high", "p_low", "p_noise"]].to_numpy()
-    np.testing.assert_allclose(given, expected, atol=2e-3)  # the stored waveform has 16 bits, the spectrogram float16
+    np.testing.assert_allclose(given, expected, atol=2e-3)  # its spectrogram is kept in float16
 
 
 NARROW = {
@@ -262,7 +259,5 @@ def test_every_network_has_a_graph_that_equals_it(model, tmp_path):
 
 def test_a_graph_that_differs_is_not_written(exported, music, of_one_fold, tmp_path, monkeypatch):
     monkeypatch.setattr("soundfusion_lib.use.onnx_graph.TOLERANCE", -1.0)
-    done = CliRunner().invoke(
-        main, ["export", "SoundFusion-2", str(tmp_path / "new"), "--profile", str(music / "mine.toml")]
-    )
+    done = CliRunner().invoke(main, ["export", "nnet2", str(tmp_path / "new"), "--profile", str(music / "mine.toml")])
     assert done.exit_code == 1 and "differs from the network" in done.output and list(tmp_path.iterdir()) == []
