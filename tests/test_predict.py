@@ -1,5 +1,6 @@
 """A trained model on files that no corpus lists."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -8,10 +9,14 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from click.testing import CliRunner
 from conftest import RATE, SMALL_MEL, tone
 from torch.nn.modules.module import register_module_forward_hook
 
+from soundfusion_lib import load_recognizer
+from soundfusion_lib.cli import main
 from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.training.experiments import Experiment
@@ -21,6 +26,7 @@ from soundfusion_lib.training.runs import Run
 from soundfusion_lib.training.train import train_or_find
 from soundfusion_lib.use.predict import predict
 from soundfusion_lib.use.recognizer import BATCH
+from soundfusion_lib.use.timeline import timeline
 
 EXPERIMENT = Experiment(
     name="small",
@@ -123,3 +129,121 @@ def test_a_model_of_whole_clips_hears_a_longer_file_to_its_end(of_whole_clips, t
     assert table["segments"][0] == windows and table["error"][0] is None
     assert windows == 1 or (heard[0] == "low" and heard[2:] == ["noise"] * (windows - 2))
     assert windows < 3 or table["prediction"][0] == "noise"
+
+
+def test_segments_have_their_times_and_the_network_s_probabilities(trained, tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone("low", 3.4, RATE, np.random.default_rng(0)), RATE)
+    with outputs() as batches:
+        table = load_recognizer(trained.folder, device="cpu").probabilities(tmp_path / "x.wav")
+    assert list(table) == ["start", "end", "p_high", "p_low", "p_noise"]
+    assert table["start"].tolist() == [0, 1, 2] and table["end"].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(table.iloc[:, 2:].to_numpy(), np.concatenate(batches))
+
+
+def test_a_window_longer_than_the_file_ends_with_it(of_whole_clips, tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone("low", 0.8, RATE, np.random.default_rng(0)), RATE)
+    table = load_recognizer(of_whole_clips.folder, device="cpu").probabilities(tmp_path / "x.wav")
+    assert table[["start", "end"]].to_numpy().tolist() == [[0, 0.8]]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four files of three seconds, one broken, one that is no audio, one hidden."""
+    random, folder = np.random.default_rng(1), tmp_path / "music"
+    (folder / "b").mkdir(parents=True)
+    for name, label in (("b/low.wav", "low"), ("a.flac", "high"), ("c.ogg", "noise"), (".hidden.wav", "low")):
+        soundfile.write(folder / name, tone(label, 3, RATE, random), RATE)
+    (folder / "b" / "broken.mp3").write_bytes(b"nothing")
+    (folder / "cover.jpg").write_bytes(b"picture")
+    return folder
+
+
+def test_a_folder_is_its_audio_files_by_name(trained, folder):
+    table = predict(folder, folder / "a.flac", model=trained.folder, device="cpu")
+    names = ["a.flac", "b/broken.mp3", "b/low.wav", "c.ogg", "a.flac"]
+    assert table["file"].tolist() == [str(folder / name) for name in names]
+    assert table["error"].notna().tolist() == [False, True, False, False, False]
+    known = table[table["error"].isna()]
+    columns = ["p_high", "p_low", "p_noise"]
+    assert known[columns].sum(axis=1).to_numpy() == pytest.approx(1) and table.loc[1, columns].isna().all()
+    assert known["probability"].tolist() == [row["p_" + row["prediction"]] for row in known.to_dict("records")]
+
+
+def test_a_folder_without_audio_is_an_error(trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(SoundFusionError, match=f"{tmp_path}: no audio files in it"):
+        predict(tmp_path, model=trained.folder)
+
+
+def call(*words):
+    return CliRunner().invoke(main, ["predict", "--device", "cpu", *map(str, words)])
+
+
+def test_the_command_writes_what_it_hears_and_ends_with_1_for_a_broken_file(trained, folder, tmp_path):
+    files = "--csv", tmp_path / "x.csv", "--json", tmp_path / "x.json"
+    done = call(folder, "--model", trained.folder, *files, "--top", 2)
+    assert done.exit_code == 1 and "cannot be decoded" in done.stdout and len(done.stdout.splitlines()) == 5
+    expected = predict(folder, model=trained.folder, device="cpu")
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert content["model"] == {
+        "name": "small", "corpus": "tones", "synthetic": False, "labels": ["high", "low", "noise"],
+    }  # fmt: skip
+    assert [file["file"] for file in content["files"]] == expected["file"].tolist()
+    for row, file in zip(expected.to_dict("records"), content["files"], strict=True):
+        assert file["error"] == row["error"] and file["prediction"] == row["prediction"]
+        assert len(file["segments"]) == row["segments"] and len(file["top"]) == (0 if row["error"] else 2)
+    top = content["files"][0]["top"][0]
+    line = next(line for line in done.stdout.splitlines() if "a.flac" in line)
+    assert f"{top['label']} {top['probability']:.2f}, " in line
+    table = pd.read_csv(tmp_path / "x.csv")
+    assert list(table) == ["file", "start", "end", "label", "probability"]
+    assert len(table) == 3 * expected["segments"].sum()
+    mean = table.groupby(["file", "label"])["probability"].mean()
+    for row in expected[expected["error"].isna()].to_dict("records"):
+        assert mean[row["file"], "low"] == pytest.approx(row["p_low"], abs=1e-6)
+    assert table.iloc[:3]["label"].tolist() == ["high", "low", "noise"] and table["start"].iloc[2:4].tolist() == [0, 1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["music", "x.csv", "x.json"]
+
+
+def test_the_command_ends_with_0_where_all_went_well(trained, folder):
+    done = call(folder / "a.flac", "--model", trained.folder)
+    assert done.exit_code == 0 and "error" not in done.stdout and "small, trained on tones: high, low" in done.stderr
+
+
+def test_a_plot_is_of_one_file(trained, folder, tmp_path):
+    picture = tmp_path / "x.png"
+    done = call(folder, "--model", trained.folder, "--plot", picture)
+    assert done.exit_code == 1 and "draws one file, and there are 4" in done.stderr and not picture.exists()
+    done = call(folder / "b" / "broken.mp3", "--model", trained.folder, "--plot", picture)
+    assert done.exit_code == 1 and not picture.exists()
+    assert call(folder / "a.flac", "--model", trained.folder, "--plot", picture).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    done = call(folder / "a.flac", "--model", trained.folder, "--plot", tmp_path / "x.mp4")
+    assert done.exit_code == 1 and "cannot be written to" in done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["music", "x.png"]
+
+
+def test_the_timeline_shows_what_was_heard(trained, of_whole_clips, folder):
+    for run in (trained, of_whole_clips):
+        recognizer = load_recognizer(run.folder, device="cpu")
+        [heard] = recognizer.hear([folder / "b" / "low.wav"])
+        figure = timeline(heard, recognizer)
+        above, below = figure.axes[:2]
+        drawn = above.collections[0]
+        labels = list(heard.mean.index)
+        assert [text.get_text() for text in above.get_yticklabels()] == [f"{x} ({heard.mean[x]:.2f})" for x in labels]
+        np.testing.assert_allclose(
+            np.ravel(drawn.get_array()), heard.segments["p_" + pd.Index(labels)].T.to_numpy().ravel()
+        )
+        assert below.get_xlim() == (0, heard.segments["end"].max()) and below.get_xlabel() == "time in min:s"
+        assert below.get_ylabel() == "mel band" and heard.label in figure.get_suptitle()
+
+
+def test_a_file_that_cannot_be_written_is_an_error(trained, folder, tmp_path):
+    done = call(folder / "a.flac", "--model", trained.folder, "--csv", tmp_path / "none" / "x.csv")
+    assert done.exit_code == 1 and "x.csv cannot be written (No such file or directory)" in done.stderr
+
+
+def test_a_model_that_is_not_there_is_an_error(folder):
+    done = call(folder / "a.flac", "--model", "Nothing")
+    assert done.exit_code == 1 and "there is no run 'Nothing' of demo" in done.stderr

@@ -34,7 +34,10 @@ def predict(
     """
     files = audio_files(paths)
     recognizer = load_recognizer(model, profile, device)
-    return pd.DataFrame([row_of(heard, recognizer.labels) for heard in recognizer.hear(files)])
+    rows = [row_of(heard, recognizer.labels) for heard in recognizer.hear(files)]
+    # else pandas makes NaN, which is true, of the None of a column with texts
+    texts = {name: pd.Series([row[name] for row in rows], dtype=object) for name in ("prediction", "error")}
+    return pd.DataFrame(rows).assign(**texts)
 
 
 def row_of(heard: Heard, labels: list[str]) -> dict:

@@ -1,0 +1,202 @@
+"""`soundfusion train`, changed settings, and what reproduce says before it starts."""
+
+import json
+import re
+import shutil
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+
+from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.cli import main
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import runs_dir
+from soundfusion_lib.study.changes import changed
+from soundfusion_lib.study.outlook import outlook
+from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.runs import load_run
+from soundfusion_lib.use.finding import experiment_named, find_model
+
+PROFILE = """
+clip_seconds = 4
+test_folds = [1]
+
+[corpus]
+kind = "folder"
+path = "music"
+
+[mel]
+sample_rate = 22050
+n_mels = 32
+n_fft = 512
+hop_length = 256
+
+[segmenting]
+seconds = 1.0
+
+[split]
+folds = 4
+
+[training]
+epochs = 2
+batch_size = 16
+
+[models.simple_cnn]
+epochs = 2
+batch_size = 16
+
+[widths]
+resnet2d = { small = 4 }
+"""
+
+
+@pytest.fixture(scope="module")
+def profile(corpus, tmp_path_factory):
+    """A user's profile, on a copy of the small corpus."""
+    folder = tmp_path_factory.mktemp("user")
+    shutil.copytree(corpus.root, folder / "music")
+    rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
+    rows.to_csv(folder / "music" / "metadata.csv", index=False)
+    (folder / "mine.toml").write_text(PROFILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
+        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
+        yield str(folder / "mine.toml")
+
+
+def call(*words: str):
+    done = CliRunner().invoke(main, words)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+def test_a_network_is_trained_once_and_found_by_its_name(profile):
+    first = call("train", profile, "simplecnn", "--device", "cpu")
+    [key] = re.findall(r"^ *([0-9a-f]{16}) ", first.output, re.MULTILINE)
+    run = load_run(runs_dir() / key)
+    assert run.experiment.name == "SimpleCNN, whole clip" and run.experiment.split.fold == 1
+    assert len(run.history) == 2
+    vote = accuracy(run.predictions("test"))
+    assert f"SimpleCNN, whole clip on mine: test accuracy {vote:.3f} [" in first.output and "(9 tracks)" in first.output
+    finished = run.info["finished"]
+    again = call("train", profile, "SimpleCNN, whole clip", "--device", "cpu")
+    assert again.stdout == first.stdout and load_run(run.folder).info["finished"] == finished
+    for named in ("SimpleCNN", "simplecnn, whole clip", key[:6], str(run.folder)):
+        assert find_model(named, profile) == run.folder
+    assert find_model(f"{profile}/SimpleCNN") == run.folder
+
+
+def test_the_run_is_the_one_that_a_notebook_finds(profile):
+    call("train", profile, "ResNet2D-small", "--device", "cpu")
+    study = Study("02", profile, "cpu", progress=False)
+    group = study.train(experiment_named("ResNet2D-small", profile))
+    assert not any(run.trained for run in group.runs) and group.experiment.options["width"] == 4
+
+
+def test_a_model_alone_has_the_profile_s_settings(profile):
+    experiment = experiment_named("nnet1", profile), experiment_named("resnet2d", profile)
+    assert experiment[0].name == "nnet1" and experiment[1].name == "resnet2d"
+    assert experiment[1].training.epochs == 2 and experiment[1].augment == {"mel": {}}
+
+
+def test_an_unknown_network_is_an_error_that_names_those_there_are(profile):
+    done = call("train", profile, "ResNet3D")
+    assert done.exit_code == 1
+    assert all(name in done.output for name in ("'ResNet3D' on mine", "SoundFusion-1;", "fusion_decision"))
+    assert "SpecAugment (" not in done.output  # 36 cells of a grid
+
+
+def test_a_change_is_checked_as_the_profile_is(profile):
+    for change, said in {
+        "training.epocs=3": "[training] has no key 'epocs'; there are: averaging, batch_size, epochs",
+        "training.epochs=none": '[training] epochs = "none": must be a whole number of 1 or more',
+        "training": "give a key and a value, such as training.epochs=3",
+        "training.epochs.x=1": "epochs is no table of the profile",
+        "name=demo": "a built-in profile has this name",
+        "split.scheme=all": "leaves nothing to test",
+    }.items():
+        for command in (["train", profile, "SimpleCNN"], ["reproduce", profile]):
+            done = call(*command, "--set", change)
+            assert done.exit_code == 1 and said in done.output, (change, done.output)
+
+
+def test_a_changed_profile_is_a_file_with_a_name_of_its_own(profile):
+    file = changed(profile, ["training.epochs=3", "models.vgg16.width=8"])
+    new, old = load_profile(file), load_profile(profile)
+    assert new.name == "mine-models.vgg16.width-8-training.epochs-3" and old.name == "mine"
+    assert (new.training["epochs"], new.models["vgg16"], new.models["simple_cnn"]) == (
+        3,
+        {"width": 8},
+        old.models["simple_cnn"],
+    )
+    assert new.corpus == old.corpus and (new.mel, new.segmenting, new.split) == (old.mel, old.segmenting, old.split)
+    assert changed(profile, ["models.vgg16.width=8", "training.epochs=3"]) == file
+    assert changed(profile, []) == profile and load_profile(changed(file, ["name=short"])).name == "short"
+
+
+def test_names_of_changed_profiles_differ_as_their_settings_do(profile):
+    changes = (
+        ["seeds=[0,1]"],
+        ["seeds=[0, 11]"],
+        ["augment.waveform.min_db=-3"],
+        ["augment.waveform.min_db=3"],
+        ["corpus.label=a b"],
+        ["corpus.label=a-b"],
+        [f"corpus.label={'long ' * 40}1"],
+        [f"corpus.label={'long ' * 40}2"],
+    )
+    names = {load_profile(changed(profile, change)).name for change in changes}
+    assert len(names) == len(changes) and max(map(len, names)) <= 80
+
+
+@pytest.mark.parametrize("name", ["demo", "emotify", "fma_small", "soundtracks"])
+def test_every_setting_of_a_profile_survives_the_change(name, profile):
+    new, old = load_profile(changed(name, ["large_batch=9", f"name={name}9"])), load_profile(name)
+    for field in vars(old):
+        assert field in ("name", "large_batch") or getattr(new, field) == getattr(old, field), field
+
+
+def test_paths_of_a_change_are_relative_to_the_working_directory(profile, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = load_profile(changed(profile, ["corpus.path=here"]))
+    assert loaded.corpus["path"] == str((tmp_path / "here").resolve())
+
+
+def test_a_change_trains_another_run_and_leaves_the_first(profile):
+    runs = {folder.name for folder in runs_dir().glob("*") if not folder.suffix}
+    done = call("train", profile, "SimpleCNN", "--set", "models.simple_cnn.epochs=1", "--device", "cpu")
+    assert done.exit_code == 0 and "mine-models.simple_cnn.epochs-1" in done.output
+    new = {folder.name for folder in runs_dir().glob("*") if not folder.suffix}
+    assert runs < new and len(new) == len(runs) + 1
+
+
+def test_reproduce_says_what_is_left_and_files_a_changed_profile_apart(profile):
+    done = call("reproduce", profile, "--set", "clip_seconds=3", "--only", "01", "--device", "cpu")
+    assert "these notebooks train nothing" in done.output
+    folder = runs_dir().parents[1] / "results" / "mine-clip_seconds-3"
+    assert (folder / "notebooks" / "01_data.ipynb").is_file() and (folder / "README.md").is_file()
+    assert json.loads((folder / "summary.json").read_text())["profile"] == "mine-clip_seconds-3"
+    assert tomllib.loads((folder / "profile.toml").read_text())["clip_seconds"] == 3
+    assert not (runs_dir().parents[1] / "results" / "mine").exists()
+
+
+def test_the_outlook_counts_and_says_how_long(profile):
+    notebook = ["07_confusion_matrices"]
+    before = outlook(profile, notebook)
+    left, of, hours = re.search(r"(\d+) of (\d+) trainings are left.* about ([\d.]+) hours", before).groups()
+    assert left == of == "3" and float(hours) < 1
+    assert "nothing" in outlook(profile, ["01_data"])
+
+
+def test_the_outlook_of_music_that_is_not_made_makes_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    assert "synthetic music is made first" in outlook("demo")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_corpus_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    with pytest.raises(SoundFusionError, match="soundfusion download emotify"):
+        outlook("emotify")
