@@ -202,7 +202,8 @@ def predict(paths, model, profile, top, csv, json, plot, device):
 @click.argument("run")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--profile", default="demo", show_default=True, help="whose run it is: its name or its TOML file")
-def export(run, folder, profile):
+@click.option("--onnx/--no-onnx", default=True, show_default=True, help="write the ONNX graph, too")
+def export(run, folder, profile, onnx):
     """Write the trained network of RUN into FOLDER: weights, config.json, model card and ONNX.
 
     RUN is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the first
@@ -211,4 +212,4 @@ def export(run, folder, profile):
     """
     from soundfusion_lib.use.export import export as write
 
-    click.echo(f"the network is in {write(run, folder, profile)}")
+    click.echo(f"the network is in {write(run, folder, profile, onnx)}")

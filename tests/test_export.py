@@ -226,6 +226,24 @@ def test_the_graph_hears_what_the_network_does(exported, corpus):
     np.testing.assert_allclose(given, expected, atol=2e-3)  # its spectrogram is kept in float16
 
 
+def test_a_batch_is_a_file_whose_loudest_segment_sets_the_floor(exported, corpus):
+    """A loud segment before a quiet one: heard alone, the quiet one has another floor."""
+    recognizer = load_recognizer(exported, device="cpu")
+    samples, rate = decode(corpus.file("noise02"))
+    samples[rate : 2 * rate] *= 1e-5
+    file = exported.parent / "loud and quiet.wav"
+    soundfile.write(file, samples[: 2 * rate], rate, "FLOAT")
+    assert recognizer.experiment.representations[0].sample_rate == rate
+    recognizer = replace(recognizer, experiment=replace(recognizer.experiment, segmenting=Segmenting(1.0, 0.0)))
+    expected = recognizer.probabilities(file)[["p_high", "p_low", "p_noise"]].to_numpy()
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    segments = samples[: 2 * rate].reshape(2, rate, 2).transpose(0, 2, 1)
+    [together] = session.run(None, {"stereo_22050": segments})
+    [alone] = session.run(None, {"stereo_22050": segments[1:]})
+    np.testing.assert_allclose(together, expected, atol=0.01)
+    assert np.abs(alone - expected[1]).max() > 0.03
+
+
 NARROW = {
     "simple_cnn": {},
     "resnet2d": {"width": 4},

@@ -71,19 +71,23 @@ def _input(spec: dict[str, Any]) -> str:
 
 
 def _use(config: dict[str, Any]) -> str:
-    inputs = "; ".join(
-        f"`{name}` ({', '.join(map(str, one['shape']))}), {one['what']}"
-        for name, one in config["onnx"]["inputs"].items()
-    )
     return (
         f"It gives each segment a probability of {len(config['labels'])} labels ({config['label']}): "
         f"{', '.join(config['labels'])}. A file is given the label that most of its segments are. For teaching and "
         "research, not for decisions about artists or listeners.\n\n"
         "```\nsoundfusion predict --model FOLDER song.mp3\n```\n\n"
         "```python\nfrom soundfusion_lib import load_recognizer\n\n"
-        'load_recognizer("FOLDER").probabilities("song.mp3")  # a row a segment\n```\n\n'
-        f"`{config['onnx']['file']}` is the same network for onnxruntime and others: {inputs} -> "
-        f"`probabilities`, (segments, {len(config['labels'])}). {config['onnx']['note']}"
+        'load_recognizer("FOLDER").probabilities("song.mp3")  # a row a segment\n```'
+    ) + (_graph(config["onnx"], len(config["labels"])) if config["onnx"] else "")
+
+
+def _graph(onnx: dict[str, Any], labels: int) -> str:
+    inputs = "; ".join(
+        f"`{name}` ({', '.join(map(str, one['shape']))}), {one['what']}" for name, one in onnx["inputs"].items()
+    )
+    return (
+        f"\n\n`{onnx['file']}` is the same network for onnxruntime and others: {inputs} -> `probabilities` (segments, "
+        f"{labels}). {onnx['note']}"
     )
 
 

@@ -19,13 +19,14 @@ from soundfusion_lib.use.onnx_graph import ONNX, write_onnx
 CARD = "README.md"
 
 
-def export(named: str | Path, folder: str | Path, profile: str = "demo") -> Path:
+def export(named: str | Path, folder: str | Path, profile: str = "demo", onnx: bool = True) -> Path:
     """Write a trained network into a folder: weights, config.json, model card, ONNX; whole or not at all.
 
     Args:
         named: see `find_model`.
         folder: new, empty, or with an exported network, which is replaced.
         profile: whose run it is, where its name does not say.
+        onnx: write the ONNX graph, too.
 
     Returns:
         The folder.
@@ -43,7 +44,7 @@ def export(named: str | Path, folder: str | Path, profile: str = "demo") -> Path
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        _write(run, store, aside)
+        _write(run, store, aside, onnx)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
@@ -66,15 +67,15 @@ def _store_of(run: Run, profile: str) -> Store:
     return store
 
 
-def _write(run: Run, store: Store, folder: Path) -> None:
+def _write(run: Run, store: Store, folder: Path, onnx: bool) -> None:
     shutil.copyfile(run.folder / WEIGHTS, folder / WEIGHTS)
-    graph = write_onnx(run.model(), run.experiment, folder / ONNX)
+    graph = write_onnx(run.model(), run.experiment, folder / ONNX) if onnx else None
     config = _config(run, store, graph, folder)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(config), encoding="utf-8")
 
 
-def _config(run: Run, store: Store, graph: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _config(run: Run, store: Store, graph: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
     """What config.json says."""
     info = run.info
     return {
@@ -91,5 +92,5 @@ def _config(run: Run, store: Store, graph: dict[str, Any], folder: Path) -> dict
         "onnx": graph,
         "experiment": run.experiment.to_dict(),
         **{name: info[name] for name in ("finished", "device", "commit", "versions")},
-        "checksums": {name: checksum(folder / name) for name in (WEIGHTS, ONNX)},
+        "checksums": {name: checksum(folder / name) for name in (WEIGHTS, ONNX) if (folder / name).exists()},
     }

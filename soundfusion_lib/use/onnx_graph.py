@@ -1,8 +1,7 @@
 """A trained network as an ONNX graph that takes samples: the spectrogram is inside it.
 
-The graph hears one segment at a time. Its spectrogram is that of the segment alone, with reflected edges and a floor
-`top_db` below the segment's own loudest value; `Recognizer` takes both from the whole file, as in training. Where that
-matters, cut the spectrogram of the file and call the network in Python.
+A batch is a file: its segments together set the floor, `top_db` below the loudest value, which in training is the whole
+clip's. The edges of each segment are reflected, where `Recognizer` cuts segments from the file's spectrogram.
 """
 
 import importlib.util
@@ -16,15 +15,27 @@ from torch import Tensor, nn
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.signals.representations import Representation
+from soundfusion_lib.signals.representations import MelSpectrogram, Representation
 from soundfusion_lib.training.experiments import Experiment
 
 ONNX = "model.onnx"
 TOLERANCE = 1e-4  # of a probability
 NOTE = (
-    "The spectrogram is inside the graph, of each segment by itself; `predict` cuts it from that of the whole file, "
-    "whose loudest value sets the floor, so that probabilities differ a little."
+    "The spectrogram is inside the graph. Give it the segments of one file as one batch: the loudest of them sets the "
+    "spectrogram's floor, as in training. It hears the edges of a segment reflected, where `predict` hears what comes "
+    "before and after, so that probabilities differ in the second decimal."
 )
+
+
+class _MelOfBatch(nn.Module):
+    """Mel spectrograms with one floor: samples (N, channels, time) -> (N, channels, mel bands, frames) in dB."""
+
+    def __init__(self, spec: MelSpectrogram) -> None:
+        super().__init__()
+        self.module, self.channels = spec.module(), spec.channels
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.module(samples.flatten(0, 1)).unflatten(0, (-1, self.channels))  # as the channels of one clip
 
 
 class FromSamples(nn.Module):
@@ -41,7 +52,7 @@ class FromSamples(nn.Module):
     def __init__(self, model: AudioClassifier, specs: list[Representation]) -> None:
         super().__init__()
         self.model = model
-        self.front = nn.ModuleList(spec.module() if spec.kind == "mel" else nn.Identity() for spec in specs)
+        self.front = nn.ModuleList(_MelOfBatch(spec) if spec.kind == "mel" else nn.Identity() for spec in specs)
         named = {_name(spec): spec for spec in specs}
         self.names = list(named)
         self.source = [self.names.index(_name(spec)) for spec in specs]  # representations may share samples
