@@ -41,7 +41,7 @@ def decode(file: Path) -> tuple[np.ndarray, int]:
     with _reasons():
         open(file, "rb").close()  # libsndfile has one message for all that the system may say
         # by its path, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else
-        samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
+        samples, sample_rate = soundfile.read(_name(file), dtype="float32", always_2d=True)
     _check(samples)
     return samples, sample_rate
 
@@ -50,7 +50,7 @@ def stream(file: Path) -> Iterator[tuple[np.ndarray, int]]:
     """As `decode`, and the same samples, one block of at most `BLOCK` after the other, each with the sample rate."""
     with _reasons():
         open(file, "rb").close()
-        opened = soundfile.SoundFile(file)
+        opened = soundfile.SoundFile(_name(file))
     seen = 0
     with opened:
         while True:
@@ -61,6 +61,11 @@ def stream(file: Path) -> Iterator[tuple[np.ndarray, int]]:
             _check(samples)
             seen += len(samples)
             yield samples, opened.samplerate
+
+
+def _name(file: Path) -> str | bytes:
+    """A file's name as libsndfile takes it: on systems whose names are bytes, these, which need be no text."""
+    return str(file) if os.name == "nt" else os.fsencode(file)
 
 
 def _check(samples: np.ndarray) -> None:

@@ -1,8 +1,11 @@
 """A trained model on files that no corpus lists."""
 
 import json
+import os
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -242,6 +245,18 @@ def test_the_timeline_shows_what_was_heard(trained, of_whole_clips, folder):
 def test_a_file_that_cannot_be_written_is_an_error(trained, folder, tmp_path):
     done = call(folder / "a.flac", "--model", trained.folder, "--csv", tmp_path / "none" / "x.csv")
     assert done.exit_code == 1 and "x.csv cannot be written (No such file or directory)" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
+    file = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.flac"))
+    (folder / "a.flac").rename(file)
+    outputs = "--csv", tmp_path / "x.csv", "--json", tmp_path / "x.json", "--plot", tmp_path / "x.png"
+    done = call(file, "--model", trained.folder, *outputs)
+    assert done.exit_code == 0 and "/?.flac" in done.stdout
+    assert os.fsencode(file) in (tmp_path / "x.csv").read_bytes()
+    assert json.loads((tmp_path / "x.json").read_text())["files"][0]["file"] == str(file)
+    assert predict(file, model=trained.folder, device="cpu")["file"].tolist() == [str(file)]
 
 
 def test_a_model_that_is_not_there_is_an_error(folder):

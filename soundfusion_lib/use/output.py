@@ -1,5 +1,6 @@
 """Files of what a network hears, written as it goes along, and there when all of it is."""
 
+import csv
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -26,11 +27,11 @@ def csv_output(path: Path) -> Iterator[Add]:
         table = _rounded(heard).melt(["start", "end"], var_name="label", ignore_index=False)
         table = table.sort_index(kind="stable")  # segment by segment
         table["label"] = table["label"].str.removeprefix(PROBABILITY)
-        table.insert(0, "file", str(heard.file))
-        table.to_csv(file, header=False, index=False, lineterminator="\n")
+        rows.writerows([heard.file, *row] for row in table.itertuples(index=False, name=None))
 
     with _written(path) as file:
-        file.write("file,start,end,label,probability\n")
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["file", "start", "end", "label", "probability"])
         yield add
 
 

@@ -35,9 +35,9 @@ def predict(
     files = audio_files(paths)
     recognizer = load_recognizer(model, profile, device)
     rows = [row_of(heard, recognizer.labels) for heard in recognizer.hear(files)]
-    # else pandas makes NaN, which is true, of the None of a column with texts
-    texts = {name: pd.Series([row[name] for row in rows], dtype=object) for name in ("prediction", "error")}
-    return pd.DataFrame(rows).assign(**texts)
+    # pandas makes NaN, which is true, of a None among texts, and takes no file's name that is no text
+    kinds = {"file": object, "prediction": object, "error": object}
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=kinds.get(name)) for name in rows[0]})
 
 
 def row_of(heard: Heard, labels: list[str]) -> dict:
@@ -121,6 +121,7 @@ def report(
 def _in_words(heard: Heard, labels: list[str], top: int) -> dict:
     row = row_of(heard, labels)
     best = [] if heard.error else [f"{label} {value:.2f}" for label, value in heard.mean.head(top).items()]
-    return {"file": row["file"], "prediction": row["prediction"] or "", "top": ", ".join(best)} | {
+    name = row["file"].encode("utf-8", "replace").decode()  # which need be no text
+    return {"file": name, "prediction": row["prediction"] or "", "top": ", ".join(best)} | {
         name: row[name] for name in ("segments", "error")
     }

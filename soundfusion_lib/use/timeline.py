@@ -57,9 +57,10 @@ def timeline(heard: Heard, recognizer: Recognizer) -> Figure:
     below.xaxis.set_major_locator(MultipleLocator(step))
     below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
     below.set(xlabel="time in min:s", xlim=(0, seconds))
+    name = heard.file.name.encode("utf-8", "replace").decode()  # which need be no text
     synthetic = ", which is synthetic music" if recognizer.about["synthetic"] else ""
     figure.suptitle(
-        f"{heard.file.name}: {heard.label}, mean probability {heard.mean[heard.label]:.2f}\n"
+        f"{name}: {heard.label}, mean probability {heard.mean[heard.label]:.2f}\n"
         f"{recognizer.name}, trained on {recognizer.about['corpus']}{synthetic}"
     )
     return figure
