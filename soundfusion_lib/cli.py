@@ -37,7 +37,7 @@ set_option = click.option(
 def main():
     """Music genre recognition from waveforms, mel spectrograms and their fusion.
 
-    PROFILE is a built-in profile (demo, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded clips and
+    PROFILE is a built-in profile (demo, emotify, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded clips and
     trained models are kept in data/ (or where SOUNDFUSION_DATA says), results in results/ (SOUNDFUSION_RESULTS); these
     folders are relative to the project's, wherever the command is called.
     """
@@ -97,7 +97,7 @@ def reproduce(profile, device, only, changes):
     from soundfusion_lib.study.outlook import outlook
 
     profile = changed(profile, changes)
-    click.echo(outlook(profile, [file.stem for file in notebook_files(only)]), err=True)
+    click.echo(outlook(profile, [file.stem for file in notebook_files(only)], device), err=True)
     folder = run_notebooks(profile, device, only)
     click.echo(f"tables, figures and summary are in {folder}")
 

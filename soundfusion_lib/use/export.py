@@ -13,7 +13,7 @@ from soundfusion_lib.training.runs import Run, checksum, load_run
 from soundfusion_lib.use.card import model_card
 from soundfusion_lib.use.evaluation import evaluation
 from soundfusion_lib.use.exported import CONFIG, FORMAT, WEIGHTS, is_exported
-from soundfusion_lib.use.finding import find_model
+from soundfusion_lib.use.finding import find_model, profile_named
 from soundfusion_lib.use.onnx_graph import ONNX, write_onnx
 
 CARD = "README.md"
@@ -39,7 +39,7 @@ def export(named: str | Path, folder: str | Path, profile: str = "demo", onnx: b
     if folder.exists() and not (folder.is_dir() and (is_exported(folder) or not any(folder.iterdir()))):
         raise SoundFusionError(f"{folder} holds something else than an exported network: give another folder")
     run = load_run(find_model(named, profile))
-    store = _store_of(run, str(named).rpartition("/")[0] or profile if not Path(named).is_dir() else profile)
+    store = _store_of(run, profile_named(named, profile))
     aside, old = (folder.with_name(f".{folder.name}.{what}") for what in ("new", "old"))
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

@@ -75,9 +75,14 @@ def find_model(named: str | Path, profile: str = "demo") -> Path:
     """
     if Path(named).is_dir():
         return Path(named)
-    before, _, name = str(named).rpartition("/")
-    trained = [] if KEY.fullmatch(name) else _trained(name, before or profile)
+    name = str(named).rpartition("/")[2]
+    trained = [] if KEY.fullmatch(name) else _trained(name, profile_named(named, profile))
     return trained[0] if trained else find_run(str(named), profile)
+
+
+def profile_named(named: str | Path, profile: str) -> str:
+    """The profile before the name of an experiment ("emotify/SoundFusion-2"), or else this one."""
+    return profile if Path(named).is_dir() else str(named).rpartition("/")[0] or profile
 
 
 def _trained(name: str, profile: str) -> list[Path]:

@@ -96,10 +96,8 @@ class Recognizer:
             UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
             SoundFusionError: the temporary folder, which holds what is decoded, is full.
         """
-        length, specs = (
-            self.experiment.segmenting.seconds,
-            {spec.kind: spec for spec in self.experiment.representations},
-        )
+        length = self.experiment.segmenting.seconds
+        specs = {spec.kind: spec for spec in self.experiment.representations}
         with streamed(Path(file), [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
             starts = _starts(self.experiment.segmenting, seconds)
             if len(starts) == 0:
