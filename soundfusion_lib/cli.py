@@ -37,9 +37,9 @@ set_option = click.option(
 def main():
     """Music genre recognition from waveforms, mel spectrograms and their fusion.
 
-    PROFILE is a built-in profile (demo, emotify, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded clips and
-    trained models are kept in data/ (or where SOUNDFUSION_DATA says), results in results/ (SOUNDFUSION_RESULTS); these
-    folders are relative to the project's, wherever the command is called.
+    PROFILE is a built-in profile (demo, emotify, soundtracks, fma_small) or a TOML file of yours. Corpora, decoded
+    clips and trained models are kept in data/ (or where SOUNDFUSION_DATA says), results in results/
+    (SOUNDFUSION_RESULTS); these folders are relative to the project's, wherever the command is called.
     """
 
 
