@@ -336,12 +336,12 @@ def test_commands(study, profile, runs, folders, corpus):
     study.finish()
     wholly = [str(folder)], ["tones/plain"], ["plain", "--profile", "tones"], ["plain", "--profile", str(profile)]
     wholly += ([folder.name[:8], "--profile", "tones"],)
-    said = [cli("predict", *named, file, "--device", "cpu") for named in wholly]
+    said = [cli("predict", "--model", *named, file, "--device", "cpu") for named in wholly]
     assert said[0].exit_code == 0 and "low00.wav" in said[0].output and {one.output for one in said} == {said[0].output}
-    assert cli("predict", str(folder), "/nowhere.mp3").exit_code == 1
-    assert "no run 'demo/plain'" in cli("predict", "demo/plain", file).output
+    assert cli("predict", "--model", str(folder), "/nowhere.mp3").exit_code == 1
+    assert "no run 'demo/plain'" in cli("predict", "--model", "demo/plain", file).output
     common = pd.Series([one.name[0] for one in paths.runs_dir().glob("*") if not one.suffix]).mode()[0]
-    assert f"runs begin with {common!r}" in cli("predict", common, file).output
+    assert f"runs begin with {common!r}" in cli("predict", "--model", common, file).output
 
 
 def test_status_only_looks(folders, profile, tmp_path, monkeypatch):
