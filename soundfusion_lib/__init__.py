@@ -14,7 +14,6 @@ _EXPORTS = {
     "build_model": "models",
     "check_parameters": "study.parameters",
     "count_parameters": "models",
-    "explore": "listening.explorer",
     "load_profile": "study.profiles",
     "load_recognizer": "use.recognizer",
     "load_run": "training.runs",

@@ -72,7 +72,7 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
 
 def test_a_baseline_of_several_seeds_is_averaged_over_them(study):
     one = baselines.baselines(study)
-    several = baselines.Baseline([one[name].parts[0] for name in one], parameters=12, core_minutes=0.5)
+    several = baselines.Baseline("MFCC", [one[name].parts[0] for name in one], parameters=12, core_minutes=0.5)
     table = tables.performance(study, {"both": several, **one})
     assert table["track_accuracy"][0] == pytest.approx(table["track_accuracy"][1:].mean())
     shown = tables.readable(table)[["parameters", "ended", "core minutes"]]
@@ -144,7 +144,7 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
     regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
     starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
-    table = conclusions.conclusions(performance, widths, regularized, starts)
+    table = conclusions.conclusions(performance, widths, regularized, starts, {})
     assert len(table) == 8
     answers = table.set_index(["question", "second"])["answer"]
     assert answers["does 2D beat 1D?", "resnet1d_medium"] == "yes"
@@ -160,8 +160,17 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
         {"ResNet1D-small": 0.344 - 0.441, "ResNet2D-small": 0.528 - 0.5}
     )
     assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
-    assert len(conclusions.conclusions(performance, widths, regularized, {})) == 7
+    assert len(conclusions.conclusions(performance, widths, regularized, {}, {})) == 7
+    probed = {"VGG16, random weights": 90, "VGG16, ImageNet": 70, "SimpleCNN, games": 20, "ResNet2D-small, games": 30}
+    probed = {name: Made(name, right) for name, right in probed.items()}
+    (last,) = conclusions.conclusions(performance, widths, regularized, {}, probed).tail(1).to_dict("records")
+    assert (last["first"], last["second"]) == ("probe of ResNet2D-small, games", "probe of VGG16, ImageNet")
+    assert (last["answer"], last["difference"]) == ("no", pytest.approx(-0.4)) and pd.isna(last["first_epochs"])
     assert smaller[["first_epochs", "second_epochs"]].to_numpy().tolist() == [[8, 1], [8, 1]]
-    labels = [tick.get_text() for tick in figures.conclusions(study, table).axes[0].get_yticklabels()]
-    assert labels[0] == "does 2D beat 1D? yes\nresnet2d_small - resnet1d_medium"
-    assert labels[3] == "does the smaller win? undecided\nResNet1D-small - ResNet1D-large (8 and 1 epochs)"
+    (axis,) = figures.conclusions(study, table).axes
+    labels = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert labels[0] == "does 2D beat 1D?\nresnet2d_small - resnet1d_medium"
+    assert labels[3] == "does the smaller win?\nResNet1D-small - ResNet1D-large (8 and 1 epochs)"
+    said = [text.get_text() for text in axis.texts]
+    assert said[: len(table) + 1] == ["here", *table["answer"]]
+    assert said[len(table) + 1 :] == ["report", *table["reported_answer"]]

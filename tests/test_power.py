@@ -8,36 +8,38 @@ from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.training.inference import GROUP
 
+PAIR = pd.DataFrame({"first": ["a"], "second": ["b"]})
+
 
 def right_on(right: np.ndarray, artist: np.ndarray | None = None) -> Baseline:
     """Right on these tracks, for each seed a row, each track by an artist of its own if no other is given."""
     number = np.arange(right.shape[-1])
     keys = {"track": number.astype(str), "segment": 0, "target": 0, GROUP: number if artist is None else artist}
     frames = [pd.DataFrame({**keys, "p_a": seed.astype(float), "p_b": 1.0 - seed}) for seed in np.atleast_2d(right)]
-    return Baseline([{"test": frame} for frame in frames])
+    return Baseline("none", [{"test": frame} for frame in frames])
 
 
 def test_the_standard_error_is_that_of_a_paired_difference():
     random = np.random.default_rng(0)
     one, two = random.random((2, 400)) < 0.6
-    row = power({"a": right_on(one), "b": right_on(two)}, [("a", "b")]).iloc[0]
+    row = power({"a": right_on(one), "b": right_on(two)}, PAIR).iloc[0]
     gains = one.astype(float) - two
     assert (row["tracks"], row["difference"]) == (400, pytest.approx(gains.mean()))
     assert row["standard_error"] == pytest.approx(gains.std() / 20)
     assert row["smallest_difference"] == pytest.approx(2.8 * row["standard_error"])
     assert row["tracks_needed"] == round(400 * (row["smallest_difference"] / gains.mean()) ** 2)
-    same = power({"a": right_on(one)}, [("a", "a")]).iloc[0]
+    same = power({"a": right_on(one)}, PAIR.assign(second="a")).iloc[0]
     assert (same["difference"], same["standard_error"]) == (0, 0) and np.isnan(same["tracks_needed"])
 
 
 def test_seeds_that_spread_and_artists_that_are_all_alike_make_it_larger():
     random = np.random.default_rng(0)
     one, two = random.random((2, 100)) < 0.5
-    (plain,) = power({"a": right_on(one), "b": right_on(two)}, [("a", "b")])["standard_error"]
+    (plain,) = power({"a": right_on(one), "b": right_on(two)}, PAIR)["standard_error"]
     albums = {name: right_on(side.repeat(5), np.arange(100).repeat(5)) for name, side in (("a", one), ("b", two))}
-    assert power(albums, [("a", "b")]).loc[0, "standard_error"] == pytest.approx(plain)  # five times the tracks
+    assert power(albums, PAIR).loc[0, "standard_error"] == pytest.approx(plain)  # five times the tracks
     seeds = {"a": right_on(random.random((3, 100)) < [[0.2], [0.5], [0.8]]), "b": right_on(two)}
-    assert power(seeds, [("a", "b")]).loc[0, "standard_error"] > 1.5 * plain
+    assert power(seeds, PAIR).loc[0, "standard_error"] > 1.5 * plain
 
 
 def test_four_of_five_tests_see_the_smallest_difference():
@@ -52,7 +54,7 @@ def test_four_of_five_tests_see_the_smallest_difference():
 
 def test_the_report_s_gain_takes_as_many_tracks_as_disagreement_here_says():
     right = np.arange(200) % 10
-    table = power({"a": right_on(right < 6), "b": right_on(right > 4)}, [("a", "b")])
+    table = power({"a": right_on(right < 6), "b": right_on(right > 4)}, PAIR)
     row = on_fma_small(table).iloc[0]
     assert row["reported_difference"] == pytest.approx(0.571 - 0.567)
     assert row["smallest_difference"] == pytest.approx(table.loc[0, "smallest_difference"] / 2)  # 800 tracks

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,30 @@ def test_strength_is_chosen_on_the_validation_part_never_on_the_test_part(study,
     monkeypatch.setattr(probes, "STRENGTHS", (1e-4, 100.0))
     probes.probe(study, lambda seed, fold: x)
     assert max(chosen[:2]) < 0.4  # hardly more than chance: the one that learned least
+
+
+def test_a_probe_fitted_anew_to_the_validation_part_too_knows_what_only_that_part_tells(study):
+    """The label stands in the validation part alone: in the training part the features are noise."""
+    store = study.store
+    target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
+    part = study.split(0).assign(store.tracks).to_numpy()
+    noise = np.random.default_rng(0).normal(size=(36, 3))
+    x = np.where((part == "train")[:, None], 0.1 * noise, 3.0 * np.eye(3)[target])
+    before, after = (
+        probes.probe(under_one_fold(study), lambda seed, fold: x, refit=refit).predictions() for refit in (False, True)
+    )
+    assert accuracy(before) < 0.9 and accuracy(after) > 0.999
+
+
+def test_machine_and_probe_of_more_tracks_stand_under_names_of_their_own(study):
+    start = Start("SimpleCNN", RANDOM, CNN)
+    probed, machine = probes.with_validation(study, start)
+    assert machine.startswith("SVM") and probed == f"probe of {start.name}, validation part too"
+
+
+def under_one_fold(study):
+    study.profile = dataclasses.replace(study.profile, test_folds=(0,))
+    return study
 
 
 def test_starts_are_probed_stage_by_stage_and_compared(study):

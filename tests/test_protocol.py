@@ -171,8 +171,16 @@ def test_reported_columns_equal_the_report_s_files(study):
     assert (grid["best_validation_accuracy"] > 0).all()
     for drawn in (figures.grid_search(study, grid), figures.width_scaling(study, widths)):
         assert drawn.get_suptitle()
-    cells = [text.get_text() for text in drawn.axes[0].texts]  # a large network's fewer epochs are not hidden
-    assert sorted(cell.split("\n")[2] for cell in cells) == sorted(f"{n} epochs of 1.5 s" for n in widths["epochs"])
+    plt.close("all")
+
+
+def test_widths_trained_on_other_terms_are_hollow_marks(study):
+    table = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()}).assign(epochs=12)
+    for changed, expected in ((table, []), (table.assign(epochs=[12, 12, 1, 12, 12, 1]), [2, 5])):
+        axis = figures.width_scaling(study, changed).axes[0]
+        hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+        assert [x for line in hollow for x in line.get_xdata()] == changed["parameters"].iloc[expected].tolist()
+        assert any("hollow" in label for label in axis.get_legend_handles_labels()[1]) == bool(expected)
     plt.close("all")
 
 
@@ -210,18 +218,22 @@ def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
     plt.close("all")
 
 
-def test_confusion_matrices_side_by_side_keep_their_own_labels():
+def test_a_reported_confusion_matrix_stands_beside_one_of_the_same_labels_only():
     matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
     corpus = type("Corpus", (), {"label_name": "soundtrack", "name": "games", "synthetic": False})
     games = type("Games", (), {"corpus": corpus})
-    ours, reported = figures.confusion(games, "x", matrix, tables.reported_confusion("soundfusion1")).axes[:2]
-    assert (ours.get_ylabel(), reported.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
-    assert (ours.get_xlabel(), reported.get_xlabel()) == ("predicted soundtrack", "predicted genre")
+    reported = tables.reported_confusion("SoundFusion-1")
+    ours, _ = figures.confusion(games, "x", matrix, reported).axes  # and the colours' bar
+    assert (ours.get_ylabel(), ours.get_xlabel()) == ("true soundtrack (recall)", "predicted soundtrack")
     assert [text.get_text() for text in ours.get_yticklabels()] == ["doom (75%)", "quake (no tracks)"]
+    ours, beside, _ = figures.confusion(games, "x", reported, reported).axes
+    assert (ours.get_ylabel(), beside.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
     plt.close("all")
 
 
-@pytest.mark.parametrize("name, recall", [("resnet1d_medium", 0.83), ("resnet2d_medium", 0.53), ("soundfusion1", 0.67)])
+@pytest.mark.parametrize(
+    "name, recall", [("ResNet1D-medium", 0.83), ("ResNet2D-medium", 0.53), ("SoundFusion-1", 0.67)]
+)
 def test_reported_matrices_are_of_100_tracks_a_genre(name, recall):
     matrix = tables.reported_confusion(name)
     assert matrix.index.tolist() == GENRES == matrix.columns.tolist()
@@ -320,9 +332,10 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     two.runs[0].__dict__["history"] = two.history[:2]
     two.runs[0].__dict__["ended"] = False
     one.runs[0].info["core_seconds"], two.runs[0].info["core_seconds"] = 60, 120
-    none = Baseline([{"test": one.predictions()[0]}])
+    none = Baseline("none", [{"test": one.predictions()[0]}])
     table = tables.performance(study, {"none": none, "one": one, "two": two, "both": Decision(two, one)})
-    assert table.columns[:6].tolist() == ["model", "parameters", "epochs", "ended", "core_minutes", "tracks"]
+    assert table.columns[:7].tolist() == ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks"]
+    assert table["input"].tolist() == ["none", "2D", "2D", "2D"]
     assert table["core_minutes"].tolist()[1:] == [1, 2, 3]
     assert table["epochs"].isna().tolist() == [True, False, False, False] and table["epochs"].tolist()[1:] == [4, 2, 4]
     assert tables.readable(table)["epochs"].tolist() == ["-", "4", "2", "4"]

@@ -4,6 +4,7 @@ The machine is the baseline that FMA comes with (Defferrard et al., "FMA: A Data
 one vector a track, no training to speak of.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,12 +26,14 @@ class Baseline:
     """A classifier's predictions of whole tracks, which tables take as they take `RunGroup`.
 
     Args:
+        input: what it takes, for tables.
         parts: for each seed, by part ("validation", "test"), one row a track, see `track_predictions`.
         parameters, epochs: NaN where it has none that would compare to a network's.
         core_minutes: CPU time that one seed took.
         ended: None where there is nothing to end.
     """
 
+    input: str
     parts: list[dict[str, pd.DataFrame]]
     parameters: float = float("nan")
     epochs: float = float("nan")
@@ -80,9 +83,9 @@ def _statistics(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values.mean(0), values.std(0), *moments, np.median(values, 0), values.min(0), values.max(0)])
 
 
-def baselines(study: Study, random: bool = False) -> dict[str, Baseline]:
-    """Both baselines by name, fitted to the training part of each of the profile's folds, whose predictions are pooled;
-    with a `random` split if so asked, see `parts_of`.
+def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("train",)) -> dict[str, Baseline]:
+    """Both baselines by name, fitted to these parts of each of the profile's folds, whose predictions are pooled; with
+    a `random` split if so asked, see `parts_of`.
 
     The machine has scikit-learn's defaults (radial basis function, C = 1) on standardised statistics.
     """
@@ -94,7 +97,7 @@ def baselines(study: Study, random: bool = False) -> dict[str, Baseline]:
     frames = {name: {"validation": [], "test": []} for name in (MAJORITY, SVM)}
     for fold in study.profile.test_folds:
         parts = parts_of(study, fold, random)
-        train = store.tracks["label"][parts == "train"]
+        train = store.tracks["label"][parts.isin(fitted)]
         machine = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
         for part in ("validation", "test"):
             own = store.tracks[parts == part]
@@ -102,8 +105,9 @@ def baselines(study: Study, random: bool = False) -> dict[str, Baseline]:
             for name, chosen in ((MAJORITY, frequent), (SVM, machine.predict(vectors.loc[own.index]))):
                 probabilities = chosen[:, None] == np.array(store.labels)
                 frames[name][part].append(track_predictions(probabilities, own, store.labels))
+    inputs = {MAJORITY: "none", SVM: "MFCC"}
     return {
-        name: Baseline([{part: pd.concat(own, ignore_index=True) for part, own in by_part.items()}])
+        name: Baseline(inputs[name], [{part: pd.concat(own, ignore_index=True) for part, own in by_part.items()}])
         for name, by_part in frames.items()
     }
 

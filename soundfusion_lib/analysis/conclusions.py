@@ -1,14 +1,17 @@
 """What the report lacks: what a split that ignores artists promises, and its conclusions asked again."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, baselines, parts_of
-from soundfusion_lib.analysis.paired_tests import tested
-from soundfusion_lib.analysis.statistics import LEVEL
+from soundfusion_lib.analysis.baselines import SVM, Baseline, baselines, parts_of
+from soundfusion_lib.analysis.paired_tests import Group, tested
+from soundfusion_lib.analysis.statistics import LEVEL, accuracy
 from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.corpora.splits import groups_of
 from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.starts import IMAGENET, RANDOM
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run_groups import RunGroup
 
@@ -38,25 +41,28 @@ def conclusions(
     widths: dict[tuple[str, str], RunGroup],
     regularized: dict[tuple[str, str], RunGroup],
     transferred: dict[str, RunGroup],
+    probed: dict[str, Baseline],
 ) -> pd.DataFrame:
     """The report's conclusions as questions, each answered by a difference of accuracy per segment on the same tracks.
 
     Args:
         performance, widths, regularized, transferred: runs by the keys of `protocol.performance`, `widths`,
-            `regularization` and `transfer`. Where a start of VGG16 could not be run, its question is left out.
+            `regularization` and `transfer`.
+        probed: from `probes.probes`. Where VGG16 could not be trained from both starts, they answer its question: the
+            best network of music by its validation part against VGG16 of pictures, per track. Where these are not
+            there either, it is left out.
 
     Returns:
-        A row for each: question (is the first better than the second?), first, second, the epochs that each might take,
-        tracks; reported (the report's difference; for VGG16's starts, of the highest validation accuracies, as it has
-        no others) and its reported_answer; difference with low and high, and p, see `paired_tests.tested`; answer:
-        "undecided" where p is 0.05 or more.
+        A row for each: question (is the first better than the second?), first, second, the epochs that each might take
+        (none of a probe), tracks; reported (the report's difference; for VGG16's starts, of the highest validation
+        accuracies, as it has no others) and its reported_answer; difference with low and high, and p, see
+        `paired_tests.tested`; answer: "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]
     figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
     table1 = reported("table1_regularization").set_index(["model", "regularization"])["test_accuracy"]
     table1 = table1.rename(lambda name: name.removesuffix("_small"), level="model")
-    starts = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
-    asked = [
+    pairs = [
         ("does 2D beat 1D?", performance, "resnet2d_small", "resnet1d_medium", table2),
         ("does fusing features help?", performance, "soundfusion1", "resnet2d_small", table2),
         ("does fusing decisions help?", performance, "soundfusion2", "resnet2d_small", table2),
@@ -65,23 +71,54 @@ def conclusions(
         ("does regularization help?", regularized, ("resnet1d", REGULARIZED), ("resnet1d", "none"), table1),
         ("does regularization help?", regularized, ("resnet2d", REGULARIZED), ("resnet2d", "none"), table1),
     ]
-    frozen = {name: group for name, group in transferred.items() if name.endswith("start, frozen")}
-    if len(frozen) == 2:
-        runs = {"imagenet" if "ImageNet" in name else "gtzan": group for name, group in frozen.items()}
-        asked.append(("does music first beat pictures first?", runs, "gtzan", "imagenet", starts))
+    asked = [
+        (question, _trained(runs[a]), _trained(runs[b]), table[a] - table[b]) for question, runs, a, b, table in pairs
+    ]
+    if starts := _frozen(transferred) or _probed(probed):
+        best = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
+        asked.append(("does music first beat pictures first?", *starts, best["gtzan"] - best["imagenet"]))
     rows = [
         {
             "question": question,
-            "first": runs[a].experiment.name,
-            "second": runs[b].experiment.name,
-            "first_epochs": runs[a].experiment.training.epochs,
-            "second_epochs": runs[b].experiment.training.epochs,
-            "reported": published[a] - published[b],
-            "reported_answer": "yes" if published[a] > published[b] else "no",
+            "first": first.name,
+            "second": second.name,
+            "first_epochs": first.epochs,
+            "second_epochs": second.epochs,
+            "reported": difference,
+            "reported_answer": "yes" if difference > 0 else "no",
         }
-        for question, runs, a, b, published in asked
+        for question, first, second, difference in asked
     ]
-    table = pd.DataFrame(rows).join(tested([(runs[a], runs[b]) for _, runs, a, b, _ in asked], "segment"))
+    table = pd.DataFrame(rows).astype({"first_epochs": "Int64", "second_epochs": "Int64"})
+    table = table.join(tested([(first.group, second.group) for _, first, second, _ in asked], "segment"))
     table.insert(table.columns.get_loc("reported"), "tracks", table.pop("tracks"))
     answers = np.where(table["difference"] > 0, "yes", "no")
     return table.assign(answer=np.where(table["p"] < LEVEL, answers, "undecided"))
+
+
+class _Side(NamedTuple):
+    """Of a question: what is compared."""
+
+    name: str
+    epochs: int | None
+    group: Group
+
+
+def _trained(group: RunGroup) -> _Side:
+    return _Side(group.experiment.name, group.experiment.training.epochs, group)
+
+
+def _frozen(transferred: dict[str, RunGroup]) -> list[_Side]:
+    """VGG16 that started from music, and from pictures; empty unless both were run."""
+    sides = [_trained(group) for name, group in transferred.items() if name.endswith("start, frozen")]
+    return sorted(sides, key=lambda side: "ImageNet" in side.name) if len(sides) == 2 else []
+
+
+def _probed(found: dict[str, Baseline]) -> list[_Side]:
+    """The same of probes: of music the one that is best on the validation part; empty unless both are there."""
+    pictures = [name for name in found if name.endswith(IMAGENET)]
+    music = [name for name in found if name not in pictures and not name.endswith(RANDOM)]
+    if not pictures or not music:
+        return []
+    best = max(music, key=lambda name: accuracy(found[name].predictions("validation")))
+    return [_Side(f"probe of {name}", None, found[name]) for name in (best, pictures[0])]

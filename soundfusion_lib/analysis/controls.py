@@ -73,6 +73,21 @@ def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str
     return found
 
 
+def weights(runs: dict[str, Group]) -> pd.DataFrame:
+    """What weight the waveform's decision got, learned, or searched on the validation part.
+
+    Returns:
+        A row each: fusion; weight, the mean over runs; lowest, highest.
+    """
+    learned, searched = "SoundFusion-2, learned weight", "SoundFusion-2 of trained parts, weight searched"
+    found = {
+        learned: [run.model().weight for run in runs[learned].runs],
+        searched: list(runs[searched].weights.values()),
+    }
+    rows = [{"fusion": name, "weight": np.mean(w), "lowest": min(w), "highest": max(w)} for name, w in found.items()]
+    return pd.DataFrame(rows)
+
+
 def gains(runs: dict[str, Group]) -> pd.DataFrame:
     """What each fusion and each control gains over the better part alone, by vote.
 

@@ -14,8 +14,9 @@ STANDARD_ERRORS = 1.96 + 0.84  # a difference of so many is seen with 80 % power
 FMA_SMALL_TRACKS = 800  # in the test part of the report's single split
 
 
-def power(runs: dict[str, Group], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
-    """What `statistics.compare` can see on the test tracks that both of a pair predicted, by names of `runs`.
+def power(runs: dict[str, Group], pairs: pd.DataFrame, by: str = "vote") -> pd.DataFrame:
+    """What `statistics.compare` can see on the test tracks that both of a pair predicted: columns `first` and `second`,
+    names of `runs`.
 
     Assumes that the difference is normally distributed about the true one, and, of more tracks, that artists have as
     many each as here, and that networks disagree as often. The seeds' part of the error falls only with more seeds: of
@@ -27,7 +28,7 @@ def power(runs: dict[str, Group], pairs: list[tuple[str, str]], by: str = "vote"
         one found. Differences and errors in 0..1.
     """
     rows = []
-    for first, second in pairs:
+    for first, second in zip(pairs["first"], pairs["second"], strict=True):
         sides = on_common_tracks(runs[first], runs[second])
         gain, share, spread, _ = paired(*sides, by)
         error = np.sqrt(((gain - gain.sum() * share) ** 2).sum() + spread**2)

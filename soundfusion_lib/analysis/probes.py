@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import Baseline, track_predictions
+from soundfusion_lib.analysis.baselines import SVM, Baseline, baselines, track_predictions
 from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
@@ -21,6 +21,7 @@ from soundfusion_lib.training.run_groups import RunGroup
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # C of the logistic regression, most regularized first
 LAST = 3  # stages that a probe takes: the first ones know edges, not music
 PARTS = "validation", "test"
+WITH_VALIDATION = ", validation part too"
 
 
 def matrix(features: Features, blocks: Collection[str] = ()) -> np.ndarray:
@@ -33,7 +34,11 @@ def matrix(features: Features, blocks: Collection[str] = ()) -> np.ndarray:
 
 
 def probe(
-    study: Study, columns: Callable[[int, int], np.ndarray], seeds: Collection[int] = (0,), core_seconds: float = 0.0
+    study: Study,
+    columns: Callable[[int, int], np.ndarray],
+    seeds: Collection[int] = (0,),
+    core_seconds: float = 0.0,
+    refit: bool = False,
 ) -> Baseline:
     """Logistic regression on features, in all folds of the study; its strength is chosen on the validation part, by the
     likelihood: of a few dozen tracks the accuracy hardly tells strengths apart.
@@ -44,6 +49,8 @@ def probe(
             part.
         seeds: that the features were made with.
         core_seconds: that the features took; the time to fit, all folds together, is added.
+        refit: with the strength chosen, fit once more to the training and validation parts together, as Kornblith,
+            Shlens and Le, "Do better ImageNet models transfer better?", CVPR 2019.
 
     Returns:
         Its predictions of whole tracks; `parameters` are the classifier's.
@@ -69,12 +76,14 @@ def probe(
                 loss = log_loss(target[of["validation"]], predicted, labels=range(len(store.labels)))
                 if loss < least:
                     least, chosen = loss, classifier
+            if refit:
+                chosen.fit(x[~of["test"]], target[~of["test"]])
             for part, own in frames.items():
                 probabilities = chosen.predict_proba(x[of[part]])  # every label is in the training part
                 own.append(track_predictions(probabilities, store.tracks[of[part]], store.labels))
         by_seed.append({part: pd.concat(own, ignore_index=True) for part, own in frames.items()})
     minutes = (core_seconds + (time.process_time() - began) / len(by_seed)) / 60
-    return Baseline(by_seed, parameters=(x.shape[1] + 1) * len(store.labels), core_minutes=minutes)
+    return Baseline("features", by_seed, parameters=(x.shape[1] + 1) * len(store.labels), core_minutes=minutes)
 
 
 def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()) -> dict[str, Baseline]:
@@ -86,6 +95,15 @@ def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()
         columns = {seed: matrix(features, blocks) for seed, features in of_seed.items()}
         found[start.name] = probe(study, partial(_in_all_folds, columns), seeds, of_seed[seeds[0]].core_seconds)
     return found
+
+
+def with_validation(study: Study, start: Start) -> dict[str, Baseline]:
+    """A probe of the start and the machine of `baselines`, both fitted to the training and validation parts together:
+    more tracks than any network of the study trains on."""
+    own = start.features(study)
+    machine = baselines(study, fitted=("train", "validation"))[SVM]
+    refitted = probe(study, partial(_in_all_folds, {0: matrix(own)}), core_seconds=own.core_seconds, refit=True)
+    return {f"probe of {start.name}{WITH_VALIDATION}": refitted, f"{SVM}{WITH_VALIDATION}": machine}
 
 
 def _in_all_folds(columns: dict[int, np.ndarray], seed: int, fold: int) -> np.ndarray:

@@ -54,16 +54,17 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
     Args:
         study: where the runs come from.
         runs: by the model's name in the table.
-        reported_as: for each name the row of results/reported/table2_performance.csv (its column `model`).
+        reported_as: by name the row of results/reported/table2_performance.csv (its column `model`), beside the names
+            that the slides' table has itself.
 
     Returns:
-        A row a model: model; parameters, epochs, ended, core_minutes, see `RunGroup` and `Decision`; tracks (tested);
-        segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high; segment_reported
-        and track_reported on FMA-small.
+        A row a model: input, model; parameters, epochs, ended, core_minutes, see `RunGroup` and `Decision`; tracks
+        (tested); segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high;
+        segment_reported and track_reported on FMA-small.
     """
     rows = [
         {
-            **_named(group, model=name),
+            **_named(group, input=group.input, model=name),
             "core_minutes": group.core_minutes,
             "tracks": group.predictions("test")[0]["track"].nunique(),
             **with_interval("segment", group, "segment"),
@@ -74,12 +75,18 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
     ]
     missing = {"parameters": "Int64", "epochs": "Int64", "ended": "boolean"}  # whole also where a baseline has none
     table = pd.DataFrame(rows).astype(missing)
-    if reported_as:
-        published = reported("table2_performance").set_index("model")
-        originals = table["model"].map(reported_as)
+    published = reported("table2_performance").set_index("model")
+    originals = table["model"].map({label: row for row, label in published["label"].items()} | (reported_as or {}))
+    if originals.notna().any():
         table["segment_reported"] = originals.map(published["test_accuracy"])
         table["track_reported"] = originals.map(published["aggregated_accuracy"])
     return table
+
+
+def as_in_slides(networks: dict[str, Group]) -> dict[str, Group]:
+    """Networks by the keys of `protocol.performance`, by their names in the slides' table."""
+    labels = reported("table2_performance").set_index("model")["label"]
+    return {labels[key]: group for key, group in networks.items()}
 
 
 def _named(group: Group, **names: Any) -> dict[str, Any]:
@@ -187,8 +194,9 @@ def confusion(group: Group) -> pd.DataFrame:
 
 
 def reported_confusion(name: str) -> pd.DataFrame:
-    """The report's confusion matrix of "resnet1d_medium", "resnet2d_medium" or "soundfusion1", rightly labelled."""
-    table = reported(f"figure2_confusion_{name}").set_index("true\\predicted")
+    """The report's confusion matrix of one of `protocol.confused`, rightly labelled."""
+    file = name.lower().replace("-1", "1").replace("-", "_")  # resnet1d_medium, soundfusion1
+    table = reported(f"figure2_confusion_{file}").set_index("true\\predicted")
     return table.rename_axis(index="true", columns="predicted")
 
 
@@ -220,7 +228,9 @@ def recalls(runs: dict[str, Group]) -> pd.DataFrame:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table for reading: a quantity and its interval in one cell, numbers rounded."""
+    """The same table for reading: a quantity and its interval in one cell, numbers rounded; the accuracy by mean
+    probability, which is seldom far from that by vote, is left to the file."""
+    table = table.drop(columns=table.filter(regex="^mean_"))
     shown, bounds = pd.DataFrame(index=table.index), _bounds(table)
     ends = {end for pair in bounds.values() for end in pair}
     for column, values in table.drop(columns=ends).items():

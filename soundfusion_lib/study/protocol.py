@@ -4,6 +4,7 @@ Each function returns experiments by their names in the table. An experiment tha
 all of them, so it is trained once.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -55,9 +56,18 @@ def nnets(study: Study) -> dict[str, Experiment]:
     }
 
 
-def regularization(study: Study) -> dict[tuple[str, str], Experiment]:
+def two_dimensional(study: Study) -> dict[str, Experiment]:
+    """The networks on spectrograms, by name."""
+    return {
+        "SimpleCNN, whole clip": simple_cnn(study),
+        "ResNet2D-small": resnet(study, "resnet2d"),
+        **nnets(study),
+    }
+
+
+def regularization(study: Study, models: Collection[str] = tuple(LABELS)) -> dict[tuple[str, str], Experiment]:
     """By model and regularization, the slides' table of regularization techniques."""
-    return {(model, kind): resnet(study, model, "small", kind) for model in LABELS for kind in REGULARIZATIONS}
+    return {(model, kind): resnet(study, model, "small", kind) for model in models for kind in REGULARIZATIONS}
 
 
 def widths(study: Study) -> dict[tuple[str, str], Experiment]:
@@ -183,6 +193,16 @@ def joint_fusions(study: Study) -> dict[str, Experiment]:
     }
 
 
+def fusions(study: Study) -> dict[str, Experiment]:
+    """The fusions' parts, and all fusions that take training, by name."""
+    return {
+        "ResNet1D-small": resnet(study, "resnet1d"),
+        "ResNet2D-small": resnet(study, "resnet2d"),
+        **joint_fusions(study),
+        "SoundFusion-1 of trained parts": fusion_of_trained(study),
+    }
+
+
 def as_large(study: Study, model: str) -> Experiment:
     """A control of the fusions: one part alone, wide enough to have as many parameters as SoundFusion-1."""
     wanted = _parameters(joint_fusions(study)["SoundFusion-1"])
@@ -237,38 +257,44 @@ def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
     }
 
 
-def performance(study: Study) -> dict[str, tuple[str, Experiment]]:
-    """By its row in results/reported/table2_performance.csv, the slides' table of performance: input and experiment."""
+def performance(study: Study) -> dict[str, Experiment]:
+    """The slides' table of performance, by its row in results/reported/table2_performance.csv."""
     starts, _ = transfer(study)
-    fusions = joint_fusions(study)
-    pretrained = {"vgg16_pretrained": ("2D", starts[pretrained_vgg16(starts)])} if starts else {}
+    fused = joint_fusions(study)
+    pretrained = {"vgg16_pretrained": starts[pretrained_vgg16(starts)]} if starts else {}
     return {
-        "resnet1d_medium": ("1D", resnet(study, "resnet1d", "medium")),
+        "resnet1d_medium": resnet(study, "resnet1d", "medium"),
         **pretrained,
-        "resnet2d_small": ("2D", resnet(study, "resnet2d", "small")),
-        "nnet1": ("2D", nnets(study)["nnet1"]),
-        "nnet2": ("2D", nnets(study)["nnet2"]),
-        "simple_cnn": ("2D", simple_cnn(study)),
-        "soundfusion1": ("mix", fusions["SoundFusion-1"]),
-        "soundfusion2": ("mix", fusions["SoundFusion-2"]),
+        "resnet2d_small": resnet(study, "resnet2d", "small"),
+        "nnet1": nnets(study)["nnet1"],
+        "nnet2": nnets(study)["nnet2"],
+        "simple_cnn": simple_cnn(study),
+        "soundfusion1": fused["SoundFusion-1"],
+        "soundfusion2": fused["SoundFusion-2"],
     }
+
+
+def confused(study: Study) -> dict[str, Experiment]:
+    """The networks whose confusion matrices the slides show, by name."""
+    mediums = {f"{label}-medium": resnet(study, model, "medium") for model, label in LABELS.items()}
+    return mediums | {"SoundFusion-1": joint_fusions(study)["SoundFusion-1"]}
 
 
 def needed_by(study: Study) -> dict[str, list[Experiment]]:
     """By notebook, the experiments whose runs it shows; of the wider controls in notebook 5 ResNet2D's, as which part
     is the better one is known only when both are trained."""
-    fusions, regularized = joint_fusions(study), regularization(study)
+    regularized = regularization(study)
     starts, _ = transfer(study)
-    table = [experiment for _, experiment in performance(study).values()]
-    two_dimensional = [experiment for (model, _), experiment in regularized.items() if model == "resnet2d"]
-    small, medium = ([resnet(study, model, size) for model in LABELS] for size in ("small", "medium"))
+    table = list(performance(study).values())
+    on_spectrograms = two_dimensional(study) | regularization(study, ["resnet2d"]) | grid(study)
+    scratch = [resnet(study, "resnet2d"), simple_cnn(study)]
     return {
-        "02_models_2d": [simple_cnn(study), *nnets(study).values(), *two_dimensional, *grid(study).values()],
-        "03_transfer_learning": [small[1], simple_cnn(study), *fine_tuned(study).values(), *starts.values()],
+        "02_models_2d": list(on_spectrograms.values()),
+        "03_transfer_learning": [*scratch, *fine_tuned(study).values(), *starts.values()],
         "04_models_1d": list(regularized.values()),
-        "05_fusion": [*small, *fusions.values(), fusion_of_trained(study), as_large(study, "resnet2d"), *table],
+        "05_fusion": [*fusions(study).values(), as_large(study, "resnet2d"), *table],
         "06_width_scaling": list(widths(study).values()),
-        "07_confusion_matrices": [*medium, fusions["SoundFusion-1"]],
+        "07_confusion_matrices": list(confused(study).values()),
         "08_beyond_the_report": [
             *table,
             *widths(study).values(),

@@ -41,6 +41,10 @@ class Decision:
         return self.first.fewer_folds
 
     @property
+    def input(self) -> str:
+        return self.first.input if self.first.input == self.second.input else "mix"
+
+    @property
     def parameters(self) -> int:
         return self.first.parameters + self.second.parameters
 

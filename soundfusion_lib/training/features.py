@@ -18,8 +18,9 @@ from soundfusion_lib.signals.segments import Segmenting, Segments
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training.inference import BATCH
 
-FEATURES_REVISION = 1  # raise it when the same network and clip give other features
+FEATURES_REVISION = 2  # raise it when the same network and clip give other features
 UNUSED = ("head.", "dense.")  # layers behind the last stage
+LEVEL, SPREAD = -5.0, 21.0  # dB: about the mean and deviation of real music's spectrograms, of Emotify -5.6 and 20.6
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def features(
     """Features of the usable tracks, in their order; only clips that this network has not met are computed.
 
     A network that was trained on a corpus standardises as it did there. One that was not (its `Standardize` still does
-    nothing) gets each clip with mean 0 and deviation 1, by the clip's own level: so features depend on the clip alone.
+    nothing) gets spectrograms less `LEVEL`, over `SPREAD`, as a network of pictures gets pixels on a fixed scale: so
+    features depend on the clip alone, and know how loud it is.
 
     Args:
         store: holds the representations that the model takes.
@@ -110,20 +112,20 @@ def _computed(
 ) -> pd.DataFrame:
     segments = Segments(store, digests.index, model.inputs, segmenting, device)
     track = torch.from_numpy(digests.index.get_indexer(segments.table["track"]))  # of each segment
-    level = _levels(store, digests.index, model)[:, track].to(device)  # (2, segments)
+    untrained = not any(bool(layer.mean.any()) for _, layer in model.frontends())
+    level, spread = (LEVEL, SPREAD) if untrained and "mel" in model.inputs else (0.0, 1.0)
     model = model.to(device, memory_format=torch.channels_last).eval()
     outputs: list[torch.Tensor] = []
     stages = model.stages()
     hooks = [stage.register_forward_hook(lambda _, __, output: outputs.append(output)) for stage in stages.values()]
     pooled: dict[str, list[torch.Tensor]] = {block: [] for block in stages}
-    batches, levels = segments.batches(BATCH), level.split(segments.batch_sizes(BATCH), dim=1)
-    bar = tqdm(batches, f"features of {name}", len(levels), leave=False, unit="batch", disable=not progress)
+    count = len(segments.batch_sizes(BATCH))
+    bar = tqdm(segments.batches(BATCH), f"features of {name}", count, leave=False, unit="batch", disable=not progress)
     began = time.process_time()
-    for ((x,), _), (mean, deviation) in zip(bar, levels, strict=True):
+    for (x,), _ in bar:
         outputs.clear()
-        shape = -1, *[1] * (x.ndim - 1)
         with autocast(device):
-            model.features((x - mean.view(shape)) / deviation.view(shape))
+            model.features((x - level) / spread)
         for block, output in zip(stages, outputs, strict=True):
             maps = output.float().flatten(2)  # (N, C, ...)
             pooled[block].append(torch.cat([maps.mean(2), maps.amax(2)], 1).cpu())
@@ -132,15 +134,6 @@ def _computed(
     spent = (time.process_time() - began) / len(digests)
     table = {block: list(_over_segments(torch.cat(own), track, len(digests))) for block, own in pooled.items()}
     return pd.DataFrame({**table, "core_seconds": spent}, index=digests.to_numpy(str))
-
-
-def _levels(store: Store, tracks: pd.Index, model: AudioClassifier) -> torch.Tensor:
-    """Mean and standard deviation that each clip is standardised by, (2, tracks): 0 and 1 where the model does so."""
-    if any(bool(layer.mean.any()) for _, layer in model.frontends()):
-        return torch.tensor([[0.0], [1.0]]).expand(2, len(tracks))
-    array = store.arrays[model.inputs[0]]
-    clips = (array.clip(track).astype(np.float32) * array.representation.scale for track in tracks)
-    return torch.tensor([(clip.mean(), max(clip.std(), 1e-6)) for clip in clips]).T
 
 
 def _over_segments(values: torch.Tensor, track: torch.Tensor, tracks: int) -> np.ndarray:

@@ -70,6 +70,12 @@ class RunGroup:
         return pooled(self.by_run(part))
 
     @property
+    def input(self) -> str:
+        """What the model takes, for tables: 1D (waveform), 2D (mel spectrogram) or mix."""
+        kinds = {spec.kind for spec in self.experiment.representations}
+        return "mix" if len(kinds) > 1 else {"waveform": "1D", "mel": "2D"}[kinds.pop()]
+
+    @property
     def parameters(self) -> int:
         """Of the model, frozen ones included."""
         return self.runs[0].info["parameters"]
@@ -106,6 +112,11 @@ def pooled(by_run: dict[tuple[int, int], pd.DataFrame]) -> list[pd.DataFrame]:
     for (seed, _), frame in by_run.items():
         by_seed.setdefault(seed, []).append(frame)
     return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]
+
+
+def by_name(*groups: Mapping[Any, RunGroup]) -> dict[str, RunGroup]:
+    """All of them by the names of their experiments."""
+    return {group.experiment.name: group for named in groups for group in named.values()}
 
 
 def folds_note(groups: Mapping[str | tuple, Any]) -> str:

@@ -8,6 +8,7 @@ from soundfusion_lib.analysis.figures.data import (
     split_distribution,
     training_curves,
 )
+from soundfusion_lib.analysis.figures.diagrams import fusions
 from soundfusion_lib.analysis.figures.results import (
     by_block,
     comparison_curves,
@@ -23,4 +24,4 @@ from soundfusion_lib.analysis.figures.results import (
 
 __all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
 __all__ += ["by_block", "comparison_curves", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls"]
-__all__ += ["performance", "width_scaling"]
+__all__ += ["fusions", "performance", "width_scaling"]

@@ -149,7 +149,7 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     with_reported(axis, study, differences, "interval at its test's level")
     names = []
     for row in table.itertuples():
-        unequal = row.first_epochs != row.second_epochs
+        unequal = pd.notna(row.first_epochs) and row.first_epochs != row.second_epochs
         epochs = f" ({row.first_epochs} and {row.second_epochs} epochs)" if unequal else ""
         names.append(f"{row.question}\n{row.first} - {row.second}{epochs}")
     name_rows(axis, names, 0, "no difference")
