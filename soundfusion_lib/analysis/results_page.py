@@ -21,7 +21,7 @@ def write_page(name: str) -> Path:
     summary = read_summary(folder / "summary.json")
     if not summary.get("notebooks"):
         raise SoundFusionError(f"no results in {folder}: `soundfusion reproduce` makes them")
-    paragraphs = [f"# Results on the profile {name}", *_introduction(summary)]
+    paragraphs = [f"# Results on the profile {name}", *introduction(summary)]
     for notebook, entry in summary["notebooks"].items():
         paragraphs.append(f"## {notebook.replace('_', ' ')}")
         for file, caption in entry["results"].items():
@@ -33,7 +33,8 @@ def write_page(name: str) -> Path:
     return page
 
 
-def _introduction(summary: dict) -> list[str]:
+def introduction(summary: dict) -> list[str]:
+    """What a summary says of the corpus and the trainings: paragraphs of Markdown."""
     entries, label = summary["notebooks"].values(), summary["label"]
     runs = {key: run for entry in entries for key, run in entry["runs"].items()}
     devices = {run["device"] for run in runs.values()} | {entry["device"] for entry in entries}

@@ -172,7 +172,7 @@ def _write(root: Path, plan: pd.DataFrame, arguments: dict, workers, progress: b
     shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
     for folder in {(aside / path).parent for path in [*plan["path"], *texts]}:
         folder.mkdir(parents=True, exist_ok=True)
-    work = partial(_write_track, aside, arguments["seed"], arguments["seconds"])
+    work = partial(write_track, aside, arguments["seed"], arguments["seconds"])
     jobs = list(plan[["path", "genre", "artist", "form"]].itertuples(name=None))
     bar = partial(tqdm, total=len(jobs), desc="synthesising", unit="clip", disable=not progress)
     if workers == 1:
@@ -200,7 +200,8 @@ def _refuse_others(root: Path, description: dict) -> None:
         )
 
 
-def _write_track(root: Path, seed: int, seconds: float, job: tuple) -> None:
+def write_track(root: Path, seed: int, seconds: float, job: tuple) -> None:
+    """Synthesise one file of a corpus with this seed; the job is its track, path below root, genre, artist and form."""
     track, path, genre, artist, form = job
     rng = np.random.default_rng([seed, track])
     if form == "broken":
