@@ -3,12 +3,13 @@
 # make lint        set up, then check the code and its format (`ruff check --fix` and `ruff format` mend it)
 # make readme      set up, then fill the README's tables from results/
 # make lab         set up, then open JupyterLab
+# make site        set up, then write the study as web pages into site/
 PYTHON ?= python3
 PROFILE ?= demo
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: reproduce test lint readme lab lock clean
+.PHONY: reproduce test lint readme lab site lock clean
 
 reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
@@ -26,6 +27,9 @@ readme: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
+
+site: $(READY)
+	$(BIN)/soundfusion site
 
 # The environment is made again whenever the lock changes, and left alone otherwise.
 $(READY): requirements.lock pyproject.toml

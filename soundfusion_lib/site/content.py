@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.notebooks import notebook_files
@@ -39,6 +41,12 @@ class Results:
         """What each table and figure shows, by its path in the folder, in the order of the notebooks."""
         entries = self.summary["notebooks"].values()
         return {file: text for entry in entries for file, text in entry["results"].items()}
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All its tables, by their path in the folder."""
+        files = [file for file in self.captions if file.endswith(".csv")]
+        return {file: pd.read_csv(self.folder / file, dtype={"track": str}) for file in files}
 
     def notebook(self, name: str) -> Path | None:
         """The notebook as it was executed on this profile; None if it was not, or is not kept."""

@@ -2,44 +2,43 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from urllib.parse import unquote, urlsplit
 
 import bleach
 import nbformat
-from bleach.css_sanitizer import CSSSanitizer
 from bs4 import BeautifulSoup, Tag
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-MATHML = (
-    "math mrow mi mn mo ms mtext mspace mstyle mpadded mphantom menclose mfrac msqrt mroot mover munder munderover "
-    "msub msup msubsup mtable mtr mtd"
-).split()
-TAGS = (
-    "a abbr audio b blockquote br code dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img kbd li "
-    "ol p pre s source span strong sub summary sup table tbody td tfoot th thead tr ul"
-).split()
-ATTRIBUTES = {
-    "*": ["class", "id", "style", "title"],
-    "a": ["href"],
-    "audio": ["controls", "src"],
-    "details": ["open"],
-    "img": ["alt", "height", "src", "width"],
-    "ol": ["start"],
-    "source": ["src", "type"],
-    **dict.fromkeys(("td", "th"), ["colspan", "rowspan", "scope"]),
-    **dict.fromkeys(MATHML, ["columnalign", "display", "displaystyle", "fence", "form", "mathvariant", "stretchy"]),
-    "mspace": ["width"],
+TAGS = {
+    *("a", "abbr", "audio", "b", "blockquote", "br", "code", "dd", "del", "details", "div", "dl", "dt", "em", "figure"),
+    *("figcaption", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "ol", "p", "pre", "s", "source"),
+    *("span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"),
 }
-CLEANER = bleach.Cleaner(
-    {*TAGS, *MATHML},
-    ATTRIBUTES,
-    protocols=["data", "http", "https", "mailto"],
-    css_sanitizer=CSSSanitizer(["text-align"]),
-)
+MATHML = {
+    *("math", "mrow", "mi", "mn", "mo", "ms", "mtext", "mspace", "mstyle", "mpadded", "mphantom", "menclose", "mfrac"),
+    *("msqrt", "mroot", "mover", "munder", "munderover", "msub", "msup", "msubsup", "mtable", "mtr", "mtd"),
+}
+ATTRIBUTES = {
+    "*": ("class", "title"),
+    "a": ("href",),
+    "audio": ("controls", "src"),
+    "details": ("open",),
+    "img": ("alt", "height", "src", "width"),
+    "ol": ("start",),
+    "source": ("src", "type"),
+    "td": ("colspan", "rowspan"),
+    "th": ("colspan", "rowspan", "scope"),
+    **dict.fromkeys(MATHML, ("columnalign", "display", "displaystyle", "fence", "form", "mathvariant", "stretchy")),
+    "mspace": ("width",),
+}
+CLEANER = bleach.Cleaner(TAGS | MATHML, ATTRIBUTES, protocols=["data", "http", "https", "mailto"])
 EMBEDDED = {"img": "data:image/", "audio": "data:audio/", "source": "data:audio/"}  # no other data: address stays
 NUMBER = re.compile(r"[<+-]?[\d,.]+(e[+-]\d+)?%?(\s\[[^]]+\])?|-|NaN|<NA>|")  # with its interval, or none
+LEFT_OUT = "The sound is left out here: it belongs to its artist. The notebook plays it where the corpus is at hand."
+LONG = 40  # characters of a cell that may take more than one line
 
 Locate = Callable[[str], str | None]  # a relative link as its author wrote it -> as the page has it; None: nowhere
 Picture = Callable[[bytes], tuple[str, str]]  # keeps a PNG; its address, and a description if its author gave none
@@ -63,15 +62,12 @@ class _Renderer(IPythonRenderer):
 
 def markdown(text: str, locate: Locate, shift: int = 0) -> str:
     """Safe HTML of Markdown, its headings `shift` levels lower. A relative link that leads nowhere becomes text."""
-    return _finish(_html(text), locate, shift)
+    return _finish(BeautifulSoup(_html(text), "html.parser"), locate, shift)
 
 
 def notebook(content: nbformat.NotebookNode, locate: Locate, picture: Picture, sounds: bool) -> str:
     """Safe HTML of a notebook's cells and outputs, as `markdown`; its audio only with `sounds`."""
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.register_preprocessor("nbconvert.preprocessors.ExtractOutputPreprocessor", enabled=True)
-    exporter.register_filter("markdown2html", _html)
-    html, resources = exporter.from_notebook_node(content, {"unique_key": "output", "output_files_dir": ""})
+    html, resources = _exporter().from_notebook_node(content, {"unique_key": "output", "output_files_dir": ""})
     kept = {name: picture(data) for name, data in resources["outputs"].items() if name.endswith(".png")}
     addresses = {name: address for name, (address, _) in kept.items()}
     soup = BeautifulSoup(html, "html.parser")
@@ -80,13 +76,23 @@ def notebook(content: nbformat.NotebookNode, locate: Locate, picture: Picture, s
             tag["alt"] = kept[tag["src"]][1] or tag["alt"]
     if not sounds:
         for tag in soup("audio"):
-            tag.replace_with("(The sound is left out here: it is its artist's. It plays in a notebook of your own.)")
-    return _finish(str(soup), lambda link: addresses.get(link) or locate(link))
+            tag.name, tag.attrs, tag.string = "p", {"class": "missing"}, LEFT_OUT
+    return _finish(soup, lambda link: addresses.get(link) or locate(link))
 
 
-def number(text: str) -> bool:
-    """Whether a cell of a table holds a number, with or without an interval, or nothing."""
-    return NUMBER.fullmatch(text.strip()) is not None
+@cache
+def _exporter() -> HTMLExporter:
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor("nbconvert.preprocessors.ExtractOutputPreprocessor", enabled=True)
+    exporter.register_filter("markdown2html", _html)
+    return exporter
+
+
+def kind(cells: list[str]) -> str:
+    """What a column of a table holds, as a class of its cells: "number", "words" or, for notes, "prose"."""
+    if cells and all(NUMBER.fullmatch(cell.strip()) for cell in cells):
+        return "number"
+    return "prose" if any(len(cell.strip()) > LONG for cell in cells) else "words"
 
 
 def slug(text: str) -> str:
@@ -105,14 +111,16 @@ def _mathml(formula: str, display: str) -> str:
         return f"<code>{bleach.clean(formula, tags=[])}</code>"
 
 
-def _finish(html: str, locate: Locate, shift: int = 0) -> str:
+def _finish(rough: BeautifulSoup, locate: Locate, shift: int = 0) -> str:
     """Clean HTML; find where its links lead; name its headings, align its numbers, give tables a box that scrolls."""
-    rough = BeautifulSoup(html, "html.parser")
     for tag in rough(["style", "script"]):  # bleach would show what is in them
         tag.decompose()
     soup = BeautifulSoup(CLEANER.clean(str(rough)), "html.parser")
     for tag in soup(["a", *EMBEDDED]):
         _relink(tag, locate)
+    for tag in soup("img"):
+        if not tag.find_parent("a") and not tag["src"].startswith("data:"):
+            tag.wrap(soup.new_tag("a", attrs={"href": tag["src"]}))  # to be seen larger
     for table in soup("table"):
         _align(table)
         table.wrap(soup.new_tag("div", attrs={"class": "table", "tabindex": "0"}))
@@ -145,8 +153,7 @@ def _align(table: Tag) -> None:
     rows = [row(["td", "th"]) for row in table("tr")]
     body = [row(["td", "th"]) for part in table("tbody") for row in part("tr")]
     for index in range(max(map(len, rows), default=0)):
-        cells = [row[index] for row in body if index < len(row)]
-        if cells and all(number(cell.get_text()) for cell in cells):
-            for row in rows:
-                if index < len(row):
-                    row[index]["class"] = "number"
+        name = kind([row[index].get_text() for row in body if index < len(row)])
+        for row in rows:
+            if index < len(row):
+                row[index]["class"] = name

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,7 +15,11 @@ from soundfusion_lib.study.study import WHOLE_CLIP_MODELS
 
 GENRES = 8  # of FMA-small
 BEFORE = "", "probe of ", "pre-trained "  # what a row may call the network, before its name
-PERFORMANCE = "05_performance"  # the table that has the report's numbers beside ours
+PERFORMANCE = "tables/05_performance.csv"  # which has the report's numbers beside ours
+SHOWN = (  # of its columns, in this order
+    *("model", "track_accuracy", "track_low", "track_high", "track_reported"),
+    *("segment_accuracy", "segment_low", "segment_high", "segment_reported", "parameters", "core_minutes"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,22 @@ class Network:
         beginnings = [before + name for before in BEFORE for name in self.names]
         return any(re.match(rf"{re.escape(beginning)}(?!\w)", row, re.IGNORECASE) for beginning in beginnings)
 
-    def tables(self, results: Results) -> Iterator[tuple[str, pd.DataFrame]]:
-        """The rows of this network in the tables of a profile: the file, and these, as read."""
-        for file in results.captions:
-            if file.endswith(".csv"):
-                table = pd.read_csv(results.folder / file, dtype={"track": str})
-                column = next((name for name in ("model", "network") if name in table), None)
-                if column and (own := table[column].astype(str).map(self.is_in)).any():
-                    yield file, table[own]
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        """The rows of this network in the tables of a profile, by file."""
+        rows = {}
+        for file, table in results.tables.items():
+            column = next((name for name in ("model", "network") if name in table), None)
+            if column and (own := table[column].astype(str).map(self.is_in)).any():
+                rows[file] = table[own]
+        return rows
 
     def performance(self, every: list[Results]) -> pd.DataFrame:
         """Its rows in the table of performance on each corpus, with what the report has on FMA-small; for reading."""
         rows = []
         for results in every:
-            for file, table in self.tables(results):
-                if file.endswith(f"/{PERFORMANCE}.csv"):
-                    music = results.name + (", synthetic" if results.synthetic else "")
-                    rows.append(readable(table.drop(columns=["input", "tracks"])).assign(corpus=music))
+            if (table := self.tables(results).get(PERFORMANCE)) is not None:
+                music = results.name + (", synthetic" if results.synthetic else "")
+                rows.append(table[[name for name in SHOWN if name in table]].pipe(readable).assign(corpus=music))
         return pd.concat(rows).set_index("corpus").reset_index() if rows else pd.DataFrame()
 
 

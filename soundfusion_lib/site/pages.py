@@ -19,7 +19,7 @@ from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.site import markup
 from soundfusion_lib.site.content import Notebook, Results, all_notebooks, all_results, opening
-from soundfusion_lib.site.networks import GENRES, NETWORKS, Network
+from soundfusion_lib.site.networks import GENRES, NETWORKS, PERFORMANCE, SHOWN, Network
 from soundfusion_lib.site.sounds import write_sounds
 from soundfusion_lib.use.exported import CONFIG
 from soundfusion_lib.use.recognizer import BUILT_IN
@@ -27,7 +27,12 @@ from soundfusion_lib.use.recognizer import BUILT_IN
 TEMPLATES = Path(__file__).with_name("templates")
 GENERATOR = '<meta name="generator" content="soundfusion site">'  # by which a folder is known as a site
 REPORTED = PROJECT / "results" / "reported"
-INDEX, NOTEBOOKS, NETWORKS_PAGE, SOUNDS = "index.html", "notebooks/index.html", "networks/index.html", "sounds/index.html"
+INDEX, NOTEBOOKS, NETWORKS_PAGE, SOUNDS = (
+    "index.html",
+    "notebooks/index.html",
+    "networks/index.html",
+    "sounds/index.html",
+)
 REPORT = "results/reported/index.html"
 
 
@@ -41,7 +46,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results, self.notebooks = all_results(), all_notebooks()
-        self.places = {PROJECT / "README.md": INDEX, REPORTED: REPORT}  # of the project's files
+        self.places = {PROJECT / "README.md": INDEX, REPORTED: f"results/reported/{INDEX}"}  # of the project's files
         self.pictures: dict[bytes, tuple[str, str]] = {}  # by content: address and caption
         loader = jinja2.FileSystemLoader(TEMPLATES)
         self.templates = jinja2.Environment(
@@ -65,12 +70,12 @@ class Site:
             self._results(results)
             for notebook in self.notebooks:
                 self._notebook(results, notebook)
-        self._page(NOTEBOOKS, "notebooks.html", "Notebooks")
-        self._page(NETWORKS_PAGE, "networks.html", "Networks")
+        self._page(f"notebooks/{INDEX}", "notebooks.html", "Notebooks")
+        self._page(f"networks/{INDEX}", "networks.html", "Networks")
         for network in NETWORKS:
             self._network(network)
         sounds, seconds = write_sounds(self.folder / "sounds")
-        self._page(SOUNDS, "sounds.html", "What the demo sounds like", sounds=sounds, seconds=seconds)
+        self._page(f"sounds/{INDEX}", "sounds.html", "What the demo sounds like", sounds=sounds, seconds=seconds)
 
     def address(self, results: Results, notebook: Notebook) -> str | None:
         """Of a notebook as it was executed on a profile; None if it was not."""
@@ -96,25 +101,30 @@ class Site:
 
     def _index(self) -> None:
         first = opening()
+        figure = PROJECT / first.figure
+        if figure not in self.places:  # the results are elsewhere
+            self._copy(figure, first.figure)
         answer = markup.markdown(first.answer, self._locate(PROJECT / "README.md", INDEX))
-        if PROJECT / first.figure not in self.places:  # results are elsewhere
-            self._copy(PROJECT / first.figure, first.figure)
-        figure = self.places[PROJECT / first.figure]
-        self._page(INDEX, "index.html", first.question, opening=first, answer=Markup(answer), figure=figure)
+        table = pd.read_csv(figure.parents[1] / PERFORMANCE).sort_values("track_accuracy", ascending=False)
+        self._page(
+            INDEX,
+            "index.html",
+            first.question,
+            opening=first,
+            answer=Markup(answer),
+            figure=self.places[figure],
+            performance=grid(readable(table[list(SHOWN[:5])])),
+        )
 
     def _report(self) -> None:
         tables = {file.stem: grid(readable(pd.read_csv(file))) for file in sorted(REPORTED.glob("*.csv"))}
-        self._page(REPORT, "report.html", "The report's own numbers", tables=tables)
+        self._page(self.places[REPORTED], "report.html", "The report's own numbers", tables=tables)
 
     def _results(self, results: Results) -> None:
         page = self.places[results.folder]
         words = "\n\n".join(introduction(results.summary)[int(results.synthetic) :])  # the template warns by itself
         text = markup.markdown(words, self._locate(results.folder / "README.md", page))
-        tables = {
-            file: grid(readable(pd.read_csv(results.folder / file, dtype={"track": str})))
-            for file in results.captions
-            if file.endswith(".csv")
-        }
+        tables = {file: grid(readable(table)) for file, table in results.tables.items()}
         title = f"Results on {results.name}"
         self._page(page, "results.html", title, results=results, introduction=Markup(text), tables=tables)
 
@@ -149,14 +159,13 @@ class Site:
             "network.html",
             network.title,
             network=network,
-            about=Markup(markup.markdown(network.about, lambda link: None)),
             card=Markup(markup.markdown(card, lambda link: None, shift=2)),
             layers=grid(layers),
             parameters=parameters,
             seconds=seconds,
             performance=grid(network.performance(self.results)),
             tables={
-                results.name: {file: grid(readable(table)) for file, table in network.tables(results)}
+                results.name: {file: grid(readable(table)) for file, table in network.tables(results).items()}
                 for results in self.results
             },
         )
@@ -172,6 +181,7 @@ class Site:
             generator=Markup(GENERATOR),
             to=lambda address: relative(address, page),
             size=self._size,
+            words=lambda text: Markup(markup.markdown(text, lambda link: None)),
             network_page=network_page,
             **context,
         )
@@ -208,7 +218,9 @@ def relative(address: str, page: str) -> str:
 
 
 def grid(table: pd.DataFrame) -> dict[str, Any]:
-    """A table for the template: columns (name, whether all their cells are numbers) and rows of text."""
-    rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.astype(object).itertuples(index=False)]
-    numbers = [all(markup.number(row[index]) for row in rows) for index in range(table.shape[1])]
-    return {"columns": list(zip(map(str, table.columns), numbers, strict=True)), "rows": rows}
+    """A table for the template: its columns, each with its kind (see `markup.kind`), and rows of text."""
+    rows = [
+        ["" if pd.isna(cell) else str(cell) for cell in row] for row in table.astype(object).itertuples(index=False)
+    ]
+    kinds = [markup.kind([row[index] for row in rows]) for index in range(table.shape[1])]
+    return {"columns": list(zip(table.columns, kinds, strict=True)), "rows": rows}
