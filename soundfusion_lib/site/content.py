@@ -15,6 +15,8 @@ from soundfusion_lib.paths import PROJECT, results_dir
 from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.summary import read_summary
 
+INTERVAL = re.compile(r"\s\[(\S+),\s(\S+)\]")  # which stays on the line of its number
+
 
 @dataclass(frozen=True)
 class Results:
@@ -107,4 +109,5 @@ def opening() -> Opening:
             f'{PROJECT / "README.md"}: the site takes its question, in bold, and of the section "On real music" the '
             "first paragraph and picture; one of them is not there"
         )
-    return Opening(question[1].replace("\n", " "), answer[1], figure[2], figure[1])
+    whole = INTERVAL.sub("\N{NO-BREAK SPACE}[\\1,\N{NO-BREAK SPACE}\\2]", answer[1])
+    return Opening(question[1].replace("\n", " "), whole, figure[2], figure[1])

@@ -129,7 +129,8 @@ def _finish(rough: BeautifulSoup, locate: Locate, shift: int = 0) -> str:
         heading.name = f"h{min(6, int(heading.name[1]) + shift)}"
         name = slug(heading.get_text())
         taken[name] = taken.get(name, 0) + 1
-        heading["id"] = name if taken[name] == 1 else f"{name}-{taken[name] - 1}"
+        if not shift:  # else they stand within a page that has anchors of its own
+            heading["id"] = name if taken[name] == 1 else f"{name}-{taken[name] - 1}"
     return str(soup)
 
 

@@ -57,8 +57,10 @@ class Site:
         """Write all files: first those that pages link to, so that each page knows where they are."""
         self.folder.mkdir(parents=True)
         style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-        light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
-        self._file("style.css").write_text(f"{style}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n")
+        for scheme, name in (("light", "default"), ("dark", "github-dark")):
+            colours = HtmlFormatter(style=name, nobackground=True).get_style_defs(".highlight")
+            style += f"@media (prefers-color-scheme: {scheme}) {{\n{colours}\n}}\n"
+        self._file("style.css").write_text(style, encoding="utf-8")
         shutil.copy(TEMPLATES / "icon.svg", self._file("icon.svg"))
         for file in sorted(REPORTED.glob("*.csv")):
             self._copy(file, f"results/reported/{file.name}")
@@ -97,13 +99,13 @@ class Site:
         self._file(address).write_bytes(content)
         self.places[source] = address
         if source.suffix == ".png":
-            self.pictures[content] = address, caption
+            self.pictures.setdefault(content, (address, caption))
 
     def _index(self) -> None:
         first = opening()
         figure = PROJECT / first.figure
         if figure not in self.places:  # the results are elsewhere
-            self._copy(figure, first.figure)
+            self._copy(figure, first.figure, first.caption)
         answer = markup.markdown(first.answer, self._locate(PROJECT / "README.md", INDEX))
         table = pd.read_csv(figure.parents[1] / PERFORMANCE).sort_values("track_accuracy", ascending=False)
         self._page(
