@@ -24,6 +24,7 @@ from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
+from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.signals.augment import augmentation
 from soundfusion_lib.signals.segments import Segments
@@ -178,6 +179,7 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         "core_seconds": history["core_seconds"].sum(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe(device),
+        **({"weight": model.weight} if isinstance(model, FusionDecision) else {}),
         **provenance(),
         "checksums": {name: checksum(folder / name) for name in RESULTS},
     }
