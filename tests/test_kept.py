@@ -95,7 +95,7 @@ def test_kept_runs_are_found_where_nothing_is_trained(trained, elsewhere):
 
 
 def test_weights_are_kept_of_runs_that_another_starts_from(elsewhere, trained):
-    _, wanted, before = trained
+    _, _, before = trained
     adopt(elsewhere)
     runs = train(elsewhere)
     fused = runs.pop("SoundFusion-1 of trained parts")
