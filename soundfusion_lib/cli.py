@@ -123,6 +123,32 @@ def train(profile, network, changes, all_clips, device):
 
 
 @main.command()
+@click.argument("profile")
+def keep(profile):
+    """Keep what PROFILE's runs predicted in results/<profile>/runs, from where `adopt` brings it back elsewhere.
+
+    Settings, learning curves and predictions; weights only of runs that others start from.
+    """
+    from soundfusion_lib.study.kept import keep as copy
+
+    click.echo(f"{len(copy(profile))} runs are new among the results")
+
+
+@main.command()
+@click.argument("profile")
+def adopt(profile):
+    """Take the runs that are kept in results/<profile>/runs for trained, so that `reproduce` trains only the others.
+
+    Tables and figures then come from what these runs predicted where they were trained. Without it, everything is
+    trained anew on this machine.
+    """
+    from soundfusion_lib.study.kept import adopt as bring
+
+    brought, refused = bring(profile)
+    click.echo(f"{len(brought)} runs are adopted" + f", {len(refused)} refused" * bool(refused))
+
+
+@main.command()
 @profile_argument
 def page(profile):
     """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""

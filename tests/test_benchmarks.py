@@ -20,6 +20,7 @@ import batches
 import calibration
 import common
 import demo
+import fresh
 import prepare
 import study as whole_study
 import train
@@ -120,3 +121,11 @@ def test_calibration(results):
     assert table["rejected"].equals(table["excludes 0"]) and table["covered"].between(0, 1).all()
     a, b = calibration.networks(calibration.np.random.default_rng(0), 2000, 2, 0.0, 0.1)
     assert len(a) == len(b) == 2 and accuracy(a) - accuracy(b) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_fresh_clone_is_timed_and_weighed(results, monkeypatch):
+    monkeypatch.setattr(fresh, "STEPS", {"copy": "cp README.md copy.md", "nothing": "true"})
+    run(fresh.main)
+    table = pd.read_csv(results / "fresh.csv").set_index("step")
+    size = (PROJECT / "README.md").stat().st_size / 1e9
+    assert table["gigabytes"].tolist() == pytest.approx([size, 0.0], rel=0.2) and (table["minutes"] > 0).all()

@@ -355,3 +355,14 @@ def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
     for mine, trained in zip(fused.parts, (one, two), strict=True):
         name = "blocks.3.residual.0.weight"
         assert torch.allclose(mine.state_dict()[name], trained.model().state_dict()[name], atol=1e-6)
+
+
+def test_the_weight_that_a_fusion_learned_is_told_by_its_run(store, tmp_path, cpu):
+    fusion = dataclasses.replace(
+        EXPERIMENT,
+        model="fusion_decision",
+        options={"parts": [["resnet2d", {"width": 2, "pool": 1}]] * 2, "weighting": "learned"},
+        training=Training(epochs=1, batch_size=16, learning_rate=1e-2),
+    )
+    run = train_or_find(fusion, store, tmp_path, cpu, progress=False)
+    assert run.info["weight"] == pytest.approx(run.model().weight) and run.info["weight"] != 0.5

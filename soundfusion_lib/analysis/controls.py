@@ -81,7 +81,7 @@ def weights(runs: dict[str, Group]) -> pd.DataFrame:
     """
     learned, searched = "SoundFusion-2, learned weight", "SoundFusion-2 of trained parts, weight searched"
     found = {
-        learned: [run.model().weight for run in runs[learned].runs],
+        learned: [run.info["weight"] for run in runs[learned].runs],
         searched: list(runs[searched].weights.values()),
     }
     rows = [{"fusion": name, "weight": np.mean(w), "lowest": min(w), "highest": max(w)} for name, w in found.items()]

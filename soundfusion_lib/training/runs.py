@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from safetensors.torch import load_file
+from torch import Tensor
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
@@ -16,6 +17,7 @@ from soundfusion_lib.training.experiments import Experiment
 
 ENDED = 0.1  # a training has ended whose loss fell by no more than this share in its last tenth
 COLUMNS = ["run", "name", "model", "seed", "fold", "epochs", "epoch_seconds", "validation_accuracy", "state"]
+INFO, WEIGHTS = "run.json", "model.safetensors"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged file of JSON may raise
 
 
@@ -25,7 +27,8 @@ class Run:
 
     Args:
         experiment: what was trained.
-        folder: holds experiment.json, run.json, history.csv, predictions.parquet and model.safetensors.
+        folder: holds experiment.json, run.json, history.csv, predictions.parquet and, but where only what it predicted
+            is kept (see `study.kept`), model.safetensors.
         trained: whether it was trained just now, not found.
     """
 
@@ -36,7 +39,7 @@ class Run:
     @cached_property
     def info(self) -> dict[str, Any]:
         """When and where it was trained: date, commit, versions, device, seconds, parameters, best epoch, labels."""
-        return _read_json(self.folder / "run.json")
+        return read_json(self.folder / INFO)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -65,10 +68,19 @@ class Run:
         return rows.drop(columns="part").reset_index(drop=True)
 
     def model(self) -> AudioClassifier:
-        """The trained model, on the CPU, in evaluation mode."""
+        """The trained model, on the CPU, in evaluation mode; raises as `weights`."""
         model = self.experiment.build(len(self.info["genres"]))
-        model.load_state_dict(load_file(self.folder / "model.safetensors"))
+        model.load_state_dict(self.weights())
         return model.eval()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trained weights; raises SoundFusionError where only what they predicted is kept."""
+        if WEIGHTS not in self.info["checksums"]:
+            raise SoundFusionError(
+                f"of the run {self.folder.name} ({self.experiment.name}) only what it predicted is kept, not its "
+                f"weights: delete {self.folder}, and it is trained anew where it is needed"
+            )
+        return load_file(self.folder / WEIGHTS)
 
 
 def load_run(folder: Path) -> Run:
@@ -82,17 +94,23 @@ def load_run(folder: Path) -> Run:
         raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status` lists those there are")
     if fault := damage(folder):
         raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce` makes it anew")
-    return Run(Experiment.from_dict(_read_json(folder / "experiment.json")["experiment"]), folder)
+    return Run(Experiment.from_dict(read_json(folder / "experiment.json")["experiment"]), folder)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """What a file of JSON holds."""
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write a file of JSON, for people to read, too."""
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with the files of a finished run; None if they are as they were written."""
     try:
-        checksums = _read_json(folder / "run.json")["checksums"]
+        checksums = read_json(folder / INFO)["checksums"]
         wrong = [name for name, wanted in checksums.items() if checksum(folder / name) != wanted]
     except UNREADABLE as error:
         return f"{type(error).__name__}: {error}"
@@ -117,7 +135,7 @@ def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
     folders = [file for file in Path(folder).glob("*") if file.is_dir()]
     for one in sorted(folders, key=lambda file: file.stat().st_mtime):
         try:
-            about = _read_json(one / "experiment.json")
+            about = read_json(one / "experiment.json")
             if content_id not in (None, about["content_id"]):
                 continue
             run = Run(Experiment.from_dict(about["experiment"]), one)

@@ -1,7 +1,6 @@
 """Experiment (what to train) -> Run (what came out). A run is trained once and found again by its content; on a CPU
 several side by side, one on each core, for networks of this size faster than all cores on one."""
 
-import json
 import os
 import shutil
 import warnings
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from soundfusion_lib import processes
@@ -24,6 +23,7 @@ from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
+from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.signals.augment import augmentation
 from soundfusion_lib.signals.segments import Segments
@@ -32,9 +32,9 @@ from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import fit
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.provenance import provenance
-from soundfusion_lib.training.runs import Run, checksum, damage
+from soundfusion_lib.training.runs import INFO, WEIGHTS, Run, checksum, damage, load_run, write_json
 
-RESULTS = ("experiment.json", "history.csv", "predictions.parquet", "model.safetensors")  # told by run.json
+RESULTS = ("experiment.json", "history.csv", "predictions.parquet", WEIGHTS)  # told by run.json
 RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
 CPU = torch.device("cpu")
 
@@ -72,7 +72,7 @@ def train_or_find(
             os.replace(final, aside)
         partial.mkdir(exist_ok=True)
         about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
-        _write_json(partial / "experiment.json", about)
+        write_json(partial / "experiment.json", about)
         _train(experiment, store, partial, device, progress)
         os.replace(partial, final)
     return Run(experiment, final, trained=True)
@@ -163,7 +163,7 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
     pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
     trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(trained, folder / "model.safetensors")
+    save_file(trained, folder / WEIGHTS)
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,
@@ -178,16 +178,13 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         "core_seconds": history["core_seconds"].sum(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe(device),
+        **({"weight": model.weight} if isinstance(model, FusionDecision) else {}),
         **provenance(),
         "checksums": {name: checksum(folder / name) for name in RESULTS},
     }
-    _write_json(folder / "run.json", info)
+    write_json(folder / INFO, info)
     for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before goes on from it
         file.unlink()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _start(model: AudioClassifier, start: dict[str, Any], runs: Path) -> None:
@@ -205,7 +202,6 @@ def _start(model: AudioClassifier, start: dict[str, Any], runs: Path) -> None:
 
 def _state_of(run: Path) -> dict[str, torch.Tensor]:
     """The trained weights in a run's folder."""
-    file = run / "model.safetensors"
-    if not file.is_file():
+    if not run.is_dir():
         raise SoundFusionError(f"the run {run.name}, whose weights are to start from, is not in {run.parent}: train it")
-    return load_file(file)
+    return load_run(run).weights()
