@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 from bs4 import BeautifulSoup
 from click.testing import CliRunner
 
@@ -17,7 +18,7 @@ from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.site import markup
 from soundfusion_lib.site.build import write_site
-from soundfusion_lib.site.content import all_results, opening
+from soundfusion_lib.site.content import opening
 from soundfusion_lib.site.networks import NETWORKS
 
 HOSTILE = "<script>alert('label')</script>"
@@ -136,14 +137,6 @@ def test_every_committed_table_figure_and_notebook_is_there_and_what_is_missing_
     assert named.count(";") + bool(named) == len(missing)
 
 
-def test_an_executed_notebook_that_is_not_kept_is_said_to_be(results, tmp_path, monkeypatch):
-    shutil.copytree(results, tmp_path / "results")
-    (tmp_path / "results" / "hostile" / "notebooks" / "01_data.ipynb").unlink()
-    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "results"))
-    [hostile] = [each for each in all_results() if each.name == "hostile"]
-    assert hostile.notebook("01_data") is None and hostile.notebook("02_models_2d") is None
-
-
 def test_the_numbers_are_those_of_the_tables_with_the_reported_ones_beside(pages, site):
     table = pd.read_csv(PROJECT / "results" / "emotify" / "tables" / "05_performance.csv")
     [row] = table[table["model"] == "ResNet1D-m"].itertuples()
@@ -231,6 +224,7 @@ def test_numbers_of_a_table_are_told_from_words():
 def test_an_older_site_is_replaced_and_another_folder_is_not(site, tmp_path_factory, tmp_path, monkeypatch):
     results = tmp_path_factory.mktemp("hostile")
     hostile_results(results / "hostile")
+    (results / "hostile" / "notebooks" / "01_data.ipynb").unlink()
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(results))
     folder = tmp_path / "thesis"
     folder.mkdir()
@@ -243,7 +237,9 @@ def test_an_older_site_is_replaced_and_another_folder_is_not(site, tmp_path_fact
     answer = CliRunner().invoke(main, ["site", str(folder)])
     assert answer.exit_code == 0, answer.output
     assert not (folder / "old.html").exists() and [file.name for file in tmp_path.iterdir()] == ["thesis"]
-    assert (folder / "results" / "hostile" / "index.html").is_file() and not (folder / "results" / "demo").exists()
+    assert not (folder / "results" / "demo").exists()
+    assert "The executed notebook is not kept" in (folder / "results" / "hostile" / "index.html").read_text()
+    assert (folder / "notebooks" / "index.html").read_text().count("not on hostile") == len(notebook_files())
     assert (folder / "sounds" / "rock.mp3").read_bytes() == (site / "sounds" / "rock.mp3").read_bytes()
 
 
@@ -261,3 +257,13 @@ def test_a_site_that_cannot_be_made_whole_leaves_the_one_before(site, results, t
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "none"))
     assert "soundfusion reproduce" in CliRunner().invoke(main, ["site", str(tmp_path / "new")]).output
     assert not (tmp_path / "new").exists()
+
+
+def test_the_workflow_publishes_what_make_site_writes():
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "pages.yml").read_text(encoding="utf-8"))
+    [job] = workflow["jobs"].values()
+    [upload] = [step["with"] for step in job["steps"] if "upload-pages-artifact" in step.get("uses", "")]
+    [folder] = [parameter.default for parameter in main.commands["site"].params]
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make site"] and upload == {"path": folder}
+    assert "\nsite: $(READY)\n\t$(BIN)/soundfusion site\n" in (PROJECT / "Makefile").read_text(encoding="utf-8")
+    assert f"/{folder}/" in (PROJECT / ".gitignore").read_text(encoding="utf-8").splitlines()

@@ -2,6 +2,7 @@
 
 import json
 import posixpath
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -120,7 +121,8 @@ class Site:
 
     def _report(self) -> None:
         tables = {file.stem: grid(readable(pd.read_csv(file))) for file in sorted(REPORTED.glob("*.csv"))}
-        self._page(self.places[REPORTED], "report.html", "The report's own numbers", tables=tables)
+        titles = {name: re.sub(r"^(\D+)(\d)_", r"\1 \2: ", name).replace("_", " ").capitalize() for name in tables}
+        self._page(self.places[REPORTED], "report.html", "The report's own numbers", tables=tables, titles=titles)
 
     def _results(self, results: Results) -> None:
         page = self.places[results.folder]
