@@ -90,7 +90,7 @@ def test_metadata_has_the_format_of_fma(fma):
 
 def test_lines_end_alike_on_every_system(fma, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "linesep", "\r\n")  # pandas goes by it
-    monkeypatch.setattr(demo, "_write_track", lambda *_: None)
+    monkeypatch.setattr(demo, "write_track", lambda *_: None)
     other = write_demo(tmp_path / "fma", workers=1, **SMALL)
     for name in ("fma_metadata/tracks.csv", "demo.json"):
         assert b"\r" not in (other / name).read_bytes() and (other / name).read_bytes() == (fma / name).read_bytes()
@@ -124,7 +124,7 @@ def test_workers_do_not_change_a_sample(fma, tmp_path):
 
 
 def test_a_second_call_returns_at_once_and_other_arguments_are_refused(fma, monkeypatch):
-    monkeypatch.setattr(demo, "_write_track", None)
+    monkeypatch.setattr(demo, "write_track", None)
     assert write_demo(fma, **SMALL) == fma
     with pytest.raises(SoundFusionError, match="made with"):
         write_demo(fma, **SMALL | {"seed": 1})
@@ -148,7 +148,7 @@ def test_arguments_out_of_range_are_refused(tmp_path, change):
 
 
 def _write_and_die(root):
-    """A stand-in for _write_track that writes quickly, and ends the process at the twelfth file as a kill would."""
+    """A stand-in for write_track that writes quickly, and ends the process at the twelfth file as a kill would."""
     written = []
 
     def write(folder, seed, seconds, job):
@@ -157,7 +157,7 @@ def _write_and_die(root):
         if len(written) == 12:
             os._exit(9)
 
-    demo._write_track = write
+    demo.write_track = write
     write_demo(root, workers=1, **SMALL)
 
 
@@ -170,7 +170,7 @@ def test_killed_half_way_leaves_nothing_under_the_name_and_a_new_start_works(tmp
     assert [folder.name for folder in tmp_path.iterdir()] == ["fma.partial"]
     assert len(list(tmp_path.rglob("*.mp3"))) == 12
     (tmp_path / "fma.partial/stale").touch()
-    monkeypatch.setattr(demo, "_write_track", lambda folder, seed, seconds, job: (folder / job[1]).touch())
+    monkeypatch.setattr(demo, "write_track", lambda folder, seed, seconds, job: (folder / job[1]).touch())
     write_demo(root, workers=1, **SMALL)
     assert [folder.name for folder in tmp_path.iterdir()] == ["fma"] and not (root / "stale").exists()
     assert len(list(root.rglob("*.mp3"))) == SMALL["tracks"] + 2
