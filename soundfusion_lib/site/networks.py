@@ -46,7 +46,7 @@ class Network:
 
     @property
     def summary(self) -> str:
-        """The first sentence of that docstring."""
+        """The first paragraph of that docstring."""
         return " ".join(self.documentation.split("\n\n")[0].split())
 
     @property
@@ -54,8 +54,8 @@ class Network:
         return MODELS[self.model].inputs
 
     def layers(self) -> tuple[pd.DataFrame, int, float]:
-        """Its layers as the report has it on FMA-small's eight genres, its number of parameters, and the seconds that
-        it hears at once."""
+        """Its layers, of the default width, on the report's inputs and FMA-small's eight genres; its number of
+        parameters; and the seconds that it hears at once."""
         profile = load_profile("fma_small")
         seconds = profile.clip_seconds if self.model in WHOLE_CLIP_MODELS else profile.segmenting.seconds
         shapes = {

@@ -28,13 +28,7 @@ from soundfusion_lib.use.recognizer import BUILT_IN
 TEMPLATES = Path(__file__).with_name("templates")
 GENERATOR = '<meta name="generator" content="soundfusion site">'  # by which a folder is known as a site
 REPORTED = PROJECT / "results" / "reported"
-INDEX, NOTEBOOKS, NETWORKS_PAGE, SOUNDS = (
-    "index.html",
-    "notebooks/index.html",
-    "networks/index.html",
-    "sounds/index.html",
-)
-REPORT = "results/reported/index.html"
+INDEX = "index.html"
 
 
 class Site:
@@ -129,8 +123,8 @@ class Site:
         words = "\n\n".join(introduction(results.summary)[int(results.synthetic) :])  # the template warns by itself
         text = markup.markdown(words, self._locate(results.folder / "README.md", page))
         tables = {file: grid(readable(table)) for file, table in results.tables.items()}
-        title = f"Results on {results.name}"
-        self._page(page, "results.html", title, results=results, introduction=Markup(text), tables=tables)
+        context = {"results": results, "introduction": Markup(text), "tables": tables}
+        self._page(page, "results.html", f"Results on {results.name}", **context)
 
     def _notebook(self, results: Results, notebook: Notebook) -> None:
         page = self.address(results, notebook)
@@ -223,8 +217,6 @@ def relative(address: str, page: str) -> str:
 
 def grid(table: pd.DataFrame) -> dict[str, Any]:
     """A table for the template: its columns, each with its kind (see `markup.kind`), and rows of text."""
-    rows = [
-        ["" if pd.isna(cell) else str(cell) for cell in row] for row in table.astype(object).itertuples(index=False)
-    ]
+    rows = [[str(cell) for cell in row] for row in table.astype(object).fillna("").itertuples(index=False)]
     kinds = [markup.kind([row[index] for row in rows]) for index in range(table.shape[1])]
     return {"columns": list(zip(table.columns, kinds, strict=True)), "rows": rows}
