@@ -152,6 +152,7 @@ class Site:
         if json.loads((BUILT_IN / CONFIG).read_text(encoding="utf-8"))["experiment"]["model"] == network.model:
             card = (BUILT_IN / "README.md").read_text(encoding="utf-8")
         layers, parameters, seconds = network.layers()
+        tables = {results.name: network.tables(results) for results in self.results}
         self._page(
             page,
             "network.html",
@@ -163,8 +164,8 @@ class Site:
             seconds=seconds,
             performance=grid(network.performance(self.results)),
             tables={
-                results.name: {file: grid(readable(table)) for file, table in network.tables(results).items()}
-                for results in self.results
+                name: {file: grid(readable(table)) for file, table in own.items() if file != PERFORMANCE}
+                for name, own in tables.items()
             },
         )
 
