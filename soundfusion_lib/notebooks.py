@@ -17,6 +17,8 @@ from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.summary import edit_summary, read_summary
 
+SOUND = "data:audio"  # begins the address of one within a page
+
 
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     """The numbered notebooks, in order; `only` those whose names begin so. Raises SoundFusionError if none does."""
@@ -99,13 +101,14 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
             f"The notebook up to there is {failed}; what was trained is kept and found again."
         ) from error
     notebook = nbformat.read(aside, as_version=4)
-    _clean(notebook)
+    _clean(notebook, sounds=not parameters)
     nbformat.write(notebook, aside)
     os.replace(aside, target)
 
 
-def _clean(notebook: nbformat.NotebookNode) -> None:
-    """Take out, in place, what differs from one execution to the next: progress bars, times, widget state.
+def _clean(notebook: nbformat.NotebookNode, sounds: bool) -> None:
+    """Take out, in place, what differs from one execution to the next: progress bars, times, widget state; and, unless
+    `sounds`, what was to be heard: a copy may be given to others, and the music belongs to its artists.
 
     What JupyterLab writes stays (ids of cells, what the kernel says of itself): opening and saving changes nothing.
     """
@@ -122,3 +125,6 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
                 output.text = "".join(line + "\n" for line in lines)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
+            for output in cell.outputs:
+                if not sounds and SOUND in output.get("data", {}).get("text/html", ""):
+                    output.data = {"text/plain": "A sound, which is not kept in copies of the notebook."}

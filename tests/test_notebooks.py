@@ -72,6 +72,15 @@ def test_an_executed_notebook_is_as_jupyterlab_saves_it(project):
     assert [cell.id for cell in nbformat.read(file, 4).cells] == ids
 
 
+def test_sounds_stay_in_the_demo_s_notebooks_and_not_in_copies(project):
+    file = small_project(project, "from IPython.display import Audio\n\nAudio([0.0, 0.5] * 100, rate=4000)")
+    notebooks.reproduce()
+    assert "data:audio" in file.read_text(encoding="utf-8")
+    notebooks.reproduce("emotify")
+    copy = (project / "results" / "emotify" / "notebooks" / file.name).read_text(encoding="utf-8")
+    assert "data:audio" not in copy and "A sound, which is not kept" in copy
+
+
 def test_papermill_by_hand_with_a_misspelt_parameter_runs_nothing(tmp_path):
     call = [sys.executable, "-m", "papermill", FILES[0].name, tmp_path / "out.ipynb", "-p", "profil", "fma_small"]
     folders = {name: str(tmp_path / name) for name in ("SOUNDFUSION_RESULTS", "SOUNDFUSION_DATA")}

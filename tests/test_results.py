@@ -61,10 +61,17 @@ def test_the_numbers_in_findings_are_those_of_the_tables():
         assert not wrong, file.name
 
 
-def test_the_numbers_in_the_readme_s_section_on_real_music_are_those_of_the_tables():
+def test_what_the_readme_says_of_real_music_are_numbers_of_the_tables():
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    section = text.split("## On real music")[1].split("\n## ")[0]
+    first = text.split("<!-- findings -->")[1].split("<!-- end of findings -->")[0]
+    section = first + text.split("## What was found on real music")[1].split("\n## ")[0]
     tables = "\n".join(
         file.read_text(encoding="utf-8") for name in REAL for file in (PROJECT / "results" / name).glob("tables/*.csv")
     )
     assert not not_in_tables(section, tables)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_music_of_others_is_in_the_notebooks(name):
+    for file in (PROJECT / "results" / name / "notebooks").glob("*.ipynb"):
+        assert "data:audio" not in file.read_text(encoding="utf-8"), file

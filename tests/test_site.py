@@ -28,13 +28,16 @@ LOADED = ("img", "src"), ("audio", "src"), ("source", "src"), ("link", "href"), 
 
 def hostile_results(folder):
     """Results on a corpus whose labels, and a notebook whose cells, would run a script."""
-    output = {"text/html": f"<script>alert('output')</script><table><tbody><tr><td>{HOSTILE}</td></tr></tbody></table>"}
+    sound = "<audio controls><source src='data:audio/wav;base64,AAAA'></audio>"
+    output = {
+        "text/html": f"{sound}<script>alert('output')</script><table><tbody><tr><td>{HOSTILE}</td></tr></tbody></table>"
+    }
     markdown = (
         "# 1. The data\n\n<script>alert('cell')</script>\n\nAn <img src='http://example.org/track.png'>"
         "<b onclick='alert(1)'>bold</b> [run](javascript:alert(1)) [code](../../../soundfusion_lib/cli.py)\n\n"
         "<details><summary>Answer</summary>\n\nfolded $\\text{<script>alert('formula')</script>}$\n\n</details>"
     )
-    code = nbformat.v4.new_code_cell("1 < 2", outputs=[nbformat.v4.new_output("execute_result", output)])
+    code = nbformat.v4.new_code_cell("1 < 2", outputs=[nbformat.v4.new_output("execute_result", {"text/html": html})])
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown), code])
     (folder / "notebooks").mkdir(parents=True)
     (folder / "tables").mkdir()
@@ -153,8 +156,8 @@ def test_the_index_has_the_readme_s_question_and_answer(pages, site):
     soup, readme = pages[site / "index.html"], (PROJECT / "README.md").read_text(encoding="utf-8")
     assert f"**{soup.h1.get_text()}**" in " ".join(readme.split())
     answer = " ".join(soup.find(class_="answer").get_text().replace("\N{NO-BREAK SPACE}", " ").split())
-    section = readme.split("## On real music\n\n")[1].split("\n\n")[0]
-    assert answer == " ".join(section.replace("*", "").split()) and opening().caption == soup.img["alt"]
+    said = readme.split("<!-- findings -->")[1].split("<!-- end of findings -->")[0]
+    assert answer == " ".join(said.replace("*", "").split()) and opening().caption == soup.img["alt"]
 
 
 def test_a_label_called_script_is_text(pages, site):
@@ -192,7 +195,7 @@ def test_sounds_are_the_demo_s_and_nobody_else_s(pages, site):
         assert rate == 44_100 and 3.4 < len(samples) / rate < 3.7 and abs(samples).max() > 0.05
         assert file.stat().st_size < 100_000
     assert pages[site / "notebooks/01_data.html"]("audio")  # synthetic
-    real = pages[site / "results/emotify/notebooks/01_data.html"]
+    real = pages[site / "results/hostile/notebooks/01_data.html"]
     assert not real("audio") and "data:audio" not in str(real) and "The sound is left out" in real.get_text()
 
 

@@ -98,16 +98,16 @@ class Opening:
 
 
 def opening() -> Opening:
-    """The README's question (its first paragraph in bold), and of its section "On real music" the first paragraph and
-    the first picture: one source, so that the site says the same. Raises SoundFusionError where one is missing."""
+    """The README's question (its first paragraph in bold), its answer (between the marks of the findings) and its first
+    picture: one source, so that the site says the same. Raises SoundFusionError where one is missing."""
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     question = re.search(r"^\*\*(.+?)\*\*$", text, re.MULTILINE | re.DOTALL)
-    answer = re.search(r"^## On real music\n+(.+?)\n\n", text, re.MULTILINE | re.DOTALL)
-    figure = re.search(r"^!\[([^]]+)\]\(([^)]+)\)$", text[answer.end() :] if answer else "", re.MULTILINE)
+    figure = re.search(r"^!\[([^]]+)\]\(([^)]+)\)$", text, re.MULTILINE)
+    answer = re.search(r"<!-- findings -->\n(.+?)\n<!-- end of findings -->", text, re.DOTALL)
     if not (question and answer and figure):
         raise SoundFusionError(
-            f'{PROJECT / "README.md"}: the site takes its question, in bold, and of the section "On real music" the '
-            "first paragraph and picture; one of them is not there"
+            f"{PROJECT / 'README.md'}: the site takes its question, in bold, its first picture, and what stands "
+            "between <!-- findings --> and <!-- end of findings -->; one of them is not there"
         )
     whole = INTERVAL.sub("\N{NO-BREAK SPACE}[\\1,\N{NO-BREAK SPACE}\\2]", answer[1])
     return Opening(question[1].replace("\n", " "), whole, figure[2], figure[1])
