@@ -29,9 +29,7 @@ LOADED = ("img", "src"), ("audio", "src"), ("source", "src"), ("link", "href"), 
 def hostile_results(folder):
     """Results on a corpus whose labels, and a notebook whose cells, would run a script."""
     sound = "<audio controls><source src='data:audio/wav;base64,AAAA'></audio>"
-    output = {
-        "text/html": f"{sound}<script>alert('output')</script><table><tbody><tr><td>{HOSTILE}</td></tr></tbody></table>"
-    }
+    html = f"{sound}<script>alert('output')</script><table><tbody><tr><td>{HOSTILE}</td></tr></tbody></table>"
     markdown = (
         "# 1. The data\n\n<script>alert('cell')</script>\n\nAn <img src='http://example.org/track.png'>"
         "<b onclick='alert(1)'>bold</b> [run](javascript:alert(1)) [code](../../../soundfusion_lib/cli.py)\n\n"
