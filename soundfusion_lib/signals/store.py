@@ -11,6 +11,7 @@ are new are decoded.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -181,6 +182,8 @@ def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> dict[str, Clip]:
 def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
     """The clips of a track, each with the reason why the track is left out if there is one."""
     reasons = [clip.reason for clip in clips if clip.reason]
+    if not all(math.isfinite(clip.silence) for clip in clips):  # decoded before such samples were refused
+        reasons = ["holds samples far beyond full scale"]
     if not reasons and clips[0].seconds < shortest:
         reasons = [f"too short ({clips[0].seconds:.1f} s of at least {shortest:g} s)"]
     return [replace(clip, reason=reasons[0]) for clip in clips] if reasons else clips
