@@ -128,7 +128,7 @@ class Level:
         if self.mp3:
             count = len(samples) // MP3_FRAME
             self.frames += count
-            self.zeros += count - samples[: count * MP3_FRAME].reshape(count, -1).any(1).sum()
+            self.zeros += count - samples[: count * MP3_FRAME].reshape(count, MP3_FRAME * channels).any(1).sum()
 
     def check(self) -> None:
         """At the end of the file."""

@@ -21,8 +21,9 @@ def folder(root, label="genre") -> Corpus:
 
     With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
     ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test). A listed file
-    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and every audio file
-    in it, however deep, a track; hidden files are ignored, and no artist is known.
+    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and what is named as
+    an audio file in it, however deep, a track, be it a broken link or a pipe: decoding finds that, too. What is hidden
+    is ignored, and no artist is known.
 
     Args:
         root: the folder.
@@ -65,7 +66,7 @@ def _walk(root) -> pd.DataFrame:
         for file in label.rglob("*"):
             path = file.relative_to(root)
             hidden = any(part.startswith(".") for part in path.parts)
-            if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+            if file.suffix.lower() in SUFFIXES and not hidden:
                 rows.append({"path": path.as_posix(), "label": label.name, "group": None})
     if not rows:
         raise SoundFusionError(

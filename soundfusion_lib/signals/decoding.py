@@ -107,7 +107,7 @@ def _at_once(job: Job) -> Represented:
 
 
 def _in_pieces(job: Job) -> Represented:
-    """As `_at_once` in bounded memory, the arrays in files: two hours of stereo are 500 MB, and several wait at once."""
+    """As `_at_once`, in bounded memory, the arrays in files: those of two hours are 500 MB, and several files wait."""
     clips = {}
     with streamed(job.path, job.specs, job.seconds, LONGEST) as (seconds, arrays):
         for array in arrays:
@@ -135,16 +135,21 @@ def _represent_all(jobs: list[Job], workers: int | None) -> Iterator[Represented
                     left.popleft()
                     yield result
         except BrokenProcessPool:  # by one of those that were begun
-            for _ in range(min(len(left), AHEAD * workers + 1)):
-                yield _alone(left.popleft())
+            yield from _one_by_one([left.popleft() for _ in range(min(len(left), AHEAD * workers + 1))])
 
 
-def _alone(job: Job) -> Represented | UnreadableFile:
-    try:
-        with processes.pool(1) as pool:
-            return pool.submit(_represent, job).result()
-    except BrokenProcessPool:
-        return UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
+def _one_by_one(jobs: list[Job]) -> Iterator[Represented | UnreadableFile]:
+    """`_represent` of each job, each alone in a process; one that kills it is left out."""
+    left = deque(jobs)
+    while left:
+        try:
+            with processes.pool(1) as pool:
+                while left:
+                    yield pool.submit(_represent, left[0]).result()
+                    left.popleft()
+        except BrokenProcessPool:
+            left.popleft()
+            yield UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:

@@ -25,7 +25,7 @@ from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.signals.clips import STORE_REVISION, Clip, Pool
 from soundfusion_lib.signals.decoding import CUT, decode_missing, missing
-from soundfusion_lib.signals.digests import digests
+from soundfusion_lib.signals.digests import DIGITS, digests
 from soundfusion_lib.signals.representations import Representation
 
 SHORTEST = 5.0  # seconds; one segment of the report
@@ -163,6 +163,24 @@ class Store:
         """The clips left out: `path`, `label` and `reason`."""
         reasons = self._clips["reason"].dropna()
         return self.corpus.tracks.loc[reasons.index, ["path", "label"]].assign(reason=reasons)
+
+    @property
+    def copies(self) -> list[str]:
+        """Usable tracks whose files hold the same bytes, where that leaks: under two labels, or not surely on one side
+        of a split. A sentence for each such file."""
+        tracks = self.tracks
+        content = self._clips.loc[tracks.index, "digest"].str[:DIGITS]
+        said = []
+        for _, same in tracks[content.duplicated(keep=False)].groupby(content):
+            names = f"{' and '.join(same.index)} hold the same bytes"
+            parts = same["split"].unique() if "split" in same else []
+            if same["label"].nunique() > 1:
+                said.append(f"{names}, and are of {self.corpus.label_name} {' and '.join(same['label'].unique())}")
+            elif len(parts) > 1:
+                said.append(f"{names}, and are in {' and '.join(parts)}")
+            elif len(parts) == 0 and (same["group"].isna().any() or same["group"].nunique() > 1):
+                said.append(f"{names}, and a split may part them, as they are not of one group")
+        return said
 
     @property
     def bytes(self) -> int:
