@@ -80,7 +80,7 @@ def _read_metadata(file) -> pd.DataFrame:
     """metadata.csv as path, label, group and, where there is such a column, split."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").astype(object)
-    except ValueError as error:  # pandas' own are ValueErrors, too
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
         raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
     table.columns = table.columns.str.strip()
     if not {"file_name", "genre"} <= set(table):

@@ -123,7 +123,8 @@ class Store:
         store = cls(corpus, arrays)
         if store.tracks.empty:
             lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {store.left_out['reason'].mode()[0]}"
-            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}")
+            mend = "give it clips that are, or, where they are too short, shorter segments"
+            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}; {mend}")
         return store
 
     def check_labels(self) -> None:

@@ -17,7 +17,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.signals.representations import MelSpectrogram, Representation
 
 CHUNK = 2**18  # samples that are transformed at once
-UNBOUNDED = 1e6  # dB: a top_db that cuts nothing
+UNBOUNDED = 1_000.0  # dB: a top_db that cuts nothing
 
 
 class StreamedArray:
