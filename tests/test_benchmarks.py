@@ -20,6 +20,7 @@ import batches
 import calibration
 import common
 import demo
+import memory
 import prepare
 import study as whole_study
 import train
@@ -44,6 +45,13 @@ def test_preparation(results):
     )
     assert (table["clips"] == 24).all() and (table.loc[table["processes"] == 2, "peak MiB per worker"] > 0).all()
     assert {"torchaudio", "this library, one process", "this library, spectrogram alone"} <= set(table.index)
+
+
+def test_memory(results):
+    run(memory.main, "--clips", "8", "--clips", "16", "--seconds", "2")
+    table = pd.read_csv(results / "memory.csv").set_index("clips")
+    assert table.loc[16, "store MiB"] == 2 * table.loc[8, "store MiB"] and (table["of a worker"] > 0).all()
+    assert (table["peak MiB"] >= table[["of the first process", "of a worker"]].max(axis=1)).all()
 
 
 def test_batches(results, monkeypatch):
