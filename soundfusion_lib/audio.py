@@ -15,10 +15,10 @@ import soxr
 BLOCK = 2**18  # samples of each channel in a block of a stream; half as many of four channels, and so on
 AT_ONCE = 2**26  # samples of all channels that `decode` takes; 12 minutes of stereo at 44.1 kHz, 256 MiB
 RATES = 4_000, 384_000  # Hz; a header that says 1 Hz would make a second a day at 44.1 kHz
-LOUDEST = 10.0  # times full scale; decoded music reaches 2, a broken frame 1e8, and squares of 1e30 are infinite
+LOUDEST = 10.0  # times full scale; decoded music reaches 1.6, broken frames 1e8; squares of 1e30 are infinite
 QUIETEST = 2**-16  # between the lowest and the highest sample: half a step of 16 bits
 MP3_FRAME = 1152  # samples; one that is damaged decodes to zeros
-ZEROS = 0.5  # share of an MP3's frames that may be zeros; music with rests has up to a fifth
+ZEROS = 0.5  # share of an MP3's frames that may be zeros; in music with rests up to a fifth are
 STANDARD_ERROR = threading.Lock()
 SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
 

@@ -64,7 +64,7 @@ _SETTINGS: list[tuple[str, Rule]] = [
     ("tracks epochs patience pool in_channels", _whole(1)),
     ("batch_size large_batch", _whole(2)),  # batch norm has nothing to normalise one segment by
     ("width small medium large", _whole(2)),  # nnet1's first convolutions have half the width
-    ("sample_rate", _whole(1_000, 384_000)),  # what is beyond these would take all memory, and so below
+    ("sample_rate", _whole(1_000, 384_000)),  # beyond this and the next three, one clip takes all memory
     ("n_mels", _whole(1, 1_024)),
     ("n_fft", _whole(2, 65_536)),
     ("hop_length", _whole(1, 65_536)),

@@ -48,10 +48,9 @@ def test_preparation(results):
 
 
 def test_memory(results):
-    run(memory.main, "--clips", "8", "--clips", "16", "--seconds", "2")
-    table = pd.read_csv(results / "memory.csv").set_index("clips")
-    assert table.loc[16, "store MiB"] == 2 * table.loc[8, "store MiB"] and (table["of a worker"] > 0).all()
-    assert (table["peak MiB"] >= table[["of the first process", "of a worker"]].max(axis=1)).all()
+    run(memory.main, "--clips", "8", "--seconds", "2")
+    row = pd.read_csv(results / "memory.csv").iloc[0]
+    assert row["clips"] == 8 and row["store MiB"] > 0 and row["peak MiB"] >= row["of a worker"] > 0
 
 
 def test_batches(results, monkeypatch):
