@@ -23,8 +23,9 @@ def test_decodes_what_libsndfile_reads(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("content", [b"", b"no music, but bytes " * 99])
-def test_unusable_files_give_their_reason(tmp_path, content):
-    file = tmp_path / "x.mp3"
+@pytest.mark.parametrize("name", ["x.mp3", "x.raw"])  # libsndfile would decode the second if it were told how
+def test_unusable_files_give_their_reason(tmp_path, name, content):
+    file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(UnusableAudio, match="cannot be decoded") as caught:
         decode(file)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 
 from soundfusion_lib.audio import AT_ONCE, LongAudio, UnreadableFile, UnusableAudio, decode, stream
 from soundfusion_lib.cli import main
-from soundfusion_lib.corpora import Corpus, folder
+from soundfusion_lib.corpora import Corpus, emotify, folder
 from soundfusion_lib.signals.clips import Clip, Pool
 from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
 from soundfusion_lib.signals.store import Store
@@ -154,12 +155,32 @@ def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
 # ---- what is no file, and what was stored before
 
 
+class Waited(BaseException):
+    """Too long: what waits for a pipe's other end would wait for ever."""
+
+
+@pytest.fixture
+def impatient():
+    def stop(*_):
+        raise Waited
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
-def test_a_pipe_does_not_block(tmp_path):
+def test_a_pipe_does_not_block(tmp_path, impatient):
     os.mkfifo(tmp_path / "x.mp3")
     for read in (decode, lambda file: next(stream(file))):
         with pytest.raises(UnreadableFile, match="^not a file$"):
             read(tmp_path / "x.mp3")
+    for genre in ("classical", "electronic", "pop", "rock"):
+        (tmp_path / "emotifymusic" / genre).mkdir(parents=True)
+        os.mkfifo(tmp_path / "emotifymusic" / genre / "1.mp3")
+    assert emotify(tmp_path).tracks["group"].tolist() == [None] * 4
 
 
 def test_what_was_stored_of_1e30_is_left_out_now(tmp_path):
