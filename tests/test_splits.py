@@ -113,9 +113,7 @@ def test_an_official_split_that_lacks_a_part_says_which(lacking):
 def test_an_official_split_that_lacks_a_label_says_which():
     table = tracks().assign(split=np.resize(["train", "validation", "test"], len(tracks())))
     tested = table.assign(split=table["split"].where(table["label"] != "g1", "test"))
-    with pytest.raises(
-        SoundFusionError, match="official split no track of 'g1' is in train: mend the column"
-    ):
+    with pytest.raises(SoundFusionError, match="official split no track of 'g1' is in train: mend the column"):
         Split().assign(tested)
     trained = table.assign(split=table["split"].where(table["label"] != "g1", "train"))
     with pytest.warns(UserWarning, match="no track of 'g1' is in validation; no track of 'g1' is in test"):
