@@ -64,8 +64,9 @@ def download(what):
 
 @main.command()
 @profile_argument
-def prepare(profile):
-    """Decode every clip of PROFILE's corpus once, and report the clips left out."""
+@click.option("--strict", is_flag=True, help="end with exit status 1 where a clip is left out")
+def prepare(profile, strict):
+    """Decode every clip of PROFILE's corpus once, and report the clips left out, and copies that leak."""
     from soundfusion_lib.study.study import Study
 
     store = Study("prepare", profile, "cpu").decoded
@@ -77,7 +78,11 @@ def prepare(profile):
     click.echo(f"{len(out)} clips left out" + (":" if len(out) else ""))
     for track, row in out.iterrows():
         click.echo(f"  {track}  {row['path']}: {row['reason']}")
+    for copies in store.copies:
+        click.echo(f"leakage: {copies}; keep one of them")
     store.check_labels()
+    if strict and len(out):
+        sys.exit(1)
 
 
 @main.command()

@@ -33,6 +33,10 @@ def _whole(least: int, most: float = math.inf) -> Rule:
     return _number(f"a whole number {words}", lambda value: least <= value <= most, Integral)
 
 
+def _between(least: float, most: float) -> Rule:
+    return _number(f"a number of {least:g} to {most:g}", lambda value: least <= value <= most)
+
+
 def _one_of(*names: str) -> Rule:
     return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
@@ -52,22 +56,29 @@ def _list_of(holds: Callable[[Any], bool], value: Any) -> bool:
 
 SEED = _whole(0, 2**32 - 1)  # scikit-learn takes no larger one
 BELOW_ONE = _number("a number of 0 or more and below 1", lambda value: 0 <= value < 1)
+OVERLAP = _between(0, 0.99)
 NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 _SETTINGS: list[tuple[str, Rule]] = [
     ("fold n_time_masks n_frequency_masks", _whole(0)),
-    ("tracks epochs patience sample_rate n_mels hop_length pool in_channels", _whole(1)),
+    ("tracks epochs patience pool in_channels", _whole(1)),
     ("batch_size large_batch", _whole(2)),  # batch norm has nothing to normalise one segment by
-    ("width small medium large n_fft", _whole(2)),  # nnet1's first convolutions have half the width
+    ("width small medium large", _whole(2)),  # nnet1's first convolutions have half the width
+    ("sample_rate", _whole(1_000, 384_000)),  # beyond this and the next three, one clip takes all memory
+    ("n_mels", _whole(1, 1_024)),
+    ("n_fft", _whole(2, 65_536)),
+    ("hop_length", _whole(1, 65_536)),
     ("channels", _whole(1, 2)),
     ("folds", _whole(3)),
     ("seed", SEED),
     ("min_db max_db", _number("a number")),
-    ("clip_seconds seconds learning_rate top_db", _number("a number above 0", lambda value: value > 0)),
+    ("clip_seconds seconds", _between(0.01, 14_400)),
+    ("top_db", _between(1, 1_000)),
+    ("learning_rate", _number("a number above 0", lambda value: value > 0)),
     ("weight_decay mixup noise_std", _number("a number of 0 or more", lambda value: value >= 0)),
     ("probability max_fraction", _number("a number of 0 to 1", lambda value: 0 <= value <= 1)),
     ("averaging label_smoothing dropout", BELOW_ONE),
-    ("overlap", Rule(BELOW_ONE.allowed, lambda value: value is None or BELOW_ONE.holds(value))),
+    ("overlap", Rule(OVERLAP.allowed, lambda value: value is None or OVERLAP.holds(value))),
     ("random_starts", Rule("true or false", lambda value: isinstance(value, bool))),
     ("label", Rule("a text that is not empty", _is_text)),
     ("path", Rule("a text that is not empty", lambda value: isinstance(value, os.PathLike) or _is_text(value))),

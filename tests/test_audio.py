@@ -23,8 +23,9 @@ def test_decodes_what_libsndfile_reads(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("content", [b"", b"no music, but bytes " * 99])
-def test_unusable_files_give_their_reason(tmp_path, content):
-    file = tmp_path / "x.mp3"
+@pytest.mark.parametrize("name", ["x.mp3", "x.raw"])  # libsndfile would decode the second if it were told how
+def test_unusable_files_give_their_reason(tmp_path, name, content):
+    file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(UnusableAudio, match="cannot be decoded") as caught:
         decode(file)
@@ -34,7 +35,7 @@ def test_unusable_files_give_their_reason(tmp_path, content):
 def test_what_the_system_says_is_told_from_what_a_file_holds(tmp_path):
     with pytest.raises(UnreadableFile, match="^file not found$"):
         decode(tmp_path / "x.mp3")
-    with pytest.raises(UnreadableFile, match=r"^cannot be read \(.*\)$"):
+    with pytest.raises(UnreadableFile, match="^not a file$"):
         decode(tmp_path)
 
 
@@ -53,7 +54,7 @@ except UnreadableFile as reason:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
 def test_a_system_without_a_descriptor_to_spare_says_nothing_of_the_file(tmp_path):
-    soundfile.write(tmp_path / "x.wav", np.zeros(1000), 22_050)
+    soundfile.write(tmp_path / "x.wav", sine(440, 1, 22_050), 22_050)
     done = subprocess.run([sys.executable, "-c", DESCRIPTORS, str(tmp_path / "x.wav")], capture_output=True, text=True)
     assert done.stdout == "cannot be read (Too many open files)\n"
 

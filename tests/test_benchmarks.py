@@ -21,6 +21,7 @@ import calibration
 import common
 import demo
 import fresh
+import memory
 import prepare
 import study as whole_study
 import train
@@ -45,6 +46,12 @@ def test_preparation(results):
     )
     assert (table["clips"] == 24).all() and (table.loc[table["processes"] == 2, "peak MiB per worker"] > 0).all()
     assert {"torchaudio", "this library, one process", "this library, spectrogram alone"} <= set(table.index)
+
+
+def test_memory(results):
+    run(memory.main, "--clips", "8", "--seconds", "2")
+    row = pd.read_csv(results / "memory.csv").iloc[0]
+    assert row["clips"] == 8 and row["store MiB"] > 0 and row["peak MiB"] >= row["of a worker"] > 0
 
 
 def test_batches(results, monkeypatch):

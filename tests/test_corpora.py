@@ -89,6 +89,14 @@ def test_fma_with_a_foreign_table(tmp_path):
         fma(make_fma(tmp_path / "subset", rows=[(1, 1, "training", "large", "Folk")]))
     with pytest.raises(SoundFusionError, match="none of the 1 clips"):
         fma(make_fma(tmp_path / "id", rows=[("one", 1, "training", "small", "Folk")]))
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv: track '000007' is of genre 'Rokc', and FMA has Blues"):
+        fma(make_fma(tmp_path / "genre", rows=[*FMA_ROWS, (7, 1, "training", "small", "Rokc")]))
+    with pytest.raises(SoundFusionError, match="track '000007' has no genre: mend its row, or take it out"):
+        fma(make_fma(tmp_path / "none", rows=[*FMA_ROWS, (7, 1, "training", "small", "")]))
+    with pytest.raises(SoundFusionError, match="track '000005' occurs more than once: mend its row, or take it out"):
+        fma(make_fma(tmp_path / "twice", rows=[*FMA_ROWS, (5, 1, "training", "small", "Folk")]))
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv: a track has no id: `soundfusion download fma_metadata`"):
+        fma(make_fma(tmp_path / "nameless", rows=[*FMA_ROWS, ("", 1, "training", "small", "Folk")]))
     with pytest.raises(SoundFusionError, match="track '000005' has a split that is none of train"):
         fma(make_fma(tmp_path / "split", rows=[(5, 1, "dev", "small", "Folk")]))
     for content in (b"", b"\xff\xfe\x00PK\n", b"\n\n"):

@@ -1,6 +1,7 @@
 """The downloader, against a server on this machine that misbehaves in the ways servers do."""
 
 import contextlib
+import gzip
 import hashlib
 import http.server
 import importlib
@@ -8,6 +9,7 @@ import io
 import re
 import socket
 import stat
+import struct
 import tarfile
 import threading
 import zipfile
@@ -37,6 +39,7 @@ class Site:
     encoding: str | None = None
     statuses: list = field(default_factory=list)  # answers before the real one
     cuts: list = field(default_factory=list)  # bytes after which the connection ends, one an answer
+    linked: str | None = None  # the ETag of a redirect to the file, as Hugging Face has it
     asked: list = field(default_factory=list)  # the Range of each request
     sent: list = field(default_factory=list)  # bytes of each answer
     port: int = 0
@@ -48,6 +51,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         site = self.server.site
+        if site.linked and not self.path.startswith("/elsewhere"):
+            self.send_response(302)
+            self.send_header("X-Linked-ETag", f'"{site.linked}"')
+            self.send_header("Location", "/elsewhere" + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         wanted = self.headers["Range"]
         site.asked.append(wanted)
         if site.statuses:
@@ -75,7 +85,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         body = body[: site.cuts.pop(0) if site.cuts else None]
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who asked may have had enough
+            self.wfile.write(body)
         site.sent.append(len(body))
         self.close_connection = True
 
@@ -131,11 +142,11 @@ def tarred(files, kind=tarfile.REGTYPE, link=""):
     return memory.getvalue()
 
 
-def get(site, root, *, sha1="right", kind="zip", holds=""):
+def get(site, root, *, sha1="right", kind="zip", holds="", needed=None):
     if sha1 == "right":
         sha1 = hashlib.sha1(site.body).hexdigest()
     url = f"http://127.0.0.1:{site.port}/music/clips.{kind}"
-    source = Source(url, len(site.body) + 500_000, sha1, holds)
+    source = Source(url, needed or len(site.body) + 500_000, sha1, holds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SOURCES, "clips", source)
         return download("clips", root)
@@ -308,7 +319,27 @@ def test_without_a_published_checksum_the_digest_is_told(site, tmp_path, capsys)
     site.body = ZIP
     get(site, tmp_path, sha1="")
     printed = capsys.readouterr().out
-    assert hashlib.sha1(site.body).hexdigest() in printed and "not verified" in printed
+    assert hashlib.sha256(site.body).hexdigest() in printed and "not verified" in printed
+
+
+def test_a_checksum_that_the_server_tells_is_checked(site, tmp_path, capsys):
+    site.body, site.linked = ZIP, hashlib.sha256(ZIP).hexdigest()
+    kept = interrupted(site, tmp_path)
+    assert read(get(site, tmp_path, sha1="")) == FILES
+    assert site.asked == [None, f"bytes={kept}-"] and "not verified" not in capsys.readouterr().out
+    site.linked = "0" * 64
+    with pytest.raises(SoundFusionError, match=f"wrong checksum .*expected {'0' * 64}"):
+        get(site, tmp_path / "other", sha1="")
+    assert names(tmp_path / "other") == set()
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_file_that_is_too_long_is_refused(site, tmp_path, length):
+    site.body, site.length = bytes(3_000_000), length
+    message = "is 3,000,000 bytes long, and should be below" if length else "does not end after the 1,000,000 bytes"
+    with pytest.raises(SoundFusionError, match=message):
+        get(site, tmp_path, needed=1_000_000)
+    assert names(tmp_path) == set()
 
 
 def test_free_space_is_checked_before_anything_is_asked(site, tmp_path, monkeypatch):
@@ -348,6 +379,53 @@ def test_links_and_devices_in_a_tar_are_refused(site, tmp_path, kind):
 def test_links_in_a_zip_come_out_as_files(site, tmp_path):
     site.body = zipped({"clips/evil": b"/etc/passwd"}, mode=stat.S_IFLNK | 0o777)
     assert not (get(site, tmp_path) / "evil").is_symlink()
+
+
+def zip_of(members: int, size: int = 0) -> bytes:
+    """A .zip whose list names one file so many times, and says that it has so many bytes."""
+    small = zipped({"clips/a": b""}, zipfile.ZIP_STORED)
+    listed = small.index(b"PK\1\2")
+    entry = bytearray(small[listed : small.index(b"PK\5\6")])
+    struct.pack_into("<I", entry, 24, size)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65_535, 65_535, members * len(entry), listed, 0)
+    return small[:listed] + bytes(entry) * members + end
+
+
+def tar_of(members: int, size: int = 0, kind: bytes = tarfile.REGTYPE, content: bytes = b"") -> bytes:
+    """A .tar.gz that holds one file so many times, or says so in its beginning, each of so many bytes."""
+    member = tarfile.TarInfo("clips/a")
+    member.size, member.type = size, kind
+    whole, rest = divmod(members, 1_000)
+    header = member.tobuf(tarfile.GNU_FORMAT)
+    return gzip.compress(1_000 * header) * whole + gzip.compress(rest * header + content)
+
+
+BOMBS = {
+    "a list of a million files in a zip": (
+        "zip",
+        lambda: zip_of(1_000_000),
+        "bytes of it would have to be read at once",
+    ),
+    "too many files in a zip": ("zip", lambda: zip_of(30_000), "holds more than 20,000 files"),
+    "a million files in a tar": ("tar.gz", lambda: tar_of(1_000_000), "holds more than 20,000 files"),
+    "a terabyte in a zip": ("zip", lambda: zip_of(256, 2**32 - 2), "unpacks to more than"),
+    "zeros in a zip": ("zip", lambda: zipped({"clips/a": bytes(2_000_000)}), "unpacks to more than"),
+    "a terabyte in a tar": ("tar.gz", lambda: tar_of(1, 2**40, content=bytes(10**7)), "unpacks to more than"),
+    "a name of a terabyte in a tar": (
+        "tar.gz",
+        lambda: tar_of(1, 2**40, tarfile.GNUTYPE_LONGNAME, bytes(10**7)),
+        "1,099,511,627,776 bytes of it would have to be read at once",
+    ),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_archives_that_would_fill_disk_or_memory_are_refused(site, tmp_path, bomb):
+    kind, pack, message = BOMBS[bomb]
+    site.body = pack()
+    with pytest.raises(SoundFusionError, match=f"cannot be unpacked and was deleted: .*{message}"):
+        get(site, tmp_path, kind=kind)
+    assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])

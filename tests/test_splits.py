@@ -110,6 +110,16 @@ def test_an_official_split_that_lacks_a_part_says_which(lacking):
             Split(scheme).assign(table)
 
 
+def test_an_official_split_that_lacks_a_label_says_which():
+    table = tracks().assign(split=np.resize(["train", "validation", "test"], len(tracks())))
+    tested = table.assign(split=table["split"].where(table["label"] != "g1", "test"))
+    with pytest.raises(SoundFusionError, match="official split no track of 'g1' is in train: mend the column"):
+        Split().assign(tested)
+    trained = table.assign(split=table["split"].where(table["label"] != "g1", "train"))
+    with pytest.warns(UserWarning, match="no track of 'g1' is in validation; no track of 'g1' is in test"):
+        Split().assign(trained)
+
+
 def test_artists_too_few_for_a_validation_part_are_an_error_in_words():
     table = tracks(genres=2, artists=2, per_artist=(5, 6))  # one artist of each trains, the other tests
     with pytest.raises(SoundFusionError, match="the artist split has no validation part"):

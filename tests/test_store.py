@@ -83,7 +83,7 @@ def flawed(corpus, tmp_path) -> Corpus:
     (root / "good1.wav").write_bytes(corpus.file("low00").read_bytes())
     (root / "good2.wav").write_bytes(corpus.file("high00").read_bytes())
     (root / "garbage.mp3").write_bytes(b"this is no music " * 100)
-    soundfile.write(root / "short.wav", np.zeros(11_025), 22_050)
+    soundfile.write(root / "short.wav", np.linspace(-0.1, 0.1, 11_025), 22_050)
     soundfile.write(root / "empty.wav", np.zeros(0), 22_050)
     names = ["garbage.mp3", "good1.wav", "missing.wav", "short.wav", "good2.wav", "empty.wav"]
     table = pd.DataFrame(
@@ -118,9 +118,9 @@ def decoded(monkeypatch) -> list[str]:
     """Names of the files decoded by this process."""
     names = []
 
-    def watched(file):
+    def watched(file, seconds):
         names.append(file.name)
-        return decode(file)
+        return decode(file, seconds)
 
     monkeypatch.setattr(decoding, "decode", watched)
     return names
@@ -280,7 +280,7 @@ def test_a_file_that_cannot_be_read_for_now_is_tried_again(few, tmp_path, monkey
         finally:
             file.with_suffix(".away").rename(file)
 
-    monkeypatch.setattr(decoding, "decode", lambda file: (gone if file.name == "low01.wav" else decode)(file))
+    monkeypatch.setattr(decoding, "decode", lambda file, _: (gone if file.name == "low01.wav" else decode)(file))
     assert build(few, tmp_path / "cache").left_out["reason"].to_dict() == {"low01": "file not found"}
     assert build(few, tmp_path / "cache", decode=False) is None
     monkeypatch.undo()
@@ -304,8 +304,8 @@ def test_a_file_that_the_system_does_not_give_is_left_out_with_its_words(few, tm
 
 
 def test_a_file_that_changes_while_it_is_decoded_is_left_out_this_time(few, corpus, tmp_path, monkeypatch):
-    def replaced(file):
-        samples = decode(file)
+    def replaced(file, seconds):
+        samples = decode(file, seconds)
         if file.name == "low01.wav":
             shutil.copyfile(corpus.file("noise01"), file)
         return samples
@@ -328,9 +328,9 @@ def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):
 
 
 def test_the_shortest_clips_that_there_are_can_be_stored(tmp_path):
-    for length in (1, 2, 300):
-        soundfile.write(tmp_path / f"{length}.wav", np.full(length, 0.1), 48_000)
-    ids = ["1", "2", "300"]
+    for length in (2, 3, 300):  # one sample is silence
+        soundfile.write(tmp_path / f"{length}.wav", np.linspace(0, 0.1, length), 48_000)
+    ids = ["2", "3", "300"]
     tracks = pd.DataFrame({"path": [f"{track}.wav" for track in ids], "label": "x", "group": None}, index=ids)
     assert len(build(Corpus("tiny", tmp_path, tracks), tmp_path / "cache", shortest=0.0).tracks) == 3
 
@@ -391,13 +391,13 @@ from soundfusion_lib.signals.store import Store
 root, table, cache, stop_after = sys.argv[1:]
 decode, done = decoding.decode, 0
 
-def stopping(file):
+def stopping(file, seconds):
     global done
     if done == int(stop_after):
         print("stopped", flush=True)
         time.sleep(60)
     done += 1
-    return decode(file)
+    return decode(file, seconds)
 
 decoding.decode = stopping
 corpus = Corpus("tones", root, pd.read_pickle(table))

@@ -53,7 +53,7 @@ class Corpus:
             faults[f"has a split that is none of {', '.join(SPLITS)}"] = ~tracks["split"].isin(SPLITS)
         for fault, has in faults.items():
             if has.any():
-                raise SoundFusionError(f"{where} track {tracks.index[has][0]!r} {fault}")
+                raise SoundFusionError(f"{where} track {tracks.index[has][0]!r} {fault}: mend its row, or take it out")
 
     @property
     def labels(self) -> list[str]:

@@ -3,14 +3,11 @@
 requests carries the bytes; the resuming is here because neither pooch nor torch.hub resumes, and 7 GiB get cut off.
 """
 
-import gzip
 import hashlib
 import json
+import re
 import shutil
-import tarfile
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from soundfusion_lib.corpora import archives
 from soundfusion_lib.errors import SoundFusionError
 
 ATTEMPTS = 10  # connections made in one call, whatever ends them
@@ -33,8 +31,8 @@ class Source:
     """An archive on the web, .zip or .tar.gz, with one folder at its top, which has the archive's name."""
 
     url: str
-    needed: int  # bytes of the archive and of its files, roughly
-    sha1: str = ""  # of the archive; empty where nobody has published one
+    needed: int  # bytes of the archive and of its files, roughly; neither may be more
+    sha1: str = ""  # of the archive; empty where nobody has published one, or the server tells a SHA-256 with the file
     holds: str = ""  # a folder in the folder: an archive with this one at its top will do too
 
 
@@ -49,7 +47,7 @@ SOURCES = {
         needed=2_400_000_000,
         sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
     ),
-    "gtzan": Source(  # the checksum in torchaudio is of the original archive, not of this copy
+    "gtzan": Source(  # the checksum in torchaudio is of the original archive, not of this copy, whose server tells one
         url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
         needed=2_700_000_000,
     ),
@@ -67,8 +65,8 @@ def download(what, root) -> Path:
     Returns the unpacked folder, which appears when it is complete.
 
     Raises:
-        SoundFusionError: unknown name, no connection after all attempts, too little free space, wrong checksum, an
-            archive that cannot be unpacked, another download of the same.
+        SoundFusionError: unknown name, no connection after all attempts, too little free space, wrong length or
+            checksum, an archive that cannot be unpacked or holds more than it should, another download of the same.
     """
     if what not in SOURCES:
         raise SoundFusionError(f"nothing to download is called {what!r}; there is {', '.join(SOURCES)}")
@@ -81,7 +79,7 @@ def download(what, root) -> Path:
     part = Path(root) / f"{archive}.part"
     with alone(what, part):
         check_space(what, source.needed - _size(part), part.parent)
-        _fetch(what, source.url, part)
+        _fetch(what, source, part)
         _check_digest(what, source, part)
         _unpack(what, source, part, target)
         _discard(part)
@@ -113,11 +111,11 @@ def check_space(what: str, needed: int, folder: Path) -> None:
         )
 
 
-def _fetch(what, url, part):
+def _fetch(what, source, part):
     """Complete ``part``, over as many connections as it takes, up to ATTEMPTS."""
     for attempt in range(ATTEMPTS):
         try:
-            problem = _fetch_rest(what, url, part)
+            problem = _fetch_rest(what, source, part)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             problem = f"{type(error).__name__} ({error})"
         if problem is None:
@@ -127,13 +125,14 @@ def _fetch(what, url, part):
             print(f"{what}: {problem}; trying again in {wait} s")
             time.sleep(wait)
     raise SoundFusionError(
-        f"{what}: {url} did not arrive in {ATTEMPTS} attempts; the last: {problem}. {_size(part):,} bytes are kept: "
-        "the same command goes on from there"
+        f"{what}: {source.url} did not arrive in {ATTEMPTS} attempts; the last: {problem}. {_size(part):,} bytes are "
+        "kept: the same command goes on from there"
     )
 
 
-def _fetch_rest(what, url, part) -> str | None:
+def _fetch_rest(what, source, part) -> str | None:
     """One connection: append to ``part`` what it lacks. Returns what went wrong, None when complete."""
+    url = source.url
     have, version, total = _kept(part)
     if have and have == total:
         return None
@@ -157,12 +156,22 @@ def _fetch_rest(what, url, part) -> str | None:
             _discard(part)
             return f"the server has no rest of the same version ({status}), starting over"
         total = have + int(answer["Content-Length"]) if "Content-Length" in answer else None
+        if (total or 0) > source.needed:
+            raise SoundFusionError(f"{what}: {url} is {total:,} bytes long, and should be below {source.needed:,}")
+        told = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in [*response.history, response]]
+        sha256 = next((tag for tag in told if re.fullmatch("[0-9a-f]{64}", tag)), "")  # as Hugging Face has it
         bar = tqdm(desc=what, initial=have, total=total, unit="B", unit_scale=True, disable=None)
+        state = {"version": version, "total": total, "sha256": sha256}
         with bar, part.open("ab" if have else "wb") as file:
-            _state(part).write_text(json.dumps({"version": version, "total": total}), encoding="utf-8")
+            _state(part).write_text(json.dumps(state), encoding="utf-8")
             # the bytes as sent: some servers label a .tar.gz with a content encoding, and requests would unzip it
             for block in response.raw.stream(BLOCK, decode_content=False):
                 bar.update(file.write(block))
+                if file.tell() > source.needed:
+                    break
+    if _size(part) > source.needed:
+        _discard(part)
+        raise SoundFusionError(f"{what}: {url} does not end after the {source.needed:,} bytes that it should be below")
     return None if total in (None, _size(part)) else f"got {_size(part):,} of {total:,} bytes"
 
 
@@ -189,14 +198,16 @@ def _discard(part):
 
 
 def _check_digest(what, source, part):
+    state = json.loads(_state(part).read_text(encoding="utf-8"))
+    algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", state.get("sha256"))
     with part.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha1").hexdigest()
-    if not source.sha1:
-        print(f"{what}: no checksum is published for {source.url}, so it was not verified; its SHA-1 is {digest}")
-    elif digest != source.sha1:
+        digest = hashlib.file_digest(file, algorithm).hexdigest()
+    if not expected:
+        print(f"{what}: no checksum is published for {source.url}, so it was not verified; its SHA-256 is {digest}")
+    elif digest != expected:
         _discard(part)
         raise SoundFusionError(
-            f"{what}: {source.url} came with the wrong SHA-1 and was deleted: {digest}, expected {source.sha1}"
+            f"{what}: {source.url} came with the wrong checksum and was deleted: {digest}, expected {expected}"
         )
 
 
@@ -206,18 +217,12 @@ def _unpack(what, source, part, target):
     shutil.rmtree(aside, ignore_errors=True)  # from a process that was killed
     aside.mkdir()
     try:
-        if source.url.endswith(".zip"):
-            with zipfile.ZipFile(part) as archive:  # it keeps members inside the folder by itself
-                for member in tqdm(archive.infolist(), desc=f"unpack {what}", disable=None):
-                    archive.extract(member, aside)
-        else:
-            with tarfile.open(part) as archive:
-                archive.extractall(aside, filter="data")
+        (archives.extract_zip if source.url.endswith(".zip") else archives.extract_tar)(part, aside, source.needed)
         top = aside if source.holds and (aside / source.holds).is_dir() else aside / target.name
         if not top.is_dir():
-            raise zipfile.BadZipFile(f"it has no folder {target.name}")
+            raise archives.BadArchive(f"it has no folder {target.name}")
         top.rename(target)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except archives.DAMAGED as error:
         _discard(part)
         raise SoundFusionError(f"{what}: {source.url} cannot be unpacked and was deleted: {error}") from error
     finally:

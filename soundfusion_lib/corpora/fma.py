@@ -16,6 +16,12 @@ COLUMNS = {
 }
 
 
+GENRES = {  # top-level ones, of FMA-medium
+    *("Blues", "Classical", "Country", "Easy Listening", "Electronic", "Experimental", "Folk", "Hip-Hop"),
+    *("Instrumental", "International", "Jazz", "Old-Time / Historic", "Pop", "Rock", "Soul-RnB", "Spoken"),
+}
+
+
 def fma(root, subset="small") -> Corpus:
     """FMA-small (8,000 clips of 30 s, 8 balanced genres) or FMA-medium (25,000 clips, 16 unbalanced genres).
 
@@ -28,7 +34,7 @@ def fma(root, subset="small") -> Corpus:
         subset: "small" or "medium".
 
     Raises:
-        SoundFusionError: tracks.csv is missing or is not FMA's, or there is not one clip.
+        SoundFusionError: tracks.csv is missing or is not FMA's, names a genre that FMA lacks, or there is not one clip.
     """
     settings.check({"subset": subset}, "fma:")
     root = Path(root)
@@ -37,6 +43,12 @@ def fma(root, subset="small") -> Corpus:
         raise SoundFusionError(f"{file} not found: `soundfusion download fma_metadata` brings it")
     tracks = _read_tracks(file)
     tracks = tracks[tracks["subset"].isin(["small", subset])]  # FMA-medium holds FMA-small
+    for track, genre in tracks["label"].dropna().items():
+        if genre not in GENRES:
+            raise SoundFusionError(
+                f"{file}: track {track!r} is of genre {genre!r}, and FMA has {', '.join(sorted(GENRES))}: mend it, or "
+                "fetch FMA's own with `soundfusion download fma_metadata`"
+            )
     folder = f"fma_{subset}"
     paths = [f"{folder}/{track[:3]}/{track}.mp3" for track in tracks.index]
     if not any((root / path).is_file() for path in paths):
@@ -56,11 +68,13 @@ def _read_tracks(file) -> pd.DataFrame:
         names = list(zip(*header, strict=True))
         positions = [0, *(names.index(column) for column in COLUMNS.values())]
         table = pd.read_csv(file, header=None, skiprows=2, usecols=positions, dtype=str)
-    except ValueError as error:  # pandas' own are ValueErrors, too
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
         raise SoundFusionError(
             f"{file} is not FMA's tracks.csv ({error}): `soundfusion download fma_metadata` brings that"
         ) from error
     table = table[positions].set_axis(["track", *COLUMNS], axis=1)
     table = table.astype(object).where(table.notna(), None)
     table["split"] = table["split"].replace("training", "train")
+    if table["track"].isna().any():
+        raise SoundFusionError(f"{file}: a track has no id: `soundfusion download fma_metadata` brings FMA's own")
     return table.set_index(table.pop("track").str.zfill(6))

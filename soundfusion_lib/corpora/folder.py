@@ -21,8 +21,9 @@ def folder(root, label="genre") -> Corpus:
 
     With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
     ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test). A listed file
-    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and every audio file
-    in it, however deep, a track; hidden files are ignored, and no artist is known.
+    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and what is named as
+    an audio file in it, however deep, a track, be it a broken link or a pipe: decoding finds that, too. What is hidden
+    is ignored, and no artist is known.
 
     Args:
         root: the folder.
@@ -65,7 +66,7 @@ def _walk(root) -> pd.DataFrame:
         for file in label.rglob("*"):
             path = file.relative_to(root)
             hidden = any(part.startswith(".") for part in path.parts)
-            if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+            if file.suffix.lower() in SUFFIXES and not hidden:
                 rows.append({"path": path.as_posix(), "label": label.name, "group": None})
     if not rows:
         raise SoundFusionError(
@@ -79,7 +80,7 @@ def _read_metadata(file) -> pd.DataFrame:
     """metadata.csv as path, label, group and, where there is such a column, split."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").astype(object)
-    except ValueError as error:  # pandas' own are ValueErrors, too
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
         raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
     table.columns = table.columns.str.strip()
     if not {"file_name", "genre"} <= set(table):

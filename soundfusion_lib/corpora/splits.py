@@ -53,15 +53,14 @@ class Split:
         if self.scheme == "all":
             return parts
         counts = pd.crosstab(tracks["label"], parts).reindex(columns=SPLITS, fill_value=0)
-        lacking = []
+        scheme, lacking = self.resolved(tracks).scheme, []
+        mend = "mend the column split" if scheme == "official" else "add groups, or choose another fold"
         for part in SPLITS:
             if not counts[part].any():
-                split = f"{self.resolved(tracks).scheme} split"
-                mend = "mend the column split" if "official" in split else "add groups, or choose another fold"
-                raise SoundFusionError(f"the {split} has no {part} part ({len(tracks)} usable tracks): {mend}")
+                raise SoundFusionError(f"the {scheme} split has no {part} part ({len(tracks)} usable tracks): {mend}")
             lacking += [f"no track of {label!r} is in {part}" for label in counts.index[counts[part] == 0]]
             if lacking and part == "train":
-                raise SoundFusionError(f"{lacking[0]}: give it more groups, leave it out, or choose another fold")
+                raise SoundFusionError(f"by the {scheme} split {lacking[0]}: {mend}, or leave the label out")
         if lacking:
             # no stacklevel finds the caller's line at all depths that splits are asked for at
             warnings.warn_explicit("; ".join(lacking), UserWarning, "soundfusion", 0)

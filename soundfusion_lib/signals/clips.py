@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from soundfusion_lib.signals.representations import Representation, to_dict
 
+PART = ".part"  # a long clip on its way into the data
 STORE_REVISION = 2  # raise it when decoding or a transform gives other values, or the files here mean something else
 
 
@@ -64,6 +66,8 @@ class Pool:
         self.folder.mkdir(parents=True, exist_ok=True)
         spec = self.representation
         about = {"representation": to_dict(spec), "dtype": spec.dtype, "layout": "time,channel,band"}
+        for part in self.folder.glob(f"*{PART}"):  # of a process that was killed
+            part.unlink()
         (self.folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
         clips = self.read()
         end = max((clip.start + clip.frames for clip in clips.values()), default=0)
@@ -78,11 +82,16 @@ class Pool:
                     size, offset = clip.frames * self.frame_bytes, clip.start * self.frame_bytes
                     self.add(clip, np.fromfile(other.data, np.uint8, size, offset=offset))
 
-    def add(self, clip: Clip, array: np.ndarray | bytes) -> None:
-        """Put a clip behind the others, wherever it says that it starts."""
+    def add(self, clip: Clip, array: np.ndarray | bytes | Path) -> None:
+        """Put a clip behind the others, wherever it says that it starts; a long one is in a file, which is deleted."""
         with open(self.data, "ab") as data:
             clip = replace(clip, start=data.tell() // self.frame_bytes)
-            data.write(array)
+            if isinstance(array, Path):
+                with open(array, "rb") as part:
+                    shutil.copyfileobj(part, data)
+                array.unlink()
+            else:
+                data.write(array)
         with open(self.journal, "ab") as journal:  # after its array: a clip in the journal is there
             journal.write(clip.line())
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +14,17 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from soundfusion_lib import processes
-from soundfusion_lib.audio import UnreadableFile, UnusableAudio, decode
+from soundfusion_lib.audio import LongAudio, UnreadableFile, UnusableAudio, decode
 from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.clips import Clip, Pool
+from soundfusion_lib.signals.clips import PART, Clip, Pool
 from soundfusion_lib.signals.digests import digest
 from soundfusion_lib.signals.representations import Representation
+from soundfusion_lib.signals.streaming import streamed
 
 CUT = " first "  # between a file's digest and how much of it is used
+AHEAD = 4  # clips that are begun before they are needed, times the processes
+LONGEST = 4 * 3600.0  # seconds of a clip
+PIECE = 2**16  # frames of a long clip that are written at once
 
 
 class Job(NamedTuple):
@@ -29,17 +33,24 @@ class Job(NamedTuple):
     path: Path
     digest: str  # of its clip
     seconds: float | None  # used of it; None for all
-    specs: list[Representation]  # that lack it
+    folders: dict[Representation, Path]  # of the representations that lack it
+
+    @property
+    def specs(self) -> list[Representation]:
+        return list(self.folders)
+
+
+Represented = dict[Representation, tuple[Clip, np.ndarray | bytes | Path]]
 
 
 def missing(corpus: Corpus, files: dict[str, Clip], pools: list[Pool]) -> list[Job]:
     """What is left to decode of a corpus; `files` are its clips by track, with a digest or the reason why not."""
-    known = {pool.representation: pool.read() for pool in pools}
+    known = [(pool, pool.read()) for pool in pools]
     jobs = {}
     for track, file in files.items():
-        specs = [spec for spec, clips in known.items() if file.digest not in clips]
-        if specs and not file.reason and file.digest not in jobs:
-            jobs[file.digest] = Job(corpus.file(track), file.digest, corpus.seconds, specs)
+        folders = {pool.representation: pool.folder for pool, clips in known if file.digest not in clips}
+        if folders and not file.reason and file.digest not in jobs:
+            jobs[file.digest] = Job(corpus.file(track), file.digest, corpus.seconds, folders)
     return list(jobs.values())
 
 
@@ -68,40 +79,77 @@ def decode_missing(
     return {track: failed[file.digest] for track, file in files.items() if file.digest in failed}
 
 
-def _represent(job: Job) -> dict[Representation, tuple[Clip, np.ndarray | bytes]] | UnreadableFile:
+def _represent(job: Job) -> Represented | UnreadableFile:
     """A file's clip and its array in each representation; or why the file cannot be read now."""
-    clips = {}
     try:
-        samples, sample_rate = decode(job.path)
+        try:
+            clips = _at_once(job)
+        except LongAudio:
+            clips = _in_pieces(job)
     except UnreadableFile as reason:
         return reason
     except UnusableAudio as reason:
         clips = {spec: (Clip(job.digest, reason=str(reason)), b"") for spec in job.specs}
-    else:
-        if job.seconds is not None:
-            samples = samples[: int(job.seconds * sample_rate)]
-        seconds = len(samples) / sample_rate
-        for spec in job.specs:
-            array = spec.transform(samples, sample_rate)
-            clips[spec] = Clip(job.digest, 0, len(array), seconds, spec.silence(array)), array
+    except MemoryError:
+        return UnreadableFile("there is not enough memory to decode it")
     same = digest(job.path) == job.digest.partition(CUT)[0]
     return clips if same else UnreadableFile("changed while it was read")
 
 
-def _represent_all(jobs: list[Job], workers: int | None) -> Iterator:
-    """`_represent` of each job, in this order."""
+def _at_once(job: Job) -> Represented:
+    samples, sample_rate = decode(job.path, job.seconds)
+    seconds = len(samples) / sample_rate
+    clips = {}
+    for spec in job.specs:
+        array = spec.transform(samples, sample_rate)
+        clips[spec] = Clip(job.digest, 0, len(array), seconds, spec.silence(array)), array
+    return clips
+
+
+def _in_pieces(job: Job) -> Represented:
+    """As `_at_once`, in bounded memory, the arrays in files: those of two hours are 500 MB, and several files wait."""
+    clips = {}
+    with streamed(job.path, job.specs, job.seconds, LONGEST) as (seconds, arrays):
+        for array in arrays:
+            with NamedTemporaryFile(suffix=PART, dir=job.folders[array.spec], delete=False) as part:
+                for start in range(0, array.frames, PIECE):
+                    part.write(array.read(start, start + PIECE))
+            clips[array.spec] = Clip(job.digest, 0, array.frames, seconds, array.silence), Path(part.name)
+    return clips
+
+
+def _represent_all(jobs: list[Job], workers: int | None) -> Iterator[Represented | UnreadableFile]:
+    """`_represent` of each job, in this order: in this process if it is to be the only worker, else in others, where a
+    file that kills its process does no more than that."""
     cores = processes.cores()
-    workers = min(workers or cores, len(jobs))
-    if workers == 1 or len(jobs) < 4:  # starting processes would take longer
+    if workers == 1:
         with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
             yield from map(_represent, jobs)
         return
-    try:
-        with processes.pool(workers, max(1, cores // workers)) as pool:
-            yield from in_order(pool, _represent, jobs, 4 * workers)
-    except BrokenProcessPool as error:
-        message = "a process that decodes was killed (out of memory?): start again, perhaps with fewer workers"
-        raise SoundFusionError(message) from error
+    workers = max(1, min(workers or cores, len(jobs)))
+    left = deque(jobs)
+    while left:
+        try:
+            with processes.pool(workers, max(1, cores // workers)) as pool:
+                for result in in_order(pool, _represent, list(left), AHEAD * workers):
+                    left.popleft()
+                    yield result
+        except BrokenProcessPool:  # by one of those that were begun
+            yield from _one_by_one([left.popleft() for _ in range(min(len(left), AHEAD * workers + 1))])
+
+
+def _one_by_one(jobs: list[Job]) -> Iterator[Represented | UnreadableFile]:
+    """`_represent` of each job, each alone in a process; one that kills it is left out."""
+    left = deque(jobs)
+    while left:
+        try:
+            with processes.pool(1) as pool:
+                while left:
+                    yield pool.submit(_represent, left[0]).result()
+                    left.popleft()
+        except BrokenProcessPool:
+            left.popleft()
+            yield UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:

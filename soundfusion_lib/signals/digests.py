@@ -15,6 +15,7 @@ from soundfusion_lib import processes
 from soundfusion_lib.audio import UnreadableFile, unreadable
 from soundfusion_lib.errors import SoundFusionError
 
+DIGITS = 64  # of the SHA-256 that a digest begins with
 RECENT = 2_000_000_000  # nanoseconds; FAT counts time in these
 State = tuple[bytes, int, int, int]  # a file's path, size, st_mtime_ns, st_ctime_ns
 TABLE = """CREATE TABLE IF NOT EXISTS files

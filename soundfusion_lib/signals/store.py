@@ -11,6 +11,7 @@ are new are decoded.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.signals.clips import STORE_REVISION, Clip, Pool
 from soundfusion_lib.signals.decoding import CUT, decode_missing, missing
-from soundfusion_lib.signals.digests import digests
+from soundfusion_lib.signals.digests import DIGITS, digests
 from soundfusion_lib.signals.representations import Representation
 
 SHORTEST = 5.0  # seconds; one segment of the report
@@ -122,7 +123,8 @@ class Store:
         store = cls(corpus, arrays)
         if store.tracks.empty:
             lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {store.left_out['reason'].mode()[0]}"
-            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}")
+            mend = "give it clips that are, or, where they are too short, shorter segments"
+            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}; {mend}")
         return store
 
     def check_labels(self) -> None:
@@ -164,6 +166,24 @@ class Store:
         return self.corpus.tracks.loc[reasons.index, ["path", "label"]].assign(reason=reasons)
 
     @property
+    def copies(self) -> list[str]:
+        """Usable tracks whose files hold the same bytes, where that leaks: under two labels, or not surely on one side
+        of a split. A sentence for each such file."""
+        tracks = self.tracks
+        content = self._clips.loc[tracks.index, "digest"].str[:DIGITS]
+        said = []
+        for _, same in tracks[content.duplicated(keep=False)].groupby(content):
+            names = f"{' and '.join(same.index)} hold the same bytes"
+            parts = same["split"].unique() if "split" in same else []
+            if same["label"].nunique() > 1:
+                said.append(f"{names}, and are of {self.corpus.label_name} {' and '.join(same['label'].unique())}")
+            elif len(parts) > 1:
+                said.append(f"{names}, and are in {' and '.join(parts)}")
+            elif len(parts) == 0 and (same["group"].isna().any() or same["group"].nunique() > 1):
+                said.append(f"{names}, and a split may part them, as they are not of one group")
+        return said
+
+    @property
     def bytes(self) -> int:
         """Size of the usable clips' arrays; tracks whose files are the same have one in common."""
         clips = self._clips[self._clips["reason"].isna()].drop_duplicates("digest").index
@@ -181,6 +201,8 @@ def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> dict[str, Clip]:
 def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
     """The clips of a track, each with the reason why the track is left out if there is one."""
     reasons = [clip.reason for clip in clips if clip.reason]
+    if not all(math.isfinite(clip.silence) for clip in clips):  # decoded before such samples were refused
+        reasons = ["holds samples far beyond full scale"]
     if not reasons and clips[0].seconds < shortest:
         reasons = [f"too short ({clips[0].seconds:.1f} s of at least {shortest:g} s)"]
     return [replace(clip, reason=reasons[0]) for clip in clips] if reasons else clips

@@ -1,6 +1,7 @@
 """One file of any length -> its representations, in bounded memory: the very values that `transform` gives of all of
 it."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.signals.representations import MelSpectrogram, Representation
 
 CHUNK = 2**18  # samples that are transformed at once
-UNBOUNDED = 1e6  # dB: a top_db that cuts nothing
+UNBOUNDED = 1_000.0  # dB: a top_db that cuts nothing
 
 
 class StreamedArray:
@@ -74,19 +75,24 @@ class StreamedArray:
 
 
 @contextmanager
-def streamed(file: Path, specs: list[Representation]) -> Iterator[tuple[float, list[StreamedArray]]]:
-    """A file's length in seconds and its representations; it is decoded once, block by block.
+def streamed(
+    file: Path, specs: list[Representation], seconds: float | None = None, longest: float = math.inf
+) -> Iterator[tuple[float, list[StreamedArray]]]:
+    """The length in seconds of a file, or of its first seconds, and its representations; it is decoded once, block by
+    block.
 
     Raises:
-        UnusableAudio: as `audio.decode`.
+        UnusableAudio: as `audio.stream`; longer than `longest` seconds.
         SoundFusionError: the temporary folder is full.
     """
     with ExitStack() as folder:
         arrays: list[StreamedArray] = []
         seen, rate = 0, 1
-        for samples, rate in audio.stream(file):
+        for samples, rate in audio.stream(file, seconds):
             arrays = arrays or [StreamedArray(spec, rate, folder) for spec in specs]
             seen += len(samples)
+            if seen > longest * rate:
+                raise audio.UnusableAudio(f"longer than {longest / 3600:g} hours")
             for array in arrays:
                 array.add(samples)
         for array in arrays:

@@ -90,7 +90,7 @@ def read_profile(name: str | Path) -> tuple[dict[str, Any], Path]:
         raise SoundFusionError(f"there is no profile {str(name)!r}: give {', '.join(built_in())}, or a TOML file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig")), path  # Notepad may write a byte order mark
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SoundFusionError(f"profile {path}: not valid TOML: {error}") from error
 
 

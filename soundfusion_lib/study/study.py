@@ -2,6 +2,7 @@
 
 import platform
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -83,8 +84,14 @@ class Study:
 
     @cached_property
     def store(self) -> Store:
-        """The same, for experiments; raises SoundFusionError if a label has no usable clip, or there is only one."""
+        """The same, for experiments; raises SoundFusionError if a label has no usable clip, or there is only one, and
+        warns of copies that leak."""
         self.decoded.check_labels()
+        if copies := self.decoded.copies:
+            where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
+            more = f" (and {len(copies) - 1} more: `soundfusion prepare` lists them)" if copies[1:] else ""
+            message = f"{where} leaks what it tests by: {copies[0]}{more}. Keep one of each"
+            warnings.warn_explicit(message, UserWarning, "soundfusion", 0)
         return self.decoded
 
     @cached_property

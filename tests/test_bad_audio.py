@@ -1,0 +1,284 @@
+"""What a folder may hold that is no music, or is music that is hard to take: nothing of it stops a preparation."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from bad_audio import RATE, USED, music, write_all
+from click.testing import CliRunner
+
+from soundfusion_lib.audio import AT_ONCE, LongAudio, UnreadableFile, UnusableAudio, decode, stream
+from soundfusion_lib.cli import main
+from soundfusion_lib.corpora import Corpus, emotify, folder
+from soundfusion_lib.signals.clips import Clip, Pool
+from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
+from soundfusion_lib.signals.store import Store
+from soundfusion_lib.signals.streaming import streamed
+from soundfusion_lib.study.study import Study
+
+SPECS = [Waveform(8_000), MelSpectrogram(8_000, 1, 16, 256, 256)]
+PROFILE = """
+[corpus]
+kind = "folder"
+path = "music"
+[waveform]
+sample_rate = 8000
+[mel]
+sample_rate = 8000
+channels = 1
+n_mels = 16
+n_fft = 256
+hop_length = 256
+[segmenting]
+seconds = 1
+"""
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch) -> str:
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    (tmp_path / "mine.toml").write_text(PROFILE)
+    (tmp_path / "music" / "good").mkdir(parents=True)
+    soundfile.write(tmp_path / "music" / "good" / "good.wav", music(seed=99), RATE)
+    return str(tmp_path / "mine.toml")
+
+
+def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_path):
+    outcomes = write_all(tmp_path / "music" / "bad")
+    assert len(outcomes) > 120
+    result = CliRunner().invoke(main, ["prepare", profile, "--strict"])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    listed = dict(re.findall(r"^  .+  bad/(.+?\.\w+): (.+)$", result.output, re.MULTILINE))
+    lost = {name: reason for name, reason in outcomes.items() if reason is not USED}
+    assert listed.keys() == lost.keys() and f"{len(lost)} clips left out:" in result.output
+    assert {name: reason for name, reason in lost.items() if not re.fullmatch(reason, listed[name])} == {}
+    store = Store.build(folder(tmp_path / "music"), SPECS, tmp_path / "data" / "store", shortest=1.0, decode=False)
+    assert len(store.tracks) == 1 + len(outcomes) - len(lost)
+    for array in store.arrays.values():
+        assert np.isfinite(array.data.astype(np.float32)).all()
+
+
+def test_a_preparation_is_strict_only_where_a_clip_is_left_out(profile, tmp_path):
+    soundfile.write(tmp_path / "music" / "good" / "silent.wav", np.zeros(2 * RATE), RATE)
+    (tmp_path / "music" / "other").mkdir()
+    soundfile.write(tmp_path / "music" / "other" / "other.wav", music(seed=98), RATE)
+    assert CliRunner().invoke(main, ["prepare", profile]).exit_code == 0
+    assert CliRunner().invoke(main, ["prepare", profile, "--strict"]).exit_code == 1
+    (tmp_path / "music" / "good" / "silent.wav").unlink()
+    assert CliRunner().invoke(main, ["prepare", profile, "--strict"]).exit_code == 0
+
+
+# ---- files that are long, or say so
+
+
+def write_long(file: Path, hours: float, rate: int = 8_000) -> Path:
+    """A stereo file, 8 bits a sample, of a second of sound again and again."""
+    second = np.round(2_000 * music(rate, seconds=1)).astype(np.int16)
+    with soundfile.SoundFile(file, "w", rate, 2, "ULAW", format="AU") as opened:
+        opened.write(second)
+    with open(file, "r+b") as content:
+        head = content.read()
+        content.seek(0)
+        data = int.from_bytes(head[4:8], "big")
+        samples = head[data : data + 2 * rate]
+        size = int(hours * 3_600) * len(samples)
+        content.write(head[:8] + size.to_bytes(4, "big") + head[12:data])
+        for _ in range(0, size, 60 * len(samples)):
+            content.write(60 * samples)
+    return file
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import pandas as pd
+from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.signals.store import Store
+from test_bad_audio import SPECS
+
+root, cache = map(Path, sys.argv[1:])
+tracks = pd.DataFrame({"path": ["short.au", "long.au"], "label": "x", "group": None}, index=["short", "long"])
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+def build(track):
+    return Store.build(Corpus("long", root, tracks.loc[[track]]), SPECS, cache, workers=1, progress=False)
+build("short")
+before = peak()
+store = build("long")
+sounds = [array.clip("long")[-10_000:].std() > 0 for array in store.arrays.values()]
+print(peak() - before, store.tracks["seconds"].item(), *sounds)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such count")
+def test_two_hours_are_prepared_whole_in_bounded_memory(tmp_path):
+    """Their samples alone are 440 MiB."""
+    write_long(tmp_path / "short.au", 1 / 120), write_long(tmp_path / "long.au", 2)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", PEAK, str(tmp_path), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    grown, seconds, *sounds = done.stdout.split()
+    assert float(grown) < 150 and float(seconds) == 7_200 and sounds == ["True", "True"]
+    assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
+    file = write_long(tmp_path / "long.au", 2)
+    with pytest.raises(LongAudio, match=f"longer than the {AT_ONCE:,} samples"):
+        decode(file)
+    samples, rate = decode(file, 30.0)
+    assert samples.shape == (30 * rate, 2)
+    assert sum(len(block) for block, _ in stream(file, 30.0)) == 30 * rate
+    with pytest.raises(UnusableAudio, match="longer than 0.5 hours"), streamed(file, SPECS, longest=1_800):
+        pass
+
+
+def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "x.wav", music(8_000, seconds=20), 8_000)
+    corpus = Corpus("x", tmp_path, pd.DataFrame({"path": ["x.wav"], "label": "x", "group": None}, index=["x"]))
+    whole = Store.build(corpus, SPECS, tmp_path / "whole", workers=1, progress=False)
+    monkeypatch.setattr("soundfusion_lib.audio.AT_ONCE", 1_000)
+    pieces = Store.build(corpus, SPECS, tmp_path / "pieces", workers=1, progress=False)
+    assert pieces.content_id == whole.content_id
+    for kind, array in whole.arrays.items():
+        np.testing.assert_array_equal(pieces.arrays[kind].data, array.data)
+        pd.testing.assert_frame_equal(pieces.arrays[kind].tracks, array.tracks)
+
+
+# ---- what is no file, and what was stored before
+
+
+class Waited(BaseException):
+    """Too long: what waits for a pipe's other end would wait for ever."""
+
+
+@pytest.fixture
+def impatient():
+    def stop(*_):
+        raise Waited
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_does_not_block(tmp_path, impatient):
+    os.mkfifo(tmp_path / "x.mp3")
+    for read in (decode, lambda file: next(stream(file))):
+        with pytest.raises(UnreadableFile, match="^not a file$"):
+            read(tmp_path / "x.mp3")
+    for genre in ("classical", "electronic", "pop", "rock"):
+        (tmp_path / "emotifymusic" / genre).mkdir(parents=True)
+        os.mkfifo(tmp_path / "emotifymusic" / genre / "1.mp3")
+    assert emotify(tmp_path).tracks["group"].tolist() == [None] * 4
+
+
+def test_what_was_stored_of_1e30_is_left_out_now(tmp_path):
+    soundfile.write(tmp_path / "x.wav", music(), RATE)
+    soundfile.write(tmp_path / "y.wav", music(seed=1), RATE)
+    table = pd.DataFrame({"path": ["x.wav", "y.wav"], "label": ["x", "y"], "group": None}, index=["x", "y"])
+    corpus = Corpus("old", tmp_path, table)
+    build = {"shortest": 1.0, "workers": 1, "progress": False}
+    good = Store.build(corpus, SPECS, tmp_path / "cache", **build)
+    pool = Pool(tmp_path / "cache" / "old", SPECS[1])
+    lines = [clip if clip.start else Clip(**{**vars(clip), "silence": np.nan}) for clip in pool.read().values()]
+    pool.journal.write_bytes(b"".join(clip.line() for clip in lines))
+    store = Store.build(corpus, SPECS, tmp_path / "cache", **build)
+    assert store.left_out["reason"].to_dict() == {"x": "holds samples far beyond full scale"}
+    assert list(store.tracks.index) == ["y"] and list(good.tracks.index) == ["x", "y"]
+
+
+# ---- files that kill the process that decodes them
+
+KILLING = """
+import os, signal
+from pathlib import Path
+from soundfusion_lib.corpora import folder
+from soundfusion_lib.signals import decoding
+from soundfusion_lib.signals.representations import Waveform
+from soundfusion_lib.signals.store import Store
+
+decode, once = decoding.decode, Path("killed")
+
+def killing(file, seconds):
+    if file.name == "killer.wav" or (file.name == "chance.wav" and not once.exists()):
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decode(file, seconds)
+
+decoding.decode = killing  # in the processes, too: each imports this script
+
+if __name__ == "__main__":
+    for _ in range(2):  # again, when it is the only one that is left
+        store = Store.build(folder("music"), [Waveform(8_000)], "cache", shortest=1.0, workers=2, progress=False)
+        print(store.left_out["reason"].to_dict())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_a_file_that_kills_its_process_twice_is_left_out_and_the_rest_goes_on(tmp_path):
+    names = ["a/chance.wav", *(f"{label}/{number}.wav" for label in "ab" for number in range(12)), "b/killer.wav"]
+    for seed, name in enumerate(names):
+        (tmp_path / "music" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "music" / name, music(seed=seed), RATE)
+    (tmp_path / "script.py").write_text(KILLING)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    reason = {"b/killer": "the process that decodes it was killed, twice (out of memory?)"}
+    assert done.stdout == f"{reason}\n{reason}\n", done.stderr
+    (tmp_path / "music" / "b" / "killer.wav").unlink()
+    build = {"shortest": 1.0, "workers": 1, "progress": False}
+    whole = Store.build(folder(tmp_path / "music"), SPECS[:1], tmp_path / "whole", **build)
+    kept = Pool(tmp_path / "cache" / "music", SPECS[0])
+    assert kept.data.read_bytes() == whole.arrays["waveform"].data.tobytes()
+
+
+# ---- copies
+
+PARTED = "x and y hold the same bytes, and a split may part them, as they are not of one group"
+
+
+def test_copies_that_leak_are_said_before_training(profile, tmp_path):
+    good = tmp_path / "music" / "good"
+    (tmp_path / "music" / "other").mkdir()
+    (tmp_path / "music" / "other" / "copy.wav").write_bytes((good / "good.wav").read_bytes())
+    soundfile.write(tmp_path / "music" / "other" / "other.wav", music(seed=97), RATE)
+    said = "good/good and other/copy hold the same bytes, and are of genre good and other"
+    result = CliRunner().invoke(main, ["prepare", profile])
+    assert result.exit_code == 0 and f"leakage: {said}; keep one of them\n" in result.output
+    study = Study("prepare", profile, "cpu", progress=False)
+    with pytest.warns(UserWarning, match=f"corpus 'music' at .+ leaks what it tests by: {said}. Keep one of each"):
+        study.store  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "columns, said",
+    [
+        ({"group": ["a", "a"]}, []),
+        (
+            {"group": ["a", "b"]},
+            ["x and y hold the same bytes, and a split may part them, as they are not of one group"],
+        ),
+        (
+            {"group": [None, None]},
+            ["x and y hold the same bytes, and a split may part them, as they are not of one group"],
+        ),
+        ({"group": [None, None], "split": ["test", "test"]}, []),
+        ({"group": ["a", "a"], "split": ["train", "test"]}, ["x and y hold the same bytes, and are in train and test"]),
+    ],
+)
+def test_copies_are_leakage_where_a_split_may_part_them(tmp_path, columns, said):
+    for name in ("x.wav", "y.WAV"):
+        soundfile.write(tmp_path / name, music(), RATE)
+    table = pd.DataFrame({"path": ["x.wav", "y.WAV"], "label": "l", **columns}, index=["x", "y"])
+    store = Store.build(Corpus("copies", tmp_path, table), SPECS, tmp_path / "cache", shortest=1.0, workers=1)
+    assert store.copies == said
