@@ -50,7 +50,7 @@ def _surest(judgements: Judgements, network: str) -> list[str]:
 
 
 def _heats(study: Study, judgements: Judgements, network: str, track: str) -> list[Heat]:
-    given, true = judgements.label(network, track), study.tracks.loc[track, "label"]
+    given, true = judgements.labels.loc[track, network], study.tracks.loc[track, "label"]
     following = judgements.of_clip(network, track).mean().drop(given).idxmax()
     other = true if true != given else following
     return [heat(study, judgements, network, track, label) for label in (given, other)]
@@ -58,19 +58,15 @@ def _heats(study: Study, judgements: Judgements, network: str, track: str) -> li
 
 @themed
 def _figure(study: Study, network: str, rows: dict[str, list[Heat]]) -> Figure:
-    figure, axes = plt.subplots(len(rows), 3, figsize=(1.25 * WIDTH, 1.6 * len(rows) + 0.8), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(len(rows), 3, figsize=(WIDTH, 1.4 * len(rows) + 0.8), sharey=True, squeeze=False)
     for row, (track, heats) in zip(axes, rows.items(), strict=True):
         true = study.tracks.loc[track, "label"]
         verdict = "right" if heats[0].label == true else "wrong"
-        for axis, own, title in zip(
-            row,
-            [None, *heats],
-            [f"{track}: {true}", f"{verdict}: what speaks for {heats[0].label}", f"what speaks for {heats[1].label}"],
-            strict=True,
-        ):
+        titles = f"{track}: {true}", f"{verdict}: for {heats[0].label}", f"for {heats[1].label}"
+        for axis, own, title in zip(row, [None, *heats], titles, strict=True):
             spectrogram(axis, study, track, own)
             axis.set_title(title, loc="left", **TEXT)
             axis.set_xlabel("time in s")
             axis.label_outer()
-    figure.suptitle(f"{network}: what it looked at ({corpus_note(study)})", **TEXT)
+    figure.suptitle(f"{network}: what speaks for a label ({corpus_note(study)})", **TEXT)
     return figure

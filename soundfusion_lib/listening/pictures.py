@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from soundfusion_lib.analysis.figures.data import corpus_note, themed
 from soundfusion_lib.listening.judgements import Judgements
@@ -53,7 +54,8 @@ def clip(
         len(heights), 1, figsize=(WIDTH, sum(heights) + 1.6), height_ratios=heights, sharex=True
     )
     _waveform(axes[0], study, track)
-    spectrogram(axes[1], study, track, heat)
+    image = spectrogram(axes[1], study, track, heat)
+    figure.colorbar(image, ax=axes[1], label="power in dB", pad=0.01)
     speaks = f", in colour what speaks for {heat.label} to {network}" if heat else ""
     axes[1].set_title(f"mel spectrogram{speaks}", loc="left", **TEXT)
     if judgements:
@@ -62,6 +64,13 @@ def clip(
     axes[-1].set(xlabel="time in s", xlim=(0, seconds))
     figure.suptitle(f"Track {track}: {true} ({corpus_note(study)})", **TEXT)
     return figure
+
+
+def described(study: Study, track: str, judgements: Judgements | None = None) -> str:
+    """What `clip` shows, for a caption and for those who do not see it."""
+    heard = f", and what networks hear in it ({judgements.tally(track)})" if judgements else ""
+    label = study.tracks.loc[track, "label"]
+    return f"Track {track} ({study.corpus.label_name}: {label}): its waveform and its mel spectrogram{heard}"
 
 
 def _waveform(axis: Axes, study: Study, track: str) -> None:
@@ -82,8 +91,8 @@ def _waveform(axis: Axes, study: Study, track: str) -> None:
     axis.grid(visible=False)
 
 
-def spectrogram(axis: Axes, study: Study, track: str, heat: Heat | None = None) -> None:
-    """A clip's mel spectrogram, the mean over channels; grey under a heat."""
+def spectrogram(axis: Axes, study: Study, track: str, heat: Heat | None = None) -> AxesImage:
+    """A clip's mel spectrogram, the mean over channels; grey under a heat, which is scaled to its highest value."""
     array = study.store.arrays["mel"]
     spec = array.representation
     decibels = array.clip(track).astype(np.float32).mean(1).T  # (bands, frames)
@@ -95,7 +104,7 @@ def spectrogram(axis: Axes, study: Study, track: str, heat: Heat | None = None) 
         axis.imshow(share, cmap="inferno", alpha=0.75 * share, vmin=0, vmax=1, **look)
     axis.set(ylabel="mel band")
     axis.grid(visible=False)
-    axis.figure.colorbar(image, ax=axis, label="power in dB", pad=0.01)
+    return image
 
 
 def _shown(probabilities: pd.DataFrame | None, labels: list[str], true: str) -> list[str]:
