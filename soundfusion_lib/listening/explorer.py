@@ -1,8 +1,6 @@
 """The widgets that a study is explored with."""
 
 import html
-import io
-from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,8 +15,9 @@ from soundfusion_lib.listening.grad_cam import looks_at_spectrograms
 from soundfusion_lib.listening.judgements import Judgements
 from soundfusion_lib.listening.looked_at import NO_WEIGHTS, heat
 from soundfusion_lib.listening.matrix import Matrix
+from soundfusion_lib.listening.player import PLAYER, picture_element, sound_element
 from soundfusion_lib.listening.sound import sound
-from soundfusion_lib.study.study import DPI, Study
+from soundfusion_lib.study.study import Study
 
 LABEL, CELL, MISSED = range(3)  # what clips are chosen by: the numbers of the tabs
 
@@ -39,8 +38,7 @@ class Explorer(widgets.VBox):
         self._count = widgets.Label()
         self._looked = widgets.ToggleButton(description="what did it look at?", tooltip="Grad-CAM of the network above")
         self._looked.observe(self._draw, "value")
-        self._audio = widgets.Audio(format="mp3", autoplay=False, loop=False, layout={"width": "100%"})
-        self._note, self._picture = widgets.HTML(), widgets.HTML()
+        self._sound, self._note, self._picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
         steps = _button("arrow-left", "the clip before", -1, self._step), _button("arrow-right", "next", 1, self._step)
         line = widgets.HBox([self._clip, *steps, self._count], layout={"flex_flow": "row wrap"})
         choices: list[widgets.Widget] = [self._label]
@@ -54,7 +52,8 @@ class Explorer(widgets.VBox):
             self._ways.observe(self._list, "selected_index")
             choices = [self._network, self._ways]
             self._fill()
-        super().__init__([*choices, line, self._audio, self._note, self._picture])
+        super().__init__([*choices, line, self._sound, self._note, self._picture])
+        self.add_class(PLAYER)
         self._list()
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,14 +110,12 @@ class Explorer(widgets.VBox):
     def _hear(self, _: Any) -> None:
         """Sound and picture of the clip chosen."""
         track, self._note.value = self._clip.value, ""
-        self._audio.layout.display = None if track else "none"
         self._count.value = f"{self._clip.index + 1} of {len(self._clip.options)}" if track else "no clips"
-        if track:
-            try:
-                self._audio.value = sound(self._study.corpus, track)
-            except UnusableAudio as reason:
-                self._audio.layout.display = "none"
-                self._note.value = html.escape(f"{self._study.corpus.file(track)} cannot be heard: {reason}")
+        try:
+            self._sound.value = sound_element(sound(self._study.corpus, track)) if track else ""
+        except UnusableAudio as reason:
+            self._sound.value = ""
+            self._note.value = html.escape(f"{self._study.corpus.file(track)} cannot be heard: {reason}")
         self._draw()
 
     def _draw(self, _: Any = None) -> None:
@@ -139,12 +136,10 @@ class Explorer(widgets.VBox):
                     )
                 except NO_WEIGHTS as error:
                     self._note.value = html.escape(f"what {network} looked at cannot be seen: {error}")
-        figure, content = pictures.clip(self._study, track, self._judgements, network, over), io.BytesIO()
-        figure.savefig(content, dpi=DPI)
+        figure = pictures.clip(self._study, track, self._judgements, network, over)
+        described = pictures.described(self._study, track, self._judgements)
+        self._picture.value = picture_element(figure, self._study.tracks.loc[track, "seconds"], described)
         plt.close(figure)
-        alt = html.escape(pictures.described(self._study, track, self._judgements))
-        source = "data:image/png;base64," + b64encode(content.getvalue()).decode()
-        self._picture.value = f'<img src="{source}" alt="{alt}" style="width: 100%; max-width: 960px">'
 
 
 def _choice(options: Iterable[str], name: str, changed: Any, value: str | None = None) -> widgets.ToggleButtons:

@@ -18,7 +18,8 @@ from soundfusion_lib.study.study import Study
 WIDTH = 9.0  # inches; a notebook's column is 870 px wide
 MOST_NAMED = 8  # segments whose most probable labels have room
 MOST_LABELS = 12  # rows of a network's probabilities
-COLUMNS = 1200  # of the waveform: each from the lowest to the highest of its samples
+COLUMNS = 1200  # of the waveform, at most: each from the lowest to the highest of its samples
+FRAMES = 400  # of the spectrogram, at most: each the mean of those that it stands for
 BLUES = {"vmin": 0, "vmax": 1, "cmap": "Blues", "edgecolor": "white"}
 TEXT = {"parse_math": False}  # a label with dollar signs is no formula
 
@@ -95,8 +96,12 @@ def spectrogram(axis: Axes, study: Study, track: str, heat: Heat | None = None) 
     """A clip's mel spectrogram, the mean over channels; grey under a heat, which is scaled to its highest value."""
     array = study.store.arrays["mel"]
     spec = array.representation
-    decibels = array.clip(track).astype(np.float32).mean(1).T  # (bands, frames)
-    extent = (0, decibels.shape[1] * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
+    decibels = array.clip(track).astype(np.float32).mean(1)  # (frames, bands)
+    seconds = len(decibels) * spec.hop_length / spec.sample_rate
+    starts = np.arange(0, len(decibels), -(-len(decibels) // FRAMES))
+    counts = np.diff(starts, append=len(decibels))
+    decibels = (np.add.reduceat(decibels, starts) / counts[:, None]).T  # (bands, columns)
+    extent = (0, seconds, 0.5, spec.n_mels + 0.5)
     look = {"origin": "lower", "aspect": "auto", "extent": extent}
     image = axis.imshow(decibels, cmap="gray" if heat else "magma", interpolation="nearest", **look)
     if heat:

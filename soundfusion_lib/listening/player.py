@@ -1,0 +1,47 @@
+"""A clip's sound and picture in HTML: a line in the picture runs with the sound, a click on it plays from there.
+
+The handlers are attributes of the elements, as a script in a widget's HTML would not be run. Where a front end forbids
+them too, the sound plays and the line stays at the beginning.
+"""
+
+import html
+import io
+from base64 import b64encode
+
+from matplotlib.figure import Figure
+
+from soundfusion_lib.study.study import DPI
+
+PLAYER = "soundfusion-player"  # class of the element that holds both
+RUN = (
+    f"const line = this.closest('.{PLAYER}').querySelector('[data-seconds]'), at = line.dataset; "
+    "line.style.left = (+at.left + at.width * this.currentTime / at.seconds) + '%'"
+)
+SEEK = (
+    f"const sound = this.closest('.{PLAYER}').querySelector('audio'), box = this.getBoundingClientRect(), "
+    "at = this.querySelector('[data-seconds]').dataset, x = 100 * (event.clientX - box.left) / box.width; "
+    "if (sound && x >= +at.left && x <= +at.left + +at.width) "
+    "{ sound.currentTime = (x - at.left) / at.width * at.seconds; sound.play() }"
+)
+LINE = "position: absolute; top: 0; bottom: 0; width: 2px; background: #d55e00; transition: left 0.25s linear"
+
+
+def sound_element(content: bytes) -> str:
+    """A player of an MP3."""
+    source = "data:audio/mpeg;base64," + b64encode(content).decode()
+    return f'<audio controls src="{source}" style="width: 100%" ontimeupdate="{html.escape(RUN)}"></audio>'
+
+
+def picture_element(figure: Figure, seconds: float, described: str) -> str:
+    """A figure whose first axes show so many seconds."""
+    content = io.BytesIO()
+    figure.savefig(content, dpi=DPI)
+    axes = figure.axes[0].get_position()  # in shares of the figure, known once it is drawn
+    place = f'data-left="{100 * axes.x0:.3f}" data-width="{100 * axes.width:.3f}" data-seconds="{seconds:.3f}"'
+    source = "data:image/png;base64," + b64encode(content.getvalue()).decode()
+    look = f"position: relative; cursor: pointer; max-width: {96 * figure.get_figwidth():.0f}px"
+    return (
+        f'<div style="{look}" onclick="{html.escape(SEEK)}">'
+        f'<img src="{source}" alt="{html.escape(described)}" style="width: 100%; display: block">'
+        f'<div style="{LINE}; left: {100 * axes.x0:.3f}%" {place}></div></div>'
+    )
