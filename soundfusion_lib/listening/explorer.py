@@ -47,7 +47,7 @@ class Explorer(widgets.VBox):
             self._network = _choice(list(judgements.runs), "network", self._change_network, judgements.best)
             self._matrix = Matrix(self._choose_cell)
             self._ways = widgets.Tab([self._label, self._matrix, widgets.Label(self._said_of_missed())])
-            self._ways.titles = f"by {study.corpus.label_name}", "by confusion", "wrong by every network"
+            self._ways.titles = f"by {study.corpus.label_name}", "by confusion", "missed by all"
             self._ways.selected_index = MISSED if judgements.missed else LABEL
             self._ways.observe(self._list, "selected_index")
             choices = [self._network, self._ways]
@@ -83,7 +83,8 @@ class Explorer(widgets.VBox):
         return f"{track}: {label}, {f'artist {artist}, ' if isinstance(artist, str) else ''}{part}"
 
     def _said_of_missed(self) -> str:
-        return f"{len(self._judgements.missed)} of {len(self._judgements.right)} tested clips"
+        missed, tested = len(self._judgements.missed), len(self._judgements.right)
+        return f"{missed} of {tested} test clips: every network is wrong on them"
 
     def _choose_cell(self, true: str, predicted: str) -> None:
         self._cell = true, predicted

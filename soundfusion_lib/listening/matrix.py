@@ -33,7 +33,10 @@ class Matrix(widgets.GridBox):
         labels = sorted((mistakes.sum(axis=1) + mistakes.sum(axis=0)).nlargest(MOST).index)
         largest = mistakes.stack().idxmax()
         shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-        cells = [widgets.HTML(), *(widgets.HTML(f'<div style="{COLUMN}">{html.escape(one)}</div>') for one in labels)]
+        cells = [
+            widgets.HTML(f'<div style="{ROW}">true ↓ &nbsp; heard as →</div>'),
+            *(widgets.HTML(f'<div style="{COLUMN}">{html.escape(one)}</div>') for one in labels),
+        ]
         for true in labels:
             cells.append(widgets.HTML(f'<div style="{ROW}">{html.escape(true)}</div>'))
             cells += [self._cell(true, predicted, counts, shares, largest) for predicted in labels]

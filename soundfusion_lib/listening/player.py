@@ -23,7 +23,7 @@ SEEK = (
     "if (sound && x >= +at.left && x <= +at.left + +at.width) "
     "{ sound.currentTime = (x - at.left) / at.width * at.seconds; sound.play() }"
 )
-LINE = "position: absolute; top: 0; bottom: 0; width: 2px; background: #d55e00; transition: left 0.25s linear"
+LINE = "position: absolute; width: 2px; background: #d55e00; transition: left 0.25s linear"
 
 
 def sound_element(content: bytes) -> str:
@@ -36,12 +36,14 @@ def picture_element(figure: Figure, seconds: float, described: str) -> str:
     """A figure whose first axes show so many seconds."""
     content = io.BytesIO()
     figure.savefig(content, dpi=DPI)
-    axes = figure.axes[0].get_position()  # in shares of the figure, known once it is drawn
-    place = f'data-left="{100 * axes.x0:.3f}" data-width="{100 * axes.width:.3f}" data-seconds="{seconds:.3f}"'
+    boxes = [axis.get_position() for axis in figure.axes]  # in shares of the figure, known once it is drawn
+    left, width = 100 * boxes[0].x0, 100 * boxes[0].width
+    line = f"left: {left:.3f}%; top: {100 - 100 * boxes[0].y1:.3f}%; bottom: {100 * min(box.y0 for box in boxes):.3f}%"
+    place = f'data-left="{left:.3f}" data-width="{width:.3f}" data-seconds="{seconds:.3f}"'
     source = "data:image/png;base64," + b64encode(content.getvalue()).decode()
     look = f"position: relative; cursor: pointer; max-width: {96 * figure.get_figwidth():.0f}px"
     return (
         f'<div style="{look}" onclick="{html.escape(SEEK)}">'
         f'<img src="{source}" alt="{html.escape(described)}" style="width: 100%; display: block">'
-        f'<div style="{LINE}; left: {100 * axes.x0:.3f}%" {place}></div></div>'
+        f'<div style="{LINE}; {line}" {place}></div></div>'
     )
