@@ -1,7 +1,7 @@
 """Grad-CAM: where in the spectrogram a network found what speaks for a label.
 
 Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
-captum's LayerGradCam gives the same map (to rounding) and would save a dozen of these lines, and nothing of the rest.
+captum's LayerGradCam gives the very same map: it would spare six of these lines, too few for a dependency.
 """
 
 import numpy as np

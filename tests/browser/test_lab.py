@@ -1,24 +1,16 @@
 """Notebook 9 in JupyterLab, in a real browser that chooses, hears and sees: `make test-browser`."""
 
-import json
-import os
+import runpy
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
-import nbformat
-import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
 
+from soundfusion_lib import Study
 from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.study import protocol
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-TOKEN = "for-this-test"
+LAB = runpy.run_path(str(PROJECT / "tooling" / "lab.py"))
 MARKED = "<i>low</i> & $low$"  # a label that is text, whatever it looks like
 PROFILE = """
 clip_seconds = 4.0
@@ -59,82 +51,89 @@ resnet2d = { small = 4, medium = 4 }
 
 
 @pytest.fixture(scope="module")
-def folder(corpus, tmp_path_factory):
-    """A copy of the notebook with a profile of its own, and the music that it is on: tones."""
+def page(corpus, tmp_path_factory):
+    """The notebook on a corpus of tones, all its cells run."""
     folder = tmp_path_factory.mktemp("lab")
-    tracks = corpus.tracks.assign(file_name=corpus.tracks["path"], artist=corpus.tracks["group"])
-    tracks["genre"] = tracks["label"].replace("low", MARKED)
     shutil.copytree(corpus.root, folder / "music")
+    tracks = corpus.tracks.rename(columns={"path": "file_name", "group": "artist"})
+    tracks = tracks.assign(genre=tracks["label"].replace("low", MARKED))
     tracks[["file_name", "genre", "artist"]].to_csv(folder / "music" / "metadata.csv", index=False)
     (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
-    notebook = nbformat.read(PROJECT / "notebooks" / "09_listen.ipynb", as_version=4)
-    parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    parameters.source = 'profile = "tones.toml"\ndevice = "cpu"'
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    nbformat.write(notebook, folder / "09_listen.ipynb")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def lab(folder):
-    """The address of JupyterLab in that folder, which ends with its kernels."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [f"--port={port}", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]
-    quiet = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    names = ("SOUNDFUSION_DATA", "SOUNDFUSION_RESULTS", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    own = {name: str(folder / name.lower()) for name in names} | {"JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces")}
-    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
-    call = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--allow-root", *options, *quiet]
-    with open(folder / "lab.log", "w") as log:
-        server = subprocess.Popen(call, cwd=folder, env=os.environ | own | {"PYTHONPATH": path}, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}", server)
-        yield f"http://127.0.0.1:{port}/lab/tree/09_listen.ipynb?token={TOKEN}"
-    finally:
-        kernels = psutil.Process(server.pid).children(recursive=True)
-        server.terminate()
-        server.wait(20)
-        for process in kernels:
-            if process.is_running():
-                process.kill()
-
-
-def wait_for(address, server):
-    """Until a server answers."""
-    for _ in range(300):
-        assert server.poll() is None, "JupyterLab ended"
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(address)
-
-
-@pytest.fixture(scope="module")
-def page(lab):
-    """The notebook with all its cells run, and what the console said of errors."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.errors = []
-        page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(lab)
-        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=60_000)
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.locator(".soundfusion-player img").wait_for(timeout=120_000)
+    LAB["copy_notebook"]("09_listen", folder, "tones.toml")
+    environment = {name: str(folder / name) for name in ("SOUNDFUSION_DATA", "SOUNDFUSION_RESULTS")}
+    with pytest.MonkeyPatch.context() as patch:  # trained here: the notebook would start processes for it
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        study = Study("09_listen", folder / "tones.toml", "cpu", progress=False)
+        for experiment in protocol.performance(study).values():
+            study.train(experiment)
+    with LAB["opened"](folder, "09_listen", environment, height=1000) as page:
         yield page
-        browser.close()
 
 
-def picture(page: Page) -> str:
-    return page.locator(".soundfusion-player img").get_attribute("src")
+@pytest.fixture
+def explorer(page):
+    return page.locator(".soundfusion-player")
 
 
-def test_it(page):
-    print(page.errors)
+def changes(page, selector, attribute, act):
+    """Do something, wait until an element of the explorer has another value of this attribute, and return both."""
+    before = page.locator(selector).get_attribute(attribute)
+    act()
+    script = "([selector, name, old]) => document.querySelector(selector)?.getAttribute(name) != old"
+    page.wait_for_function(script, arg=[selector, attribute, before], timeout=30_000)
+    return before, page.locator(selector).get_attribute(attribute)
+
+
+def test_a_label_chosen_brings_another_picture_and_another_sound(page, explorer):
+    explorer.get_by_role("tab", name="by sound").click()
+    for label in ("noise", MARKED):
+        act = explorer.get_by_role("button", name=label, exact=True).click
+        _, after = changes(page, ".soundfusion-player audio", "src", act)
+        assert after.startswith("data:audio/mpeg;base64,") and len(after) > 10_000
+        page.wait_for_function(
+            "label => document.querySelector('.soundfusion-player img').alt.includes(label)", arg=label
+        )
+    assert explorer.locator("img").evaluate("picture => picture.naturalWidth") > 900
+    assert explorer.locator("i:has-text('low')").count() == 0
+
+
+def test_the_next_clip_and_what_the_network_looked_at_are_other_pictures(page, explorer):
+    explorer.get_by_role("tab", name="by sound").click()
+    changes(page, ".soundfusion-player img", "src", lambda: explorer.locator("button[title=next]").click())
+    explorer.get_by_role("button", name="ResNet2D-small").click()
+    changes(page, ".soundfusion-player img", "src", explorer.get_by_role("button", name="what did it look at?").click)
+
+
+def test_a_click_on_a_cell_of_the_matrix_lists_its_clips(page, explorer):
+    explorer.get_by_role("tab", name="by confusion").click()
+    cell = explorer.locator("button[title*='heard as']:not([disabled])").first
+    true, count = cell.get_attribute("title").split(", heard as ")[0], int(cell.inner_text())
+    cell.click()
+    options = explorer.locator("select option")
+    page.wait_for_function(
+        "count => document.querySelectorAll('.soundfusion-player select option').length == count", arg=count
+    )
+    assert all(f": {true}, artist" in text for text in options.all_inner_texts())
+
+
+def test_a_click_on_the_picture_plays_from_there_and_a_line_runs_with_the_sound(page, explorer):
+    sound, line = explorer.locator("audio"), explorer.locator("[data-seconds]")
+    assert sound.evaluate("sound => [sound.currentTime, sound.error, Math.abs(sound.duration - 4.3) < 0.4]") == [
+        0,
+        None,
+        True,
+    ]
+    box = explorer.locator("img").bounding_box()
+    start = float(line.evaluate("line => line.offsetLeft"))
+    explorer.locator("img").click(position={"x": box["width"] * 0.6, "y": 100})
+    page.wait_for_function("() => document.querySelector('.soundfusion-player audio').currentTime > 1.5")
+    page.wait_for_function(
+        "start => document.querySelector('.soundfusion-player [data-seconds]').offsetLeft > start + 100", arg=start
+    )
+
+
+def test_nothing_went_wrong_on_the_way(page):
+    page.locator(".jp-OutputArea-output", has_text="trained now").wait_for(timeout=60_000)  # the last cell's table
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert page.errors == []
