@@ -5,6 +5,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from IPython.display import Image, Markdown
 
@@ -100,7 +101,7 @@ def test_what_is_expected_of_networks_that_err_on_their_own(judgements):
 
 def test_a_clip_has_the_mean_of_the_seeds_tested_before_validated(judgements):
     assert judgements.of_clip("one", "t")["a"].tolist() == pytest.approx([0.5, 0.5])
-    assert judgements.of_clip("one", "w").to_numpy().tolist() == pytest.approx([[0.8, 0.2]])
+    assert judgements.of_clip("one", "w").loc[0].tolist() == pytest.approx([0.8, 0.2])
     assert judgements.of_clip("one", "u")["a"].tolist() == pytest.approx([0.7])
     assert judgements.of_clip("one", "v") is None and judgements.of_clip("two", "v") is not None
     assert judgements.tally("v") == "1 of 1 networks right" and judgements.tally("u") == "0 of 2 networks right"
@@ -178,20 +179,24 @@ def runs(study):
     return {name: study.train(one) for name, one in networks.items()}
 
 
-def explorer(study, runs=None):
-    still = explore(study, runs)
+@pytest.fixture(scope="module")
+def still(study):
+    return explore(study)
+
+
+def explorer(study, still, runs=None):
     return Explorer(study, Judgements(runs) if runs else None, still)
 
 
-def test_where_nobody_looks_it_is_a_picture_that_is_filed(study, runs):
+def test_where_nobody_looks_it_is_a_picture_that_is_filed(study, still, runs):
+    assert isinstance(still, Image)
     still = explore(study, runs)
-    assert isinstance(still, Image) and (study.folder / "figures" / "09_explore.png").read_bytes() == still.data
+    assert (study.folder / "figures" / "09_explore.png").read_bytes() == still.data
     assert "its waveform and its mel spectrogram, and what networks hear" in still.alt
-    assert isinstance(explore(study), Image)
 
 
-def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study):
-    shown = explorer(study)
+def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study, still):
+    shown = explorer(study, still)
     shown._label.value = SCRIPT
     assert [track for _, track in shown._clip.options] == list(study.tracks.index[study.tracks["label"] == SCRIPT])
     before = shown._picture.value
@@ -201,8 +206,8 @@ def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study):
     assert "<script>" not in shown._picture.value and "&lt;script&gt;" in shown._picture.value
 
 
-def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, runs):
-    shown, judgements = explorer(study, runs), Judgements(runs)
+def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, still, runs):
+    shown, judgements = explorer(study, still, runs), Judgements(runs)
     shown._ways.selected_index = LABEL
     shown._label.value = "low"
     tracks = [track for _, track in shown._clip.options]
@@ -219,8 +224,8 @@ def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, 
     assert "<script>" not in texts and "&lt;script&gt;" in texts
 
 
-def test_what_a_network_looked_at_is_asked_of_those_that_get_spectrograms(study, runs):
-    shown = explorer(study, runs)
+def test_what_a_network_looked_at_is_asked_of_those_that_get_spectrograms(study, still, runs):
+    shown = explorer(study, still, runs)
     shown._ways.selected_index = LABEL
     shown._network.value = "cnn"
     before = shown._picture.value
@@ -230,8 +235,8 @@ def test_what_a_network_looked_at_is_asked_of_those_that_get_spectrograms(study,
     assert shown._looked.disabled
 
 
-def test_a_file_that_is_gone_is_seen_and_said_not_to_be_heard(study, runs):
-    shown = explorer(study)
+def test_a_file_that_is_gone_is_seen_and_said_not_to_be_heard(study, still, runs):
+    shown = explorer(study, still)
     track = shown._clip.options[1][1]
     file = study.corpus.file(track)
     aside = file.rename(file.with_suffix(".aside"))
@@ -241,22 +246,26 @@ def test_a_file_that_is_gone_is_seen_and_said_not_to_be_heard(study, runs):
     assert "<img" in shown._picture.value
 
 
-def test_a_run_without_weights_has_a_sentence_for_a_picture(study, runs):
+def test_a_run_without_weights_has_a_sentence_for_a_picture(study, still, runs):
     assert "waves looked at: it gets no spectrogram" in looked_at(study, runs["waves"]).data
     assert isinstance(looked_at(study, runs["cnn"]), Image)
     [run] = runs["cnn"].runs
     aside = (run.folder / "model.safetensors").rename(run.folder / "aside")
     said = looked_at(study, runs["cnn"])
-    shown = explorer(study, runs)
+    shown = explorer(study, still, runs)
     shown._network.value, shown._looked.value = "cnn", True
     aside.rename(run.folder / "model.safetensors")
     assert isinstance(said, Markdown) and said.data.startswith("*No picture of what cnn looked at: ")
     assert "what cnn looked at cannot be seen" in shown._note.value and "<img" in shown._picture.value
 
 
-def test_what_is_heard_is_what_is_used_of_the_file(corpus):
+def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path):
     whole, cut = sound(corpus, "low00"), sound(dataclasses.replace(corpus, seconds=1.0), "low00")
     assert 3.5 < len(whole) / len(cut) < 4.5  # of 4 s
+    samples, rate = soundfile.read(corpus.file("low00"))
+    long = dataclasses.replace(corpus, root=tmp_path)
+    soundfile.write(long.file("low00"), np.tile(samples, (80, 1)), rate)  # 320 s, of which 300 are heard
+    assert len(sound(long, "low00")) == pytest.approx(300 * 32_000 / 8, rel=0.02)  # at 32 kbit/s
     gone = corpus.tracks.assign(path="gone.wav")
     with pytest.raises(UnreadableFile):
         sound(dataclasses.replace(corpus, tracks=gone), "low00")

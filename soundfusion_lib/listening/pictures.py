@@ -21,6 +21,7 @@ MOST_LABELS = 12  # rows of a network's probabilities
 COLUMNS = 1200  # of the waveform, at most: each from the lowest to the highest of its samples
 FRAMES = 400  # of the spectrogram, at most: each the mean of those that it stands for
 BLUES = {"vmin": 0, "vmax": 1, "cmap": "Blues", "edgecolor": "white"}
+TRAINED = "it trained on this clip"
 TEXT = {"parse_math": False}  # a label with dollar signs is no formula
 
 
@@ -124,16 +125,15 @@ def _all_labels(axis: Axes, study: Study, judgements: Judgements, network: str, 
     """A network's probability of each label, as a heat map over time; the true label in bold."""
     true, seconds = study.tracks.loc[track, ["label", "seconds"]]
     axis.set_title(f"{network}: probability of each {study.corpus.label_name}", loc="left", **TEXT)
-    probabilities = judgements.of_clip(network, track)
+    probabilities, bold = judgements.of_clip(network, track), np.array(labels) == true
     if probabilities is not None:
         edges = _edges(judgements.runs[network].experiment.segmenting, seconds)
         values = probabilities[labels].to_numpy().T  # (labels, segments)
         axis.pcolormesh(edges, np.arange(len(labels) + 1), values, **BLUES)
-        texts = [[f"{value:.2f}" for value in row] for row in values]
-        _write(
-            axis, edges, values, texts, [[label == true] * len(row) for label, row in zip(labels, values, strict=True)]
-        )
-    _name(axis, labels, [label == true for label in labels])
+        _write(axis, edges, values, [[f"{value:.2f}" for value in row] for row in values], bold[:, None])
+    else:
+        axis.text(seconds / 2, len(labels) / 2, TRAINED, ha="center", va="center", color="0.4")
+    _name(axis, labels, bold)
 
 
 def _all_networks(axis: Axes, study: Study, judgements: Judgements, track: str) -> None:
@@ -144,14 +144,14 @@ def _all_networks(axis: Axes, study: Study, judgements: Judgements, track: str) 
     for row, (network, group) in enumerate(judgements.runs.items()):
         probabilities = judgements.of_clip(network, track)
         if probabilities is None:
-            axis.text(seconds / 2, row + 0.5, "it trained on this clip", ha="center", va="center", color="0.4")
+            axis.text(seconds / 2, row + 0.5, TRAINED, ha="center", va="center", color="0.4")
             continue
         edges, values = _edges(group.experiment.segmenting, seconds), probabilities[[true]].to_numpy().T
         image = axis.pcolormesh(edges, [row, row + 1], values, **BLUES)
-        best = list(probabilities.idxmax(axis=1))
-        _write(axis, edges, values, [best], [[label == true for label in best]], row)
+        best = probabilities.idxmax(axis=1).to_numpy()
+        _write(axis, edges, values, [best], (best == true)[None], row)
     axis.set_title("each network: probability of the true label; in words the most probable one", loc="left")
-    _name(axis, list(judgements.runs), [False] * len(judgements.runs))
+    _name(axis, list(judgements.runs), np.zeros(len(judgements.runs), bool))
     if image:
         axis.figure.colorbar(image, ax=axis.figure.axes[2:4], label="probability", pad=0.01)
 
@@ -164,18 +164,19 @@ def _edges(segmenting: Segmenting, seconds: float) -> np.ndarray:
 
 
 def _write(
-    axis: Axes, edges: np.ndarray, values: np.ndarray, texts: list[list[str]], bold: list[list[bool]], first: int = 0
+    axis: Axes, edges: np.ndarray, values: np.ndarray, texts: list[list[str]], bold: np.ndarray, first: int = 0
 ) -> None:
     """A text in each cell of a heat map, (rows, segments), whose rows begin with this one, where there is room."""
     if values.shape[1] > MOST_NAMED:
         return
+    bold = np.broadcast_to(bold, values.shape)
     for (row, column), value in np.ndenumerate(values):
-        look = {"color": "white" if value > 0.6 else "black", "weight": "bold" if bold[row][column] else "normal"}
+        look = {"color": "white" if value > 0.6 else "black", "weight": "bold" if bold[row, column] else "normal"}
         place = (edges[column] + edges[column + 1]) / 2, first + row + 0.5
         axis.text(*place, texts[row][column], ha="center", va="center", size=7, clip_on=True, **look, **TEXT)
 
 
-def _name(axis: Axes, names: list[str], bold: list[bool]) -> None:
+def _name(axis: Axes, names: list[str], bold: np.ndarray) -> None:
     axis.set(yticks=np.arange(len(names)) + 0.5, ylim=(len(names), 0))
     axis.set_yticklabels(names, **TEXT)
     for text, is_bold in zip(axis.get_yticklabels(), bold, strict=True):

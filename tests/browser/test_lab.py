@@ -110,11 +110,11 @@ def test_a_click_on_a_cell_of_the_matrix_lists_its_clips(page, explorer):
     cell = explorer.locator("button[title*='heard as']:not([disabled])").first
     true, count = cell.get_attribute("title").split(", heard as ")[0], int(cell.inner_text())
     cell.click()
-    options = explorer.locator("select option")
-    page.wait_for_function(
-        "count => document.querySelectorAll('.soundfusion-player select option').length == count", arg=count
-    )
-    assert all(f": {true}, artist" in text for text in options.all_inner_texts())
+    script = """([true_, count]) => {
+        const clips = [...document.querySelectorAll('.soundfusion-player select option')].map(one => one.textContent)
+        return clips.length == count && clips.every(clip => clip.includes(`: ${true_}, artist`))
+    }"""
+    page.wait_for_function(script, arg=[true, count])
 
 
 def test_a_click_on_the_picture_plays_from_there_and_a_line_runs_with_the_sound(page, explorer):
