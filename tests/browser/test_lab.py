@@ -110,9 +110,10 @@ def test_a_click_on_a_cell_of_the_matrix_lists_its_clips(page, explorer):
     cell = explorer.locator("button[title*='heard as']:not([disabled])").first
     true, count = cell.get_attribute("title").split(", heard as ")[0], int(cell.inner_text())
     cell.click()
-    script = """([true_, count]) => {
-        const clips = [...document.querySelectorAll('.soundfusion-player select option')].map(one => one.textContent)
-        return clips.length == count && clips.every(clip => clip.includes(`: ${true_}, artist`))
+    script = """([label, count]) => {
+        const options = [...document.querySelectorAll('.soundfusion-player select option')]
+        const clips = options.map(one => one.textContent.replaceAll("\\u00a0", " "))
+        return clips.length == count && clips.every(clip => clip.includes(`: ${label}, artist`))
     }"""
     page.wait_for_function(script, arg=[true, count])
 
