@@ -218,6 +218,7 @@ def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, 
     for cell in cells:
         cell.click()
         assert len(shown._clip.options) == int(cell.description)
+        assert shown._count.value == f"1 of {cell.description}"
     shown._ways.selected_index = MISSED
     assert [track for _, track in shown._clip.options] == judgements.missed
     texts = "".join(cell.value for cell in shown._matrix.children if hasattr(cell, "value"))
@@ -256,7 +257,7 @@ def test_a_run_without_weights_has_a_sentence_for_a_picture(study, still, runs):
     shown._network.value, shown._looked.value = "cnn", True
     aside.rename(run.folder / "model.safetensors")
     assert isinstance(said, Markdown) and said.data.startswith("*No picture of what cnn looked at: ")
-    assert "what cnn looked at cannot be seen" in shown._note.value and "<img" in shown._picture.value
+    assert "What cnn looked at cannot be seen" in shown._note.value and "<img" in shown._picture.value
 
 
 def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch):

@@ -109,13 +109,14 @@ def main(profile: str, file: str) -> None:
         folder = Path(name)
         copy_notebook("09_listen", folder, profile)
         results = os.environ.get("SOUNDFUSION_RESULTS") or str(folder / "results")
-        with opened(folder, "09_listen", {"SOUNDFUSION_RESULTS": results}, height=1160) as page:
+        with opened(folder, "09_listen", {"SOUNDFUSION_RESULTS": results}, height=1480) as page:
             page.keyboard.press("Control+b")  # no list of files
             page.locator(".lm-TabBar-tab", has_text="by confusion").click()
             page.wait_for_timeout(5_000)
+            page.get_by_role("button", name="what did it look at?").click()
             page.locator(".soundfusion-player").evaluate("explorer => explorer.scrollIntoView()")
             page.locator(".soundfusion-player audio").evaluate("sound => { sound.currentTime = 1 }")
-            page.wait_for_timeout(2_000)
+            page.wait_for_timeout(5_000)
             page.screenshot(path=file)
 
 

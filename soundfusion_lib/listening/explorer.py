@@ -31,7 +31,7 @@ class Explorer(widgets.VBox):
 
     def __init__(self, study: Study, judgements: Judgements | None, still: Image) -> None:
         self._study, self._judgements, self._still = study, judgements, still
-        self._cell: tuple[str, str] | None = None  # chosen, of the confusion matrix
+        self._unheard = ""  # why the clip has no sound
         self._label = _choice(study.store.labels, study.corpus.label_name, self._list)
         self._clip = widgets.Dropdown(layout={"width": "430px"})
         self._clip.observe(self._hear, "value")
@@ -65,7 +65,7 @@ class Explorer(widgets.VBox):
         """Offer the clips of what is chosen."""
         judgements, way = self._judgements, self._ways.selected_index if self._judgements else LABEL
         if way == CELL:
-            tracks = judgements.cell(self._network.value, *self._cell) if self._cell else []
+            tracks = judgements.cell(self._network.value, *self._cell)
         elif way == MISSED:
             tracks = judgements.missed
         else:
@@ -74,6 +74,12 @@ class Explorer(widgets.VBox):
         self._clip.options = [(self._named(track), track) for track in tracks]
         if tracks and self._clip.index is None:  # after an empty list nothing is chosen
             self._clip.index = 0
+        self._number()
+
+    def _number(self) -> None:
+        """Say which of the clips it is."""
+        count = len(self._clip.options)
+        self._count.value = f"{self._clip.index + 1} of {count}" if count else "no clips"
 
     def _named(self, track: str) -> str:
         """A clip in the list."""
@@ -110,33 +116,29 @@ class Explorer(widgets.VBox):
 
     def _hear(self, _: Any) -> None:
         """Sound and picture of the clip chosen."""
-        track, self._note.value = self._clip.value, ""
-        self._count.value = f"{self._clip.index + 1} of {len(self._clip.options)}" if track else "no clips"
+        self._number()
+        track, self._sound.value, self._unheard = self._clip.value, "", ""
         try:
-            self._sound.value = sound_element(sound(self._study.corpus, track)) if track else ""
+            if track:
+                self._sound.value = sound_element(sound(self._study.corpus, track))
         except UnusableAudio as reason:
-            self._sound.value = ""
-            self._note.value = html.escape(f"{self._study.corpus.file(track)} cannot be heard: {reason}")
+            self._unheard = f"{self._study.corpus.file(track)} cannot be heard: {reason}. "
         self._draw()
 
     def _draw(self, _: Any = None) -> None:
-        track, network, over = self._clip.value, None, None
+        track, network, over, unseen = self._clip.value, None, None, ""
         if track is None:
             self._picture.value = ""
             return
         if self._judgements:
             network = self._network.value
-            if (
-                self._looked.value
-                and not self._looked.disabled
-                and self._judgements.of_clip(network, track) is not None
-            ):
+            label = self._judgements.labels.loc[track, network]  # NaN of a clip that it trained on
+            if self._looked.value and not self._looked.disabled and isinstance(label, str):
                 try:
-                    over = heat(
-                        self._study, self._judgements, network, track, self._judgements.labels.loc[track, network]
-                    )
+                    over = heat(self._study, self._judgements, network, track, label)
                 except NO_WEIGHTS as error:
-                    self._note.value = html.escape(f"what {network} looked at cannot be seen: {error}")
+                    unseen = f"What {network} looked at cannot be seen: {error}"
+        self._note.value = html.escape(self._unheard + unseen)
         figure = pictures.clip(self._study, track, self._judgements, network, over)
         described = pictures.described(self._study, track, self._judgements)
         self._picture.value = picture_element(figure, self._study.tracks.loc[track, "seconds"], described)
