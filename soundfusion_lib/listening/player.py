@@ -23,6 +23,7 @@ SEEK = (
     "if (sound && x >= +at.left && x <= +at.left + +at.width) "
     "{ sound.currentTime = (x - at.left) / at.width * at.seconds; sound.play() }"
 )
+SYNC = f"this.closest('.{PLAYER}').querySelector('audio')?.dispatchEvent(new Event('timeupdate'))"  # a new picture
 LINE = "position: absolute; width: 2px; background: #d55e00; transition: left 0.25s linear"
 
 
@@ -44,6 +45,6 @@ def picture_element(figure: Figure, seconds: float, described: str) -> str:
     look = f"position: relative; cursor: pointer; max-width: {96 * figure.get_figwidth():.0f}px"
     return (
         f'<div style="{look}" onclick="{html.escape(SEEK)}">'
-        f'<img src="{source}" alt="{html.escape(described)}" style="width: 100%; display: block">'
+        f'<img src="{source}" alt="{html.escape(described)}" style="width: 100%; display: block" onload="{html.escape(SYNC)}">'
         f'<div style="{LINE}; {line}" {place}></div></div>'
     )

@@ -129,9 +129,12 @@ def test_a_click_on_the_picture_plays_from_there_and_a_line_runs_with_the_sound(
     start = float(line.evaluate("line => line.offsetLeft"))
     explorer.locator("img").click(position={"x": box["width"] * 0.6, "y": 100})
     page.wait_for_function("() => document.querySelector('.soundfusion-player audio').currentTime > 1.5")
-    page.wait_for_function(
-        "start => document.querySelector('.soundfusion-player [data-seconds]').offsetLeft > start + 100", arg=start
-    )
+    runs = "start => document.querySelector('.soundfusion-player [data-seconds]').offsetLeft > start + 100"
+    page.wait_for_function(runs, arg=start)
+    sound.evaluate("sound => sound.pause()")
+    act = explorer.get_by_role("button", name="what did it look at?").click
+    changes(page, ".soundfusion-player img", "src", act)
+    page.wait_for_function(runs, arg=start)  # in another picture, too
 
 
 def test_nothing_went_wrong_on_the_way(page):
