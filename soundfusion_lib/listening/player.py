@@ -42,9 +42,10 @@ def picture_element(figure: Figure, seconds: float, described: str) -> str:
     line = f"left: {left:.3f}%; top: {100 - 100 * boxes[0].y1:.3f}%; bottom: {100 * min(box.y0 for box in boxes):.3f}%"
     place = f'data-left="{left:.3f}" data-width="{width:.3f}" data-seconds="{seconds:.3f}"'
     source = "data:image/png;base64," + b64encode(content.getvalue()).decode()
+    image = f'src="{source}" alt="{html.escape(described)}" onload="{html.escape(SYNC)}"'
     look = f"position: relative; cursor: pointer; max-width: {96 * figure.get_figwidth():.0f}px"
     return (
         f'<div style="{look}" onclick="{html.escape(SEEK)}">'
-        f'<img src="{source}" alt="{html.escape(described)}" style="width: 100%; display: block" onload="{html.escape(SYNC)}">'
+        f'<img {image} style="width: 100%; display: block">'
         f'<div style="{LINE}; {line}" {place}></div></div>'
     )
