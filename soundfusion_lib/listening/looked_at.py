@@ -59,6 +59,7 @@ def _heats(study: Study, judgements: Judgements, network: str, track: str) -> li
 @themed
 def _figure(study: Study, network: str, rows: dict[str, list[Heat]]) -> Figure:
     figure, axes = plt.subplots(len(rows), 3, figsize=(WIDTH, 1.15 * len(rows) + 0.8), sharey=True, squeeze=False)
+    longest = study.tracks.loc[list(rows), "seconds"].max()
     for row, (track, heats) in zip(axes, rows.items(), strict=True):
         true = study.tracks.loc[track, "label"]
         verdict = "right" if heats[0].label == true else "wrong"
@@ -66,7 +67,7 @@ def _figure(study: Study, network: str, rows: dict[str, list[Heat]]) -> Figure:
         for axis, own, title in zip(row, [None, *heats], titles, strict=True):
             spectrogram(axis, study, track, own)
             axis.set_title(title, loc="left", **TEXT)
-            axis.set_xlabel("time in s")
+            axis.set(xlabel="time in s", xlim=(0, longest))
             axis.label_outer()
     figure.suptitle(f"{network}: what speaks for a label ({corpus_note(study)})", **TEXT)
     return figure
