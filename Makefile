@@ -1,5 +1,6 @@
 # make reproduce   set up, then run every notebook (PROFILE=demo, or fma_small, or a profile file of yours)
 # make test        set up, then lint, unit tests and the notebooks through nbval
+# make test-browser  set up, then notebook 9 in JupyterLab and the site in Chromium; `make test` calls it where Chromium is on the PATH
 # make lint        set up, then check the code and its format (`ruff check --fix` and `ruff format` mend it)
 # make readme      set up, then fill the README's tables from results/
 # make lab         set up, then open JupyterLab
@@ -8,8 +9,9 @@ PYTHON ?= python3
 PROFILE ?= demo
 BIN := .venv/bin
 READY := .venv/ready
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test lint readme lab site lock clean
+.PHONY: reproduce test test-browser lint readme lab site lock clean
 
 reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
@@ -17,6 +19,13 @@ reproduce: $(READY)
 test: lint
 	$(BIN)/python -m pytest tests
 	SOUNDFUSION_RESULTS="$(CURDIR)/.pytest_cache/results" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+ifneq ($(CHROMIUM),)
+	$(MAKE) test-browser
+endif
+
+test-browser: $(READY)
+	$(BIN)/python -c "import playwright" 2>/dev/null || $(BIN)/python -m pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[browser]"
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -14,6 +14,7 @@ _EXPORTS = {
     "build_model": "models",
     "check_parameters": "study.parameters",
     "count_parameters": "models",
+    "explore": "listening.explore",
     "load_profile": "study.profiles",
     "load_recognizer": "use.recognizer",
     "load_run": "training.runs",

@@ -192,11 +192,11 @@ def resample(samples: np.ndarray, sample_rate: int, target: int) -> np.ndarray:
     return soxr.resample(np.ascontiguousarray(samples), sample_rate, target)
 
 
-def encode_mp3(samples: np.ndarray, rate: int) -> bytes:
-    """(time,) or (time, 2), full scale at +-1, at `rate` Hz -> MP3 of 128 kbit/s, 3.6 times as fast as libsndfile."""
+def encode_mp3(samples: np.ndarray, rate: int, kilobits: int = 128) -> bytes:
+    """(time,) or (time, 2), full scale at +-1, at `rate` Hz -> MP3, 3.6 times as fast as libsndfile makes it."""
     encoder = lameenc.Encoder()
     encoder.silence()
-    encoder.set_bit_rate(128)
+    encoder.set_bit_rate(kilobits)
     encoder.set_in_sample_rate(rate)
     encoder.set_channels(1 if samples.ndim == 1 else 2)
     encoder.set_quality(7)

@@ -115,6 +115,18 @@ def test_lint_comes_first_and_pre_commit_runs_it():
     assert [hook["entry"] for hook in repository["hooks"]] == ["make lint"]
 
 
+def test_the_browser_is_tested_where_there_is_one_and_the_set_up_does_without():
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\nifneq ($(CHROMIUM),)\n\t$(MAKE) test-browser\nendif\n" in makefile
+    assert re.search(
+        r'^test-browser: \$\(READY\)\n\t.*"\.\[browser\]"\n\t.*pytest tests/browser\n', makefile, re.MULTILINE
+    )
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert "browser" in options["norecursedirs"]  # so that `pytest tests` leaves it alone
+    [playwright] = PROJECT["optional-dependencies"]["browser"]
+    assert Requirement(playwright).name not in {pin.name for pin in locked()}
+
+
 def test_ci_on_windows_installs_as_the_makefile_does_and_its_command_is_one():
     *installs, tests, study = commands(ci_jobs()["windows"])
     makefile = re.findall(r"\$\(BIN\)/python (-m pip .*)", (ROOT / "Makefile").read_text())

@@ -302,4 +302,5 @@ def needed_by(study: Study) -> dict[str, list[Experiment]]:
             *starts.values(),
             *ablation(study).values(),
         ],
+        "09_listen": table,
     }

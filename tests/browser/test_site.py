@@ -1,9 +1,11 @@
 """The site as a reader sees it, opened from disk in Chromium: on a phone and on a desk, in light and in dark."""
 
+import runpy
 import shutil
 
 import pytest
 
+from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.site.build import write_site
 
 pytestmark = pytest.mark.browser
@@ -54,8 +56,10 @@ def site(tmp_path_factory):
 def chromium():
     from playwright.sync_api import sync_playwright
 
+    names = runpy.run_path(str(PROJECT / "tooling" / "lab.py"))["BROWSERS"]
+    executable = next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
         browser.close()
 
