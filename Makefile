@@ -1,5 +1,6 @@
 # make reproduce   set up, then run every notebook (PROFILE=demo, or fma_small, or a profile file of yours)
 # make test        set up, then lint, unit tests and the notebooks through nbval
+# make test-slow   set up, then the tests that take minutes: kills at random moments; they append to benchmarks/results/
 # make lint        set up, then check the code and its format (`ruff check --fix` and `ruff format` mend it)
 # make readme      set up, then fill the README's tables from results/
 # make lab         set up, then open JupyterLab
@@ -8,7 +9,7 @@ PROFILE ?= demo
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: reproduce test lint readme lab lock clean
+.PHONY: reproduce test test-slow lint readme lab lock clean
 
 reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
@@ -16,6 +17,9 @@ reproduce: $(READY)
 test: lint
 	$(BIN)/python -m pytest tests
 	SOUNDFUSION_RESULTS="$(CURDIR)/.pytest_cache/results" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest tests -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check

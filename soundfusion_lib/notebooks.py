@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from soundfusion_lib.analysis.results_page import write_page
@@ -43,7 +44,8 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         only: see `notebook_files`.
 
     Raises:
-        SoundFusionError: bad profile, device or notebook name; a cell failed (what it had finished is kept).
+        SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what it had
+            finished is kept).
     """
     files = notebook_files(only)
     loaded = load_profile(profile)
@@ -97,6 +99,10 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
         raise SoundFusionError(
             f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"The notebook up to there is {failed}; what was trained is kept and found again."
+        ) from error
+    except DeadKernelError as error:
+        raise SoundFusionError(
+            f"{source.name}: its kernel was killed (out of memory?); what was trained is kept: start again"
         ) from error
     notebook = nbformat.read(aside, as_version=4)
     _clean(notebook)

@@ -70,10 +70,11 @@ def train_or_find(
             aside = final.with_suffix(".damaged")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(final, aside)
-        partial.mkdir(exist_ok=True)
-        about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
-        _write_json(partial / "experiment.json", about)
-        _train(experiment, store, partial, device, progress)
+        if damage(partial):  # else it was killed before it could be renamed
+            partial.mkdir(exist_ok=True)
+            about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
+            _write_json(partial / "experiment.json", about)
+            _train(experiment, store, partial, device, progress)
         os.replace(partial, final)
     return Run(experiment, final, trained=True)
 
