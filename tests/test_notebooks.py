@@ -12,7 +12,6 @@ import psutil
 import pytest
 from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.kernelspec import get_kernel_spec
-
 from test_processes import assert_ended, family
 
 from soundfusion_lib import check_parameters, notebooks, paths

@@ -1,0 +1,283 @@
+"""The commands killed at random moments and started again: what is lost, and whether anything comes out otherwise.
+
+The whole of it takes minutes (`make test-slow`, which appends to benchmarks/results/interruption.csv); `make test` has
+a few kills.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+from test_processes import assert_ended, family
+
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.signals.digests import digest
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
+
+from common import record
+
+# Of every process of a command: writes down each clip decoded and each epoch begun. A clip takes as long as a real one.
+WATCH = """
+import os, sys, time
+
+def note(*words):
+    with open(os.environ["LOG"], "a") as log:
+        log.write(" ".join(map(str, words)) + "\\n")
+
+if "resource_tracker" not in " ".join(sys.orig_argv):
+    from soundfusion_lib.signals import decoding
+    from soundfusion_lib.training import fitting
+    decode, learn = decoding.decode, fitting._learn
+
+    def watched_decode(file):
+        time.sleep(0.05)
+        note("decoded", file.name)
+        return decode(file)
+
+    def watched_learn(parts, train, training, seed):
+        note("epoch", seed // 1_000_003, seed % 1_000_003)
+        return learn(parts, train, training, seed)
+
+    decoding.decode, fitting._learn = watched_decode, watched_learn
+"""
+COMMAND = """
+import sys
+from pathlib import Path
+from soundfusion_lib import notebooks
+from soundfusion_lib.cli import main
+
+notebooks.PROJECT = Path(sys.argv.pop(1))
+main()
+"""
+PROFILE = """
+clip_seconds = 4.0
+waveform = { sample_rate = 16000 }
+mel = { sample_rate = 22050, n_mels = 32, n_fft = 512, hop_length = 256 }
+
+[corpus]
+kind = "folder"
+path = 'PATH'
+
+[segmenting]
+seconds = 1.0
+
+[split]
+scheme = "artist"
+folds = 4
+
+[training]
+epochs = 8
+batch_size = 16
+learning_rate = 3e-3
+optimizer = "adamw"
+schedule = "one_cycle"
+averaging = 0.9
+mixup = 0.2
+random_starts = true
+keep = "last"
+
+[augment]
+mel = { max_fraction = 0.1 }
+"""
+PARTS = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
+OPTIONS = {
+    "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
+    "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS},
+}  # fmt: skip
+CELLS = """
+profile = "demo"
+device = "auto"
+---
+import dataclasses, pandas as pd, matplotlib.pyplot as plt
+from soundfusion_lib import Study
+study = Study("01_small", profile, device)
+---
+wanted = {
+    name: dataclasses.replace(study.experiment(name, name, augment=True, **options), seeds=(seed,))
+    for seed, (name, options) in enumerate(OPTIONS.items())
+}
+runs = study.train_all(wanted)
+---
+for name, group in runs.items():
+    table = study.save_table(group.predictions()[0].round(6), name, f"Of {name}")
+    figure, axes = plt.subplots()
+    axes.plot(group.runs[0].history["train_loss"])
+    study.save_figure(figure, name, f"Loss of {name}")
+---
+_ = study.finish()
+"""
+
+
+class Place:
+    """A project of one notebook, its data and its results, in a folder of their own."""
+
+    def __init__(self, root: Path, music: Path, models: tuple[str, ...]):
+        (root / "watch").mkdir(parents=True)
+        (root / "watch" / "sitecustomize.py").write_text(WATCH)
+        (root / "project" / "notebooks").mkdir(parents=True)
+        self.notebook = root / "project" / "notebooks" / "01_small.ipynb"
+        cells = CELLS.replace("OPTIONS", repr({name: OPTIONS[name] for name in models})).split("\n---\n")
+        self.cells = [cell.strip() for cell in cells]
+        code = [nbformat.v4.new_code_cell(cell, id=str(number)) for number, cell in enumerate(self.cells)]
+        notebook = nbformat.v4.new_notebook(cells=code)
+        notebook.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": ""}
+        notebook.cells[0].metadata.tags = ["parameters"]
+        nbformat.write(notebook, self.notebook)
+        self.profile = root / "tones.toml"
+        self.profile.write_text(PROFILE.replace("PATH", str(music)))
+        self.log, self.runs, self.results = root / "log", root / "data" / "runs", root / "results" / "tones"
+        self.store, self.music = root / "data" / "store", music
+        paths = os.pathsep.join([str(root / "watch"), str(PROJECT)])
+        folders = {"SOUNDFUSION_DATA": str(root / "data"), "SOUNDFUSION_RESULTS": str(root / "results")}
+        self.environment = {**os.environ, **folders, "LOG": str(self.log), "PYTHONPATH": paths}
+        self.log.touch()
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", COMMAND, str(self.notebook.parents[1]), *arguments]
+        with open(self.log.with_name("said"), "a") as said:
+            return subprocess.Popen(command, env=self.environment, stdout=said, stderr=said)
+
+    def events(self) -> list[tuple[str, ...]]:
+        return [tuple(line.split()) for line in self.log.read_text().splitlines()]
+
+    def stored(self) -> set[str]:
+        """Names of the files whose clips are in both representations."""
+        clips = [
+            {json.loads(line)["digest"] for line in file.read_bytes().split(b"\n")[:-1]}
+            for file in self.store.glob("*/*/clips.jsonl")
+        ]
+        whole = clips[0] & clips[1] if len(clips) == 2 else set()
+        return {file.name for file in self.music.glob("*.wav") if digest(file) in whole}
+
+    def finished(self) -> set[str]:
+        """Seeds of the runs that are done."""
+        return {str(_read(file)["experiment"]["seed"]) for file in self.runs.glob("*/experiment.json")
+                if not file.parent.suffix}  # fmt: skip
+
+    def outcome(self) -> dict[str, str]:
+        """By file: what it holds, of all that has no times in it."""
+        files = [*self.store.glob("*/*/data.bin"), *self.store.glob("*/*/clips.jsonl")]
+        files += [file for name in ("predictions.parquet", "model.safetensors") for file in self.runs.glob(f"*/{name}")]
+        files += [*self.results.glob("*/*.csv"), *self.results.glob("*/*.png"), *self.results.glob("*/*.ipynb")]
+        found = {file: file.read_bytes() for file in files}
+        for file in self.runs.glob("*/history.csv"):
+            found[file] = pd.read_csv(file).drop(columns=["seconds", "core_seconds"]).to_csv().encode()
+        root = self.log.parent
+        contents = {str(file.relative_to(root)): content for file, content in sorted(found.items())}
+        return {
+            name: hashlib.sha256(content.replace(bytes(root), b"")).hexdigest() for name, content in contents.items()
+        }
+
+    def said(self) -> str:
+        return self.log.with_name("said").read_text()
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def check_life(begun: list[tuple[str, ...]], earlier: list[tuple[str, ...]], stored: set[str], finished: set[str]):
+    """What a process did must be nothing that was done before, but for one epoch of each run."""
+    assert not stored & {name for kind, name, *_ in begun if kind == "decoded"}
+    for run in {run for kind, run, *_ in begun if kind == "epoch"}:
+        epochs, before = ([int(one[2]) for one in events if one[:2] == ("epoch", run)] for events in (begun, earlier))
+        assert run not in finished
+        assert epochs == list(range(epochs[0], epochs[0] + len(epochs)))
+        assert epochs[0] in ({before[-1], before[-1] + 1} if before else {1})
+
+
+def kill_one(members: list[psutil.Process], rng: random.Random) -> str:
+    """Kill the command, which is the first of these, its kernel or a worker; returns which."""
+    victims = {"command": members[:1]}
+    for one in members[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "ipykernel_launcher" in " ".join(one.cmdline()):
+                victims["kernel"] = [one]
+            elif "forkserver" in " ".join(one.parent().cmdline()):
+                victims.setdefault("worker", []).append(one)
+    name = rng.choice(sorted(victims))
+    rng.choice(victims[name]).kill()
+    return name
+
+
+def kill_and_start_again(place: Place, command: str, kills: int, rng: random.Random) -> list[dict[str, str | int]]:
+    """Start a command and kill it or one of its processes, so many times if it does not end before; then let it end.
+    Returns a row a kill."""
+    rows = []
+    while True:
+        stored, finished, earlier = place.stored(), place.finished(), place.events()
+        killed, started = "", set()
+        with place.start(command, str(place.profile)) as process:
+            wanted, moment = len(earlier) + rng.randint(1, 5), rng.uniform(0, 0.5)
+            while process.poll() is None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if len(rows) < kills and not killed and len(place.events()) >= wanted:
+                        time.sleep(moment)
+                        started.update(members := family(psutil.Process(process.pid)))
+                        killed = kill_one(members, rng)
+                    started.update(family(psutil.Process(process.pid)))
+                time.sleep(0.2)
+        assert_ended(list(started))
+        begun = place.events()[len(earlier) :]
+        check_life(begun, earlier, stored, finished)
+        if process.returncode == 0:
+            return rows
+        assert killed
+        about = {"command": command, "killed": killed, "clips stored": len(stored), "runs done": len(finished)}
+        rows.append({**about, "clips decoded": len([one for one in begun if one[0] == "decoded"]),
+                     "epochs begun": len([one for one in begun if one[0] == "epoch"])})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def music(corpus, tmp_path_factory) -> Path:
+    """The corpus's files and a list of them."""
+    folder = tmp_path_factory.mktemp("music")
+    for file in corpus.root.glob("*.wav"):
+        (folder / file.name).symlink_to(file)
+    columns = {"path": "file_name", "label": "genre", "group": "artist"}
+    corpus.tracks.rename(columns=columns).to_csv(folder / "metadata.csv", index=False)
+    return folder
+
+
+def killed_study(root: Path, music: Path, models: tuple[str, ...], kills: tuple[int, int], seed: int) -> pd.DataFrame:
+    """Prepare and reproduce a study, killed so often, and once not at all; both must come out the same."""
+    rng, left_alone, killed = (
+        random.Random(seed),
+        Place(root / "whole", music, models),
+        Place(root / "cut", music, models),
+    )
+    assert kill_and_start_again(left_alone, "reproduce", 0, rng) == []
+    rows = [row for command, count in zip(("prepare", "reproduce"), kills, strict=True)
+            for row in kill_and_start_again(killed, command, count, rng)]  # fmt: skip
+    outcome = killed.outcome()
+    assert outcome == left_alone.outcome()
+    assert len([name for name in outcome if name.endswith("predictions.parquet")]) == len(models)
+    assert not [file.name for file in killed.runs.iterdir() if file.suffix in (".partial", ".damaged")]
+    return pd.DataFrame(rows)
+
+
+def test_a_study_killed_a_few_times_ends_as_if_it_had_not_been(music, tmp_path):
+    rows = killed_study(tmp_path, music, ("simple_cnn", "resnet1d", "fusion_concat"), (1, 2), seed=1)
+    assert len(rows) == 3
+
+
+@pytest.mark.slow
+def test_a_study_of_every_model_killed_thirty_times_ends_as_if_it_had_not_been(music, tmp_path):
+    rounds: list[pd.DataFrame] = []
+    while sum(map(len, rounds)) < 30:
+        rounds.append(killed_study(tmp_path / str(len(rounds)), music, tuple(MODELS), (8, 30), seed=len(rounds)))
+    table = pd.concat(rounds).groupby(["command", "killed"]).agg(kills=("killed", "size"))
+    record("interruption", table.reset_index(), by="make test-slow")
