@@ -11,6 +11,7 @@ are new are decoded.
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,10 +44,13 @@ class StoredArray:
 
     @cached_property
     def data(self) -> np.ndarray:
-        """Clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is."""
+        """Clips one after the other, (time, channels, bands), memory-mapped.
+
+        Read-only: a private copy to write to would count as memory used, and a store larger than the memory be refused.
+        """
         spec = self.representation
         shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
-        return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="c", shape=shape)
+        return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="r", shape=shape)
 
     @cached_property
     def _moved(self) -> dict[torch.device, torch.Tensor]:
@@ -54,11 +58,14 @@ class StoredArray:
 
     def tensor(self, device: torch.device) -> torch.Tensor:
         """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
-        if device.type == "cpu":
-            return torch.from_numpy(self.data)
-        if device not in self._moved:
-            self._moved[device] = torch.from_numpy(self.data).to(device)
-        return self._moved[device]
+        if device in self._moved:
+            return self._moved[device]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it must not be written to, which nothing does
+            data = torch.from_numpy(self.data)
+        if device.type != "cpu":
+            self._moved[device] = data = data.to(device)
+        return data
 
     def missing_bytes(self, device: torch.device) -> int:
         """What `tensor` would add to the device's memory."""
