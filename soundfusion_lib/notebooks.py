@@ -13,7 +13,7 @@ from papermill.exceptions import PapermillExecutionError
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import PROJECT, results_dir
+from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
 from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.summary import edit_summary, read_summary
@@ -57,13 +57,14 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
     output = folder / "notebooks"
     if parameters == DEFAULTS:
         parameters, output = {}, PROJECT / "notebooks"
-    output.mkdir(parents=True, exist_ok=True)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     began = time.perf_counter()
     for number, file in enumerate(files, 1):
         print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
         started = time.perf_counter()
-        _execute(file, output / file.name, parameters)
+        with writing(output), lock(folder / f".{file.name}.lock"):  # another process may execute the same one
+            output.mkdir(parents=True, exist_ok=True)
+            _execute(file, output / file.name, parameters)
         seconds = time.perf_counter() - started
         print(f"    {seconds:.0f} s", file=sys.stderr, flush=True)
         with edit_summary(folder / "summary.json") as summary:

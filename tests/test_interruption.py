@@ -203,7 +203,7 @@ def kill_one(members: list[psutil.Process], rng: random.Random) -> str:
     """Kill the command, which is the first of these, its kernel or a worker; returns which."""
     victims = {"command": members[:1]}
     for one in members[1:]:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, AttributeError):  # it may have ended, or its parent
             if "ipykernel_launcher" in " ".join(one.cmdline()):
                 victims["kernel"] = [one]
             elif "forkserver" in " ".join(one.parent().cmdline()):
@@ -255,11 +255,8 @@ def music(corpus, tmp_path_factory) -> Path:
 
 def killed_study(root: Path, music: Path, models: tuple[str, ...], kills: tuple[int, int], seed: int) -> pd.DataFrame:
     """Prepare and reproduce a study, killed so often, and once not at all; both must come out the same."""
-    rng, left_alone, killed = (
-        random.Random(seed),
-        Place(root / "whole", music, models),
-        Place(root / "cut", music, models),
-    )
+    left_alone, killed = (Place(root / name, music, models) for name in ("whole", "killed"))
+    rng = random.Random(seed)
     assert kill_and_start_again(left_alone, "reproduce", 0, rng) == []
     rows = [row for command, count in zip(("prepare", "reproduce"), kills, strict=True)
             for row in kill_and_start_again(killed, command, count, rng)]  # fmt: skip

@@ -23,6 +23,7 @@ import torch
 from soundfusion_lib.audio import UnreadableFile
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
 from soundfusion_lib.signals.clips import STORE_REVISION, Clip, Pool
 from soundfusion_lib.signals.decoding import CUT, decode_missing, missing
 from soundfusion_lib.signals.digests import digests
@@ -112,14 +113,15 @@ class Store:
             decode: False returns None where there is something to decode.
 
         Raises:
-            SoundFusionError: no clip is usable, or a worker died.
+            SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
         """
         files = _files(corpus, Path(cache_dir), progress)
         pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
         if missing(corpus, files, pools):
             if not decode:
                 return None
-            files |= decode_missing(corpus, files, pools, workers, progress)
+            with writing(Path(cache_dir)):
+                files |= decode_missing(corpus, files, pools, workers, progress)
         found = [pool.read() for pool in pools]
         rows = [_judged([clips.get(file.digest, file) for clips in found], shortest) for file in files.values()]
         arrays = {}

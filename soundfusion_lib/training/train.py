@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
+from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.signals.augment import augmentation
 from soundfusion_lib.signals.segments import Segments
 from soundfusion_lib.signals.store import Store
@@ -55,13 +56,12 @@ def train_or_find(
 
     Raises:
         SoundFusionError: the weights to start from or a representation are lacking; a part of the split has no
-            segments; training diverges.
+            segments; training diverges; the disk is full or read-only.
     """
     experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on them
     final = Path(folder) / experiment.key(store.content_id)
     partial = final.with_suffix(".partial")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(final.with_suffix(".lock")):
+    with writing(final.parent), lock(final.with_suffix(".lock")):
         if final.is_dir():
             fault = damage(final)
             if not fault:
@@ -164,7 +164,8 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
     pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
     trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(trained, folder / "model.safetensors")
+    with writing(folder, SafetensorError):
+        save_file(trained, folder / "model.safetensors")
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,
