@@ -267,7 +267,21 @@ def broken_info(folder):
     (folder / "run.json").write_text('{"genres": ["high"')
 
 
-@pytest.mark.parametrize("harm", [empty_experiment, no_weights, cut_predictions, broken_info])
+def cut_weights(folder):
+    os.truncate(folder / "model.safetensors", (folder / "model.safetensors").stat().st_size - 4)
+
+
+def edited_predictions(folder):
+    file = folder / "predictions.parquet"
+    table = pd.read_parquet(file)
+    table.loc[0, "p_high"] += 0.01
+    table.to_parquet(file)
+
+
+HARM = [empty_experiment, no_weights, cut_predictions, broken_info, cut_weights, edited_predictions]
+
+
+@pytest.mark.parametrize("harm", HARM)
 def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, harm):
     folder = Path(shutil.copytree(trained.folder, tmp_path / trained.folder.name))
     harm(folder)

@@ -1,6 +1,7 @@
 """One page of all tables and figures of a profile: results/<profile>/README.md, read where the project is hosted."""
 
 import html
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -66,4 +67,5 @@ def _table(path: Path, caption: str) -> list[str]:
 
 def _text(value: object) -> str:
     """A value as it is, in a table's cell too: no name of a track or label is taken for HTML."""
-    return html.escape(str(value), quote=False).replace("|", "\\|").replace("\n", " ")
+    text = re.sub(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)", lambda found: html.escape(found[0]), str(value))
+    return text.replace("|", "\\|").replace("\n", " ")
