@@ -113,9 +113,8 @@ def test_features_that_cannot_be_read_are_named_and_computed_anew(store, network
     (file,) = (tmp_path / "features").glob("*.npz")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
-    file.write_bytes(
-        {"cut": content[: len(content) // 2], "noise": bytes(range(256)), "a changed byte": content}[damage]
-    )
+    damaged = {"cut": content[: len(content) // 2], "noise": bytes(range(256)), "a changed byte": content}
+    file.write_bytes(damaged[damage])
     with pytest.warns(UserWarning, match=r"\.npz cannot be read \(.+\): its features are computed anew"):
         again = extracted(store, network, tmp_path)
     for block, values in before.blocks.items():

@@ -6,11 +6,13 @@ a few kills.
 
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,8 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+from jupyter_client.manager import start_new_kernel
+from test_download import FILES, Handler, Site, read, zipped
 from test_processes import assert_ended, family
 
 from soundfusion_lib.models import MODELS
@@ -274,9 +278,93 @@ def test_a_study_killed_a_few_times_ends_as_if_it_had_not_been(music, tmp_path):
 
 @pytest.mark.slow
 def test_a_study_of_every_model_killed_thirty_times_ends_as_if_it_had_not_been(music, tmp_path):
-    rows = killed_study(tmp_path, music, tuple(MODELS), (10, 24), seed=0)
+    rows = killed_study(tmp_path, music, tuple(MODELS), (10, 30), seed=0)
     sums = {name: (name, "sum") for name in ("clips decoded again", "epochs begun again")}
     found = {f"{name}, at most": (name, "max") for name in ("clips stored", "runs done")}
     table = rows.groupby(["command", "killed"]).agg(kills=("killed", "size"), **found, **sums)
     record("interruption", table.reset_index(), by="make test-slow")
     assert len(rows) >= 30
+
+
+def test_an_interrupted_cell_goes_on_when_it_is_run_again(music, tmp_path):
+    """By the signal that Jupyter's stop button sends: to the kernel and to all that it has started."""
+    models = ("simple_cnn", "resnet2d")
+    left_alone, stopped = (Place(tmp_path / name, music, models) for name in ("whole", "stopped"))
+    assert kill_and_start_again(left_alone, "reproduce", 0, random.Random()) == []
+    _, begin, train, show, finish = stopped.cells
+    manager, client = start_new_kernel(kernel_name="python3", env=stopped.environment)
+    kernel = psutil.Process(manager.provisioner.pid)
+    try:
+        for code in (f"profile, device = {str(stopped.profile)!r}, 'cpu'", begin):
+            assert client.execute_interactive(code, timeout=200)["content"]["status"] == "ok"
+        client.execute(train)
+        while len([kind for kind, *_ in stopped.events() if kind == "epoch"]) < 4:
+            time.sleep(0.05)
+        manager.interrupt_kernel()
+        stored, finished = stopped.stored(), stopped.finished()
+        assert client.execute_interactive("1 / 1", timeout=200)["content"]["status"] == "ok"  # the cell has ended
+        earlier = stopped.events()
+        for code in (train, show, finish):
+            reply = client.execute_interactive(code, timeout=200)["content"]
+            assert reply["status"] == "ok", reply
+        members = family(kernel)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert_ended(members)
+    check_life(stopped.events()[len(earlier) :], earlier, stored, finished)
+    outcome = {name: content for name, content in left_alone.outcome().items() if not name.endswith(".ipynb")}
+    assert stopped.outcome() == outcome
+
+
+class Slow(Handler):
+    """Sends the body over a second or two."""
+
+    def setup(self):
+        super().setup()
+        self.wfile.write = self._write
+
+    def _write(self, content: bytes) -> int:
+        for first in range(0, len(content), 5_000):
+            self.connection.sendall(content[first : first + 5_000])
+            time.sleep(0.01 if len(content) > 10_000 else 0)
+        return len(content)
+
+
+DOWNLOAD = """
+import importlib, sys
+
+module = importlib.import_module("soundfusion_lib.corpora.download")
+url, sha1, root = sys.argv[1:]
+module.SOURCES["clips"] = module.Source(url, 1_000_000, sha1)
+module.download("clips", root)
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_download_killed_goes_on_with_the_bytes_that_it_has(tmp_path, kills):
+    files = FILES | {"clips/000/000003.mp3": random.Random(0).randbytes(1_000_000)}
+    server, rng = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow), random.Random(kills)
+    server.site = Site(body=zipped(files))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/music/clips.zip"
+    command = [sys.executable, "-c", DOWNLOAD, url, hashlib.sha1(server.site.body).hexdigest(), str(tmp_path)]
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    part, kept = tmp_path / "clips.zip.part", [0]
+    try:
+        for _ in range(kills):
+            with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+                more = kept[-1] + rng.randint(1, len(server.site.body) // (2 * kills))
+                while process.poll() is None and not (part.exists() and part.stat().st_size >= more):
+                    time.sleep(0.005)
+                process.kill()
+            kept.append(part.stat().st_size)
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert server.site.asked == [None, *(f"bytes={size}-" for size in kept[1:])] and kept == sorted({*kept})
+    assert read(tmp_path / "clips") == files
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clips"]

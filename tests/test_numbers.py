@@ -67,9 +67,10 @@ def test_a_seed_gives_the_numbers_of_the_revision_and_the_same_bits_after_an_int
         save(*arguments)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fitting, "_save", save_and_stop)
+    monkeypatch.setattr(fitting, "_save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
         train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
+    monkeypatch.setattr(fitting, "_save", save)
     second = train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
     for file in ("predictions.parquet", "model.safetensors"):
         assert (first.folder / file).read_bytes() == (second.folder / file).read_bytes()

@@ -21,16 +21,8 @@ from soundfusion_lib.training.features import features
 from soundfusion_lib.training.fitting import Training, fit
 
 FILES = sorted(PROJECT.glob("soundfusion_lib/**/*.py")) + sorted(PROJECT.glob("tooling/*.py"))
-RUNS_TEXT = {
-    "eval",
-    "exec",
-    "compile",
-    "os.system",
-    "os.popen",
-    "subprocess.getoutput",
-    "joblib.load",
-    "pd.read_pickle",
-}
+RUNS_TEXT = {"eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput"}
+LOADS_PICKLES = {"joblib.load", "pd.read_pickle"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
@@ -42,7 +34,7 @@ def test_no_code_loads_pickles_or_runs_text(file):
         if isinstance(node, ast.Call):
             options = {option.arg: ast.unparse(option.value) for option in node.keywords}
             called = ast.unparse(node.func)
-            assert called not in RUNS_TEXT and options.get("shell", "False") == "False"
+            assert called not in RUNS_TEXT | LOADS_PICKLES and options.get("shell", "False") == "False"
             assert options.get("allow_pickle", "False") == "False"
             assert called != "torch.load" or options.get("weights_only") == "True"
 
