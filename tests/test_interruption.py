@@ -101,6 +101,7 @@ OPTIONS = {
     "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
     "fusion_decision": {"parts": PARTS},
 }  # fmt: skip
+FEW = ("simple_cnn", "resnet1d", "fusion_concat")  # what `make test` has seconds for
 CELLS = """
 profile = "demo"
 device = "auto"
@@ -257,28 +258,40 @@ def music(corpus, tmp_path_factory) -> Path:
     return folder
 
 
-def killed_study(root: Path, music: Path, models: tuple[str, ...], kills: tuple[int, int], seed: int) -> pd.DataFrame:
-    """Prepare and reproduce a study, killed so often, and once not at all; both must come out the same."""
-    left_alone, killed = (Place(root / name, music, models) for name in ("whole", "killed"))
+def left_alone(root: Path, music: Path, models: tuple[str, ...]) -> Place:
+    """A study of these models that nobody interrupted."""
+    place = Place(root, music, models)
+    assert kill_and_start_again(place, "reproduce", 0, random.Random()) == []
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(music, tmp_path_factory) -> Place:
+    return left_alone(tmp_path_factory.mktemp("whole") / "place", music, FEW)
+
+
+def killed_study(whole: Place, killed: Place, kills: dict[str, int], seed: int) -> pd.DataFrame:
+    """Run these commands, each killed so often; what comes out must be as in the one that was left alone."""
     rng = random.Random(seed)
-    assert kill_and_start_again(left_alone, "reproduce", 0, rng) == []
-    rows = [row for command, count in zip(("prepare", "reproduce"), kills, strict=True)
-            for row in kill_and_start_again(killed, command, count, rng)]  # fmt: skip
-    outcome = killed.outcome()
-    assert outcome == left_alone.outcome()
-    assert len([name for name in outcome if name.endswith("predictions.parquet")]) == len(models)
+    rows = [row for command, count in kills.items() for row in kill_and_start_again(killed, command, count, rng)]
+    assert killed.outcome() == whole.outcome()
     assert not [file.name for file in killed.runs.iterdir() if file.suffix in (".partial", ".damaged")]
     return pd.DataFrame(rows)
 
 
-def test_a_study_killed_a_few_times_ends_as_if_it_had_not_been(music, tmp_path):
-    rows = killed_study(tmp_path, music, ("simple_cnn", "resnet1d", "fusion_concat"), (1, 2), seed=1)
+def test_a_study_killed_a_few_times_ends_as_if_it_had_not_been(whole, music, tmp_path):
+    rows = killed_study(whole, Place(tmp_path / "killed", music, FEW), {"prepare": 1, "reproduce": 2}, seed=1)
     assert len(rows) == 3
+    predicted = [name for name in whole.outcome() if name.endswith("predictions.parquet")]
+    assert len(predicted) == len(FEW) and len(whole.outcome()) == 4 + 5 * len(FEW) + 1  # store, runs, notebook
 
 
 @pytest.mark.slow
 def test_a_study_of_every_model_killed_thirty_times_ends_as_if_it_had_not_been(music, tmp_path):
-    rows = killed_study(tmp_path, music, tuple(MODELS), (10, 30), seed=0)
+    models = tuple(MODELS)
+    kills = {"prepare": 10, "reproduce": 30}
+    whole = left_alone(tmp_path / "whole", music, models)
+    rows = killed_study(whole, Place(tmp_path / "killed", music, models), kills, seed=0)
     sums = {name: (name, "sum") for name in ("clips decoded again", "epochs begun again")}
     found = {f"{name}, at most": (name, "max") for name in ("clips stored", "runs done")}
     table = rows.groupby(["command", "killed"]).agg(kills=("killed", "size"), **found, **sums)
@@ -286,18 +299,16 @@ def test_a_study_of_every_model_killed_thirty_times_ends_as_if_it_had_not_been(m
     assert len(rows) >= 30
 
 
-def test_an_interrupted_cell_goes_on_when_it_is_run_again(music, tmp_path):
+def test_an_interrupted_cell_goes_on_when_it_is_run_again(whole, music, tmp_path):
     """By the signal that Jupyter's stop button sends: to the kernel and to all that it has started."""
-    models = ("simple_cnn", "resnet2d")
-    left_alone, stopped = (Place(tmp_path / name, music, models) for name in ("whole", "stopped"))
-    assert kill_and_start_again(left_alone, "reproduce", 0, random.Random()) == []
+    stopped = Place(tmp_path / "stopped", music, FEW)
     _, begin, train, show, finish = stopped.cells
     manager, client = start_new_kernel(kernel_name="python3", env=stopped.environment)
     kernel = psutil.Process(manager.provisioner.pid)
     try:
         for code in (f"profile, device = {str(stopped.profile)!r}, 'cpu'", begin):
             assert client.execute_interactive(code, timeout=200)["content"]["status"] == "ok"
-        message = client.execute(train)
+        message = client.execute(train, stop_on_error=False)  # else what is sent a moment later is not run
         while len([kind for kind, *_ in stopped.events() if kind == "epoch"]) < 4:
             time.sleep(0.05)
         manager.interrupt_kernel()
@@ -315,7 +326,7 @@ def test_an_interrupted_cell_goes_on_when_it_is_run_again(music, tmp_path):
         manager.shutdown_kernel(now=True)
     assert_ended(members)
     check_life(stopped.events()[len(earlier) :], earlier, stored, finished)
-    outcome = {name: content for name, content in left_alone.outcome().items() if not name.endswith(".ipynb")}
+    outcome = {name: content for name, content in whole.outcome().items() if not name.endswith(".ipynb")}
     assert stopped.outcome() == outcome
 
 
