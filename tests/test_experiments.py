@@ -252,6 +252,14 @@ def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, t
     assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
 
 
+def test_a_run_killed_before_it_has_its_name_is_not_trained_again(trained, store, tmp_path, cpu, monkeypatch):
+    """When its checkpoint is gone already."""
+    shutil.copytree(trained.folder, tmp_path / f"{trained.folder.name}.partial")
+    monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
+    run = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    assert run.predictions().equals(trained.predictions()) and not list(tmp_path.glob("*.partial"))
+
+
 def empty_experiment(folder):
     (folder / "experiment.json").write_text("")
 
