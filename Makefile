@@ -1,6 +1,7 @@
 # make reproduce   set up, then run every notebook (PROFILE=demo, or fma_small, or a profile file of yours)
 # make test        set up, then lint, unit tests and the notebooks through nbval
 # make test-browser  set up, then notebook 9 in JupyterLab and the site in Chromium; `make test` calls it where Chromium is on the PATH
+# make test-slow   set up, then the tests that take minutes: kills at random moments; they append to benchmarks/results/
 # make lint        set up, then check the code and its format (`ruff check --fix` and `ruff format` mend it)
 # make readme      set up, then fill the README's tables from results/
 # make lab         set up, then open JupyterLab
@@ -11,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test test-browser lint readme lab site lock clean
+.PHONY: reproduce test test-browser test-slow lint readme lab site lock clean
 
 reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
@@ -26,6 +27,9 @@ endif
 test-browser: $(READY)
 	$(BIN)/python -c "import playwright" 2>/dev/null || $(BIN)/python -m pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[browser]"
 	$(BIN)/python -m pytest tests/browser
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest tests -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import PROJECT, results_dir
+from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
 from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.summary import edit_summary, read_summary
@@ -45,7 +46,8 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         only: see `notebook_files`.
 
     Raises:
-        SoundFusionError: bad profile, device or notebook name; a cell failed (what it had finished is kept).
+        SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what it had
+            finished is kept).
     """
     files = notebook_files(only)
     loaded = load_profile(profile)
@@ -57,13 +59,14 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
     output = folder / "notebooks"
     if parameters == DEFAULTS:
         parameters, output = {}, PROJECT / "notebooks"
-    output.mkdir(parents=True, exist_ok=True)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     began = time.perf_counter()
     for number, file in enumerate(files, 1):
         print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
         started = time.perf_counter()
-        _execute(file, output / file.name, parameters)
+        with writing(output), lock(folder / f".{file.name}.lock"):  # another process may execute the same one
+            output.mkdir(parents=True, exist_ok=True)
+            _execute(file, output / file.name, parameters)
         seconds = time.perf_counter() - started
         print(f"    {seconds:.0f} s", file=sys.stderr, flush=True)
         with edit_summary(folder / "summary.json") as summary:
@@ -99,6 +102,10 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
         raise SoundFusionError(
             f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"The notebook up to there is {failed}; what was trained is kept and found again."
+        ) from error
+    except DeadKernelError as error:
+        raise SoundFusionError(
+            f"{source.name}: its kernel was killed (out of memory?); what was trained is kept: start again"
         ) from error
     notebook = nbformat.read(aside, as_version=4)
     _clean(notebook, sounds=not parameters)

@@ -1,7 +1,13 @@
-"""Folders: the project's own, and those of data and results, which the environment may set."""
+"""Folders: the project's own, those of data and results, which the environment may set, and what is written there."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
+
+from soundfusion_lib.errors import SoundFusionError
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +29,38 @@ def results_dir() -> Path:
 
 def _folder(variable: str, default: str) -> Path:
     return (PROJECT / Path(os.environ.get(variable) or default).expanduser()).resolve()
+
+
+def lock(file: Path) -> FileLock:
+    """A lock, to be held in a `with`, in a folder that is made where there is none. It ends with its process."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file)
+
+
+@contextmanager
+def writing(folder: Path, *others: type[Exception]) -> Iterator[None]:
+    """Say what the disk refuses, full or read-only, as a SoundFusionError; `others` are errors that a library has for
+    it instead of OSError."""
+    try:
+        yield
+    except (OSError, *others) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SoundFusionError(
+            f"cannot write to {folder} ({reason}): what was finished is kept; make room, or a folder that may be "
+            "written to, and start again"
+        ) from error
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """A path to write to; what is there when the block ends becomes the file, and where it fails the file stays as it
+    was. Raises as `writing`."""
+    aside = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")  # another process may write the same file
+    try:
+        with writing(file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            yield aside
+            os.replace(aside, file)
+    finally:
+        with suppress(OSError):
+            aside.unlink()

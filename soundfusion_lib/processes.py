@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
@@ -29,7 +30,8 @@ def cores() -> int:
 def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
     """Processes of so many threads each, the first of which has begun; SoundFusionError if it could not.
 
-    A script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
+    They end with this one, however it ends, and the server that they are forked from ends with the last of them. A
+    script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
     """
     refuse_in_import()
     main = sys.modules["__main__"]
@@ -50,10 +52,21 @@ def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
 
 
 def _begin(threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if FORKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `prepare`
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of numpy's linear algebra
+
+
+def _end_with_parent() -> None:
+    """Wait for the process that started this one to end, and end, too.
+
+    A worker waits for work on a pipe whose other end it holds itself, so that it would not notice; and while it lives,
+    so does the server that it is forked from.
+    """
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def prepare() -> None:

@@ -23,7 +23,9 @@ import demo
 import fresh
 import memory
 import prepare
+import store_memory
 import study as whole_study
+import threads
 import train
 
 
@@ -136,3 +138,9 @@ def test_a_fresh_clone_is_timed_and_weighed(results, monkeypatch):
     table = pd.read_csv(results / "fresh.csv").set_index("step")
     size = (PROJECT / "README.md").stat().st_size / 1e9
     assert table["gigabytes"].tolist() == pytest.approx([size, 0.0], rel=0.2) and (table["minutes"] > 0).all()
+
+
+def test_memory_of_training_and_predicting(results, tmp_path):
+    run(store_memory.main, "--clips", "8", "--folder", str(tmp_path))
+    table = pd.read_csv(results / "store_memory.csv")
+    assert table["work"].tolist() == [*store_memory.WORK] and (table["private MiB"] > 0).all()

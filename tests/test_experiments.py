@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from conftest import SMALL_MEL
@@ -251,6 +252,14 @@ def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, t
     assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
 
 
+def test_a_run_killed_before_it_has_its_name_is_not_trained_again(trained, store, tmp_path, cpu, monkeypatch):
+    """When its checkpoint is gone already."""
+    shutil.copytree(trained.folder, tmp_path / f"{trained.folder.name}.partial")
+    monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
+    run = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    assert run.predictions().equals(trained.predictions()) and not list(tmp_path.glob("*.partial"))
+
+
 def empty_experiment(folder):
     (folder / "experiment.json").write_text("")
 
@@ -267,7 +276,21 @@ def broken_info(folder):
     (folder / "run.json").write_text('{"genres": ["high"')
 
 
-@pytest.mark.parametrize("harm", [empty_experiment, no_weights, cut_predictions, broken_info])
+def cut_weights(folder):
+    os.truncate(folder / "model.safetensors", (folder / "model.safetensors").stat().st_size - 4)
+
+
+def edited_predictions(folder):
+    file = folder / "predictions.parquet"
+    table = pd.read_parquet(file)
+    table.loc[0, "p_high"] += 0.01
+    table.to_parquet(file)
+
+
+HARM = [empty_experiment, no_weights, cut_predictions, broken_info, cut_weights, edited_predictions]
+
+
+@pytest.mark.parametrize("harm", HARM)
 def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, harm):
     folder = Path(shutil.copytree(trained.folder, tmp_path / trained.folder.name))
     harm(folder)

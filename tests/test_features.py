@@ -105,3 +105,18 @@ def test_features_of_a_waveform_and_of_a_whole_clip(store, tmp_path):
     seen = extracted(store, build_model("simple_cnn", 3, in_channels=2, n_mels=32), tmp_path, Segmenting(4.0, None))
     last = seen.blocks["block 4"]
     assert (last[:, last.shape[1] // 2 :] == 0).all()  # one segment a clip: it has no deviation
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "a changed byte"])
+def test_features_that_cannot_be_read_are_named_and_computed_anew(store, network, tmp_path, damage):
+    before = extracted(store, network, tmp_path)
+    (file,) = (tmp_path / "features").glob("*.npz")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = {"cut": content[: len(content) // 2], "noise": bytes(range(256)), "a changed byte": content}
+    file.write_bytes(damaged[damage])
+    with pytest.warns(UserWarning, match=r"\.npz cannot be read \(.+\): its features are computed anew"):
+        again = extracted(store, network, tmp_path)
+    for block, values in before.blocks.items():
+        np.testing.assert_array_equal(again.blocks[block], values)
+    assert extracted(store, network, tmp_path).core_seconds == again.core_seconds  # kept, now

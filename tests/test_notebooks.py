@@ -5,11 +5,14 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.kernelspec import get_kernel_spec
+from test_processes import assert_ended, family
 
 from soundfusion_lib import check_parameters, notebooks, paths
 from soundfusion_lib.errors import SoundFusionError
@@ -216,3 +219,46 @@ def test_a_clone_is_needed(tmp_path, monkeypatch):
     with pytest.raises(SoundFusionError, match="from a clone"):
         notebooks.reproduce()
     assert (paths.PROJECT / "notebooks").is_dir()
+
+
+AT_WORK = """
+import pathlib, time
+from soundfusion_lib import processes
+
+pool = processes.pool(2)
+waiting = [pool.submit(time.sleep, 600) for _ in range(2)]
+pathlib.Path("begun").touch()
+time.sleep(600)
+"""
+REPRODUCE = """
+import sys
+from pathlib import Path
+from soundfusion_lib import notebooks
+from soundfusion_lib.errors import SoundFusionError
+
+notebooks.PROJECT = Path(sys.argv[1])
+try:
+    notebooks.reproduce("demo", "cpu")
+except SoundFusionError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("killed", ["reproduce", "the kernel"])
+def test_a_killed_reproduce_or_kernel_leaves_no_process_behind(project, killed):
+    small_project(project, AT_WORK)
+    command = [sys.executable, "-c", REPRODUCE, str(project)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        while not (project / "notebooks" / "begun").exists() and started.poll() is None:
+            time.sleep(0.1)
+        first, *others = family(psutil.Process(started.pid))
+        (kernel,) = [one for one in others if "ipykernel_launcher" in one.cmdline()]
+        if killed == "reproduce":
+            first.kill()
+        else:
+            others = kernel.children(recursive=True)
+            kernel.kill()
+        assert_ended(others)
+        said, _ = started.communicate(timeout=60)
+    assert len(others) >= 4  # resource tracker, server, two workers
+    assert ("01_small.ipynb: its kernel was killed" in said) == (killed == "the kernel")

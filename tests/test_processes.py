@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
 
+import psutil
 import pytest
 
 from soundfusion_lib import processes
@@ -101,3 +102,38 @@ def test_cores_are_those_that_the_process_may_use():
     script = "import os; os.sched_setaffinity(0, [0]); from soundfusion_lib import processes; print(processes.cores())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout == "1\n", done.stderr
+
+
+WORKING = """
+import sys, time
+from soundfusion_lib import processes
+
+if __name__ == "__main__":
+    with processes.pool(2) as pool:
+        waiting = [pool.submit(time.sleep, 600) for _ in range(int(sys.argv[1]))]
+        print("begun", flush=True)
+        time.sleep(600)
+"""
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all that it started."""
+    return [process, *process.children(recursive=True)]
+
+
+def assert_ended(members: list[psutil.Process]) -> None:
+    """All of these end: in a second or two, and where every core is busy in ten; the server unloads its modules."""
+    _, alive = psutil.wait_procs(members, timeout=30)
+    assert [(one.pid, one.cmdline()) for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.parametrize("before, jobs", [("", 0), ("", 2), (SPAWN, 2)], ids=["idle", "at work", "spawn"])
+def test_no_process_outlives_the_killed_one_that_started_it(tmp_path, before, jobs):
+    script = tmp_path / "script.py"
+    script.write_text(f"{before}\n{WORKING}")
+    with subprocess.Popen([sys.executable, script, str(jobs)], stdout=subprocess.PIPE, text=True) as started:
+        said = started.stdout.readline()
+        members = family(psutil.Process(started.pid))
+        started.kill()
+    assert_ended(members)
+    assert said == "begun\n" and len(members) >= 3  # this one, the resource tracker, and workers

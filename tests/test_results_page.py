@@ -49,3 +49,12 @@ def test_notes_are_whole_and_intervals_on_one_line():
     table = pd.DataFrame({"test_accuracy": [0.5], "test_low": [0.4], "test_high": [0.6], "note": [note]})
     html = readable(table)._repr_html_()
     assert note.strip() in html and "0.500\N{NO-BREAK SPACE}[0.400,\N{NO-BREAK SPACE}0.600]" in html
+
+
+def test_names_are_text_on_the_page(study):
+    label = "<script>alert(1)</script> & &lt;b&gt; | <0.001"
+    study.save_table(pd.DataFrame({"track": [label], label: [1]}), "own", f"Of {label}", of_corpus=False)
+    page = page_of(study)
+    assert "<script" not in page and "</script" not in page
+    shown = "&lt;script>alert(1)&lt;/script> & &amp;lt;b&amp;gt; \\| <0.001"
+    assert f"| {shown} |" in page and f"**Of {shown}**" in page

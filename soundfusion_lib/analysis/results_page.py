@@ -1,13 +1,14 @@
 """One page of all tables and figures of a profile: results/<profile>/README.md, read where the project is hosted."""
 
-import os
+import html
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import results_dir
+from soundfusion_lib.paths import results_dir, whole
 from soundfusion_lib.study.summary import read_summary
 
 
@@ -25,11 +26,11 @@ def write_page(name: str) -> Path:
     for notebook, entry in summary["notebooks"].items():
         paragraphs.append(f"## {notebook.replace('_', ' ')}")
         for file, caption in entry["results"].items():
+            caption = _text(caption)
             paragraphs += _table(folder / file, caption) if file.endswith(".csv") else [f"![{caption}]({file})"]
     page = folder / "README.md"
-    aside = page.with_suffix(".new")
-    aside.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
-    os.replace(aside, page)
+    with whole(page) as aside:
+        aside.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     return page
 
 
@@ -50,7 +51,7 @@ def introduction(summary: dict) -> list[str]:
         "the SoundFusion report gives for FMA-small. In brackets: 95 % intervals; accuracies are shares of 1."
     ]
     if label != "genre":
-        warning = f"**The label is the {label}, not a genre**"
+        warning = f"**The label is the {_text(label)}, not a genre**"
         paragraphs += [f"{warning}: what is easy or hard to tell apart here need not be so for genres."]
     hours = sum(run["seconds"] for run in runs.values()) / 3600
     where, commits = "; ".join(sorted(devices)), ", ".join(sorted(commits))
@@ -60,6 +61,12 @@ def introduction(summary: dict) -> list[str]:
 def _table(path: Path, caption: str) -> list[str]:
     table = readable(pd.read_csv(path, dtype={"track": str}))
     rows = [table.columns, ["---"] * table.shape[1], *table.astype(object).fillna("").itertuples(index=False)]
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    cells = [[_text(cell) for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return [f"**{caption}** ([CSV]({path.parent.name}/{path.name}))", "\n".join(lines)]
+
+
+def _text(value: object) -> str:
+    """A value as it is, in a table's cell too: no name of a track or label is taken for HTML."""
+    text = re.sub(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)", lambda found: html.escape(found[0]), str(value))
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -12,6 +12,7 @@ are new are decoded.
 import hashlib
 import json
 import math
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ import torch
 from soundfusion_lib.audio import UnreadableFile
 from soundfusion_lib.corpora.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
 from soundfusion_lib.signals.clips import STORE_REVISION, Clip, Pool
 from soundfusion_lib.signals.decoding import CUT, decode_missing, missing
 from soundfusion_lib.signals.digests import DIGITS, digests
@@ -44,10 +46,13 @@ class StoredArray:
 
     @cached_property
     def data(self) -> np.ndarray:
-        """Clips one after the other, (time, channels, bands), memory-mapped; writing to it leaves the file as it is."""
+        """Clips one after the other, (time, channels, bands), memory-mapped.
+
+        Read-only: a private copy to write to would count as memory used, and a store larger than the memory be refused.
+        """
         spec = self.representation
         shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
-        return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="c", shape=shape)
+        return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="r", shape=shape)
 
     @cached_property
     def _moved(self) -> dict[torch.device, torch.Tensor]:
@@ -55,11 +60,14 @@ class StoredArray:
 
     def tensor(self, device: torch.device) -> torch.Tensor:
         """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
-        if device.type == "cpu":
-            return torch.from_numpy(self.data)
-        if device not in self._moved:
-            self._moved[device] = torch.from_numpy(self.data).to(device)
-        return self._moved[device]
+        if device in self._moved:
+            return self._moved[device]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it must not be written to, which nothing does
+            data = torch.from_numpy(self.data)
+        if device.type != "cpu":
+            self._moved[device] = data = data.to(device)
+        return data
 
     def missing_bytes(self, device: torch.device) -> int:
         """What `tensor` would add to the device's memory."""
@@ -106,14 +114,15 @@ class Store:
             decode: False returns None where there is something to decode.
 
         Raises:
-            SoundFusionError: no clip is usable, or a worker died.
+            SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
         """
         files = _files(corpus, Path(cache_dir), progress)
         pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
         if missing(corpus, files, pools):
             if not decode:
                 return None
-            files |= decode_missing(corpus, files, pools, workers, progress)
+            with writing(Path(cache_dir)):
+                files |= decode_missing(corpus, files, pools, workers, progress)
         found = [pool.read() for pool in pools]
         rows = [_judged([clips.get(file.digest, file) for clips in found], shortest) for file in files.values()]
         arrays = {}

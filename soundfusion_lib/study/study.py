@@ -25,7 +25,7 @@ from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.models.vgg16 import published_weights
-from soundfusion_lib.paths import data_dir, results_dir, runs_dir
+from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
 from soundfusion_lib.signals.representations import Representation
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
@@ -223,14 +223,15 @@ class Study:
         The caption of a table `of_corpus` names the label where that is no genre.
         """
         note = label_note(self.corpus) if of_corpus else ""
-        path = self._file("tables", f"{name}.csv", caption + note)
-        table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
+        with whole(self._file("tables", f"{name}.csv", caption + note)) as path:
+            table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
 
     def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
         """Write a figure to figures/<name>.png of the results; returns that picture, for the notebook to show."""
         path = self._file("figures", f"{name}.png", caption)
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+        with whole(path) as aside:
+            figure.savefig(aside, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)  # shown once, as the cell's value
         return Image(path, width=round(figure.get_figwidth() * 96), alt=caption)  # a screen's points to an inch
 
@@ -245,10 +246,8 @@ class Study:
         return Markdown(f"*No findings are written down for {self.notebook} on the profile {self.profile.name}.*")
 
     def _file(self, kind: str, name: str, caption: str) -> Path:
-        path = self.folder / kind / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._results[f"{kind}/{name}"] = caption
-        return path
+        return self.folder / kind / name
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""

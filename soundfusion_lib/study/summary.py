@@ -1,17 +1,14 @@
 """summary.json of a profile's results: what each notebook ran, when, where and with which versions."""
 
 import json
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import results_dir, runs_dir
+from soundfusion_lib.paths import lock, results_dir, runs_dir, whole, writing
 from soundfusion_lib.study.profiles import load_profile
 
 
@@ -35,13 +32,11 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
 
     Under a lock, so that of notebooks which end at once none loses its entry.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with writing(path.parent), lock(path.with_name(f".{path.name}.lock")):
         content = read_summary(path)
         yield content
-        aside = path.with_suffix(".new")
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, path)
+        with whole(path) as aside:
+            aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def find_run(named: str, profile: str) -> Path:

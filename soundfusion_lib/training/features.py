@@ -1,19 +1,21 @@
 """What a frozen network makes of each clip: outputs of its stages, pooled, computed once and found again."""
 
 import hashlib
-import os
 import time
+import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
 from soundfusion_lib.device import autocast
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.paths import lock, whole, writing
 from soundfusion_lib.signals.segments import Segmenting, Segments
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training.inference import BATCH
@@ -65,17 +67,16 @@ def features(
     if segmenting.overlap is not None:
         segmenting = replace(segmenting, overlap=0.0)
     file = Path(cache_dir) / "features" / f"{_key(store, model, segmenting)}.npz"
-    file.parent.mkdir(parents=True, exist_ok=True)
     digests = store.arrays[model.inputs[0]].tracks.loc[store.tracks.index, "digest"]
-    with FileLock(f"{file}.lock"):
+    with writing(file.parent), lock(file.with_name(f"{file.name}.lock")):
         known = _read(file)
         missing = digests[~digests.isin(known.index)].drop_duplicates()
         if len(missing):
             new = _computed(store, model, missing, segmenting, device, name, progress)
             known = pd.concat([known, new])
-            aside = file.with_name(f".{file.name}")
-            np.savez(aside, digest=known.index.to_numpy(str), **{column: np.stack(known[column]) for column in known})
-            os.replace(aside, file)
+            with whole(file) as aside:
+                columns = {column: np.stack(known[column]) for column in known}
+                np.savez(aside, digest=known.index.to_numpy(str), **columns)
     own = known.loc[digests]
     seconds = own.pop("core_seconds").sum()
     return Features({block: np.stack(own[block]) for block in own}, float(seconds))
@@ -92,12 +93,17 @@ def _key(store: Store, model: AudioClassifier, segmenting: Segmenting) -> str:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """By digest, a column a block and `core_seconds`; empty where there is no file."""
+    """By digest, a column a block and `core_seconds`; empty where there is no file, and, with a warning, where it
+    cannot be read."""
     if not file.exists():
         return pd.DataFrame()
-    with np.load(file) as content:
-        columns = {name: list(content[name]) for name in content.files if name != "digest"}
-        return pd.DataFrame(columns, index=content["digest"])
+    try:
+        with np.load(file) as content:
+            columns = {name: list(content[name]) for name in content.files if name != "digest"}
+            return pd.DataFrame(columns, index=content["digest"])
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        warnings.warn(f"{file} cannot be read ({error}): its features are computed anew", stacklevel=3)
+        return pd.DataFrame()
 
 
 @torch.inference_mode()

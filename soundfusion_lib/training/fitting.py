@@ -20,6 +20,7 @@ from soundfusion_lib import settings
 from soundfusion_lib.device import autocast, keep_freed_memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.paths import writing
 from soundfusion_lib.signals.segments import Segments
 from soundfusion_lib.training.inference import log_probabilities
 
@@ -198,8 +199,9 @@ def _save(checkpoint: Path | None, history: list[dict], best: dict[str, Any], pa
     if checkpoint:
         state = {name: part.state_dict() for name, part in parts.items()}
         aside = checkpoint.with_name(checkpoint.name + ".new")
-        torch.save({"history": history, "best": best, **state}, aside)
-        os.replace(aside, checkpoint)
+        with writing(checkpoint.parent, RuntimeError):  # which is what torch makes of a full disk
+            torch.save({"history": history, "best": best, **state}, aside)
+            os.replace(aside, checkpoint)
 
 
 def _resume(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
+from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.signals.augment import augmentation
 from soundfusion_lib.signals.segments import Segments
 from soundfusion_lib.signals.store import Store
@@ -55,13 +56,12 @@ def train_or_find(
 
     Raises:
         SoundFusionError: the weights to start from or a representation are lacking; a part of the split has no
-            segments; training diverges.
+            segments; training diverges; the disk is full or read-only.
     """
     experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on them
     final = Path(folder) / experiment.key(store.content_id)
     partial = final.with_suffix(".partial")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(final.with_suffix(".lock")):
+    with writing(final.parent), lock(final.with_suffix(".lock")):
         if final.is_dir():
             fault = damage(final)
             if not fault:
@@ -70,10 +70,11 @@ def train_or_find(
             aside = final.with_suffix(".damaged")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(final, aside)
-        partial.mkdir(exist_ok=True)
-        about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
-        write_json(partial / "experiment.json", about)
-        _train(experiment, store, partial, device, progress)
+        if damage(partial):  # else it was killed before it could be renamed
+            partial.mkdir(exist_ok=True)
+            about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
+            write_json(partial / "experiment.json", about)
+            _train(experiment, store, partial, device, progress)
         os.replace(partial, final)
     return Run(experiment, final, trained=True)
 
@@ -163,7 +164,8 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
     pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
     trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(trained, folder / WEIGHTS)
+    with writing(folder, SafetensorError):
+        save_file(trained, folder / WEIGHTS)
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,

@@ -1,0 +1,383 @@
+"""The commands killed at random moments and started again: what is lost, and whether anything comes out otherwise.
+
+The whole of it takes minutes (`make test-slow`, which appends to benchmarks/results/interruption.csv); `make test` has
+a few kills.
+"""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+from jupyter_client.manager import start_new_kernel
+from test_download import FILES, Handler, Site, read, zipped
+from test_processes import assert_ended, family
+
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.signals.digests import digest
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
+
+from common import record
+
+# Of every process of a command: writes down each clip decoded and each epoch begun. A clip takes as long as a real one.
+WATCH = """
+import os, sys, time
+
+def note(*words):
+    with open(os.environ["LOG"], "a") as log:
+        log.write(" ".join(map(str, words)) + "\\n")
+
+if "resource_tracker" not in " ".join(sys.orig_argv):
+    from soundfusion_lib.signals import decoding
+    from soundfusion_lib.training import fitting
+    decode, learn = decoding.decode, fitting._learn
+
+    def watched_decode(file):
+        time.sleep(0.05)
+        note("decoded", file.name)
+        return decode(file)
+
+    def watched_learn(parts, train, training, seed):
+        note("epoch", seed // 1_000_003, seed % 1_000_003)
+        return learn(parts, train, training, seed)
+
+    decoding.decode, fitting._learn = watched_decode, watched_learn
+"""
+COMMAND = """
+import sys
+from pathlib import Path
+from soundfusion_lib import notebooks
+from soundfusion_lib.cli import main
+
+notebooks.PROJECT = Path(sys.argv.pop(1))
+main()
+"""
+PROFILE = """
+clip_seconds = 4.0
+waveform = { sample_rate = 16000 }
+mel = { sample_rate = 22050, n_mels = 32, n_fft = 512, hop_length = 256 }
+
+[corpus]
+kind = "folder"
+path = 'PATH'
+
+[segmenting]
+seconds = 1.0
+
+[split]
+scheme = "artist"
+folds = 4
+
+[training]
+epochs = 8
+batch_size = 16
+learning_rate = 3e-3
+optimizer = "adamw"
+schedule = "one_cycle"
+averaging = 0.9
+mixup = 0.2
+random_starts = true
+keep = "last"
+
+[augment]
+mel = { max_fraction = 0.1 }
+"""
+PARTS = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
+OPTIONS = {
+    "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
+    "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS},
+}  # fmt: skip
+FEW = ("simple_cnn", "resnet1d", "fusion_concat")  # what `make test` has seconds for
+CELLS = """
+profile = "demo"
+device = "auto"
+---
+import dataclasses, pandas as pd, matplotlib.pyplot as plt
+from soundfusion_lib import Study
+study = Study("01_small", profile, device)
+---
+wanted = {
+    name: dataclasses.replace(study.experiment(name, name, augment=True, **options), seeds=(seed,))
+    for seed, (name, options) in enumerate(OPTIONS.items())
+}
+runs = study.train_all(wanted)
+---
+for name, group in runs.items():
+    table = study.save_table(group.predictions()[0].round(6), name, f"Of {name}")
+    figure, axes = plt.subplots()
+    axes.plot(group.runs[0].history["train_loss"])
+    study.save_figure(figure, name, f"Loss of {name}")
+---
+_ = study.finish()
+"""
+
+
+class Place:
+    """A project of one notebook, its data and its results, in a folder of their own."""
+
+    def __init__(self, root: Path, music: Path, models: tuple[str, ...]):
+        (root / "watch").mkdir(parents=True)
+        (root / "watch" / "sitecustomize.py").write_text(WATCH)
+        (root / "project" / "notebooks").mkdir(parents=True)
+        self.notebook = root / "project" / "notebooks" / "01_small.ipynb"
+        cells = CELLS.replace("OPTIONS", repr({name: OPTIONS[name] for name in models})).split("\n---\n")
+        self.cells = [cell.strip() for cell in cells]
+        code = [nbformat.v4.new_code_cell(cell, id=str(number)) for number, cell in enumerate(self.cells)]
+        notebook = nbformat.v4.new_notebook(cells=code)
+        notebook.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": ""}
+        notebook.cells[0].metadata.tags = ["parameters"]
+        nbformat.write(notebook, self.notebook)
+        self.profile = root / "tones.toml"
+        self.profile.write_text(PROFILE.replace("PATH", str(music)))
+        self.log, self.runs, self.results = root / "log", root / "data" / "runs", root / "results" / "tones"
+        self.store, self.music = root / "data" / "store", music
+        paths = os.pathsep.join([str(root / "watch"), str(PROJECT)])
+        folders = {"SOUNDFUSION_DATA": str(root / "data"), "SOUNDFUSION_RESULTS": str(root / "results")}
+        self.environment = {**os.environ, **folders, "LOG": str(self.log), "PYTHONPATH": paths}
+        self.log.touch()
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", COMMAND, str(self.notebook.parents[1]), *arguments]
+        with open(self.log.with_name("said"), "a") as said:
+            return subprocess.Popen(command, env=self.environment, stdout=said, stderr=said)
+
+    def events(self) -> list[tuple[str, ...]]:
+        return [tuple(line.split()) for line in self.log.read_text().splitlines()]
+
+    def stored(self) -> set[str]:
+        """Names of the files whose clips are in both representations."""
+        clips = [
+            {json.loads(line)["digest"] for line in file.read_bytes().split(b"\n")[:-1]}
+            for file in self.store.glob("*/*/clips.jsonl")
+        ]
+        whole = clips[0] & clips[1] if len(clips) == 2 else set()
+        return {file.name for file in self.music.glob("*.wav") if digest(file) in whole}
+
+    def finished(self) -> set[str]:
+        """Seeds of the runs that are done."""
+        return {str(_read(file)["experiment"]["seed"]) for file in self.runs.glob("*/experiment.json")
+                if not file.parent.suffix}  # fmt: skip
+
+    def outcome(self) -> dict[str, str]:
+        """By file: what it holds, of all that has no times in it."""
+        files = [*self.store.glob("*/*/data.bin"), *self.store.glob("*/*/clips.jsonl")]
+        files += [file for name in ("predictions.parquet", "model.safetensors") for file in self.runs.glob(f"*/{name}")]
+        files += [*self.results.glob("*/*.csv"), *self.results.glob("*/*.png"), *self.results.glob("*/*.ipynb")]
+        found = {file: file.read_bytes() for file in files}
+        for file in self.runs.glob("*/history.csv"):
+            found[file] = pd.read_csv(file).drop(columns=["seconds", "core_seconds"]).to_csv().encode()
+        root = self.log.parent
+        contents = {str(file.relative_to(root)): content for file, content in sorted(found.items())}
+        return {
+            name: hashlib.sha256(content.replace(bytes(root), b"")).hexdigest() for name, content in contents.items()
+        }
+
+    def said(self) -> str:
+        return self.log.with_name("said").read_text()
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def check_life(begun: list[tuple[str, ...]], earlier: list[tuple[str, ...]], stored: set[str], finished: set[str]):
+    """What a process did must be nothing that was done before, but for one epoch of each run."""
+    assert not stored & {name for kind, name, *_ in begun if kind == "decoded"}
+    for run in {run for kind, run, *_ in begun if kind == "epoch"}:
+        epochs, before = ([int(one[2]) for one in events if one[:2] == ("epoch", run)] for events in (begun, earlier))
+        assert run not in finished
+        assert epochs == list(range(epochs[0], epochs[0] + len(epochs)))
+        assert epochs[0] in ({before[-1], before[-1] + 1} if before else {1})
+
+
+def kill_one(members: list[psutil.Process], rng: random.Random) -> str:
+    """Kill the command, which is the first of these, its kernel or a worker; returns which."""
+    victims = {"command": members[:1]}
+    for one in members[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess, AttributeError):  # it may have ended, or its parent
+            if "ipykernel_launcher" in " ".join(one.cmdline()):
+                victims["kernel"] = [one]
+            elif "forkserver" in " ".join(one.parent().cmdline()):
+                victims.setdefault("worker", []).append(one)
+    name = rng.choice(sorted(victims))
+    rng.choice(victims[name]).kill()
+    return name
+
+
+def kill_and_start_again(place: Place, command: str, kills: int, rng: random.Random) -> list[dict[str, str | int]]:
+    """Start a command and kill it or one of its processes, so many times if it does not end before; then let it end.
+    Returns a row a kill."""
+    rows = []
+    while True:
+        stored, finished, earlier = place.stored(), place.finished(), place.events()
+        killed, started = "", set()
+        with place.start(command, str(place.profile)) as process:
+            wanted, moment = len(earlier) + rng.randint(1, 3), rng.uniform(0, 0.5)
+            while process.poll() is None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if len(rows) < kills and not killed and len(place.events()) >= wanted:
+                        time.sleep(moment)
+                        started.update(members := family(psutil.Process(process.pid)))
+                        killed = kill_one(members, rng)
+                    started.update(family(psutil.Process(process.pid)))
+                time.sleep(0.2)
+        assert_ended(list(started))
+        begun = place.events()[len(earlier) :]
+        check_life(begun, earlier, stored, finished)
+        if process.returncode == 0:
+            return rows
+        assert killed
+        again = set(begun) & set(earlier)  # what was cut off before it was kept
+        rows.append({"command": command, "killed": killed, "clips stored": len(stored), "runs done": len(finished),
+                     "clips decoded again": len([kind for kind, *_ in again if kind == "decoded"]),
+                     "epochs begun again": len([kind for kind, *_ in again if kind == "epoch"])})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def music(corpus, tmp_path_factory) -> Path:
+    """The corpus's files and a list of them."""
+    folder = tmp_path_factory.mktemp("music")
+    for file in corpus.root.glob("*.wav"):
+        (folder / file.name).symlink_to(file)
+    columns = {"path": "file_name", "label": "genre", "group": "artist"}
+    corpus.tracks.rename(columns=columns).to_csv(folder / "metadata.csv", index=False)
+    return folder
+
+
+def left_alone(root: Path, music: Path, models: tuple[str, ...]) -> Place:
+    """A study of these models that nobody interrupted."""
+    place = Place(root, music, models)
+    assert kill_and_start_again(place, "reproduce", 0, random.Random()) == []
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(music, tmp_path_factory) -> Place:
+    return left_alone(tmp_path_factory.mktemp("whole") / "place", music, FEW)
+
+
+def killed_study(whole: Place, killed: Place, kills: dict[str, int], seed: int) -> pd.DataFrame:
+    """Run these commands, each killed so often; what comes out must be as in the one that was left alone."""
+    rng = random.Random(seed)
+    rows = [row for command, count in kills.items() for row in kill_and_start_again(killed, command, count, rng)]
+    assert killed.outcome() == whole.outcome()
+    assert not [file.name for file in killed.runs.iterdir() if file.suffix in (".partial", ".damaged")]
+    return pd.DataFrame(rows)
+
+
+def test_a_study_killed_a_few_times_ends_as_if_it_had_not_been(whole, music, tmp_path):
+    rows = killed_study(whole, Place(tmp_path / "killed", music, FEW), {"prepare": 1, "reproduce": 2}, seed=1)
+    assert len(rows) == 3
+    predicted = [name for name in whole.outcome() if name.endswith("predictions.parquet")]
+    assert len(predicted) == len(FEW) and len(whole.outcome()) == 4 + 5 * len(FEW) + 1  # store, runs, notebook
+
+
+@pytest.mark.slow
+def test_a_study_of_every_model_killed_thirty_times_ends_as_if_it_had_not_been(music, tmp_path):
+    models = tuple(MODELS)
+    kills = {"prepare": 10, "reproduce": 30}
+    whole = left_alone(tmp_path / "whole", music, models)
+    rows = killed_study(whole, Place(tmp_path / "killed", music, models), kills, seed=0)
+    sums = {name: (name, "sum") for name in ("clips decoded again", "epochs begun again")}
+    found = {f"{name}, at most": (name, "max") for name in ("clips stored", "runs done")}
+    table = rows.groupby(["command", "killed"]).agg(kills=("killed", "size"), **found, **sums)
+    record("interruption", table.reset_index(), by="make test-slow")
+    assert len(rows) >= 30
+
+
+def test_an_interrupted_cell_goes_on_when_it_is_run_again(whole, music, tmp_path):
+    """By the signal that Jupyter's stop button sends: to the kernel and to all that it has started."""
+    stopped = Place(tmp_path / "stopped", music, FEW)
+    _, begin, train, show, finish = stopped.cells
+    manager, client = start_new_kernel(kernel_name="python3", env=stopped.environment)
+    kernel = psutil.Process(manager.provisioner.pid)
+    try:
+        for code in (f"profile, device = {str(stopped.profile)!r}, 'cpu'", begin):
+            assert client.execute_interactive(code, timeout=200)["content"]["status"] == "ok"
+        message = client.execute(train, stop_on_error=False)  # else what is sent a moment later is not run
+        while len([kind for kind, *_ in stopped.events() if kind == "epoch"]) < 4:
+            time.sleep(0.05)
+        manager.interrupt_kernel()
+        stored, finished = stopped.stored(), stopped.finished()
+        while (answer := client.get_shell_msg(timeout=200))["parent_header"]["msg_id"] != message:
+            pass
+        assert answer["content"]["ename"] == "KeyboardInterrupt"
+        earlier = stopped.events()
+        for code in (train, show, finish):
+            reply = client.execute_interactive(code, timeout=200)["content"]
+            assert reply["status"] == "ok", reply
+        members = family(kernel)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert_ended(members)
+    check_life(stopped.events()[len(earlier) :], earlier, stored, finished)
+    outcome = {name: content for name, content in whole.outcome().items() if not name.endswith(".ipynb")}
+    assert stopped.outcome() == outcome
+
+
+class Slow(Handler):
+    """Sends the body over a second or two."""
+
+    def setup(self):
+        super().setup()
+        self.wfile.write = self._write
+
+    def _write(self, content: bytes) -> int:
+        for first in range(0, len(content), 5_000):
+            self.connection.sendall(content[first : first + 5_000])
+            time.sleep(0.01 if len(content) > 10_000 else 0)
+        return len(content)
+
+
+DOWNLOAD = """
+import importlib, sys
+
+module = importlib.import_module("soundfusion_lib.corpora.download")
+url, sha1, root = sys.argv[1:]
+module.SOURCES["clips"] = module.Source(url, 1_000_000, sha1)
+module.download("clips", root)
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_download_killed_goes_on_with_the_bytes_that_it_has(tmp_path, kills):
+    files = FILES | {"clips/000/000003.mp3": random.Random(0).randbytes(1_000_000)}
+    server, rng = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow), random.Random(kills)
+    server.site = Site(body=zipped(files))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/music/clips.zip"
+    command = [sys.executable, "-c", DOWNLOAD, url, hashlib.sha1(server.site.body).hexdigest(), str(tmp_path)]
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    part, kept = tmp_path / "clips.zip.part", [0]
+    try:
+        for _ in range(kills):
+            with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+                more = kept[-1] + rng.randint(1, len(server.site.body) // (2 * kills))
+                while process.poll() is None and not (part.exists() and part.stat().st_size >= more):
+                    time.sleep(0.005)
+                process.kill()
+            kept.append(part.stat().st_size)
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert server.site.asked == [None, *(f"bytes={size}-" for size in kept[1:])] and kept == sorted({*kept})
+    assert read(tmp_path / "clips") == files
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clips"]

@@ -1,0 +1,76 @@
+"""The numbers that a seed gives, for every model: the same again on this machine, also after an interruption; and those
+written down for the revision of the code, whose number is part of every run's key."""
+
+import contextlib
+
+import pytest
+from conftest import SMALL_MEL
+
+from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.models import MODELS
+from soundfusion_lib.signals.augment import AUGMENTATIONS
+from soundfusion_lib.signals.representations import Waveform
+from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.training import fitting, inference
+from soundfusion_lib.training.experiments import REVISION, Experiment
+from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.train import train_or_find
+
+PARTS = [["resnet1d", {"width": 2}], ["resnet2d", {"width": 2, "pool": 1}]]
+OPTIONS = {
+    "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
+    "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS},
+}  # fmt: skip
+TRAINING = Training(
+    epochs=2, batch_size=16, learning_rate=3e-3, weight_decay=0.05, optimizer="adamw", schedule="one_cycle",
+    averaging=0.9, mixup=0.3, label_smoothing=0.1, random_starts=True, keep="last",
+)  # fmt: skip
+
+
+def experiment(name: str) -> Experiment:
+    inputs = MODELS[name].inputs
+    specs = tuple(spec for spec in (Waveform(), SMALL_MEL) if spec.kind in inputs)
+    augment = {kind: {} for kind in inputs if kind in AUGMENTATIONS}
+    cut = Segmenting(1.0, 0.0)
+    return Experiment(
+        name, name, specs, OPTIONS[name], cut, augment, split=Split("artist", 4), training=TRAINING, seed=5
+    )
+
+
+LOSSES = {  # by revision, and model: the training loss of both epochs
+    4: {
+        "simple_cnn": [0.94455, 0.53217],
+        "resnet2d": [1.16137, 1.07498],
+        "resnet1d": [1.15149, 1.15436],
+        "nnet1": [1.09732, 0.99592],
+        "nnet2": [1.02908, 0.84139],
+        "vgg16": [1.07471, 1.0135],
+        "fusion_concat": [1.1277, 1.06485],
+        "fusion_decision": [1.10152, 1.10979],
+    }
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_seed_gives_the_numbers_of_the_revision_and_the_same_bits_after_an_interruption(
+    name, store, tmp_path, cpu, monkeypatch
+):
+    """Code that trains to other numbers finds old runs under the same key: raise REVISION, and write both down here."""
+    for module in (fitting, inference):  # in float32, whatever the machine would take
+        monkeypatch.setattr(module, "autocast", lambda device: contextlib.nullcontext())
+    first = train_or_find(experiment(name), store, tmp_path / "first", cpu, progress=False)
+    assert first.history["train_loss"].tolist() == pytest.approx(LOSSES[REVISION][name], rel=3e-3)
+    save = fitting._save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
+    monkeypatch.setattr(fitting, "_save", save)
+    second = train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
+    for file in ("predictions.parquet", "model.safetensors"):
+        assert (first.folder / file).read_bytes() == (second.folder / file).read_bytes()
