@@ -25,7 +25,7 @@ ifneq ($(CHROMIUM),)
 endif
 
 test-browser: $(READY)
-	$(BIN)/python -c "import playwright" 2>/dev/null || $(BIN)/python -m pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[browser]"
+	$(BIN)/python -c "import playwright" 2>/dev/null || $(BIN)/pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[browser]"
 	$(BIN)/python -m pytest tests/browser
 
 test-slow: $(READY)

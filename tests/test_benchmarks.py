@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -144,3 +145,10 @@ def test_memory_of_training_and_predicting(results, tmp_path):
     run(store_memory.main, "--clips", "8", "--folder", str(tmp_path))
     table = pd.read_csv(results / "store_memory.csv")
     assert table["work"].tolist() == [*store_memory.WORK] and (table["private MiB"] > 0).all()
+
+
+def test_how_far_predictions_are_apart():
+    one = {"a": np.array([[0.6, 0.4], [0.5, 0.5]]), "b": np.array([[1.0, 0.0]])}
+    table = threads.differences(one, {"a": np.array([[0.4, 0.6], [0.5, 0.5]]), "b": one["b"]})
+    assert table["network"].tolist() == ["a", "b"] and table["labels that change"].tolist() == [1, 0]
+    assert table["largest"].tolist() == pytest.approx([0.2, 0]) and table["mean"].tolist() == pytest.approx([0.1, 0])
