@@ -1,5 +1,7 @@
-"""The README's tables hold what results/ and benchmarks/results/ do: `make readme` changes nothing."""
+"""The tables of README.md and RELIABILITY.md hold what results/ and benchmarks/results/ do, so that `make readme` changes
+nothing; and the tests that RELIABILITY.md names are there."""
 
+import re
 import runpy
 import shutil
 
@@ -8,23 +10,32 @@ import pandas as pd
 from soundfusion_lib.paths import PROJECT
 
 SCRIPT = runpy.run_path(str(PROJECT / "tooling" / "readme.py"))
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+README, RELIABILITY = ((PROJECT / name).read_text(encoding="utf-8") for name in ("README.md", "RELIABILITY.md"))
 
 
 def test_making_the_tables_changes_nothing():
-    assert SCRIPT["filled"](README) == README
+    assert SCRIPT["filled"](README) == README and SCRIPT["filled"](RELIABILITY) == RELIABILITY
 
 
 def test_every_table_has_its_place_once():
+    text = README + RELIABILITY
     for name in SCRIPT["TABLES"]:
-        assert README.count(f"<!-- table: {name} -->") == 1
-    assert README.count("<!-- table: ") == README.count("<!-- end -->") == len(SCRIPT["TABLES"])
+        assert text.count(f"<!-- table: {name} -->") == 1
+    assert text.count("<!-- table: ") == text.count("<!-- end -->") == len(SCRIPT["TABLES"])
+
+
+def test_every_test_that_a_promise_names_is_there():
+    named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", RELIABILITY)
+    assert len(named) > 30
+    for file, test in named:
+        assert not test or f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8"), test
 
 
 def test_another_number_in_a_table_comes_into_the_readme(tmp_path):
     for part in ("tooling", "results/emotify/tables", "benchmarks/results"):
         shutil.copytree(PROJECT / part, tmp_path / part)
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    (tmp_path / "RELIABILITY.md").write_text(RELIABILITY, encoding="utf-8")
     file = tmp_path / "results" / "emotify" / "tables" / "05_performance.csv"
     table = pd.read_csv(file)
     table.loc[1, "track_high"] = 0.987654

@@ -1,4 +1,4 @@
-"""The README's tables, written between their markers: python tooling/readme.py
+"""The tables of README.md and RELIABILITY.md, written between their markers: python tooling/readme.py
 
 A table stands between <!-- table: NAME --> and <!-- end -->, where NAME is one of `TABLES`; its numbers come
 from results/ and benchmarks/results/.
@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "RELIABILITY.md"]
 EMOTIFY = ROOT / "results" / "emotify" / "tables"
 RECORDS = ROOT / "benchmarks" / "results"
 
@@ -97,7 +97,44 @@ def speed() -> list[list[str]]:
     ]
 
 
-TABLES = {"performance": performance, "starts": starts, "gains": gains, "speed": speed}
+def minutes() -> list[list[str]]:
+    """What a fresh clone waits for."""
+    rows = [["in a fresh clone, on two cores", "minutes", "gigabytes on disk"]]
+    for row in newest("fresh").itertuples():
+        rows.append(
+            [f"{row.step}" if row.step == "set-up" else f"`{row.step}`", f"{row.minutes:.0f}", f"{row.gigabytes:.1f}"]
+        )
+    return rows
+
+
+def threads() -> list[list[str]]:
+    """How far one thread and two are apart."""
+    rows = [["network", "largest difference", "mean", "segments", "of these, whose label changes"]]
+    for row in newest("threads", against="two threads").to_dict("records"):
+        apart = f"{row['largest']:.1g}", f"{row['mean']:.1g}"
+        rows.append([row["network"], *apart, str(row["segments"]), str(row["labels that change"])])
+    return rows
+
+
+def memory() -> list[list[str]]:
+    """What preparing, predicting and training take by the number of clips."""
+    rows = [["what", "clips", "store, MiB", "its processes' own memory at the peak, MiB"]]
+    for row in newest("memory").to_dict("records"):
+        rows.append([f"preparing clips of {row['seconds']:.0f} s", row["clips"], row["store MiB"], row["peak MiB"]])
+    for row in newest("store_memory").to_dict("records"):
+        rows.append([row["work"], row["clips"], row["store MiB"], row["private MiB"]])
+    return [rows[0]] + [[what, f"{clips:,}", f"{store:,.0f}", f"{peak:,.0f}"] for what, clips, store, peak in rows[1:]]
+
+
+TABLES = {
+    "minutes": minutes,
+    "performance": performance,
+    "starts": starts,
+    "gains": gains,
+    "speed": speed,
+    "threads": threads,
+    "memory": memory,
+}
 
 
 def newest(name: str, **where: str) -> pd.DataFrame:
@@ -140,4 +177,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
