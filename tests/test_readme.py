@@ -1,5 +1,5 @@
-"""The tables of README.md and RELIABILITY.md hold what results/ and benchmarks/results/ do, so that `make readme` changes
-nothing; and the tests that RELIABILITY.md names are there."""
+"""README.md and RELIABILITY.md hold what results/ and benchmarks/results/ do, so that `make readme` changes nothing; and
+the tests that RELIABILITY.md names are there."""
 
 import re
 import runpy

@@ -101,9 +101,17 @@ def minutes() -> list[list[str]]:
     """What a fresh clone waits for."""
     rows = [["in a fresh clone, on two cores", "minutes", "gigabytes on disk"]]
     for row in newest("fresh").itertuples():
-        rows.append(
-            [f"{row.step}" if row.step == "set-up" else f"`{row.step}`", f"{row.minutes:.0f}", f"{row.gigabytes:.1f}"]
-        )
+        step = f"`{row.step}`" if row.step.startswith("make") else row.step
+        rows.append([step, f"{row.minutes:.0f}", f"{row.gigabytes:.1f}"])
+    return rows
+
+
+def kills() -> list[list[str]]:
+    """What became of a study that was killed at random moments."""
+    rows = [["command", "killed", "times", "clips decoded again", "epochs begun again"]]
+    for row in newest("interruption").to_dict("records"):
+        again = str(row["clips decoded again"]), str(row["epochs begun again"])
+        rows.append([f"`soundfusion {row['command']}`", row["killed"], str(row["kills"]), *again])
     return rows
 
 
@@ -132,6 +140,7 @@ TABLES = {
     "starts": starts,
     "gains": gains,
     "speed": speed,
+    "kills": kills,
     "threads": threads,
     "memory": memory,
 }
