@@ -45,10 +45,10 @@ if "resource_tracker" not in " ".join(sys.orig_argv):
     from soundfusion_lib.training import fitting
     decode, learn = decoding.decode, fitting._learn
 
-    def watched_decode(file):
+    def watched_decode(file, seconds=None):
         time.sleep(0.05)
         note("decoded", file.name)
-        return decode(file)
+        return decode(file, seconds)
 
     def watched_learn(parts, train, training, seed):
         note("epoch", seed // 1_000_003, seed % 1_000_003)
@@ -349,7 +349,7 @@ import importlib, sys
 
 module = importlib.import_module("soundfusion_lib.corpora.download")
 url, sha1, root = sys.argv[1:]
-module.SOURCES["clips"] = module.Source(url, 1_000_000, sha1)
+module.SOURCES["clips"] = module.Source(url, 10_000_000, sha1)
 module.download("clips", root)
 """
 

@@ -1,5 +1,4 @@
-"""README.md and RELIABILITY.md hold what results/ and benchmarks/results/ do, so that `make readme` changes nothing; and
-the tests that RELIABILITY.md names are there."""
+"""README.md and RELIABILITY.md say what results/, benchmarks/results/ and tests/ hold; `make readme` changes nothing."""
 
 import re
 import runpy
