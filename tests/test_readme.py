@@ -1,4 +1,4 @@
-"""README.md and RELIABILITY.md say what results/, benchmarks/results/ and tests/ hold; `make readme` changes nothing."""
+"""README.md and RELIABILITY.md say what results/, benchmarks/results/ and tests/ hold."""
 
 import re
 import runpy
