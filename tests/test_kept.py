@@ -14,11 +14,16 @@ from soundfusion_lib.study import protocol
 from soundfusion_lib.study.kept import adopt, keep
 from soundfusion_lib.study.study import Study
 
+FIRST = "trained on other music first"
 PROFILE = """
 name = "kept"
 clip_seconds = 4
 
 [corpus]
+kind = "folder"
+path = "music"
+
+[pretraining]
 kind = "folder"
 path = "music"
 
@@ -70,7 +75,9 @@ def experiments(file) -> dict:
 
 def train(file) -> dict:
     study = Study("kept", file, "cpu", progress=False)
-    return {name: study.train(one).runs[0] for name, one in experiments(file).items()}
+    first = protocol.fine_tuned(study)["SimpleCNN"].start["pretrained"]
+    runs = {name: study.train(one).runs[0] for name, one in experiments(file).items()}
+    return runs | {FIRST: study.pretrained(first)}
 
 
 @pytest.fixture
@@ -88,13 +95,13 @@ def test_kept_runs_are_found_where_nothing_is_trained(trained, elsewhere):
     _, wanted, before = trained
     assert sorted(adopt(elsewhere)[0]) == sorted(run.folder.name for run in before.values())
     after = train(elsewhere)
-    assert len(after) == len(wanted) == 3 and not any(run.trained for run in after.values())
+    assert len(after) == 1 + len(wanted) == 4 and not any(run.trained for run in after.values())
     for name, run in after.items():
         assert run.folder.parent == runs_dir() and run.predictions().equals(before[name].predictions())
     assert adopt(elsewhere) == ([], [])  # they are there
 
 
-def test_weights_are_kept_of_runs_that_another_starts_from(elsewhere, trained):
+def test_weights_are_kept_of_runs_that_another_or_a_probe_starts_from(elsewhere, trained):
     _, _, before = trained
     adopt(elsewhere)
     runs = train(elsewhere)
@@ -116,7 +123,7 @@ def test_what_was_tampered_with_is_refused_by_name(elsewhere):
     other.rename(other.with_name("0" * 16))  # the name of another experiment
     with pytest.warns(UserWarning, match=f"{one.name} is damaged"):
         brought, refused = adopt(elsewhere)
-    assert sorted(refused) == sorted([one.name, "0" * 16]) and len(brought) == 1
+    assert sorted(refused) == sorted([one.name, "0" * 16]) and len(brought) == 2
     assert not (runs_dir() / one.name).exists()
 
 
@@ -134,7 +141,7 @@ def test_only_what_is_new_is_copied_and_what_this_version_would_not_find_goes(tr
 
 def test_the_commands_say_how_many(trained, elsewhere):
     call = CliRunner().invoke
-    assert "3 runs are adopted\n" in call(main, ["adopt", str(elsewhere)]).output
+    assert "4 runs are adopted\n" in call(main, ["adopt", str(elsewhere)]).output
     train(elsewhere)  # the clips are decoded
     assert "0 runs are new" in call(main, ["keep", str(elsewhere)]).output
     shutil.rmtree(results_dir())

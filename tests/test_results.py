@@ -9,6 +9,7 @@ import pytest
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study.profiles import BUILT_IN
+from soundfusion_lib.training.runs import load_run
 
 REAL = ("emotify",)
 
@@ -39,6 +40,14 @@ def test_no_row_on_real_music_is_of_a_training_that_had_not_ended(name):
     tables = {file.name: pd.read_csv(file) for file in (PROJECT / "results" / name / "tables").glob("*.csv")}
     ended = {name: table["ended"].dropna() for name, table in tables.items() if "ended" in table}
     assert ended and all(column.astype(str).eq("True").all() for column in ended.values())
+
+
+@pytest.mark.parametrize("folder", sorted((PROJECT / "results").glob("*/runs")), ids=lambda folder: folder.parent.name)
+def test_every_kept_run_is_whole_and_found_by_this_version(folder):
+    for run in folder.iterdir():
+        about = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
+        assert load_run(run).experiment.key(about["content_id"]) == run.name
+        assert "dirty" not in load_run(run).info["commit"]
 
 
 def not_in_tables(text: str, tables: str) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,15 +13,17 @@ from filelock import FileLock
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study.profiles import load_profile
-from soundfusion_lib.study.status import Look
+from soundfusion_lib.study.protocol import fine_tuned
+from soundfusion_lib.study.status import Look, NothingYet
 from soundfusion_lib.training.runs import INFO, UNREADABLE, WEIGHTS, Run, list_runs, load_run, read_json, write_json
 
 
 def keep(profile: str | Path) -> list[str]:
     """Copy the finished runs on a profile's clips, and what they start from, into results/<profile>/runs.
 
-    Weights go along only where another of these runs starts from them; the others have done their work. A run that is
-    there as it is now is left alone; none is taken away, but those that this version would not find.
+    Weights go along only where another of these runs, or a probe of other music, starts from them; the others have done
+    their work. A run that is there as it is now is left alone; none is taken away, but those that this version would
+    not find.
 
     Returns:
         Keys of the runs that were copied.
@@ -31,7 +34,7 @@ def keep(profile: str | Path) -> list[str]:
     study = Look(profile)
     listed = list_runs(runs_dir(), study.decoded.content_id)
     runs = {key: load_run(runs_dir() / key) for key in listed.loc[listed["state"] == "done", "run"]}
-    needed = {key for run in runs.values() for key in _starts_from(run)}
+    needed = {key for run in runs.values() for key in _starts_from(run)} | _of_other_music(study)
     runs |= {key: load_run(runs_dir() / key) for key in needed - runs.keys() if (runs_dir() / key).is_dir()}
     folder = _folder(study.profile.name)
     for old in _kept(folder):
@@ -71,6 +74,13 @@ def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
     if not brought and not any(_kept(folder)):
         raise SoundFusionError(f"no run is kept in {folder}: `soundfusion reproduce` trains them")
     return brought, refused
+
+
+def _of_other_music(study: Look) -> set[str]:
+    """Keys of the networks that are trained on the profile's other corpus first."""
+    with suppress(NothingYet):  # it is not decoded, so there are none
+        return {study.variants(one)[0].start["backbone"] for one in fine_tuned(study).values()}
+    return set()
 
 
 def _folder(profile: str) -> Path:
