@@ -85,7 +85,14 @@ def prepare(profile):
 @device_option
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
 @set_option
-def reproduce(profile, device, only, changes):
+@click.option(
+    "--scheduler",
+    default="",
+    envvar="SOUNDFUSION_SCHEDULER",
+    metavar="ADDRESS",
+    help="train on the workers of a Dask scheduler, e.g. tcp://host:8786 (the README says how to start one)",
+)
+def reproduce(profile, device, only, changes, scheduler):
     """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/.
 
     That trains every experiment of the report which the notebooks show; it says how many are left, and about how long
@@ -98,7 +105,7 @@ def reproduce(profile, device, only, changes):
 
     profile = changed(profile, changes)
     click.echo(outlook(profile, [file.stem for file in notebook_files(only)], device), err=True)
-    folder = run_notebooks(profile, device, only)
+    folder = run_notebooks(profile, device, only, scheduler)
     click.echo(f"tables, figures and summary are in {folder}")
 
 
