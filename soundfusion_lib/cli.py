@@ -90,7 +90,7 @@ def prepare(profile):
     default="",
     envvar="SOUNDFUSION_SCHEDULER",
     metavar="ADDRESS",
-    help="train on the workers of a Dask scheduler, e.g. tcp://host:8786 (the README says how to start one)",
+    help="train on the workers of a Dask scheduler, e.g. tcp://host:8786; see `soundfusion worker`",
 )
 def reproduce(profile, device, only, changes, scheduler):
     """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/.
@@ -107,6 +107,21 @@ def reproduce(profile, device, only, changes, scheduler):
     click.echo(outlook(profile, [file.stem for file in notebook_files(only)], device), err=True)
     folder = run_notebooks(profile, device, only, scheduler)
     click.echo(f"tables, figures and summary are in {folder}")
+
+
+@main.command()
+@click.argument("scheduler")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="how many workers this is")
+def worker(scheduler, count):
+    """Train what a Dask SCHEDULER (tcp://host:8786) has for this machine, until that ends.
+
+    A worker trains a run at a time: take one for each core, or each GPU (CUDA_VISIBLE_DEVICES). Where SOUNDFUSION_DATA
+    is the folder that `reproduce` has, on a disk that both see, the runs are written there; elsewhere the clips are
+    sent once, and the runs back.
+    """
+    from soundfusion_lib.training.cluster import work
+
+    work(scheduler, count)
 
 
 @main.command()

@@ -4,11 +4,13 @@ Which worker takes which run, and that another one takes it over when one is kil
 see the run then goes on at its last epoch, elsewhere it begins anew.
 """
 
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,12 +77,33 @@ def train_on_cluster(wanted: dict[str, Wanted], scheduler: str, device: str, pro
                 yield Run(experiment, runs_dir() / key, outcome.trained)
 
 
+def work(scheduler: str, count: int) -> None:
+    """Be workers of a scheduler, so many processes, until it ends or this one is told to.
+
+    Each trains a run at a time, on one thread unless OMP_NUM_THREADS says otherwise. Dask's limit of memory is off, as
+    it takes the clips, which are mapped from the disk, for memory in use.
+    """
+    _dask()
+    from distributed.cli.dask_worker import main
+
+    # a task is a thread, and by itself each has memory of its own, which `keep_freed_memory` does not reach: twice the
+    # time of a step
+    os.environ["MALLOC_ARENA_MAX"] = "1"
+    options = {"nworkers": count, "nthreads": 1, "memory-limit": 0, "preload": worker.__name__}
+    main([scheduler, *(f"--{name}={value}" for name, value in options.items())], standalone_mode=False)
+
+
+def _dask() -> None:
+    """Raise SoundFusionError where Dask is not installed."""
+    if find_spec("distributed") is None:
+        raise SoundFusionError("a cluster takes Dask: pip install 'soundfusion[cluster]'")
+
+
 @contextmanager
 def _connected(scheduler: str) -> Iterator["Client"]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise SoundFusionError("a cluster takes Dask: pip install 'soundfusion[cluster]'") from error
+    _dask()
+    from distributed import Client
+
     try:
         client = Client(scheduler, timeout=SECONDS, set_as_default=False, name="soundfusion")
     except (OSError, ValueError) as error:
@@ -104,7 +127,7 @@ def _marked() -> Iterator[str]:
 
 def _greeting(client: "Client", runs: int) -> str:
     address, workers = client.scheduler.address, len(client.nthreads())
-    lacking = "" if workers else f"; it waits for some: `dask worker {address} --nthreads 1 --memory-limit 0`"
+    lacking = "" if workers else f"; it waits for some: `soundfusion worker {address}`"
     return f"{runs} runs go to the {workers} workers of {address}{lacking}; dashboard: {client.dashboard_link}"
 
 

@@ -97,7 +97,7 @@ def train_here(order: Order, parts: list[Outcome]) -> Outcome:
     if not _training.acquire(blocking=False):
         raise SoundFusionError(
             f"worker {address} trains two runs at once in one process, which would share their random numbers: start "
-            "it with --nthreads 1, and more of them with --nworkers"
+            "it with `soundfusion worker`, and more of them with --count"
         )
     try:
         return _train(order, parts, address)
