@@ -32,6 +32,17 @@ set_option = click.option(
 )
 
 
+def _numbers(context, parameter, text):
+    """The numbers in a text such as 1,2,4."""
+    try:
+        numbers = [int(number) for number in (text or "").split(",") if text]
+    except ValueError:
+        numbers = [0]
+    if any(number < 1 for number in numbers):
+        raise click.BadParameter("give numbers of 1 or more with commas between them, such as 1,2,4")
+    return numbers
+
+
 @click.group(cls=_Commands)
 @click.version_option(package_name="soundfusion")
 def main():
@@ -201,21 +212,31 @@ def status(profile):
 
 @main.command()
 @profile_argument
-def plan(profile):
+@click.option("--workers", callback=_numbers, metavar="1,2,4", help="simulate the schedule on so many workers")
+def plan(profile, workers):
     """Say how many core-hours PROFILE's notebooks took and have left, and how long that is on this machine.
 
-    Where no run of an experiment is done, a few of its steps are timed.
+    Where no run of an experiment is done, a few of its steps are timed; of FMA, where it is not there yet, on noise in
+    its place. With --workers: hours until all is done, which runs that wait for others make longer, and memory, on a
+    CPU and on this machine's GPU.
     """
     from soundfusion_lib import processes
     from soundfusion_lib.study.plan import plan_of
     from soundfusion_lib.study.protocol import needed_by
-    from soundfusion_lib.study.status import Look
+    from soundfusion_lib.study.schedule import schedules
+    from soundfusion_lib.study.stand_in import NOISE, look
 
-    study = Look(profile)
-    table = plan_of(study, needed_by(study))
+    study = look(profile)
+    if study.corpus.name == NOISE:
+        click.echo("FMA is not here: noise stands in for it, in as many clips\n")
+    needed = needed_by(study)
+    table = plan_of(study, needed)
     click.echo(table.round(1).to_string(na_rep="unknown"))
     hours = table.loc["all", "core_hours_left"] / processes.cores()
     click.echo(f"\n{hours:.1f} hours are left on the {processes.cores()} cores of this machine")
+    if workers:
+        experiments = [one for own in needed.values() for one in own]
+        click.echo("\n" + schedules(study, experiments, workers).round(1).to_string())
 
 
 @main.command()

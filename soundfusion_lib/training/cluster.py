@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 SECONDS = 10  # that a scheduler may take to answer
 PIECE = 2**25  # bytes sent at once
+# Of workers. Dask's limit of memory would count the clips, which are mapped from the disk. A task is a thread, and by
+# itself each has memory of its own, which `keep_freed_memory` does not reach: a step takes twice as long.
+OPTIONS = ["--memory-limit=0", f"--preload={worker.__name__}", "--preload=torch._dynamo"]
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 AGAIN = "what is trained is kept, and what was in training goes on: start again"
 
 
@@ -80,17 +84,13 @@ def train_on_cluster(wanted: dict[str, Wanted], scheduler: str, device: str, pro
 def work(scheduler: str, count: int) -> None:
     """Be workers of a scheduler, so many processes, until it ends or this one is told to.
 
-    Each trains a run at a time, on one thread unless OMP_NUM_THREADS says otherwise. Dask's limit of memory is off, as
-    it takes the clips, which are mapped from the disk, for memory in use.
+    Each trains a run at a time, on one thread unless OMP_NUM_THREADS says otherwise.
     """
     _dask()
     from distributed.cli.dask_worker import main
 
-    # a task is a thread, and by itself each has memory of its own, which `keep_freed_memory` does not reach: twice the
-    # time of a step
-    os.environ["MALLOC_ARENA_MAX"] = "1"
-    options = {"nworkers": count, "nthreads": 1, "memory-limit": 0, "preload": worker.__name__}
-    main([scheduler, *(f"--{name}={value}" for name, value in options.items())], standalone_mode=False)
+    os.environ |= ENVIRONMENT
+    main([scheduler, f"--nworkers={count}", "--nthreads=1", *OPTIONS], standalone_mode=False)
 
 
 def _dask() -> None:
