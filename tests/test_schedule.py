@@ -11,10 +11,10 @@ from soundfusion_lib.study.schedule import makespan, schedules
 from soundfusion_lib.study.stand_in import StandIn, look
 from soundfusion_lib.study.status import Look
 
-HOURS = {"a": 4.0, "b": 3.0, "c": 2.0, "fused": 1.0}
+HOURS = {"a": 4.0, "b": 3.0, "c": 4.0, "fused": 1.0}
 
 
-@pytest.mark.parametrize("workers, hours", [(1, 10), (2, 6), (3, 5), (8, 5)])
+@pytest.mark.parametrize("workers, hours", [(1, 12), (2, 7), (3, 5), (8, 5)])
 def test_a_worker_that_is_free_takes_the_first_run_that_waits_for_no_other(workers, hours):
     starts_from = {"a": (), "b": ("done before",), "c": (), "fused": ("a", "b")}
     assert makespan(HOURS, starts_from, workers) == hours
