@@ -24,7 +24,7 @@ from soundfusion_lib.training.runs import INFO, checksum, damage
 from soundfusion_lib.training.train import train_or_find
 
 _training = Lock()
-_stores: dict[tuple[Path, ...], Store] = {}  # the last one, whose clips a GPU may hold
+_stores: dict[tuple[str, ...], Store] = {}  # the last one, whose clips a GPU may hold
 
 
 @dataclass(frozen=True)
@@ -156,15 +156,16 @@ def _place(array: StoredArray) -> str:
 
 def _store_here(order: Order, shared: bool) -> Store:
     """The store with its arrays where they are here."""
-    arrays = {
-        kind: replace(array, folder=data_dir() / (array.folder.relative_to(order.data) if shared else _place(array)))
-        for kind, array in _arrays(order.experiment, order.store).items()
-    }
-    place = tuple(array.folder for array in arrays.values())
-    if place not in _stores or _stores[place].content_id != order.store.content_id:
+    found = _arrays(order.experiment, order.store)
+    places = {kind: _place(array) for kind, array in found.items()}
+    name = order.store.content_id, *places.values()
+    if name not in _stores:
+        if shared:
+            places = {kind: array.folder.relative_to(order.data) for kind, array in found.items()}
+        arrays = {kind: replace(array, folder=data_dir() / places[kind]) for kind, array in found.items()}
         _stores.clear()
-        _stores[place] = Store(order.store.corpus, arrays)
-    return _stores[place]
+        _stores[name] = Store(order.store.corpus, arrays)
+    return _stores[name]
 
 
 def is_here(place: str) -> bool:
