@@ -1,6 +1,7 @@
 """Runs on a real Dask cluster: a scheduler and two workers on the loopback."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -180,6 +181,17 @@ def test_without_a_shared_disk_a_worker_is_sent_what_it_needs_once_and_sends_the
     with in_folder(tmp_path / "near"):
         study = study_of(profile)
         assert found == (outcome(study.train(fused).runs[0]), outcome(study.train(replace(one, seeds=(3,))).runs[0]))
+
+
+def test_the_benchmark_times_runs_and_what_a_cluster_adds(profile, dask, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT / "benchmarks")  # scripts, not a package
+    benchmark = runpy.run_path(str(PROJECT / "benchmarks" / "cluster.py"))
+    with in_folder(tmp_path):
+        study = study_of(profile)
+        runs = wanted(study, [study.experiment("part", "simple_cnn", epochs=1)])
+        for _ in range(2):
+            seconds, took = benchmark["timed"](runs, dask.address)
+            assert took.keys() == runs.keys() and 0 < sum(took.values()) and 0 < seconds
 
 
 def long_run(study, seed) -> tuple:

@@ -55,7 +55,9 @@ def test_a_schedule_of_the_report_s_study_from_the_time_of_steps(nowhere, monkey
 
 
 def test_the_command_plan_simulates_workers(nowhere, monkeypatch):
-    monkeypatch.setattr(protocol, "needed_by", lambda study: {"02": [study.experiment("x", "nnet1", epochs=7, batch_size=2)]})
+    monkeypatch.setattr(
+        protocol, "needed_by", lambda study: {"02": [study.experiment("x", "nnet1", epochs=7, batch_size=2)]}
+    )
     said = CliRunner().invoke(main, ["plan", "fma_small", "--workers", "1,2"])
     assert said.exit_code == 0, said.output
     assert "noise stands in" in said.output and "gib_a_worker" in said.output and "cpu    1" in said.output

@@ -116,8 +116,5 @@ def _timed(trial: Experiment, store: Store, device: torch.device) -> float:
         tracks = pd.Index(segments[part].table["track"].unique())
         few[part] = Segments(store, tracks[: math.ceil(share * len(tracks))], model.inputs, trial.segmenting, device)
     history, *_ = fit(model, few["train"], few["validation"], trial.training, progress=False)
-    return (
-        history["core_seconds" if device.type == "cpu" else "seconds"].iloc[-1]
-        * len(segments["train"])
-        / len(few["train"])
-    )
+    seconds = history["core_seconds" if device.type == "cpu" else "seconds"].iloc[-1]
+    return seconds * len(segments["train"]) / len(few["train"])

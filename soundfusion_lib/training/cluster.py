@@ -47,7 +47,7 @@ def train_on_cluster(wanted: dict[str, Wanted], scheduler: str, device: str, pro
         SoundFusionError: no scheduler answers, or it is lost; a run cost several workers their lives; see also
             `worker.train_here`.
     """
-    waiting = [key for key in largest_first(wanted) if not (runs_dir() / key).is_dir()]
+    waiting = largest_first({key: one for key, one in wanted.items() if not (runs_dir() / key).is_dir()})
     if not waiting:
         return
     with _connected(scheduler) as client, _marked() as mark:
@@ -68,7 +68,7 @@ def train_on_cluster(wanted: dict[str, Wanted], scheduler: str, device: str, pro
         asked = as_completed([submit(key) for key in waiting], loop=client.loop)
         with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
             for task in asked:
-                key = next(key for key, own in tasks.items() if own is task)
+                [key] = [key for key, own in tasks.items() if own is task]
                 experiment, store = wanted[key]
                 outcome = _outcome(task, experiment.name, scheduler)
                 if outcome.lacks:

@@ -110,7 +110,7 @@ def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) 
     def is_trained(key: str) -> bool:
         return (folder / key).is_dir()
 
-    waiting = [key for key in largest_first(wanted) if not is_trained(key)]
+    waiting = largest_first({key: one for key, one in wanted.items() if not is_trained(key)})
     if len(waiting) < 2:
         return
     cores = processes.cores()

@@ -19,7 +19,7 @@ from soundfusion_lib.models.vgg16 import imagenet_file
 from soundfusion_lib.paths import data_dir, runs_dir
 from soundfusion_lib.signals.store import Store, StoredArray
 from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.provenance import provenance
+from soundfusion_lib.training.provenance import versions
 from soundfusion_lib.training.runs import INFO, checksum, damage
 from soundfusion_lib.training.train import train_or_find
 
@@ -72,7 +72,7 @@ class Outcome:
 def order(experiment: Experiment, store: Store, mark: str, device: str) -> Order:
     """The order for a run; see `Order`."""
     store = Store(store.corpus, _arrays(experiment, store))
-    return Order(experiment, store, data_dir(), mark, tuple(needs(experiment, store)), device, provenance()["versions"])
+    return Order(experiment, store, data_dir(), mark, tuple(needs(experiment, store)), device, versions())
 
 
 def needs(experiment: Experiment, store: Store) -> dict[str, Path]:
@@ -126,7 +126,7 @@ def _train(order: Order, parts: list[Outcome], address: str) -> Outcome:
 
 def _check_versions(order: Order, address: str) -> None:
     """Raise SoundFusionError where other versions would give other numbers."""
-    own = provenance()["versions"]
+    own = versions()
     for package, version in order.versions.items():
         if own[package] != version:
             raise SoundFusionError(
