@@ -191,7 +191,7 @@ def test_the_benchmark_times_runs_and_what_a_cluster_adds(profile, dask, tmp_pat
         runs = wanted(study, [study.experiment("part", "simple_cnn", epochs=1)])
         for _ in range(2):
             seconds, took = benchmark["timed"](runs, dask.address)
-            assert took.keys() == runs.keys() and 0 < sum(took.values()) and 0 < seconds
+            assert took.keys() == runs.keys() and sum(took.values()) > 0 and seconds > 0
 
 
 def long_run(study, seed) -> tuple:
