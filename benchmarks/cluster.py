@@ -4,8 +4,9 @@
     python benchmarks/cluster.py --start    # until two processes are there that can train: the own pool, joblib, Dask
 
 The workers have a data folder of their own, so that clips and runs are sent. `seconds` are until all runs are done and
-here, `simulated` what `soundfusion plan --workers` would say from the time that each run's epochs took on one worker;
-`overhead` is what a run takes that there is nothing to train of: it is asked for, found by the worker and sent.
+here; `simulated` is the schedule of `soundfusion plan --workers` from the time that each run's epochs took, and
+`foretold` the same from those on one worker, which a machine with other work to do does not keep to; `overhead` is what
+a run takes that there is nothing to train of: it is asked for, found by the worker and sent.
 """
 
 import os
@@ -100,9 +101,11 @@ def measure(notebook: str, folder: Path) -> pd.DataFrame:
             seconds, took = timed(runs, address)
             overhead = timed(runs, address)[0] / len(runs)  # the worker has them all
         of_one = of_one or took
-        simulated = makespan({key: of_one[key] + overhead for key in order}, starts_from, workers)
-        rows.append([workers, len(runs), seconds, sum(took.values()), simulated, overhead])
-    return pd.DataFrame(rows, columns=["workers", "runs", "seconds", "training", "simulated", "overhead"])
+        simulated, foretold = (
+            makespan({key: times[key] + overhead for key in order}, starts_from, workers) for times in (took, of_one)
+        )
+        rows.append([workers, len(runs), seconds, sum(took.values()), simulated, foretold, overhead])
+    return pd.DataFrame(rows, columns=["workers", "runs", "seconds", "training", "simulated", "foretold", "overhead"])
 
 
 def start(way: str, repeats: int) -> float:
