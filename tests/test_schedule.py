@@ -1,12 +1,10 @@
 import dataclasses
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from soundfusion_lib.cli import main
-from soundfusion_lib.study import protocol, schedule
-from soundfusion_lib.study.plan import CPU
+from soundfusion_lib.study import plan, protocol, schedule
 from soundfusion_lib.study.schedule import makespan, schedules
 from soundfusion_lib.study.stand_in import StandIn, look
 from soundfusion_lib.study.status import Look
@@ -51,7 +49,16 @@ def test_a_schedule_of_the_report_s_study_from_the_time_of_steps(nowhere, monkey
     assert table["hours"].tolist() == [11, 8, 8] and (table["gib_a_worker"] > 0).all()
     more = dataclasses.replace(fused, seeds=(0, 1))
     assert schedules(study, [*parts, more], [1]).loc[("cpu", 1), "hours"] == 22
-    assert CPU.type == "cpu" and isinstance(table, pd.DataFrame)
+
+
+def test_one_worker_takes_the_core_hours_of_the_plan(nowhere, monkeypatch):
+    study = look("fma_small")
+    monkeypatch.setattr(plan, "_measured", {})
+    monkeypatch.setattr(plan, "_timed", lambda trial, *_: 20.0 if trial.start.get("frozen") else 70.0)
+    starts = list(protocol.transfer(study)[0].values())
+    hours = schedules(study, starts, [1]).loc[("cpu", 1), "hours"]
+    assert hours == pytest.approx(100 * (2 * 20 + 3 * 70) / 3600)
+    assert hours == pytest.approx(plan.plan_of(study, {"03": starts}).loc["all", "core_hours_left"])
 
 
 def test_the_command_plan_simulates_workers(nowhere, monkeypatch):

@@ -77,7 +77,9 @@ def runs_of(study: Study, experiment: Experiment) -> list[Run]:
     try:
         variants = study.variants(experiment)
     except NothingYet:  # of the corpus that it is trained on first, so that there is no run
-        variants = study.variants(replace(experiment, start={"first": experiment.name}))
+        start = {**experiment.start, "first": experiment.name}
+        del start["pretrained"]
+        variants = study.variants(replace(experiment, start=start))
     return [Run(one, runs_dir() / study.key(one)) for one in variants]
 
 
