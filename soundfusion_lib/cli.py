@@ -32,6 +32,17 @@ set_option = click.option(
 )
 
 
+def _numbers(context, parameter, text):
+    """The numbers in a text such as 1,2,4."""
+    try:
+        numbers = [int(number) for number in (text or "").split(",") if text]
+    except ValueError:
+        numbers = [0]
+    if any(number < 1 for number in numbers):
+        raise click.BadParameter("give numbers of 1 or more with commas between them, such as 1,2,4")
+    return numbers
+
+
 @click.group(cls=_Commands)
 @click.version_option(package_name="soundfusion")
 def main():
@@ -90,7 +101,14 @@ def prepare(profile, strict):
 @device_option
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
 @set_option
-def reproduce(profile, device, only, changes):
+@click.option(
+    "--scheduler",
+    default="",
+    envvar="SOUNDFUSION_SCHEDULER",
+    metavar="ADDRESS",
+    help="train on the workers of a Dask scheduler, e.g. tcp://host:8786; see `soundfusion worker`",
+)
+def reproduce(profile, device, only, changes, scheduler):
     """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/.
 
     That trains every experiment of the report which the notebooks show; it says how many are left, and about how long
@@ -103,8 +121,23 @@ def reproduce(profile, device, only, changes):
 
     profile = changed(profile, changes)
     click.echo(outlook(profile, [file.stem for file in notebook_files(only)], device), err=True)
-    folder = run_notebooks(profile, device, only)
+    folder = run_notebooks(profile, device, only, scheduler)
     click.echo(f"tables, figures and summary are in {folder}")
+
+
+@main.command()
+@click.argument("scheduler")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="how many workers this is")
+def worker(scheduler, count):
+    """Train what a Dask SCHEDULER (tcp://host:8786) has for this machine, until that ends.
+
+    A worker trains a run at a time: take one for each core, or each GPU (CUDA_VISIBLE_DEVICES). Where SOUNDFUSION_DATA
+    is the folder that `reproduce` has, on a disk that both see, the runs are written there; elsewhere the clips are
+    sent once, and the runs back.
+    """
+    from soundfusion_lib.training.cluster import work
+
+    work(scheduler, count)
 
 
 @main.command()
@@ -196,21 +229,31 @@ def status(profile):
 
 @main.command()
 @profile_argument
-def plan(profile):
+@click.option("--workers", callback=_numbers, metavar="1,2,4", help="simulate the schedule on so many workers")
+def plan(profile, workers):
     """Say how many core-hours PROFILE's notebooks took and have left, and how long that is on this machine.
 
-    Where no run of an experiment is done, a few of its steps are timed.
+    Where no run of an experiment is done, a few of its steps are timed; of FMA, where it is not there yet, on noise in
+    its place. With --workers: hours until all is done, which runs that wait for others make longer, and memory, on a
+    CPU and on this machine's GPU.
     """
     from soundfusion_lib import processes
     from soundfusion_lib.study.plan import plan_of
     from soundfusion_lib.study.protocol import needed_by
-    from soundfusion_lib.study.status import Look
+    from soundfusion_lib.study.schedule import schedules
+    from soundfusion_lib.study.stand_in import NOISE, look
 
-    study = Look(profile)
-    table = plan_of(study, needed_by(study))
+    study = look(profile)
+    if study.corpus.name == NOISE:
+        click.echo("FMA is not here: noise stands in for it, in as many clips\n")
+    needed = needed_by(study)
+    table = plan_of(study, needed)
     click.echo(table.round(1).to_string(na_rep="unknown"))
     hours = table.loc["all", "core_hours_left"] / processes.cores()
     click.echo(f"\n{hours:.1f} hours are left on the {processes.cores()} cores of this machine")
+    if workers:
+        experiments = [one for own in needed.values() for one in own]
+        click.echo("\n" + schedules(study, experiments, workers).round(1).to_string())
 
 
 @main.command()

@@ -14,8 +14,11 @@ from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
+from soundfusion_lib.study.graph import wanted
 from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.protocol import needed_by
+from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.study.summary import edit_summary, read_summary
 
 SOUND = "data:audio"  # begins the address of one within a page
@@ -34,8 +37,10 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     return [file for file in files if not only or file.stem.startswith(only)]
 
 
-def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...] = ()) -> Path:
+def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...] = (), scheduler: str = "") -> Path:
     """Execute the notebooks on a profile, one after the other; returns the folder of the results.
+
+    Where there is a scheduler, what they are known to train goes to its workers first, all of it at once.
 
     With the default parameters the project's notebooks take up the outputs, with others their copies in
     results/<profile>/notebooks/ do.
@@ -44,6 +49,7 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         profile: see `load_profile`.
         device: see `choose_device`.
         only: see `notebook_files`.
+        scheduler: see `Study`.
 
     Raises:
         SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what it had
@@ -61,6 +67,11 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         parameters, output = {}, PROJECT / "notebooks"
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     began = time.perf_counter()
+    if scheduler:
+        os.environ[SCHEDULER] = scheduler  # which the studies in the kernels ask, too
+        study = Study("cluster", profile, device)
+        needed = needed_by(study)
+        study.train_elsewhere(wanted(study, [one for file in files for one in needed.get(file.stem, ())]))
     for number, file in enumerate(files, 1):
         print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
         started = time.perf_counter()

@@ -37,6 +37,11 @@ def test_the_packages_of_the_study_are_asked_for_by_name():
     }
 
 
+def test_the_environment_of_make_has_what_a_cluster_takes():
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["cluster"]) < set(extras["test"])
+
+
 def test_lock_pins_everything_exactly_and_names_no_index():
     text = (ROOT / "requirements.lock").read_text()
     assert "uv pip compile --universal" in text.splitlines()[1]

@@ -15,7 +15,7 @@ from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.protocol import fine_tuned
 from soundfusion_lib.study.status import Look, NothingYet
-from soundfusion_lib.training.runs import INFO, UNREADABLE, WEIGHTS, Run, list_runs, load_run, read_json, write_json
+from soundfusion_lib.training.runs import INFO, UNREADABLE, WEIGHTS, list_runs, load_run, read_json, write_json
 
 
 def keep(profile: str | Path) -> list[str]:
@@ -34,7 +34,7 @@ def keep(profile: str | Path) -> list[str]:
     study = Look(profile)
     listed = list_runs(runs_dir(), study.decoded.content_id)
     runs = {key: load_run(runs_dir() / key) for key in listed.loc[listed["state"] == "done", "run"]}
-    needed = {key for run in runs.values() for key in _starts_from(run)} | _of_other_music(study)
+    needed = {key for run in runs.values() for key in run.experiment.starts_from} | _of_other_music(study)
     runs |= {key: load_run(runs_dir() / key) for key in needed - runs.keys() if (runs_dir() / key).is_dir()}
     folder = _folder(study.profile.name)
     for old in _kept(folder):
@@ -89,11 +89,6 @@ def _folder(profile: str) -> Path:
 
 def _kept(folder: Path) -> Iterator[Path]:
     return (one for one in sorted(folder.glob("*")) if one.is_dir() and not one.suffix)
-
-
-def _starts_from(run: Run) -> list[str]:
-    start = run.experiment.start
-    return [*start.get("parts", ()), *([start["backbone"]] if "backbone" in start else [])]
 
 
 def _is_current(folder: Path) -> bool:

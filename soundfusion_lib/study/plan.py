@@ -21,7 +21,7 @@ from soundfusion_lib.training.train import segments_of
 
 CPU = torch.device("cpu")
 STEPS = 4  # that are timed
-_measured: dict[str, float] = {}  # core-seconds of an epoch, by key of the trial
+_measured: dict[str, float] = {}  # seconds of an epoch, by device and key of the trial
 
 
 def plan_of(study: Study, needed: Mapping[str, list[Experiment]], measure: bool = True) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def plan_of(study: Study, needed: Mapping[str, list[Experiment]], measure: bool 
     for notebook, experiments in needed.items():
         row = dict.fromkeys(("experiments", "runs", "done", "core_hours_done", "core_hours_left"), 0)
         for experiment in experiments:
-            new = [run for run in _runs(study, experiment) if run.folder not in seen]
+            new = [run for run in runs_of(study, experiment) if run.folder not in seen]
             done = [run for run in new if run.folder.is_dir()]
             seen |= {run.folder for run in new}
             row["experiments"] += bool(new)
@@ -64,25 +64,27 @@ def core_hours(study: Study, experiment: Experiment, measure: bool = True) -> fl
     An epoch takes what it took in runs that are done, of any seed and fold of the study. Where there are none, a few
     of its steps are timed here on one thread, or, unless `measure`, it is NaN.
     """
-    done = [run.history for run in _runs(study, experiment) if run.folder.is_dir()]
+    done = [run.history for run in runs_of(study, experiment) if run.folder.is_dir()]
     history = pd.concat(done) if done else pd.DataFrame()
     of_epoch = history["core_seconds"].mean() if "core_seconds" in history else math.nan
     if measure and math.isnan(of_epoch):
-        of_epoch = _measure(study, experiment)
+        of_epoch = epoch_seconds(study, experiment)
     return experiment.training.epochs * of_epoch / 3600
 
 
-def _runs(study: Study, experiment: Experiment) -> list[Run]:
+def runs_of(study: Study, experiment: Experiment) -> list[Run]:
     """The runs of an experiment, trained or not."""
     try:
         variants = study.variants(experiment)
     except NothingYet:  # of the corpus that it is trained on first, so that there is no run
-        variants = study.variants(replace(experiment, start={"first": experiment.name}))
+        start = {**experiment.start, "first": experiment.name}
+        del start["pretrained"]
+        variants = study.variants(replace(experiment, start=start))
     return [Run(one, runs_dir() / study.key(one)) for one in variants]
 
 
-def _measure(study: Study, experiment: Experiment) -> float:
-    """Core-seconds of an epoch on one thread, see `_timed`; each kind of epoch is timed once."""
+def epoch_seconds(study: Study, experiment: Experiment, device: torch.device = CPU) -> float:
+    """Seconds of an epoch on one thread (on a CPU core-seconds), by a few of its steps; each kind is timed once."""
     trial = replace(
         experiment,
         split=study.split(study.profile.test_folds[0]),
@@ -91,20 +93,20 @@ def _measure(study: Study, experiment: Experiment) -> float:
         training=replace(experiment.training, epochs=2, patience=2, learning_rate=1e-6, schedule="constant"),
         start={key: value for key, value in experiment.start.items() if key in ("imagenet", "frozen")},
     )
-    key = study.key(trial)
+    key = f"{device} {study.key(trial)}"
     if key not in _measured:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            _measured[key] = _timed(trial, study.store)
+            _measured[key] = _timed(trial, study.store, device)
         finally:
             torch.set_num_threads(threads)
     return _measured[key]
 
 
-def _timed(trial: Experiment, store: Store) -> float:
-    """Core-seconds of an epoch, from some tracks of the training part and the same share of the validation part."""
-    segments = segments_of(trial, store, CPU)
+def _timed(trial: Experiment, store: Store, device: torch.device) -> float:
+    """Seconds of an epoch, from some tracks of the training part and the same share of the validation part."""
+    segments = segments_of(trial, store, device)
     model = trial.build(len(store.labels))
     model.set_augmentation({kind: augmentation(kind) for kind in trial.augment})
     if trial.start.get("frozen"):
@@ -114,6 +116,7 @@ def _timed(trial: Experiment, store: Store) -> float:
     few = {}
     for part in ("train", "validation"):
         tracks = pd.Index(segments[part].table["track"].unique())
-        few[part] = Segments(store, tracks[: math.ceil(share * len(tracks))], model.inputs, trial.segmenting, CPU)
+        few[part] = Segments(store, tracks[: math.ceil(share * len(tracks))], model.inputs, trial.segmenting, device)
     history, *_ = fit(model, few["train"], few["validation"], trial.training, progress=False)
-    return history["core_seconds"].iloc[-1] * len(segments["train"]) / len(few["train"])
+    seconds = history["core_seconds" if device.type == "cpu" else "seconds"].iloc[-1]
+    return seconds * len(segments["train"]) / len(few["train"])

@@ -1,5 +1,6 @@
 """A study: a profile's corpus, its store, and the experiments of the report run on them."""
 
+import os
 import platform
 import time
 import warnings
@@ -29,6 +30,7 @@ from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
 from soundfusion_lib.signals.representations import Representation
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
+from soundfusion_lib.study import graph
 from soundfusion_lib.study.profiles import BUILT_IN, Profile, load_profile
 from soundfusion_lib.study.summary import edit_summary
 from soundfusion_lib.training import train
@@ -43,6 +45,7 @@ REPORTED = asdict(Training())
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # where it differs
 WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
+SCHEDULER = "SOUNDFUSION_SCHEDULER"  # a variable of the environment, by which it comes into the notebooks' kernels
 
 
 class Study:
@@ -53,14 +56,25 @@ class Study:
         profile: see `load_profile`.
         device: see `choose_device`.
         progress: show progress bars.
+        scheduler: address of a Dask scheduler, tcp://host:port, whose workers train, each on a device of its own by
+            this name; by default SOUNDFUSION_SCHEDULER, and without that all is trained here.
     """
 
-    def __init__(self, notebook: str, profile: str | Path = "demo", device: str = "auto", progress: bool = True):
+    def __init__(
+        self,
+        notebook: str,
+        profile: str | Path = "demo",
+        device: str = "auto",
+        progress: bool = True,
+        scheduler: str = "",
+    ):
         self.notebook = notebook
+        self.scheduler = scheduler or os.environ.get(SCHEDULER)
+        self._device_name = device
         self.profile: Profile = load_profile(profile)
         self.device: torch.device = choose_device(device)
         self.progress = progress
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and not self.scheduler:
             processes.prepare()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
@@ -138,8 +152,17 @@ class Study:
         """What the report and the profile say of a model's training and options."""
         return REPORTED | REPORTED_OF.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
+    def train_elsewhere(self, wanted: Mapping[str, train.Wanted]) -> None:
+        """Train runs on the scheduler's workers, see `graph.wanted`; they are then found here."""
+        from soundfusion_lib.training.cluster import train_on_cluster  # here: Dask is an extra
+
+        for run in train_on_cluster(wanted, self.scheduler, self._device_name, self.progress):
+            self._runs.setdefault(run.folder.name, run)
+
     def train(self, experiment: Experiment) -> RunGroup:
         """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
+        if self.scheduler:
+            self.train_elsewhere(graph.wanted(self, [experiment]))
         for part in experiment.start.get("trained", ()):
             self.train(replace(part, folds=experiment.folds, seeds=experiment.seeds))
         runs = [self._one(one, self.store) for one in self._ready(experiment)]
@@ -147,11 +170,14 @@ class Study:
 
     def train_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, RunGroup]:
         """As `train`, for several experiments. On a CPU each core trains another run: for networks of this size that is
-        faster than all cores on one."""
-        if self.device.type == "cpu" and processes.cores() > 1:
-            experiments = experiments_by_name.values()
-            wanted = {self.key(one): one for experiment in experiments for one in self._ready(experiment)}
-            for run in train.train_side_by_side(wanted, self.store, runs_dir(), self.progress):
+        faster than all cores on one. Where there is a scheduler, all of them go to its workers at once."""
+        experiments = experiments_by_name.values()
+        if self.scheduler:
+            self.train_elsewhere(graph.wanted(self, experiments))
+        elif self.device.type == "cpu" and processes.cores() > 1:
+            ready = (one for experiment in experiments for one in self._ready(experiment))
+            wanted = {self.key(one): train.Wanted(one, self.store) for one in ready}
+            for run in train.train_side_by_side(wanted, runs_dir(), self.progress):
                 self._runs.setdefault(run.folder.name, run)
         return {name: self.train(experiment) for name, experiment in experiments_by_name.items()}
 
@@ -167,7 +193,7 @@ class Study:
             if "trained" in start:
                 start["parts"] = [self.key(replace(part, seed=seed, split=split)) for part in start.pop("trained")]
             if "pretrained" in start:
-                start["backbone"] = self._of_pretraining(start.pop("pretrained")).key(self.pretraining.content_id)
+                [start["backbone"]] = graph.pretraining(self, start.pop("pretrained"))
             variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
         return variants
 
@@ -194,12 +220,12 @@ class Study:
         """See that ImageNet's weights are there: out of torchvision's cache, or downloaded now."""
         published_weights()
 
-    def _of_pretraining(self, experiment: Experiment) -> Experiment:
-        return replace(experiment, split=Split().resolved(self.pretraining.tracks), seed=self.profile.seeds[0])
-
     def pretrained(self, experiment: Experiment) -> Run:
         """Train an experiment on the corpus for pretraining, by its own split and with the first seed, or find it."""
-        return self._one(self._of_pretraining(experiment), self.pretraining)
+        wanted = graph.pretraining(self, experiment)
+        if self.scheduler:
+            self.train_elsewhere(wanted)
+        return self._one(*wanted.popitem()[1])
 
     def _one(self, experiment: Experiment, store: Store) -> Run:
         run = train.train_or_find(experiment, store, runs_dir(), self.device, progress=self.progress)

@@ -104,6 +104,11 @@ class Experiment:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
+    def starts_from(self) -> tuple[str, ...]:
+        """Keys of the runs whose weights it starts from."""
+        return (*self.start.get("parts", ()), *([self.start["backbone"]] if "backbone" in self.start else ()))
+
+    @property
     def _input_shape(self) -> dict[str, int]:
         """The model's options that follow from its spectrogram."""
         for spec in self.representations:

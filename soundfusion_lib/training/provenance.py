@@ -16,8 +16,12 @@ def provenance() -> dict[str, Any]:
         commit = _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         commit = None
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"commit": commit, "python": platform.python_version(), "versions": versions}
+    return {"commit": commit, "python": platform.python_version(), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that numbers depend on."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
 def _git(*arguments: str) -> str:

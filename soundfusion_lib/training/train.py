@@ -4,13 +4,13 @@ several side by side, one on each core, for networks of this size faster than al
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -38,6 +38,13 @@ from soundfusion_lib.training.runs import INFO, WEIGHTS, Run, checksum, damage, 
 RESULTS = ("experiment.json", "history.csv", "predictions.parquet", WEIGHTS)  # told by run.json
 RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
 CPU = torch.device("cpu")
+
+
+class Wanted(NamedTuple):
+    """A run that is wanted."""
+
+    experiment: Experiment
+    store: Store
 
 
 def train_or_find(
@@ -79,7 +86,19 @@ def train_or_find(
     return Run(experiment, final, trained=True)
 
 
-def train_side_by_side(wanted: dict[str, Experiment], store: Store, folder: Path, progress: bool) -> Iterator[Run]:
+def largest_first(wanted: Mapping[str, Wanted]) -> list[str]:
+    """The keys of these runs, the largest network first, so that nobody waits for it at the end; what another starts
+    from goes before it. In `wanted` it does so, too."""
+    sizes: dict[str, int] = {}
+    for key, (experiment, store) in reversed(wanted.items()):
+        with torch.device("meta"):
+            sizes[key] = max(sizes.get(key, 0), count_parameters(experiment.build(len(store.labels))))
+        for part in experiment.starts_from:
+            sizes[part] = max(sizes.get(part, 0), sizes[key])
+    return sorted(wanted, key=sizes.__getitem__, reverse=True)
+
+
+def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) -> Iterator[Run]:
     """Train what is not trained yet of these, by their keys; each run as it is done.
 
     A fusion of trained parts waits for these. One whose parts are neither trained nor wanted is left out, and so is
@@ -92,12 +111,7 @@ def train_side_by_side(wanted: dict[str, Experiment], store: Store, folder: Path
     def is_trained(key: str) -> bool:
         return (folder / key).is_dir()
 
-    def size(key: str) -> int:
-        with torch.device("meta"):
-            return count_parameters(wanted[key].build(len(store.labels)))
-
-    # the largest first: no core waits for it at the end
-    waiting = sorted((key for key in wanted if not is_trained(key)), key=size, reverse=True)
+    waiting = largest_first({key: one for key, one in wanted.items() if not is_trained(key)})
     if len(waiting) < 2:
         return
     cores = processes.cores()
@@ -107,11 +121,11 @@ def train_side_by_side(wanted: dict[str, Experiment], store: Store, folder: Path
     try:
         with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
             while waiting or running:
-                able = [key for key in waiting if all(map(is_trained, wanted[key].start.get("parts", ())))]
+                able = [key for key in waiting if all(map(is_trained, wanted[key].experiment.starts_from))]
                 if not able and not running:
                     return
                 waiting = [key for key in waiting if key not in able]
-                running |= {pool.submit(train_or_find, wanted[key], store, folder, CPU, False) for key in able}
+                running |= {pool.submit(train_or_find, *wanted[key], folder, CPU, False) for key in able}
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     run = future.result()
