@@ -248,7 +248,7 @@ class Study:
 
         The caption of a table `of_corpus` names the label where that is no genre.
         """
-        note = label_note(self.corpus) if of_corpus else ""
+        note = self.corpus.label_note if of_corpus else ""
         with whole(self._file("tables", f"{name}.csv", caption + note)) as path:
             table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
@@ -309,8 +309,3 @@ class Study:
 def _about(run: Run) -> dict[str, Any]:
     kept = "seconds", "best_epoch", "device", "commit", "finished"
     return {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in kept}}
-
-
-def label_note(corpus: Corpus) -> str:
-    """What to add to a title or caption where the label is no genre."""
-    return "" if corpus.label_name == "genre" else f", label: {corpus.label_name}"
