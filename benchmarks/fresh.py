@@ -1,4 +1,4 @@
-"""What a stranger waits for: a fresh clone, its set-up, `make reproduce` and `make test`.
+"""What a stranger waits for: a fresh clone, its set-up and `make reproduce`.
 
     python benchmarks/fresh.py
 
@@ -21,7 +21,6 @@ from soundfusion_lib.paths import PROJECT
 STEPS = {
     "set-up": "make .venv/ready",
     "make reproduce": "make reproduce",
-    "make test": "make test",
 }
 
 

@@ -96,6 +96,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
     if missing:  # papermill would only warn, and run with the wrong ones
         raise SoundFusionError(f"{source}: its cell tagged `parameters` lacks {', '.join(missing)}")
     aside = target.with_name(f".{target.stem}.running.ipynb")
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
     try:
         papermill.execute_notebook(
             source,
@@ -108,7 +109,6 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
             extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
-        failed = target.with_name(f"{target.stem}.failed.ipynb")
         os.replace(aside, failed)
         raise SoundFusionError(
             f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
@@ -122,6 +122,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
     _clean(notebook, sounds=not parameters)
     nbformat.write(notebook, aside)
     os.replace(aside, target)
+    failed.unlink(missing_ok=True)  # of an earlier call
 
 
 def _clean(notebook: nbformat.NotebookNode, sounds: bool) -> None:

@@ -197,6 +197,9 @@ def test_a_failing_cell_is_named_and_leaves_the_notebook_as_it_was(project):
     assert {"before\n", "ZeroDivisionError"} <= {output.get("text") or output.get("ename") for output in outputs}
     assert not list(file.parent.glob(".*.running.ipynb"))
     assert notebooks.notebook_files() == [file]  # the next start does not run the copy
+    file.write_bytes(before.replace(b"1 / 0", b"1 / 1"))
+    notebooks.reproduce()
+    assert not failed.exists()  # it speaks of a failure that is no more
 
 
 def test_parameters_that_a_notebook_does_not_have_are_an_error(project):

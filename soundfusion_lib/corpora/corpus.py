@@ -60,6 +60,11 @@ class Corpus:
         """The labels in alphabetical order: a label's class index is its position here."""
         return sorted(self.tracks["label"].unique())
 
+    @property
+    def label_note(self) -> str:
+        """What to add to a title or caption where the label is no genre."""
+        return "" if self.label_name == "genre" else f", label: {self.label_name}"
+
     def file(self, track: str) -> Path:
         """Absolute path of a track's file."""
         return Path(self.root) / self.tracks.loc[track, "path"]

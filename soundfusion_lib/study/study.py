@@ -32,7 +32,7 @@ from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.study import graph
 from soundfusion_lib.study.profiles import BUILT_IN, Profile, load_profile
-from soundfusion_lib.study.summary import edit_summary
+from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training import train
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.fitting import Training
@@ -248,7 +248,7 @@ class Study:
 
         The caption of a table `of_corpus` names the label where that is no genre.
         """
-        note = label_note(self.corpus) if of_corpus else ""
+        note = self.corpus.label_note if of_corpus else ""
         with whole(self._file("tables", f"{name}.csv", caption + note)) as path:
             table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
         return table
@@ -288,7 +288,7 @@ class Study:
             "device": describe(self.device),
             "results": self._results,
             **provenance(),
-            "runs": {key: _about(run) for key, run in self._runs.items()},
+            "runs": {key: entry_of(run) for key, run in self._runs.items()},
         }
         about = {
             "profile": self.profile.name,
@@ -304,13 +304,3 @@ class Study:
             summary.update(about, notebooks=dict(sorted(notebooks.items())))
         counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
-
-
-def _about(run: Run) -> dict[str, Any]:
-    kept = "seconds", "best_epoch", "device", "commit", "finished"
-    return {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in kept}}
-
-
-def label_note(corpus: Corpus) -> str:
-    """What to add to a title or caption where the label is no genre."""
-    return "" if corpus.label_name == "genre" else f", label: {corpus.label_name}"

@@ -10,6 +10,7 @@ from typing import Any
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, runs_dir, whole, writing
 from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.training.runs import Run
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -37,6 +38,12 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
         yield content
         with whole(path) as aside:
             aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def entry_of(run: Run) -> dict[str, Any]:
+    """What a summary says of a run."""
+    kept = "seconds", "best_epoch", "device", "commit", "finished"
+    return {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in kept}}
 
 
 def find_run(named: str, profile: str) -> Path:

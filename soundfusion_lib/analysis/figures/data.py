@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from soundfusion_lib.corpora.corpus import SPLITS
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.store import Store
-from soundfusion_lib.study.study import Study, label_note
+from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run_groups import RunGroup
 
 
@@ -35,7 +35,7 @@ def themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 def corpus_note(study: Study) -> str:
     """What the numbers were obtained on, for titles: synthetic data is called so, a label that is no genre named."""
     synthetic = ", synthetic music" if study.corpus.synthetic else ""
-    return f"{study.corpus.name} corpus{synthetic}{label_note(study.corpus)}"
+    return f"{study.corpus.name} corpus{synthetic}{study.corpus.label_note}"
 
 
 def legend_below(axis: Axes, columns: int) -> None:
