@@ -82,7 +82,7 @@ scheme = "artist"
 folds = 4
 
 [training]
-epochs = 8
+epochs = EPOCHS
 batch_size = 16
 learning_rate = 3e-3
 optimizer = "adamw"
@@ -129,7 +129,7 @@ _ = study.finish()
 class Place:
     """A project of one notebook, its data and its results, in a folder of their own."""
 
-    def __init__(self, root: Path, music: Path, models: tuple[str, ...]):
+    def __init__(self, root: Path, music: Path, models: tuple[str, ...], epochs: int = 8):
         (root / "watch").mkdir(parents=True)
         (root / "watch" / "sitecustomize.py").write_text(WATCH)
         (root / "project" / "notebooks").mkdir(parents=True)
@@ -142,7 +142,7 @@ class Place:
         notebook.cells[0].metadata.tags = ["parameters"]
         nbformat.write(notebook, self.notebook)
         self.profile = root / "tones.toml"
-        self.profile.write_text(PROFILE.replace("PATH", str(music)))
+        self.profile.write_text(PROFILE.replace("PATH", str(music)).replace("EPOCHS", str(epochs)))
         self.log, self.runs, self.results = root / "log", root / "data" / "runs", root / "results" / "tones"
         self.store, self.music = root / "data" / "store", music
         paths = os.pathsep.join([str(root / "watch"), str(PROJECT)])
@@ -238,13 +238,14 @@ def kill_and_start_again(place: Place, command: str, kills: int, rng: random.Ran
         assert_ended(list(started))
         begun = place.events()[len(earlier) :]
         check_life(begun, earlier, stored, finished)
-        if process.returncode == 0:
+        again = set(begun) & set(earlier)  # what was cut off before it was kept
+        if killed:
+            rows.append({"command": command, "killed": killed, "clips stored": len(stored), "runs done": len(finished),
+                         "clips decoded again": len([kind for kind, *_ in again if kind == "decoded"]),
+                         "epochs begun again": len([kind for kind, *_ in again if kind == "epoch"])})  # fmt: skip
+        if process.returncode == 0:  # a preparation goes on without a worker
             return rows
         assert killed
-        again = set(begun) & set(earlier)  # what was cut off before it was kept
-        rows.append({"command": command, "killed": killed, "clips stored": len(stored), "runs done": len(finished),
-                     "clips decoded again": len([kind for kind, *_ in again if kind == "decoded"]),
-                     "epochs begun again": len([kind for kind, *_ in again if kind == "epoch"])})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -258,9 +259,9 @@ def music(corpus, tmp_path_factory) -> Path:
     return folder
 
 
-def left_alone(root: Path, music: Path, models: tuple[str, ...]) -> Place:
+def left_alone(root: Path, music: Path, models: tuple[str, ...], epochs: int = 8) -> Place:
     """A study of these models that nobody interrupted."""
-    place = Place(root, music, models)
+    place = Place(root, music, models, epochs)
     assert kill_and_start_again(place, "reproduce", 0, random.Random()) == []
     return place
 
@@ -290,8 +291,8 @@ def test_a_study_killed_a_few_times_ends_as_if_it_had_not_been(whole, music, tmp
 def test_a_study_of_every_model_killed_thirty_times_ends_as_if_it_had_not_been(music, tmp_path):
     models = tuple(MODELS)
     kills = {"prepare": 10, "reproduce": 30}
-    whole = left_alone(tmp_path / "whole", music, models)
-    rows = killed_study(whole, Place(tmp_path / "killed", music, models), kills, seed=0)
+    whole = left_alone(tmp_path / "whole", music, models, epochs=16)
+    rows = killed_study(whole, Place(tmp_path / "killed", music, models, epochs=16), kills, seed=0)
     sums = {name: (name, "sum") for name in ("clips decoded again", "epochs begun again")}
     found = {f"{name}, at most": (name, "max") for name in ("clips stored", "runs done")}
     table = rows.groupby(["command", "killed"]).agg(kills=("killed", "size"), **found, **sums)
