@@ -1,5 +1,7 @@
 """A small real corpus on disk: three labels that sound different, four artists each."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,13 @@ def corpus(tmp_path_factory) -> Corpus:
 def store(corpus, tmp_path_factory) -> Store:
     cache = tmp_path_factory.mktemp("cache")
     return Store.build(corpus, [Waveform(), SMALL_MEL], cache, shortest=1.0, workers=1, progress=False)
+
+
+def games(synthetic: bool = False) -> Corpus:
+    """A corpus whose labels are no genres; its files are not there."""
+    labels = ["doom", "quake", "zelda"]
+    tracks = pd.DataFrame({"path": "none.wav", "label": labels, "group": None}, index=labels)
+    return Corpus("games", Path("games"), tracks, label_name="soundtrack", synthetic=synthetic)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import games
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
@@ -17,8 +18,7 @@ LABELS = ["doom", "quake", "zelda"]
 
 @pytest.fixture
 def study():
-    corpus = type("Corpus", (), {"label_name": "soundtrack", "name": "games", "synthetic": True, "labels": LABELS})
-    yield type("Games", (), {"corpus": corpus})
+    yield type("Games", (), {"corpus": games(synthetic=True)})
     plt.close("all")
 
 

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import games
 from matplotlib import pyplot as plt
 from torchvision.models import VGG16_Weights
 
@@ -220,13 +221,12 @@ def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
 
 def test_a_reported_confusion_matrix_stands_beside_one_of_the_same_labels_only():
     matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
-    corpus = type("Corpus", (), {"label_name": "soundtrack", "name": "games", "synthetic": False})
-    games = type("Games", (), {"corpus": corpus})
+    study = type("Games", (), {"corpus": games()})
     reported = tables.reported_confusion("SoundFusion-1")
-    ours, _ = figures.confusion(games, "x", matrix, reported).axes  # and the colours' bar
+    ours, _ = figures.confusion(study, "x", matrix, reported).axes  # and the colours' bar
     assert (ours.get_ylabel(), ours.get_xlabel()) == ("true soundtrack (recall)", "predicted soundtrack")
     assert [text.get_text() for text in ours.get_yticklabels()] == ["doom (75%)", "quake (no tracks)"]
-    ours, beside, _ = figures.confusion(games, "x", reported, reported).axes
+    ours, beside, _ = figures.confusion(study, "x", reported, reported).axes
     assert (ours.get_ylabel(), beside.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
     plt.close("all")
 

@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+from conftest import games
 
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.analysis.tables import readable
@@ -18,7 +19,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
     study = Study.__new__(Study)
     study.profile, study._results = load_profile("demo"), {}
-    study.__dict__["corpus"] = type("Corpus", (), {"label_name": "soundtrack"})
+    study.__dict__["corpus"] = games()
     return study
 
 
