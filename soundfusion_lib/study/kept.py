@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import results_dir, runs_dir
+from soundfusion_lib.paths import lock, results_dir, runs_dir
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.protocol import fine_tuned
 from soundfusion_lib.study.status import Look, NothingYet
@@ -66,8 +64,7 @@ def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
             warnings.warn(f"the run kept in {run} is damaged, or of another version: it is left out", stacklevel=2)
             continue
         final = runs_dir() / run.name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(final.with_suffix(".lock")):
+        with lock(final.with_suffix(".lock")):
             if not final.is_dir():
                 _copy(run, final, weights=True)
                 brought.append(run.name)
