@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from filelock import FileLock
-
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.vgg16 import imagenet_file
-from soundfusion_lib.paths import data_dir, runs_dir
+from soundfusion_lib.paths import data_dir, lock, runs_dir
 from soundfusion_lib.signals.store import Store, StoredArray
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.provenance import versions
@@ -198,8 +196,7 @@ def keep_run(outcome: Outcome) -> None:
     final = runs_dir() / outcome.key
     if outcome.files is None:
         return
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(final.with_suffix(".lock")):
+    with lock(final.with_suffix(".lock")):
         if final.is_dir():
             return
         aside = data_dir() / "sent" / f"{outcome.key}-{uuid.uuid4().hex}"
