@@ -2,6 +2,7 @@
 written down for the revision of the code, whose number is part of every run's key."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from conftest import SMALL_MEL
@@ -33,21 +34,25 @@ def experiment(name: str) -> Experiment:
     specs = tuple(spec for spec in (Waveform(), SMALL_MEL) if spec.kind in inputs)
     augment = {kind: {} for kind in inputs if kind in AUGMENTATIONS}
     cut = Segmenting(1.0, 0.0)
+    training = replace(TRAINING, learning_rate=1e-5) if name in SLOWLY else TRAINING
     return Experiment(
-        name, name, specs, OPTIONS[name], cut, augment, split=Split("artist", 4), training=TRAINING, seed=5
+        name, name, specs, OPTIONS[name], cut, augment, split=Split("artist", 4), training=training, seed=5
     )
 
 
+# With a ResNet2D of two filters, at the rate above, rounding errors grow to a tenth of the loss in a few steps, and a
+# processor that sums in another order would not find the numbers again. The others hold the optimizer to them.
+SLOWLY = {"resnet2d", "fusion_concat", "fusion_decision"}
 LOSSES = {  # by revision, and model: the training loss of both epochs
     4: {
         "simple_cnn": [0.94455, 0.53217],
-        "resnet2d": [1.16137, 1.07498],
+        "resnet2d": [1.146, 1.21776],
         "resnet1d": [1.15149, 1.15436],
         "nnet1": [1.09732, 0.99592],
         "nnet2": [1.02908, 0.84139],
         "vgg16": [1.07471, 1.0135],
-        "fusion_concat": [1.1277, 1.06485],
-        "fusion_decision": [1.10152, 1.10979],
+        "fusion_concat": [1.10885, 1.13338],
+        "fusion_decision": [1.12154, 1.13086],
     }
 }
 
