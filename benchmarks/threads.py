@@ -31,7 +31,7 @@ PARTS = (("resnet1d", {"width": 4}), ("resnet2d", {"width": 4, "pool": 1}))
 OPTIONS = {
     "simple_cnn": {}, "resnet2d": {"width": 4}, "resnet1d": {"width": 4}, "nnet1": {"width": 16},
     "nnet2": {"width": 16}, "vgg16": {"width": 4}, "fusion_concat": {"parts": PARTS},
-    "fusion_decision": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS}, "fusion_gated": {"parts": PARTS}, "fusion_attention": {"parts": PARTS},
 }  # fmt: skip
 
 

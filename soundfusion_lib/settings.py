@@ -90,6 +90,7 @@ _SETTINGS: list[tuple[str, Rule]] = [
     ("scheme", _one_of("auto", "official", "artist", "stratified", "all")),
     ("variant", _one_of("soundfusion", "allamy")),
     ("weighting", _one_of("equal", "learned")),
+    ("depth", Rule("18 or 34", lambda value: value in (18, 34) and isinstance(value, int))),
 ]
 RULES: dict[str, Rule] = {name: rule for names, rule in _SETTINGS for name in names.split()}
 RULES["name"] = Rule(

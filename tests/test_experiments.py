@@ -105,13 +105,15 @@ DEFAULTS = {  # of revision 4; a key holds no value that is one of these
         "sample_rate": 44_100, "channels": 2, "n_mels": 64, "n_fft": 1024, "hop_length": 512, "top_db": 80.0,
     },
     "simple_cnn": {"in_channels": 2, "n_mels": 64, "dropout": 0.0},
-    "resnet2d": {"width": 16, "in_channels": 2, "n_mels": 64, "pool": 7, "dropout": 0.0},
+    "resnet2d": {"width": 16, "in_channels": 2, "n_mels": 64, "pool": 7, "dropout": 0.0, "depth": 34},
     "resnet1d": {"width": 16, "variant": "soundfusion", "dropout": 0.0},
     "nnet1": {"width": 256, "in_channels": 2, "n_mels": 64, "dropout": 0.5},
     "nnet2": {"width": 256, "in_channels": 2, "n_mels": 64, "dropout": 0.3},
     "vgg16": {"in_channels": 2, "n_mels": 64, "width": 64, "dropout": 0.0},
     "fusion_concat": {"in_channels": 2, "n_mels": 64, "dropout": 0.3},
     "fusion_decision": {"in_channels": 2, "n_mels": 64, "dropout": 0.3, "weighting": "equal"},
+    "fusion_gated": {"in_channels": 2, "n_mels": 64, "dropout": 0.3},
+    "fusion_attention": {"in_channels": 2, "n_mels": 64, "dropout": 0.3},
     "mel": {"n_time_masks": 2, "n_frequency_masks": 2, "probability": 1.0, "max_fraction": 0.3},
     "waveform": {"noise_std": 0.02, "min_db": -12.0, "max_db": 12.0},
 }  # fmt: skip
@@ -125,7 +127,7 @@ def test_defaults_are_those_of_the_revision():
         parameters = inspect.signature(callable_).parameters.values()
         found = {one.name: one.default for one in parameters if one.name not in ("num_classes", "parts")}
         assert found == DEFAULTS[name], name
-    for fusion in ("fusion_concat", "fusion_decision"):
+    for fusion in (name for name in MODELS if name.startswith("fusion_")):
         parts = inspect.signature(MODELS[fusion]).parameters["parts"].default
         assert parts == (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))
 

@@ -252,6 +252,8 @@ NARROW = {
     "nnet2": {"width": 8},
     "vgg16": {"width": 4},
     "fusion_concat": {"parts": [["resnet1d", {"width": 4}], ["resnet2d", {"width": 4, "pool": 1}]]},
+    "fusion_gated": {"parts": [["resnet1d", {"width": 4}], ["resnet2d", {"width": 4, "pool": 1, "depth": 18}]]},
+    "fusion_attention": {"parts": [["resnet1d", {"width": 4}], ["simple_cnn", {}]]},
     "fusion_decision": {
         "parts": [["resnet1d", {"width": 4, "variant": "allamy"}], ["nnet2", {"width": 8}]],
         "weighting": "learned",

@@ -99,7 +99,7 @@ PARTS = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
 OPTIONS = {
     "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
     "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
-    "fusion_decision": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS}, "fusion_gated": {"parts": PARTS}, "fusion_attention": {"parts": PARTS},
 }  # fmt: skip
 FEW = ("simple_cnn", "resnet1d", "fusion_concat")  # what `make test` has seconds for
 CELLS = """

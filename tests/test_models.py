@@ -20,7 +20,8 @@ from soundfusion_lib.signals.augment import augmentation
 
 SMALL = {"vgg16": {"width": 8}, "resnet1d": {"width": 4}, "resnet2d": {"width": 4}}
 SMALL_PARTS = [["resnet1d", {"width": 4}], ["resnet2d", {"width": 4, "pool": 1}]]
-SMALL["fusion_concat"] = SMALL["fusion_decision"] = {"parts": SMALL_PARTS}
+FUSIONS = [name for name in MODELS if name.startswith("fusion_")]
+SMALL |= {name: {"parts": SMALL_PARTS} for name in FUSIONS}
 
 SLIDES = """\
 Input - - - - 110,250
@@ -80,6 +81,11 @@ def batch(model, size=2, samples=15_000, frames=70, in_channels=2, n_mels=64):
         # the two parts without their heads of 64 (520) and 3136 features (25,096), and 128 -> 8
         ("fusion_concat", 8, {}, (70_904 - 520) + (445_176 + 49 * 16 - 25_096) + (128 * 8 + 8)),
         ("fusion_decision", 8, {}, (70_904 - 520) + (445_176 + 49 * 16 - 25_096) + 2 * (64 * 8 + 8)),
+        ("fusion_gated", 8, {},
+         (70_904 - 520) + (445_176 + 49 * 16 - 25_096) + 2 * 64 * 64 + 128 * 64 + (64 * 8 + 8)),
+        ("fusion_attention", 8, {},
+         (70_904 - 520) + (445_176 + 49 * 16 - 25_096) + (2 + 4) * (64 * 64 + 64) + 2 * 64 + (128 * 8 + 8)),
+        ("resnet2d", 8, {"width": 16, "depth": 18}, 245_448),
         ("nnet1", 8, {"in_channels": 1, "n_mels": 128},
          (512 * 128 + 128) + (512 * 128 + 128) + (512 * 256 + 256) + (512 * 300 + 300) + (300 * 150 + 150) + 1208),
         ("nnet2", 8, {"in_channels": 1, "n_mels": 128},
@@ -147,6 +153,8 @@ def test_output_shapes(name, samples, frames, in_channels, n_mels):
         ("vgg16", {"width": 64}, 4096),
         ("fusion_concat", {}, 128),
         ("fusion_decision", {}, 128),
+        ("fusion_gated", {}, 64),
+        ("fusion_attention", {}, 128),
     ],
 )
 def test_feature_widths(name, options, expected):
@@ -359,8 +367,10 @@ def test_inputs_that_are_too_short_are_refused(name, options, shortest):
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'; there are: simple_cnn, resnet2d"):
         build_model("resnet3d", 8)
-    with pytest.raises(SoundFusionError, match="resnet2d has no key 'depth'; there are: dropout, in_channels"):
-        build_model("resnet2d", 8, depth=3)
+    with pytest.raises(SoundFusionError, match="resnet2d has no key 'layers'; there are: depth, dropout"):
+        build_model("resnet2d", 8, layers=3)
+    with pytest.raises(SoundFusionError, match="resnet2d: depth = 50: must be 18 or 34"):
+        build_model("resnet2d", 8, depth=50)
     with pytest.raises(SoundFusionError, match='resnet1d: variant = "other": must be one of soundfusion, allamy'):
         build_model("resnet1d", 8, variant="other")
     with pytest.raises(SoundFusionError, match='fusion_decision: weighting = "other": must be one of equal, learned'):
@@ -504,6 +514,36 @@ def test_fusion_of_trained_parts_has_their_features(name):
     assert torch.equal(fusion.features(waveform, mel), expected)
     with pytest.raises(SoundFusionError, match="a trained model does not fit ResNet1D"):
         fusion.load_parts([part.state_dict() for part in reversed(trained)])
+
+
+def test_a_gate_lets_one_part_through_or_the_other_value_by_value():
+    fusion = build("fusion_gated").eval()
+    inputs = batch(fusion)
+    both = [part.features(*own) for part, own in fusion.part_inputs(inputs)]
+    one, other = (torch.tanh(layer(own)) for layer, own in zip(fusion.values, both, strict=True))
+    half = torch.zeros_like(fusion.gate.weight)
+    with torch.no_grad():
+        fusion.gate.weight.copy_(half)  # a gate of sigmoid(0)
+    torch.testing.assert_close(fusion.features(*inputs), (one + other) / 2)
+    wide = 1e6 * torch.sign(torch.cat(both, 1)[0])  # of the first clip: all of one part; the minus sign: of the other
+    for sign, expected in ((1, one), (-1, other)):
+        with torch.no_grad():
+            fusion.gate.weight.copy_(sign * wide.expand_as(half))
+        torch.testing.assert_close(fusion.features(*inputs)[0], expected[0])
+    assert (one[0] - other[0]).abs().min() > 0
+
+
+def test_tokens_attend_to_each_other_by_four_heads():
+    fusion = build("fusion_attention").eval()
+    inputs = batch(fusion)
+    both = [part.features(*own) for part, own in fusion.part_inputs(inputs)]
+    tokens = torch.stack([layer(own) for layer, own in zip(fusion.tokens, both, strict=True)], 1)  # (N, 2, 64)
+    projected = tokens @ fusion.attention.in_proj_weight.T + fusion.attention.in_proj_bias
+    query, key, value = projected.unflatten(2, (3, 4, 16)).permute(2, 0, 3, 1, 4)  # (N, 4, 2, 16) each
+    weights = torch.softmax(query @ key.transpose(-1, -2) / 4, dim=-1)  # 4 = sqrt(16)
+    attended = fusion.attention.out_proj((weights @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(fusion.features(*inputs), fusion.norm(tokens + attended).flatten(1))
+    assert weights.std() > 0  # or the test could not tell them from even ones
 
 
 def test_equal_weights_are_the_mean_of_the_softmaxes():

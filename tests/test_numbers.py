@@ -21,7 +21,7 @@ PARTS = [["resnet1d", {"width": 2}], ["resnet2d", {"width": 2, "pool": 1}]]
 OPTIONS = {
     "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
     "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
-    "fusion_decision": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS}, "fusion_gated": {"parts": PARTS}, "fusion_attention": {"parts": PARTS},
 }  # fmt: skip
 TRAINING = Training(
     epochs=2, batch_size=16, learning_rate=3e-3, weight_decay=0.05, optimizer="adamw", schedule="one_cycle",
@@ -42,7 +42,7 @@ def experiment(name: str) -> Experiment:
 
 # With a ResNet2D of two filters, at the rate above, rounding errors grow to a tenth of the loss in a few steps, and a
 # processor that sums in another order would not find the numbers again. The others hold the optimizer to them.
-SLOWLY = {"resnet2d", "fusion_concat", "fusion_decision"}
+SLOWLY = {"resnet2d", "fusion_concat", "fusion_decision", "fusion_gated", "fusion_attention"}
 LOSSES = {  # by revision, and model: the training loss of both epochs
     4: {
         "simple_cnn": [0.94455, 0.53217],
@@ -53,6 +53,8 @@ LOSSES = {  # by revision, and model: the training loss of both epochs
         "vgg16": [1.07471, 1.0135],
         "fusion_concat": [1.10885, 1.13338],
         "fusion_decision": [1.12154, 1.13086],
+        "fusion_gated": [1.10999, 1.12143],
+        "fusion_attention": [1.21236, 1.15707],
     }
 }
 

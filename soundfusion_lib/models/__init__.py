@@ -1,4 +1,4 @@
-"""The models of the report, by name: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``.
+"""The models of the report, and two fusions more: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``.
 
 They share the arguments ``num_classes`` (labels), ``in_channels`` and ``n_mels`` (of the spectrogram) and ``dropout``
 (on the output layer). May import only what stands beside the rooms.
@@ -9,7 +9,7 @@ import inspect
 from soundfusion_lib import settings
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier
-from soundfusion_lib.models.fusion import FusionConcat, FusionDecision
+from soundfusion_lib.models.fusion import FusionAttention, FusionConcat, FusionDecision, FusionGated
 from soundfusion_lib.models.nnet import NNet1, NNet2
 from soundfusion_lib.models.resnet1d import ResNet1D, architecture_table
 from soundfusion_lib.models.resnet2d import ResNet2D
@@ -28,6 +28,8 @@ MODELS: dict[str, type[AudioClassifier]] = {
     "vgg16": VGG16,
     "fusion_concat": FusionConcat,
     "fusion_decision": FusionDecision,
+    "fusion_gated": FusionGated,
+    "fusion_attention": FusionAttention,
 }
 
 

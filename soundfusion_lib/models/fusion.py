@@ -1,4 +1,5 @@
-"""SoundFusion: a model of the waveform and one of the mel spectrogram, fused by features or by decisions.
+"""SoundFusion: a model of the waveform and one of the mel spectrogram, fused by features or by decisions; and two other
+ways to fuse features, which the report leaves to further work.
 
 Any two models of ours can be the parts, trained jointly from scratch, or trained before and loaded (``load_parts``).
 """
@@ -13,6 +14,8 @@ from torch.nn.functional import log_softmax, logsigmoid
 from soundfusion_lib.models.base import AudioClassifier
 
 Parts = Sequence[tuple[str, dict[str, Any]]]
+UNITS = 64  # that the gate and the attention bring each part's features to, as many as the report's parts have
+HEADS = 4  # of the attention
 REPORTED: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # 64 features each
 
 
@@ -65,6 +68,63 @@ class FusionConcat(Fusion):
         super().__init__(num_classes, parts, in_channels, n_mels, dropout)
         for part in self.parts:
             part.head = nn.Identity()  # the parts end in their features
+
+    def _decide_on(self, num_features: int, num_classes: int) -> None:
+        """Give the fusion a last layer for so many features."""
+        self.num_features, self.head = num_features, nn.Linear(num_features, num_classes)
+
+
+class FusionGated(FusionConcat):
+    """The parts' features f, each brought to `UNITS` values tanh(W f), and mixed by a gate that both set: z times
+    one part's and 1 - z times the other's, z = sigmoid(V [f, f']) for each value. Then a linear layer.
+
+    The gated multimodal unit of Arevalo, Solorio, Montes-y-Gómez and González, "Gated multimodal units for information
+    fusion", ICLR workshop 2017.
+
+    Shape: as `FusionConcat`; ``features`` (N, 64).
+    """
+
+    def __init__(
+        self, num_classes: int, parts: Parts = REPORTED, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+    ) -> None:
+        super().__init__(num_classes, parts, in_channels, n_mels, dropout)
+        self.values = nn.ModuleList(nn.Linear(part.num_features, UNITS, bias=False) for part in self.parts)
+        self.gate = nn.Linear(self.num_features, UNITS, bias=False)
+        self._decide_on(UNITS, num_classes)
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """The mixed values, (N, 64)."""
+        both = [part.features(*own) for part, own in self.part_inputs(inputs)]
+        one, other = (torch.tanh(layer(own)) for layer, own in zip(self.values, both, strict=True))
+        share = torch.sigmoid(self.gate(torch.cat(both, dim=1)))
+        return share * one + (1 - share) * other
+
+
+class FusionAttention(FusionConcat):
+    """The parts' features, each brought to `UNITS` values, as two tokens that attend to themselves and each other, by
+    `HEADS` heads; a shortcut around the attention, layer norm, both tokens side by side, a linear layer.
+
+    Attention as in Vaswani et al., "Attention is all you need", NeurIPS 2017; as a fusion of modalities Tsai et al.,
+    "Multimodal transformer for unaligned multimodal language sequences", ACL 2019.
+
+    Shape: as `FusionConcat`; ``features`` (N, 128).
+    """
+
+    def __init__(
+        self, num_classes: int, parts: Parts = REPORTED, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+    ) -> None:
+        super().__init__(num_classes, parts, in_channels, n_mels, dropout)
+        self.tokens = nn.ModuleList(nn.Linear(part.num_features, UNITS) for part in self.parts)
+        self.attention = nn.MultiheadAttention(UNITS, HEADS, batch_first=True)
+        self.norm = nn.LayerNorm(UNITS)
+        self._decide_on(2 * UNITS, num_classes)
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """Both tokens, (N, 128)."""
+        both = (part.features(*own) for part, own in self.part_inputs(inputs))
+        tokens = torch.stack([layer(own) for layer, own in zip(self.tokens, both, strict=True)], dim=1)  # (N, 2, 64)
+        attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return self.norm(tokens + attended).flatten(1)
 
 
 class FusionDecision(Fusion):

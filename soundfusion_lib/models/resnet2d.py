@@ -4,11 +4,14 @@ After He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CV
 the paper's: one batch norm instead of two, a projection in every block, and stages of F, 2F, 2F and 4F filters.
 """
 
+from itertools import accumulate
+
 from torch import Tensor, nn
 
 from soundfusion_lib.models.base import AudioClassifier, adaptive_average_pool
 
-STAGES = ((3, 1, 1), (4, 2, 2), (6, 2, 2), (3, 4, 2))  # blocks, filters as a multiple of F, stride of the first block
+BLOCKS = {34: (3, 4, 6, 3), 18: (2, 2, 2, 2)}  # of each stage, by the paper's number of layers
+STAGES = ((1, 1), (2, 2), (2, 2), (4, 2))  # filters as a multiple of F, stride of the first block
 
 
 class ResidualBlock(nn.Module):
@@ -44,12 +47,12 @@ class ResNet2D(AudioClassifier):
         width: filters F of the first stage.
         pool: the last feature maps are averaged to pool x pool. The report's ResNet2D keeps 7 x 7; with 1 it ends in
             4F features (64 for F = 16), as within SoundFusion.
+        depth: 34 layers, as the report's, or 18, which it leaves to further work.
 
     Shape: mel (N, in_channels, n_mels, T) in dB -> logits (N, num_classes); ``features`` (N, 4F pool^2).
     """
 
     inputs = ("mel",)
-    stage_ends = ("blocks.2", "blocks.6", "blocks.12", "blocks.15")
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class ResNet2D(AudioClassifier):
         n_mels: int = 64,
         pool: int = 7,
         dropout: float = 0.0,
+        depth: int = 34,
     ) -> None:
         super().__init__({"mel": n_mels}, 4 * width * pool**2, num_classes, dropout)
         self.pool = pool
@@ -69,11 +73,12 @@ class ResNet2D(AudioClassifier):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         blocks, channels = [], width
-        for count, multiple, stride in STAGES:
+        for count, (multiple, stride) in zip(BLOCKS[depth], STAGES, strict=True):
             for index in range(count):
                 blocks.append(ResidualBlock(channels, multiple * width, stride if index == 0 else 1))
                 channels = multiple * width
         self.blocks = nn.Sequential(*blocks)
+        self.stage_ends = tuple(f"blocks.{number - 1}" for number in accumulate(BLOCKS[depth]))
 
     def embed(self, x: Tensor) -> Tensor:
         x = self.stem(x)  # (N, F, M / 4, T / 4)

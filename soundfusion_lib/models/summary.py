@@ -25,7 +25,8 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
     """
     rows = []
 
-    def note(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def note(layer: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
+        output = output[0] if isinstance(output, tuple) else output  # attention gives its weights, too
         first = next((m for m in layer.modules() if hasattr(m, "kernel_size")), None)
         rows.append(
             {

@@ -31,7 +31,7 @@ SET_BY_THE_STUDY = {
     "models.vgg16.batch_size": "set large_batch",
     **{f"models.{model}.width": f"set [widths.{model}]" for model in RESNETS},
     **{f"models.{model}.dropout": "the table of regularization compares its values" for model in RESNETS},
-    **{f"models.{model}.parts": "they are the small ResNets" for model in ("fusion_concat", "fusion_decision")},
+    **{f"models.{model}.parts": "they are the small ResNets" for model in MODELS if model.startswith("fusion_")},
     "models.fusion_decision.weighting": "both are trained",
     **{f"models.{model}.in_channels": "set channels in [mel]" for model in MODELS},
     **{f"models.{model}.n_mels": "set n_mels in [mel]" for model in MODELS},
