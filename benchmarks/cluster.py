@@ -24,8 +24,8 @@ import pandas as pd
 from common import record
 
 from soundfusion_lib.paths import PROJECT, runs_dir
-from soundfusion_lib.study import protocol
 from soundfusion_lib.study.graph import wanted
+from soundfusion_lib.study.needs import needed_by
 from soundfusion_lib.study.schedule import makespan
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.cluster import train_on_cluster
@@ -92,7 +92,7 @@ def timed(runs: dict[str, Wanted], address: str) -> tuple[float, dict[str, float
 def measure(notebook: str, folder: Path) -> pd.DataFrame:
     """A row a number of workers."""
     study = Study("benchmark", "demo", "cpu", scheduler="here")
-    runs = wanted(study, protocol.needed_by(study)[notebook])
+    runs = wanted(study, needed_by(study)[notebook])
     order = largest_first(runs)
     starts_from = {key: runs[key].experiment.starts_from for key in order}
     rows, of_one = [], {}

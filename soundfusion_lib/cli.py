@@ -213,8 +213,8 @@ def site(folder):
 def status(profile):
     """List the runs on PROFILE's clips, those in training too, and what its notebooks have yet to train."""
     from soundfusion_lib.paths import runs_dir
+    from soundfusion_lib.study.needs import needed_by
     from soundfusion_lib.study.plan import plan_of
-    from soundfusion_lib.study.protocol import needed_by
     from soundfusion_lib.study.status import Look, NothingYet
     from soundfusion_lib.training.runs import list_runs
 
@@ -238,8 +238,8 @@ def plan(profile, workers):
     CPU and on this machine's GPU.
     """
     from soundfusion_lib import processes
+    from soundfusion_lib.study.needs import needed_by
     from soundfusion_lib.study.plan import plan_of
-    from soundfusion_lib.study.protocol import needed_by
     from soundfusion_lib.study.schedule import schedules
     from soundfusion_lib.study.stand_in import NOISE, look
 

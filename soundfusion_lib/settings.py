@@ -61,7 +61,7 @@ NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 _SETTINGS: list[tuple[str, Rule]] = [
     ("fold n_time_masks n_frequency_masks", _whole(0)),
-    ("tracks epochs patience pool in_channels", _whole(1)),
+    ("tracks epochs patience pool in_channels trials", _whole(1)),
     ("batch_size large_batch", _whole(2)),  # batch norm has nothing to normalise one segment by
     ("width small medium large", _whole(2)),  # nnet1's first convolutions have half the width
     ("sample_rate", _whole(1_000, 384_000)),  # beyond this and the next three, one clip takes all memory
@@ -82,7 +82,7 @@ _SETTINGS: list[tuple[str, Rule]] = [
     ("random_starts", Rule("true or false", lambda value: isinstance(value, bool))),
     ("label", Rule("a text that is not empty", _is_text)),
     ("path", Rule("a text that is not empty", lambda value: isinstance(value, os.PathLike) or _is_text(value))),
-    ("leave_out", Rule("a list of names", lambda value: _list_of(_is_text, value))),
+    ("leave_out pairs", Rule("a list of names", lambda value: _list_of(_is_text, value))),
     ("subset", _one_of("small", "medium")),
     ("optimizer", _one_of("adam", "adamw")),
     ("schedule", _one_of("constant", "one_cycle")),

@@ -19,10 +19,12 @@ from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import vgg16
 from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
+from soundfusion_lib.study import search, space
 from soundfusion_lib.study.graph import wanted
 from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.training import cluster, worker
 from soundfusion_lib.training.runs import checksum, load_run
+from soundfusion_lib.training.train import train_a_while
 
 PROFILE = """
 name = "tones"
@@ -47,6 +49,12 @@ seconds = 1.0
 
 [split]
 folds = 4
+
+[search]
+trials = 3
+
+[widths]
+resnet2d = {{ small = 2 }}
 
 [training]
 epochs = 2
@@ -181,6 +189,21 @@ def test_without_a_shared_disk_a_worker_is_sent_what_it_needs_once_and_sends_the
     with in_folder(tmp_path / "near"):
         study = study_of(profile)
         assert found == (outcome(study.train(fused).runs[0]), outcome(study.train(replace(one, seeds=(3,))).runs[0]))
+
+
+def test_workers_share_a_search_and_their_trials_equal_those_that_are_trained_here(profile, dask, tmp_path):
+    with in_folder(tmp_path / "far"):
+        study = study_of(profile, dask.address)
+        found = search.search(study)
+        assert len(found.trials) == 3 and all(trial.state.is_finished() for trial in found.trials)
+        store, base = study.store, search.experiment_of(study)
+        for trial in found.trials:
+            one = space.settled(base, "here", trial.params)
+            file = tmp_path / f"{trial.number}.pt"
+            history = train_a_while(one, store, file, study.device, len(trial.intermediate_values))
+            assert dict(zip(history["epoch"], history["validation_loss"], strict=True)) == trial.intermediate_values
+        assert not (dask.folder / "search" / search.key_of(study)).exists()
+        assert not list(runs_dir().glob("*"))
 
 
 def test_the_benchmark_times_runs_and_what_a_cluster_adds(profile, dask, tmp_path, monkeypatch):

@@ -116,6 +116,25 @@ def test_weights_are_kept_of_runs_that_another_or_a_probe_starts_from(elsewhere,
     assert again.runs[0].folder == fused.folder
 
 
+def test_a_run_that_came_without_weights_gets_them_where_they_are_kept(elsewhere, trained):
+    """As one that is a row of one corpus, and what the networks of another start from."""
+    _, _, before = trained
+    key = before[FIRST].folder.name
+    kept = results_dir() / "kept" / "runs" / key
+    weights, info = (kept / "model.safetensors").read_bytes(), json.loads((kept / "run.json").read_text())
+    bare = {**info, "checksums": {name: sum_ for name, sum_ in info["checksums"].items() if "model" not in name}}
+    (kept / "model.safetensors").unlink()
+    (kept / "run.json").write_text(json.dumps(bare))
+    assert key in adopt(elsewhere)[0] and not (runs_dir() / key / "model.safetensors").exists()
+    (kept / "model.safetensors").write_bytes(weights)
+    (kept / "run.json").write_text(json.dumps(info))
+    assert adopt(elsewhere)[0] == [key] and (runs_dir() / key / "model.safetensors").read_bytes() == weights
+    train(elsewhere)
+    (kept / "model.safetensors").unlink()
+    (kept / "run.json").write_text(json.dumps(bare))
+    assert key in keep(elsewhere) and (kept / "model.safetensors").read_bytes() == weights
+
+
 def test_what_was_tampered_with_is_refused_by_name(elsewhere):
     one, other, *_ = sorted((results_dir() / "kept" / "runs").iterdir())
     predictions = one / "predictions.parquet"
@@ -146,4 +165,4 @@ def test_the_commands_say_how_many(trained, elsewhere):
     assert "0 runs are new" in call(main, ["keep", str(elsewhere)]).output
     shutil.rmtree(results_dir())
     done = call(main, ["adopt", str(elsewhere)])
-    assert done.exit_code == 1 and "no run is kept in" in done.output
+    assert done.exit_code == 1 and "nothing is kept in" in done.output

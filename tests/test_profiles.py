@@ -273,10 +273,10 @@ def test_every_setting_has_its_rule_and_every_rule_its_setting():
     names = {item.name for kind in kinds for item in dataclasses.fields(kind)}
     for function in (*MODELS.values(), *AUGMENTATIONS.values(), *kinds_of_corpora.KINDS.values()):
         names |= set(inspect.signature(function).parameters)
-    plain = {"name", "clip_seconds", "seeds", "test_folds", "large_batch", "leave_out"}
+    plain = {"name", "clip_seconds", "seeds", "test_folds", "large_batch", "leave_out", "pairs", "trials"}
     assert names - {"num_classes"} | plain | set(profiles.SIZES) == set(settings.RULES)
     assert settings.RULES["optimizer"].allowed == f"one of {', '.join(OPTIMIZERS)}"
-    assert {item.name for item in dataclasses.fields(Profile)} > plain
+    assert {item.name for item in dataclasses.fields(Profile)} > plain - {"trials"}  # in [search]
 
 
 def test_help_does_not_wait_for_torch():

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from soundfusion_lib.cli import main
-from soundfusion_lib.study import plan, protocol, schedule
+from soundfusion_lib.study import needs, plan, protocol, schedule
 from soundfusion_lib.study.schedule import makespan, schedules
 from soundfusion_lib.study.stand_in import StandIn, look
 from soundfusion_lib.study.status import Look
@@ -63,7 +63,7 @@ def test_one_worker_takes_the_core_hours_of_the_plan(nowhere, monkeypatch):
 
 def test_the_command_plan_simulates_workers(nowhere, monkeypatch):
     monkeypatch.setattr(
-        protocol, "needed_by", lambda study: {"02": [study.experiment("x", "nnet1", epochs=7, batch_size=2)]}
+        needs, "needed_by", lambda study: {"02": [study.experiment("x", "nnet1", epochs=7, batch_size=2)]}
     )
     said = CliRunner().invoke(main, ["plan", "fma_small", "--workers", "1,2"])
     assert said.exit_code == 0, said.output

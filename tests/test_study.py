@@ -15,7 +15,7 @@ from soundfusion_lib.analysis import figures, paired_tests, tables
 from soundfusion_lib.analysis.results_page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import plan, protocol, status
+from soundfusion_lib.study import needs, plan, protocol, status
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.reported import reported
@@ -384,7 +384,7 @@ def test_an_epoch_is_timed_by_a_few_of_its_steps(study):
 
 
 def test_the_command_plan(profile, runs, folders, monkeypatch):
-    monkeypatch.setattr(protocol, "needed_by", lambda study: {"02": [study.experiment("plain", "simple_cnn")]})
+    monkeypatch.setattr(needs, "needed_by", lambda study: {"02": [study.experiment("plain", "simple_cnn")]})
     said = cli("plan", str(profile))
     assert said.exit_code == 0 and "core_hours_left" in said.output and "0.0 hours are left on" in said.output
     monkeypatch.setenv("SOUNDFUSION_DATA", str(folders / "empty"))

@@ -84,9 +84,9 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
 
 
 def as_in_slides(networks: dict[str, Group]) -> dict[str, Group]:
-    """Networks by the keys of `protocol.performance`, by their names in the slides' table."""
+    """Networks by the keys of `protocol.performance`, by their names in the slides' table, or of their experiments."""
     labels = reported("table2_performance").set_index("model")["label"]
-    return {labels[key]: group for key, group in networks.items()}
+    return {labels.get(key, group.experiment.name): group for key, group in networks.items()}
 
 
 def _named(group: Group, **names: Any) -> dict[str, Any]:

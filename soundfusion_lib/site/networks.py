@@ -94,6 +94,8 @@ class Network:
 NETWORKS = [
     Network("fusion_concat", ("SoundFusion-1",), ("05_training_curves", "07_soundfusion1")),
     Network("fusion_decision", ("SoundFusion-2",), ("05_training_curves",)),
+    Network("fusion_gated", ("Gated fusion",), ("10_fronts",)),
+    Network("fusion_attention", ("Attention fusion",), ("10_fronts",)),
     Network("resnet1d", ("ResNet1D",), ("04_training_curves", "05_training_curves", "07_resnet1d", "06_width_scaling")),
     Network("resnet2d", ("ResNet2D",), ("02_training_curves", "05_training_curves", "07_resnet2d", "06_width_scaling")),
     Network("simple_cnn", ("SimpleCNN", "Simple CNN"), ("02_training_curves", "02_grid_search", "03_blocks")),

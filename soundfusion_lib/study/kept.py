@@ -10,14 +10,18 @@ from pathlib import Path
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, runs_dir
+from soundfusion_lib.study import search
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.protocol import fine_tuned
 from soundfusion_lib.study.status import Look, NothingYet
 from soundfusion_lib.training.runs import INFO, UNREADABLE, WEIGHTS, list_runs, load_run, read_json, write_json
 
+SEARCH = "search.json"  # beside the folder of runs
+
 
 def keep(profile: str | Path) -> list[str]:
-    """Copy the finished runs on a profile's clips, and what they start from, into results/<profile>/runs.
+    """Copy the finished runs on a profile's clips, and what they start from, into results/<profile>/runs, and the
+    trials of its search into results/<profile>/search.json.
 
     Weights go along only where another of these runs, or a probe of other music, starts from them; the others have done
     their work. A run that is there as it is now is left alone; none is taken away, but those that this version would
@@ -38,14 +42,19 @@ def keep(profile: str | Path) -> list[str]:
     for old in _kept(folder):
         if not _is_current(old):
             shutil.rmtree(old)
-    changed = [key for key, run in sorted(runs.items()) if not _is_same(run.folder, folder / key)]
+    lacks_weights = {key for key in needed & runs.keys() if _has_weights(runs[key].folder) > _has_weights(folder / key)}
+    changed = [key for key in sorted(runs) if key in lacks_weights or not _is_same(runs[key].folder, folder / key)]
     for key in changed:
         _copy(runs[key].folder, folder / key, weights=key in needed)
+    if trials := search.written(study):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_json(folder.with_name(SEARCH), {"key": search.key_of(study), "trials": trials})
     return changed
 
 
 def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
-    """Bring the runs in results/<profile>/runs to where runs are looked for; one that is trained here is left alone.
+    """Bring the runs in results/<profile>/runs to where runs are looked for, and the search; one that is there with its
+    weights is left alone.
 
     They are found again on the same clips alone, wherever these lie: a run's key holds the clips' contents.
 
@@ -65,11 +74,13 @@ def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
             continue
         final = runs_dir() / run.name
         with lock(final.with_suffix(".lock")):
-            if not final.is_dir():
+            if not final.is_dir() or _has_weights(run) > _has_weights(final):
                 _copy(run, final, weights=True)
                 brought.append(run.name)
-    if not brought and not any(_kept(folder)):
-        raise SoundFusionError(f"no run is kept in {folder}: `soundfusion reproduce` trains them")
+    if (file := folder.with_name(SEARCH)).is_file():
+        search.restore(**read_json(file))
+    elif not any(_kept(folder)):
+        raise SoundFusionError(f"nothing is kept in {folder}: `soundfusion reproduce` trains them")
     return brought, refused
 
 
@@ -95,6 +106,11 @@ def _is_current(folder: Path) -> bool:
         return load_run(folder).experiment.key(content_id) == folder.name
     except (*UNREADABLE, SoundFusionError):
         return False
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a run has its weights; it may have been kept without them on one corpus, and with them on the other."""
+    return (folder / WEIGHTS).is_file()
 
 
 def _is_same(one: Path, other: Path) -> bool:

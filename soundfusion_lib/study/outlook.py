@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 from soundfusion_lib import processes
 from soundfusion_lib.device import choose_device
+from soundfusion_lib.study.needs import needed_by
 from soundfusion_lib.study.plan import plan_of
-from soundfusion_lib.study.protocol import needed_by
 from soundfusion_lib.study.status import Look, NothingYet
 from soundfusion_lib.study.study import Study
 

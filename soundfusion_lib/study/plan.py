@@ -29,7 +29,7 @@ def plan_of(study: Study, needed: Mapping[str, list[Experiment]], measure: bool 
 
     Args:
         study: a `Look` makes and downloads nothing.
-        needed: experiments by notebook, see `protocol.needed_by`.
+        needed: experiments by notebook, see `needs.needed_by`.
         measure: see `core_hours`.
 
     Returns:

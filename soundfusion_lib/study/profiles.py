@@ -16,12 +16,14 @@ from soundfusion_lib.models import MODELS
 from soundfusion_lib.signals.augment import AUGMENTATIONS
 from soundfusion_lib.signals.representations import MelSpectrogram, Representation, Waveform
 from soundfusion_lib.signals.segments import Segmenting
+from soundfusion_lib.study import space
 from soundfusion_lib.training.fitting import Training
 
 SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).with_name("built_in")
 RESNETS = "resnet1d", "resnet2d"
 CORPORA = "corpus", "pretraining"
+SEARCHES = "search", "searched"
 TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
 
 # what the study sets itself, by table and key, and what to do instead
@@ -59,6 +61,9 @@ class Profile:
     large: dict[str, Any] = field(default_factory=dict)  # over the settings of the large ResNets
     grid: dict[str, Any] = field(default_factory=dict)  # over those of SimpleCNN in the grid search of SpecAugment
     pretraining: dict[str, Any] = field(default_factory=dict)  # corpus that networks are trained on first
+    search: dict[str, Any] = field(default_factory=dict)  # of hyper-parameters, see `space`
+    searched: dict[str, Any] = field(default_factory=dict)  # what that search found: a row in the table of performance
+    pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
     leave_out: tuple[str, ...] = ()  # models whose experiments are not run: they cost too much where this is run
 
     def width(self, model: str, size: str) -> int:
@@ -117,6 +122,8 @@ def parse_profile(content: dict[str, Any], path: Path) -> Profile:
     last = profile.split.folds - 1
     if max(profile.test_folds) > last:
         raise SoundFusionError(f"{file} test_folds = {list(profile.test_folds)}: [split] has folds 0 to {last}")
+    space.check(profile.search, file)
+    space.check_found(profile.searched, file)
     for model in profile.leave_out:
         if model not in MODELS:
             raise SoundFusionError(f"{file} leave_out: there is no model {model!r}, only {', '.join(MODELS)}")
@@ -129,8 +136,7 @@ def _defaults_of_profile() -> dict[str, Any]:
     return {
         **_defaults(Profile),
         "name": "",
-        "corpus": {},
-        "pretraining": {},
+        **{key: {} for key in CORPORA + SEARCHES},
         **{key: _defaults(kind) for key, kind in TABLES.items()},
         **dict.fromkeys(("training", "large", "grid"), training),
         "models": {name: training | _defaults(model) for name, model in MODELS.items()},
@@ -156,6 +162,8 @@ def _check(table: dict[str, Any], defaults: dict[str, Any], file: str, name: str
             raise SoundFusionError(f"{file} {full} = {settings.shown(value)}: must be a table, [{full}]")
         if key in CORPORA:
             check_corpus(value, f"{file} [{key}]")
+        elif key in SEARCHES and not name:
+            continue  # `space` checks it
         elif isinstance(defaults[key], dict):
             _check(value, defaults[key], file, full)
     values = {key: value for key, value in (defaults | table).items() if not isinstance(defaults[key], dict)}

@@ -14,6 +14,7 @@ import torch
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
+from soundfusion_lib.study import space
 from soundfusion_lib.study.profiles import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
@@ -258,7 +259,8 @@ def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
 
 
 def performance(study: Study) -> dict[str, Experiment]:
-    """The slides' table of performance, by its row in results/reported/table2_performance.csv."""
+    """The slides' table of performance, by its row in results/reported/table2_performance.csv, and the network of
+    `searched`."""
     starts, _ = transfer(study)
     fused = joint_fusions(study)
     pretrained = {"vgg16_pretrained": starts[pretrained_vgg16(starts)]} if starts else {}
@@ -271,36 +273,25 @@ def performance(study: Study) -> dict[str, Experiment]:
         "simple_cnn": simple_cnn(study),
         "soundfusion1": fused["SoundFusion-1"],
         "soundfusion2": fused["SoundFusion-2"],
+        **searched(study),
     }
+
+
+def searched(study: Study) -> dict[str, Experiment]:
+    """ "searched": the network whose settings the profile has from a search of its own; none where it has none."""
+    found = study.profile.searched
+    return {"searched": winner(study, found)} if found else {}
+
+
+def winner(study: Study, settings: dict[str, Any]) -> Experiment:
+    """The small network that the profile's search is about with the settings that were found. It is tested in the
+    search's fold alone: in others some of the tracks that it was chosen by would test it."""
+    model = space.of(study.profile)["model"]
+    experiment = space.settled(resnet(study, model), f"{LABELS[model]}, searched", space.rounded(settings))
+    return replace(experiment, folds=study.profile.test_folds[:1])
 
 
 def confused(study: Study) -> dict[str, Experiment]:
     """The networks whose confusion matrices the slides show, by name."""
     mediums = {f"{label}-medium": resnet(study, model, "medium") for model, label in LABELS.items()}
     return mediums | {"SoundFusion-1": joint_fusions(study)["SoundFusion-1"]}
-
-
-def needed_by(study: Study) -> dict[str, list[Experiment]]:
-    """By notebook, the experiments whose runs it shows; of the wider controls in notebook 5 ResNet2D's, as which part
-    is the better one is known only when both are trained."""
-    regularized = regularization(study)
-    starts, _ = transfer(study)
-    table = list(performance(study).values())
-    on_spectrograms = two_dimensional(study) | regularization(study, ["resnet2d"]) | grid(study)
-    scratch = [resnet(study, "resnet2d"), simple_cnn(study)]
-    return {
-        "02_models_2d": list(on_spectrograms.values()),
-        "03_transfer_learning": [*scratch, *fine_tuned(study).values(), *starts.values()],
-        "04_models_1d": list(regularized.values()),
-        "05_fusion": [*fusions(study).values(), as_large(study, "resnet2d"), *table],
-        "06_width_scaling": list(widths(study).values()),
-        "07_confusion_matrices": list(confused(study).values()),
-        "08_beyond_the_report": [
-            *table,
-            *widths(study).values(),
-            *regularized.values(),
-            *starts.values(),
-            *ablation(study).values(),
-        ],
-        "09_listen": table,
-    }

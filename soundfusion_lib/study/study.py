@@ -70,7 +70,7 @@ class Study:
     ):
         self.notebook = notebook
         self.scheduler = scheduler or os.environ.get(SCHEDULER)
-        self._device_name = device
+        self.device_name = device
         self.profile: Profile = load_profile(profile)
         self.device: torch.device = choose_device(device)
         self.progress = progress
@@ -156,7 +156,7 @@ class Study:
         """Train runs on the scheduler's workers, see `graph.wanted`; they are then found here."""
         from soundfusion_lib.training.cluster import train_on_cluster  # here: Dask is an extra
 
-        for run in train_on_cluster(wanted, self.scheduler, self._device_name, self.progress):
+        for run in train_on_cluster(wanted, self.scheduler, self.device_name, self.progress):
             self._runs.setdefault(run.folder.name, run)
 
     def train(self, experiment: Experiment) -> RunGroup:

@@ -8,19 +8,24 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import runs_dir
+from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training import worker
+from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.runs import Run
 from soundfusion_lib.training.train import Wanted, largest_first
+from soundfusion_lib.training.trainers import Trainers
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -54,7 +59,7 @@ def train_on_cluster(wanted: dict[str, Wanted], scheduler: str, device: str, pro
         from distributed import as_completed
 
         if progress:
-            print(_greeting(client, len(waiting)), file=sys.stderr, flush=True)
+            print(_greeting(client, f"{len(waiting)} runs"), file=sys.stderr, flush=True)
         tasks: dict[str, Future] = {}  # by key of the run
 
         def submit(key: str) -> "Future":
@@ -79,6 +84,39 @@ def train_on_cluster(wanted: dict[str, Wanted], scheduler: str, device: str, pro
                 bar.set_postfix_str(experiment.name)
                 bar.update()
                 yield Run(experiment, runs_dir() / key, outcome.trained)
+
+
+@contextmanager
+def trainers(store: Store, scheduler: str, device: str, progress: bool, checkpoints: str) -> Iterator[Trainers]:
+    """The workers of a cluster that there are now, for trials; a trial goes on where it was, or anew, with the same
+    numbers, where that worker is busy or gone. Raises as `train_on_cluster`.
+
+    Args:
+        checkpoints: the folder of their places, which is removed on the workers at the end.
+    """
+    with _connected(scheduler) as client, _marked() as mark:
+        if progress:
+            print(_greeting(client, "trials"), file=sys.stderr, flush=True)
+        threads = ThreadPoolExecutor(max(1, len(client.nthreads())))
+        last: dict[str, str] = {}  # worker by checkpoint
+
+        def train(experiment: Experiment, place: str, until: int) -> pd.DataFrame:
+            wanted = worker.order(experiment, store, mark, device, place, until)
+            while True:
+                name = f"{experiment.model}-{uuid.uuid4().hex}"
+                here = {"workers": [last[place]], "allow_other_workers": True} if place in last else {}
+                task = client.submit(worker.train_here, wanted, [], key=name, **here)
+                outcome = _outcome(task, experiment.name, scheduler)
+                last[place] = outcome.worker
+                if not outcome.lacks:
+                    return outcome.history
+                _send(client, outcome, worker.needs(experiment, store), mark)
+
+        try:
+            yield Trainers(max(1, len(client.nthreads())), partial(threads.submit, train))
+            client.run(worker.discard, checkpoints)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def work(scheduler: str, count: int) -> None:
@@ -125,10 +163,10 @@ def _marked() -> Iterator[str]:
         mark.unlink()
 
 
-def _greeting(client: "Client", runs: int) -> str:
+def _greeting(client: "Client", what: str) -> str:
     address, workers = client.scheduler.address, len(client.nthreads())
     lacking = "" if workers else f"; it waits for some: `soundfusion worker {address}`"
-    return f"{runs} runs go to the {workers} workers of {address}{lacking}; dashboard: {client.dashboard_link}"
+    return f"{what} go to the {workers} workers of {address}{lacking}; dashboard: {client.dashboard_link}"
 
 
 def _outcome(task: "Future", name: str, scheduler: str) -> worker.Outcome:

@@ -66,6 +66,10 @@ class Training:
         settings.check(vars(self), "Training:")
 
 
+class Diverged(SoundFusionError):
+    """The loss is no longer finite."""
+
+
 def fit(
     model: AudioClassifier,
     train: Segments,
@@ -74,6 +78,7 @@ def fit(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
+    until: int | None = None,
     description: str = "training",
     progress: bool = True,
 ) -> tuple[pd.DataFrame, int, torch.Tensor | None]:
@@ -86,6 +91,7 @@ def fit(
         training: how.
         seed: of the order of the segments, the dropout and the augmentation.
         checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
+        until: stop after this epoch; with the checkpoint, training goes on there another time, to the same numbers.
         description, progress: title of the progress bar, and whether to show it.
 
     Returns:
@@ -95,8 +101,8 @@ def fit(
             and None).
 
     Raises:
-        SoundFusionError: there is one segment to learn from, or none to choose the best epoch by; the loss is no
-            longer finite.
+        SoundFusionError: there is one segment to learn from, or none to choose the best epoch by; Diverged: the loss
+            is no longer finite.
     """
     if len(train) < 2:
         raise SoundFusionError(f"{description}: the training part is a single segment: add tracks, or cut them shorter")
@@ -108,14 +114,15 @@ def fit(
     parts = _parts(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
     validated = parts["averaged"].module if training.averaging else model
     history, best = _resume(checkpoint, parts, train.device)
+    last = min(training.epochs, until or training.epochs)
     look = {"desc": description, "unit": "epoch", "leave": False, "disable": not progress}
-    with tqdm(total=training.epochs, initial=len(history), **look) as bar:
-        while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
+    with tqdm(total=last, initial=len(history), **look) as bar:
+        while len(history) < last and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
             log_p, loss, accuracy = _validate(validated, validation)
             if not math.isfinite(train_loss + (0 if validation is None else loss)):
-                raise SoundFusionError(f"{description}: loss not finite in epoch {epoch}: use a lower learning rate")
+                raise Diverged(f"{description}: loss not finite in epoch {epoch}: use a lower learning rate")
             row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy}
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
             row |= {"seconds": time.perf_counter() - began, "core_seconds": time.process_time() - busy}

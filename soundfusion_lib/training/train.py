@@ -5,7 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,6 +38,7 @@ from soundfusion_lib.training.runs import INFO, WEIGHTS, Run, checksum, damage, 
 RESULTS = ("experiment.json", "history.csv", "predictions.parquet", WEIGHTS)  # told by run.json
 RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
 CPU = torch.device("cpu")
+KILLED = "a process that trains was killed (out of memory?); start again: it goes on from there"
 
 
 class Wanted(NamedTuple):
@@ -98,6 +99,13 @@ def largest_first(wanted: Mapping[str, Wanted]) -> list[str]:
     return sorted(wanted, key=sizes.__getitem__, reverse=True)
 
 
+def cpu_pool() -> tuple[ProcessPoolExecutor, int]:
+    """Processes that train a run each, on as many threads as there are cores for each; and their number."""
+    cores = processes.cores()
+    workers = max(1, min(cores, memory().total // RUN_BYTES))
+    return processes.pool(workers, cores // workers), workers
+
+
 def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) -> Iterator[Run]:
     """Train what is not trained yet of these, by their keys; each run as it is done.
 
@@ -114,9 +122,7 @@ def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) 
     waiting = largest_first({key: one for key, one in wanted.items() if not is_trained(key)})
     if len(waiting) < 2:
         return
-    cores = processes.cores()
-    workers = max(1, min(cores, memory().total // RUN_BYTES))
-    pool = processes.pool(workers, cores // workers)
+    pool, _ = cpu_pool()
     running: set[Future] = set()
     try:
         with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
@@ -133,8 +139,7 @@ def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) 
                     bar.update()
                     yield run
     except BrokenProcessPool as error:
-        message = "a process that trains was killed (out of memory?); start again: it goes on from there"
-        raise SoundFusionError(message) from error
+        raise SoundFusionError(KILLED) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -161,12 +166,7 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
     """Train, and write what comes out to the folder."""
     segments = segments_of(experiment, store, device)
     training, validation = segments["train"], segments.get("validation")
-    torch.manual_seed(experiment.seed)
-    model = experiment.build(len(store.labels))
-    if experiment.standardize:
-        model.set_statistics(training.statistics())
-    _start(model, experiment.start, folder.parent)
-    model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
+    model = _untrained(experiment, store, training, folder.parent)
     options = {"seed": experiment.seed, "checkpoint": folder / "checkpoint.pt", "progress": progress}
     history, best_epoch, validated = fit(
         model, training, validation, experiment.training, description=experiment.name, **options
@@ -201,6 +201,38 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
     write_json(folder / INFO, info)
     for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before goes on from it
         file.unlink()
+
+
+def train_a_while(
+    experiment: Experiment, store: Store, checkpoint: Path, device: torch.device, until: int
+) -> pd.DataFrame:
+    """Train an experiment up to an epoch, beginning where the checkpoint ends, and predict no test part.
+
+    Returns:
+        Its epochs, see `fit`.
+
+    Raises:
+        SoundFusionError: as `train_or_find`.
+    """
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    segments = segments_of(experiment, store, device)
+    model = _untrained(experiment, store, segments["train"], runs=checkpoint.parent)
+    options = {"seed": experiment.seed, "checkpoint": checkpoint, "until": until, "progress": False}
+    history, *_ = fit(
+        model, segments["train"], segments["validation"], experiment.training, description=experiment.name, **options
+    )
+    return history
+
+
+def _untrained(experiment: Experiment, store: Store, training: Segments, runs: Path) -> AudioClassifier:
+    """The model as training finds it: with the weights that it starts from, statistics and augmentation."""
+    torch.manual_seed(experiment.seed)
+    model = experiment.build(len(store.labels))
+    if experiment.standardize:
+        model.set_statistics(training.statistics())
+    _start(model, experiment.start, runs)
+    model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
+    return model
 
 
 def _start(model: AudioClassifier, start: dict[str, Any], runs: Path) -> None:

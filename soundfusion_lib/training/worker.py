@@ -6,10 +6,13 @@ lacks, gets that once, keeps it, and sends the run.
 
 import hashlib
 import os
+import shutil
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+
+import pandas as pd
 
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
@@ -19,7 +22,7 @@ from soundfusion_lib.signals.store import Store, StoredArray
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.provenance import versions
 from soundfusion_lib.training.runs import INFO, checksum, damage
-from soundfusion_lib.training.train import train_or_find
+from soundfusion_lib.training.train import train_a_while, train_or_find
 
 _training = Lock()
 _stores: dict[tuple[str, ...], Store] = {}  # the last one, whose clips a GPU may hold
@@ -37,6 +40,7 @@ class Order:
         needs: places of what the run takes, see `needs`.
         device: see `choose_device`.
         versions: of the packages there.
+        checkpoint, until: of a trial that trains up to an epoch, no run: place of its checkpoint, and that epoch.
     """
 
     experiment: Experiment
@@ -46,6 +50,8 @@ class Order:
     needs: tuple[str, ...]
     device: str
     versions: dict[str, str]
+    checkpoint: str = ""
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Outcome:
         lacks: places of what it has to be sent first; the run is trained if there are none.
         trained: whether the run was trained just now, not found.
         files: of the run, by their names; None where it is trained on a disk that both see.
+        history: epochs of a trial.
     """
 
     key: str
@@ -65,12 +72,14 @@ class Outcome:
     lacks: tuple[str, ...] = ()
     trained: bool = False
     files: dict[str, bytes] | None = None
+    history: pd.DataFrame | None = None
 
 
-def order(experiment: Experiment, store: Store, mark: str, device: str) -> Order:
-    """The order for a run; see `Order`."""
+def order(experiment: Experiment, store: Store, mark: str, device: str, checkpoint: str = "", until: int = 0) -> Order:
+    """The order for a run, or for a trial; see `Order`."""
     store = Store(store.corpus, _arrays(experiment, store))
-    return Order(experiment, store, data_dir(), mark, tuple(needs(experiment, store)), device, versions())
+    needed = tuple(needs(experiment, store))
+    return Order(experiment, store, data_dir(), mark, needed, device, versions(), checkpoint, until)
 
 
 def needs(experiment: Experiment, store: Store) -> dict[str, Path]:
@@ -115,7 +124,11 @@ def _train(order: Order, parts: list[Outcome], address: str) -> Outcome:
             return Outcome(key, address, lacks)
     _check_imagenet(experiment, address)
     store = _store_here(order, shared)
-    run = train_or_find(experiment, store, runs_dir(), choose_device(order.device), progress=False)
+    device = choose_device(order.device)
+    if order.until:
+        history = train_a_while(experiment, store, data_dir() / order.checkpoint, device, order.until)
+        return Outcome(key, address, history=history)
+    run = train_or_find(experiment, store, runs_dir(), device, progress=False)
     if shared:
         return Outcome(key, address, trained=run.trained)
     files = {name: (run.folder / name).read_bytes() for name in [*run.info["checksums"], INFO]}
@@ -178,6 +191,11 @@ def receive(place: str, offset: int, content: bytes) -> None:
     with open(file, "r+b" if offset else "wb") as opened:
         opened.seek(offset)
         opened.write(content)
+
+
+def discard(place: str) -> None:
+    """Remove a folder of this worker's data folder, with what is in it."""
+    shutil.rmtree(data_dir() / place, ignore_errors=True)
 
 
 def rename(aside: str, place: str) -> None:

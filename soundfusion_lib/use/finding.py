@@ -8,7 +8,8 @@ from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import runs_dir
-from soundfusion_lib.study.protocol import needed_by, simple_cnn
+from soundfusion_lib.study.needs import needed_by
+from soundfusion_lib.study.protocol import simple_cnn
 from soundfusion_lib.study.status import Look
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.study.summary import find_run

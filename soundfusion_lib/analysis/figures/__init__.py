@@ -1,5 +1,6 @@
 """Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
 
+from soundfusion_lib.analysis.figures.costs import cost, fronts, search
 from soundfusion_lib.analysis.figures.data import (
     accuracies,
     clip,
@@ -14,7 +15,6 @@ from soundfusion_lib.analysis.figures.results import (
     comparison_curves,
     conclusions,
     confusion,
-    cost,
     gains,
     grid_search,
     performance,
@@ -24,4 +24,4 @@ from soundfusion_lib.analysis.figures.results import (
 
 __all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
 __all__ += ["by_block", "comparison_curves", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls"]
-__all__ += ["fusions", "performance", "width_scaling"]
+__all__ += ["fronts", "fusions", "performance", "search", "width_scaling"]

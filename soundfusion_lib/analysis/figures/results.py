@@ -165,30 +165,6 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
 
 
 @themed
-def cost(study: Study, table: pd.DataFrame) -> Figure:
-    """Accuracy by vote over the CPU time of one training, from a table of `tables.performance` with a column `input`;
-    models whose time is not known are left out."""
-    rows = table.dropna(subset="core_minutes").sort_values("track_accuracy")
-    inputs = list(dict.fromkeys(["1D", "2D", "mix", "features", *rows["input"]]))
-    figure, axis = plt.subplots(figsize=(10, 0.25 * len(rows) + 2.8))
-    for number, kind in enumerate(inputs):
-        own, color = rows[rows["input"] == kind], to_rgb(f"C{number}")
-        if len(own):
-            axis.vlines(own["core_minutes"], own["track_low"], own["track_high"], color=color)
-            axis.scatter(own["core_minutes"], own["track_accuracy"], 40, color=color, edgecolor="white", label=kind)
-    axis.set(xscale="log", xlabel="training of one network in core-minutes (logarithmic)")
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.set(ylabel="test accuracy per track, by vote (95 % interval)")
-    line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}
-    for height, row in zip(np.linspace(0.02, 0.98, len(rows)), rows.itertuples(), strict=True):  # names beside the axes
-        point, place = (row.core_minutes, row.track_accuracy), (1.03, height)
-        axis.annotate(row.model, point, place, textcoords="axes fraction", va="center", arrowprops=line, zorder=0)
-    legend_below(axis, len(inputs))
-    figure.suptitle(f"Accuracy and cost of training ({corpus_note(study)})")
-    return figure
-
-
-@themed
 def performance(study: Study, table: pd.DataFrame) -> Figure:
     """Accuracy by vote from a table of `tables.performance` with a column `input`, the best on top and coloured by
     input; what was reported on FMA-small, another corpus, in a panel of its own."""

@@ -1,0 +1,64 @@
+"""What the report leaves to further work: other ways to fuse its two networks, and other networks to fuse."""
+
+from dataclasses import replace
+from typing import Any
+
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.study.protocol import joint_fusions
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.experiments import Experiment
+
+REPORTED = "SoundFusion-1"
+WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}
+
+
+def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, tuple[str, dict[str, Any]]]]:
+    """Networks on waveforms and on spectrograms, by name, as parts of a fusion: the report's, a larger ResNet1D, and
+    ResNet18; without those that the profile leaves out."""
+    profile = study.profile
+    resnet = {"width": profile.width("resnet2d", "small"), "pool": 1}
+    waveform = {
+        f"ResNet1D-{size}": ("resnet1d", {"width": profile.width("resnet1d", size)}) for size in ("small", "large")
+    }
+    mel = {
+        "ResNet2D-small": ("resnet2d", resnet),
+        "ResNet18-small": ("resnet2d", {**resnet, "depth": 18}),
+        "SimpleCNN": ("simple_cnn", {}),
+        **{name: (name, _width(study, name)) for name in ("nnet1", "nnet2")},
+        "VGG16": ("vgg16", _width(study, "vgg16")),
+    }
+    return waveform, {name: part for name, part in mel.items() if part[0] not in profile.leave_out}
+
+
+def _width(study: Study, model: str) -> dict[str, int]:
+    """The width that the profile gives a model, where it does."""
+    return {key: value for key, value in study.profile.models.get(model, {}).items() if key == "width"}
+
+
+def pairs(study: Study) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Parts of fusions by name, "ResNet1D-small + nnet2": the profile's `pairs`, or all pairs of `backbones`.
+
+    Raises:
+        SoundFusionError: the profile names a pair that there is not.
+    """
+    waveform, mel = backbones(study)
+    every = {f"{one} + {two}": [waveform[one], mel[two]] for one in waveform for two in mel}
+    wanted = study.profile.pairs or list(every)
+    for name in wanted:
+        if name not in every:
+            raise SoundFusionError(f"profile {study.profile.name}: pairs: no {name!r}; there are: {', '.join(every)}")
+    return {name: every[name] for name in wanted}
+
+
+def fusions(study: Study) -> dict[str, Experiment]:
+    """SoundFusion-1; the same parts fused by a gate and by attention; and other pairs of networks, fused as it is.
+
+    All are trained as SoundFusion-1 is: as many epochs, in batches of the same size, at the same rate.
+    """
+    reported = joint_fusions(study)[REPORTED]
+    found = {REPORTED: reported}
+    found |= {name: replace(reported, name=name, model=model) for model, name in WAYS.items()}
+    for name, parts in pairs(study).items():
+        if parts != reported.options["parts"]:
+            found[name] = replace(reported, name=name, options={**reported.options, "parts": parts})
+    return found

@@ -1,0 +1,32 @@
+"""Which experiments each notebook shows."""
+
+from soundfusion_lib.study import further, protocol, space
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.experiments import Experiment
+
+
+def needed_by(study: Study) -> dict[str, list[Experiment]]:
+    """By notebook, the experiments whose runs it shows; of the wider controls in notebook 5 ResNet2D's, as which part
+    is the better one is known only when both are trained, and of notebook 10 neither the search nor what it finds."""
+    regularized = protocol.regularization(study)
+    starts, _ = protocol.transfer(study)
+    table = list(protocol.performance(study).values())
+    in_2d = protocol.two_dimensional(study) | protocol.regularization(study, ["resnet2d"]) | protocol.grid(study)
+    scratch = [protocol.resnet(study, "resnet2d"), protocol.simple_cnn(study)]
+    return {
+        "02_models_2d": list(in_2d.values()),
+        "03_transfer_learning": [*scratch, *protocol.fine_tuned(study).values(), *starts.values()],
+        "04_models_1d": list(regularized.values()),
+        "05_fusion": [*protocol.fusions(study).values(), protocol.as_large(study, "resnet2d"), *table],
+        "06_width_scaling": list(protocol.widths(study).values()),
+        "07_confusion_matrices": list(protocol.confused(study).values()),
+        "08_beyond_the_report": [
+            *table,
+            *protocol.widths(study).values(),
+            *regularized.values(),
+            *starts.values(),
+            *protocol.ablation(study).values(),
+        ],
+        "09_listen": table,
+        "10_search": [*further.fusions(study).values(), protocol.resnet(study, space.of(study.profile)["model"])],
+    }
