@@ -58,8 +58,8 @@ def place(tmp_path_factory):
             soundfile.write(folder / "music" / name, tone(label, 6, RATE, random), RATE)
             rows.append({"file_name": name, "genre": label, "artist": f"{label}{number % 5}"})
     pd.DataFrame(rows).to_csv(folder / "music" / "metadata.csv", index=False)
-    [profile] = [block for language, block in BLOCKS if language == "toml"]
-    (folder / "mine.toml").write_text(profile)
+    profile, search = (block for language, block in BLOCKS if language == "toml")
+    (folder / "mine.toml").write_text(profile + search)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
         patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
