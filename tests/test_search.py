@@ -212,12 +212,12 @@ def test_the_winner_is_tested_in_the_fold_of_the_search_alone(file):
     assert (winner.training.learning_rate, winner.options["width"]) == (0.00123, 3)
     assert winner.augment == {"mel": {"max_fraction": 0.25}}
     assert winner.training.epochs == 4 and winner.options["dropout"] == 0.3  # as the network that it is compared with
-    assert "searched" not in protocol.performance(study)
+    assert protocol.searched(study) == {}
     text = space.as_toml({"learning_rate": 0.00123456, "max_fraction": 0.25, "width": 3})
     other = file.with_name("with.toml")
     other.write_text(PROFILE.replace('"searched"', '"with"') + "\n" + text)
     study = study_of(other)
-    assert study.key(study.variants(protocol.performance(study)["searched"])[0]) == study.key(study.variants(winner)[0])
+    assert study.key(study.variants(protocol.searched(study)["searched"])[0]) == study.key(study.variants(winner)[0])
 
 
 def test_what_a_search_depends_on_is_another_search(file):

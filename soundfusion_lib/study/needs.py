@@ -11,13 +11,14 @@ def needed_by(study: Study) -> dict[str, list[Experiment]]:
     regularized = protocol.regularization(study)
     starts, _ = protocol.transfer(study)
     table = list(protocol.performance(study).values())
+    searched = protocol.searched(study).values()
     in_2d = protocol.two_dimensional(study) | protocol.regularization(study, ["resnet2d"]) | protocol.grid(study)
     scratch = [protocol.resnet(study, "resnet2d"), protocol.simple_cnn(study)]
     return {
         "02_models_2d": list(in_2d.values()),
         "03_transfer_learning": [*scratch, *protocol.fine_tuned(study).values(), *starts.values()],
         "04_models_1d": list(regularized.values()),
-        "05_fusion": [*protocol.fusions(study).values(), protocol.as_large(study, "resnet2d"), *table],
+        "05_fusion": [*protocol.fusions(study).values(), protocol.as_large(study, "resnet2d"), *table, *searched],
         "06_width_scaling": list(protocol.widths(study).values()),
         "07_confusion_matrices": list(protocol.confused(study).values()),
         "08_beyond_the_report": [

@@ -259,8 +259,7 @@ def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
 
 
 def performance(study: Study) -> dict[str, Experiment]:
-    """The slides' table of performance, by its row in results/reported/table2_performance.csv, and the network of
-    `searched`."""
+    """The slides' table of performance, by its row in results/reported/table2_performance.csv."""
     starts, _ = transfer(study)
     fused = joint_fusions(study)
     pretrained = {"vgg16_pretrained": starts[pretrained_vgg16(starts)]} if starts else {}
@@ -273,7 +272,6 @@ def performance(study: Study) -> dict[str, Experiment]:
         "simple_cnn": simple_cnn(study),
         "soundfusion1": fused["SoundFusion-1"],
         "soundfusion2": fused["SoundFusion-2"],
-        **searched(study),
     }
 
 
