@@ -11,7 +11,7 @@ from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study.profiles import BUILT_IN
 from soundfusion_lib.training.runs import load_run
 
-REAL = ("emotify",)
+REAL = ("emotify", "soundtracks")
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -5,13 +5,14 @@ from results/ and benchmarks/results/.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "RELIABILITY.md"]
-EMOTIFY = ROOT / "results" / "emotify" / "tables"
+EMOTIFY, SOUNDTRACKS = (ROOT / "results" / name / "tables" for name in ("emotify", "soundtracks"))
 RECORDS = ROOT / "benchmarks" / "results"
 
 
@@ -26,10 +27,10 @@ def performance() -> list[list[str]]:
     return rows
 
 
-def starts() -> list[list[str]]:
-    """Linear probes of frozen networks on Emotify."""
+def starts(folder: Path) -> list[list[str]]:
+    """Linear probes of frozen networks, from the tables of a profile."""
     rows = [["network", "weights", "core-minutes", "accuracy [95 %]"]]
-    for row in pd.read_csv(EMOTIFY / "03_probes.csv").dropna(subset="track_accuracy").itertuples():
+    for row in pd.read_csv(folder / "03_probes.csv").dropna(subset="track_accuracy").itertuples():
         rows.append([row.model, row.weights, f"{row.core_minutes:.1f}", accuracy(row)])
     return rows
 
@@ -137,7 +138,8 @@ def memory() -> list[list[str]]:
 TABLES = {
     "minutes": minutes,
     "performance": performance,
-    "starts": starts,
+    "starts": partial(starts, EMOTIFY),
+    "starts_soundtracks": partial(starts, SOUNDTRACKS),
     "gains": gains,
     "speed": speed,
     "kills": kills,
