@@ -123,7 +123,7 @@ FAULTS = [
     ("[models.resnet2d]\npool = 0", "[models.resnet2d] pool = 0: must be a whole number of 1 or more"),
     ("[models.resnet1d]\nvariant = 'x'", '[models.resnet1d] variant = "x": must be one of soundfusion, allamy'),
     ("[models]\nvgg16 = 3", "models.vgg16 = 3: must be a table, [models.vgg16]"),
-    ("[models.simple]", "[models] has no key 'simple'; there are: fusion_attention,"),
+    ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
     ("[augment.mel]\nmax_fraction = 'x'", '[augment.mel] max_fraction = "x": must be a number of 0 to 1'),
     ("[augment.mel]\nn_time_masks = 1.0", "[augment.mel] n_time_masks = 1.0: must be a whole number of 0 or more"),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),

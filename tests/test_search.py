@@ -244,6 +244,12 @@ def test_trials_are_kept_and_adopted(file, tmp_path, monkeypatch):
     kept = json.loads((results_dir() / "searched" / "search.json").read_text())
     assert len(kept["trials"]) == 6
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "elsewhere"))
+    whole = (results_dir() / "searched" / "search.json").read_text()
+    for damaged in (whole[:-9], whole.replace('"params"', '"parameters"'), whole.replace('"trials"', '"tried"'), "[]"):
+        (results_dir() / "searched" / "search.json").write_text(damaged)
+        with pytest.warns(UserWarning, match="search.json is damaged: it is left out"):
+            adopt(file)
+    (results_dir() / "searched" / "search.json").write_text(whole)
     assert adopt(file) == ([], [])  # no run, but the search
     study = study_of(file)
     trained_in_turn(study, monkeypatch, submit=None)

@@ -78,7 +78,10 @@ def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
                 _copy(run, final, weights=True)
                 brought.append(run.name)
     if (file := folder.with_name(SEARCH)).is_file():
-        search.restore(**read_json(file))
+        try:
+            search.restore(**read_json(file))
+        except (*UNREADABLE, AttributeError):
+            warnings.warn(f"the search kept in {file} is damaged: it is left out", stacklevel=2)
     elif not any(_kept(folder)):
         raise SoundFusionError(f"nothing is kept in {folder}: `soundfusion reproduce` trains them")
     return brought, refused

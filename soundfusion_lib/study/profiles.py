@@ -24,6 +24,7 @@ BUILT_IN = Path(__file__).with_name("built_in")
 RESNETS = "resnet1d", "resnet2d"
 CORPORA = "corpus", "pretraining"
 SEARCHES = "search", "searched"
+AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
 
 # what the study sets itself, by table and key, and what to do instead
@@ -139,7 +140,7 @@ def _defaults_of_profile() -> dict[str, Any]:
         **{key: {} for key in CORPORA + SEARCHES},
         **{key: _defaults(kind) for key, kind in TABLES.items()},
         **dict.fromkeys(("training", "large", "grid"), training),
-        "models": {name: training | _defaults(model) for name, model in MODELS.items()},
+        "models": {name: training | _defaults(model) for name, model in MODELS.items() if name not in AS_SOUNDFUSION_1},
         "augment": {name: _defaults(function) for name, function in AUGMENTATIONS.items()},
         "widths": dict.fromkeys(RESNETS, SIZES),
     }

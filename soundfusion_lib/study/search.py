@@ -117,28 +117,26 @@ def written(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def restore(key: str, trials: list[dict[str, Any]]) -> int:
-    """Make the search of a key of trials that were `written`, where none has begun; returns how many they are."""
+def restore(key: str, trials: list[dict[str, Any]]) -> None:
+    """Make the search of a key of trials that were `written`, where none has begun."""
     from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState, create_trial
 
+    created = [
+        create_trial(
+            state=TrialState[trial["state"]],
+            value=trial["value"],
+            params=trial["params"],
+            distributions={name: json_to_distribution(text) for name, text in trial["distributions"].items()},
+            intermediate_values={int(epoch): loss for epoch, loss in trial["losses"].items()},
+            user_attrs=trial["user_attrs"],
+        )
+        for trial in trials
+    ]
     with lock(data_dir() / "search" / f"{key}.lock"):
         found = _opened(key)
-        if found.trials:
-            return 0
-        for trial in trials:
-            drawn = {name: json_to_distribution(text) for name, text in trial["distributions"].items()}
-            found.add_trial(
-                create_trial(
-                    state=TrialState[trial["state"]],
-                    value=trial["value"],
-                    params=trial["params"],
-                    distributions=drawn,
-                    intermediate_values={int(epoch): loss for epoch, loss in trial["losses"].items()},
-                    user_attrs=trial["user_attrs"],
-                )
-            )
-    return len(trials)
+        if not found.trials:
+            found.add_trials(created)
 
 
 def _ended(found: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
