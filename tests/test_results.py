@@ -8,7 +8,8 @@ import pytest
 
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.study.profiles import BUILT_IN
+from soundfusion_lib.study import space
+from soundfusion_lib.study.profiles import BUILT_IN, load_profile
 from soundfusion_lib.training.runs import load_run
 
 REAL = ("emotify", "soundtracks")
@@ -48,6 +49,16 @@ def test_every_kept_run_is_whole_and_found_by_this_version(folder):
         about = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
         assert load_run(run).experiment.key(about["content_id"]) == run.name
         assert "dirty" not in load_run(run).info["commit"]
+
+
+def test_the_settings_that_a_profile_has_from_a_search_are_those_of_its_best_trial():
+    kept = sorted((PROJECT / "results").glob("*/search.json"))
+    assert kept
+    for file in kept:
+        trials, profile = json.loads(file.read_text(encoding="utf-8"))["trials"], load_profile(file.parent.name)
+        assert len(trials) == space.of(profile)["trials"]
+        best = min((trial for trial in trials if trial["state"] == "COMPLETE"), key=lambda trial: trial["value"])
+        assert space.rounded(best["params"]) == profile.searched
 
 
 def not_in_tables(text: str, tables: str) -> list[str]:
