@@ -58,6 +58,7 @@ def speed() -> list[list[str]]:
     days = newest("study").set_index("network")["minutes in all"] / (24 * 60)
     without = days["all"] - days[days.index.str.startswith("VGG16")].sum()
     demo = newest("demo").set_index("notebook")
+    one, two = newest("cluster").itertuples()
     return [
         ["", "", "printed by `.venv/bin/python`"],
         [
@@ -94,6 +95,12 @@ def speed() -> list[list[str]]:
             f"the demo, {len(demo) - 1} notebooks",
             f"{demo['wall']['all']:.0f} s, of which training takes {demo['training']['all']:.0f} core-seconds",
             "`benchmarks/demo.py`",
+        ],
+        [
+            f"{one.runs:.0f} runs of the demo on a Dask cluster, two workers of one thread against one",
+            f"{one.seconds / two.seconds:.2f} times as fast, simulated {one.simulated / two.simulated:.2f} times; "
+            f"{1000 * two.overhead:.0f} ms more a run",
+            "`benchmarks/cluster.py`",
         ],
     ]
 
