@@ -196,6 +196,23 @@ def test_the_worse_half_is_stopped_at_a_rung_and_what_diverges_fails(file, monke
     assert list(axis.lines[0].get_ydata()) == [1, 1, 1, 0, 0]  # the lowest so far
 
 
+def test_the_profiles_own_settings_are_the_first_trial_if_the_space_has_them(file, monkeypatch):
+    inside = file.with_name("inside.toml")
+    text = PROFILE.replace('"searched"', '"inside"').replace("resnet2d = { small = 2 }", "resnet2d = { small = 4 }")
+    inside.write_text(text.replace("epochs = 4", "epochs = 4\nlearning_rate = 2e-3"))
+
+    def submit(experiment, place, until):
+        future = Future()
+        future.set_result(losses(*[4, 3, 2, 1][:until]))
+        return future
+
+    for profile, own in ((inside, {"learning_rate": 2e-3, "max_fraction": 0.3, "width": 4}), (file, None)):
+        study = study_of(profile)
+        trained_in_turn(study, monkeypatch, submit)
+        trials = search.search(study).trials
+        assert len(trials) == 6 and [trial.params == own for trial in trials] == [own is not None, *[False] * 5]
+
+
 def test_a_search_in_which_all_diverge_says_so(file, monkeypatch):
     future = Future()
     future.set_exception(Diverged("loss not finite"))

@@ -35,7 +35,8 @@ EPOCHS = "epochs"  # of a trial, beside its settings: what `fit` returned
 
 def search(study: Study) -> "optuna.Study":
     """Search the profile's space, in the first fold and with the first seed, for the lowest loss of the validation part
-    at the end of training; trials that are there already count.
+    at the end of training; trials that are there already count. The profile's own settings are a trial, too, the first
+    one, unless they lie outside the space.
 
     Tree-structured Parzen estimators propose (Bergstra, Bardenet, Bengio and Kégl, NeurIPS 2011); a trial whose lowest
     loss up to a rung is above the median loss there of those that ended is stopped (Golovin et al., "Google Vizier",
@@ -165,7 +166,9 @@ def _trials(
 
     wanted = space.of(study.profile)
     drawn = space.distributions(wanted["space"])
-    left = [trial for trial in found.trials if not trial.state.is_finished()]
+    if own := space.settings_of(base, wanted["space"]):
+        found.enqueue_trial(own, skip_if_exists=True)
+    left = [trial for trial in found.trials if trial.state.name == "RUNNING"]
     waiting = [optuna.trial.Trial(found, trial._trial_id) for trial in left]
     running: dict[Future, tuple[optuna.trial.Trial, int]] = {}
 
@@ -175,9 +178,9 @@ def _trials(
         running[trainers.submit(experiment, f"{folder}/{trial.number}.pt", until)] = trial, until
 
     while True:
-        while len(running) < trainers.workers and (waiting or len(found.trials) < wanted["trials"]):
+        while len(running) < trainers.workers and (waiting or _asked(found) < wanted["trials"]):
             if not waiting:  # a sampler of each trial's own, so that an interrupted search draws as it would have
-                seed = base.seed + len(found.trials)
+                seed = base.seed + _asked(found)
                 found.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True)
                 waiting.append(found.ask(drawn))
             train(waiting.pop(0))
@@ -189,6 +192,11 @@ def _trials(
                 yield found.trials[trial.number]
             else:
                 train(trial)
+
+
+def _asked(found: "optuna.Study") -> int:
+    """How many trials have begun."""
+    return sum(trial.state.name != "WAITING" for trial in found.trials)
 
 
 def next_rung(base: Experiment, known: int) -> int:

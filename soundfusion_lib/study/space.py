@@ -109,6 +109,17 @@ def distributions(space: Mapping[str, Any]) -> dict[str, "BaseDistribution"]:
     return drawn
 
 
+def settings_of(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, Any]:
+    """What an experiment has for each setting of a space; nothing where one lies outside of it."""
+    masks = {name: parameter.default for name, parameter in signature(AUGMENTATIONS["mel"]).parameters.items()}
+    own = {**masks, **experiment.augment.get("mel", {}), **experiment.options, **vars(experiment.training)}
+
+    def inside(name: str, values: Any) -> bool:
+        return own[name] in values if isinstance(values, list) else values["low"] <= own[name] <= values["high"]
+
+    return {name: own[name] for name in space} if all(map(inside, space, space.values())) else {}
+
+
 def as_toml(found: Mapping[str, Any]) -> str:
     """Settings that were found, as a profile has them."""
     return "\n".join(["[searched]", *(f"{name} = {settings.shown(value)}" for name, value in rounded(found).items())])
