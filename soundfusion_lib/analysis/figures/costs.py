@@ -48,7 +48,7 @@ def fronts(study: Study, table: pd.DataFrame) -> Figure:
         axis.scatter(rows[cost], rows["track_accuracy"], 40, color=color, edgecolor="white", zorder=3)
         axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
         axis.set(xscale="log", xlabel=f"{names[cost]} (logarithmic)", ylabel="test accuracy by vote (95 % interval)")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 7)))
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axis.xaxis.set_major_formatter("{x:g}" if cost == "core_minutes" else "{x:,.0f}")
         axis.xaxis.set_minor_formatter(NullFormatter())
         _names_beside(axis, rows, cost)
