@@ -1,5 +1,6 @@
 """A small real corpus on disk: three labels that sound different, four artists each."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,30 @@ from soundfusion_lib.signals.store import Store
 
 RATE = 22_050
 SMALL_MEL = MelSpectrogram(sample_rate=22_050, channels=2, n_mels=32, n_fft=512, hop_length=256)
+
+SMALL_SIGNALS = """\
+[waveform]
+sample_rate = 8000
+
+[mel]
+sample_rate = 22050
+n_mels = 32
+n_fft = 512
+hop_length = 512
+
+[segmenting]
+seconds = 2.0
+
+[split]
+folds = 4
+"""  # of a profile whose corpus is those files
+
+
+def copy_music(corpus: Corpus, folder: Path) -> None:
+    """Copy a corpus's files, and describe them as a user would."""
+    shutil.copytree(corpus.root, folder)
+    rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
+    rows.to_csv(folder / "metadata.csv", index=False)
 
 
 def tone(label: str, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from conftest import SMALL_SIGNALS, copy_music
 
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
@@ -15,7 +16,8 @@ from soundfusion_lib.study.kept import adopt, keep
 from soundfusion_lib.study.study import Study
 
 FIRST = "trained on other music first"
-PROFILE = """
+PROFILE = (
+    """
 name = "kept"
 clip_seconds = 4
 
@@ -27,21 +29,9 @@ path = "music"
 kind = "folder"
 path = "music"
 
-[waveform]
-sample_rate = 8000
-
-[mel]
-sample_rate = 22050
-n_mels = 32
-n_fft = 512
-hop_length = 512
-
-[segmenting]
-seconds = 2.0
-
-[split]
-folds = 4
-
+"""
+    + SMALL_SIGNALS
+    + """
 [training]
 epochs = 1
 batch_size = 16
@@ -50,15 +40,14 @@ batch_size = 16
 resnet1d = { small = 2 }
 resnet2d = { small = 2 }
 """
+)
 
 
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
     """A user's study with a fusion of trained parts, and its runs by name, in folders of its own."""
     folder = tmp_path_factory.mktemp("user")
-    shutil.copytree(corpus.root, folder / "music")
-    rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
-    rows.to_csv(folder / "music" / "metadata.csv", index=False)
+    copy_music(corpus, folder / "music")
     file = folder / "kept.toml"
     file.write_text(PROFILE)
     with pytest.MonkeyPatch.context() as patch:

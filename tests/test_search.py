@@ -1,12 +1,12 @@
 """The search of hyper-parameters: what it may be, how it ends, goes on, and what it leaves behind."""
 
 import json
-import shutil
 from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pandas as pd
 import pytest
+from conftest import SMALL_SIGNALS, copy_music
 
 from soundfusion_lib.analysis import figures, searches
 from soundfusion_lib.errors import SoundFusionError
@@ -19,7 +19,8 @@ from soundfusion_lib.training import fitting, train
 from soundfusion_lib.training.fitting import Diverged
 from soundfusion_lib.training.trainers import Trainers
 
-PROFILE = """
+PROFILE = (
+    """
 name = "searched"
 clip_seconds = 4
 test_folds = [1, 2]
@@ -28,21 +29,9 @@ test_folds = [1, 2]
 kind = "folder"
 path = "music"
 
-[waveform]
-sample_rate = 8000
-
-[mel]
-sample_rate = 22050
-n_mels = 32
-n_fft = 512
-hop_length = 512
-
-[segmenting]
-seconds = 2.0
-
-[split]
-folds = 4
-
+"""
+    + SMALL_SIGNALS
+    + """
 [training]
 epochs = 4
 batch_size = 8
@@ -65,14 +54,13 @@ learning_rate = { low = 1e-3, high = 3e-2, log = true }
 max_fraction = { low = 0.0, high = 0.3 }
 width = [4, 6]
 """
+)
 
 
 @pytest.fixture(scope="module")
 def file(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("user")
-    shutil.copytree(corpus.root, folder / "music")
-    rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
-    rows.to_csv(folder / "music" / "metadata.csv", index=False)
+    copy_music(corpus, folder / "music")
     file = folder / "searched.toml"
     file.write_text(PROFILE)
     return file

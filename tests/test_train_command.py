@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 import tomllib
 
 import pytest
 from click.testing import CliRunner
+from conftest import copy_music
 
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.cli import main
@@ -56,9 +56,7 @@ resnet2d = { small = 4 }
 def profile(corpus, tmp_path_factory):
     """A user's profile, on a copy of the small corpus."""
     folder = tmp_path_factory.mktemp("user")
-    shutil.copytree(corpus.root, folder / "music")
-    rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
-    rows.to_csv(folder / "music" / "metadata.csv", index=False)
+    copy_music(corpus, folder / "music")
     (folder / "mine.toml").write_text(PROFILE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study.protocol import joint_fusions
+from soundfusion_lib.study.protocol import joint_fusions, parts_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiments import Experiment
 
@@ -15,19 +15,17 @@ WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}
 def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, tuple[str, dict[str, Any]]]]:
     """Networks on waveforms and on spectrograms, by name, as parts of a fusion: the report's, a larger ResNet1D, and
     ResNet18; without those that the profile leaves out."""
-    profile = study.profile
-    resnet = {"width": profile.width("resnet2d", "small"), "pool": 1}
-    waveform = {
-        f"ResNet1D-{size}": ("resnet1d", {"width": profile.width("resnet1d", size)}) for size in ("small", "large")
-    }
+    one, (model, options) = parts_of(study)
+    large = {"width": study.profile.width("resnet1d", "large")}
+    waveform = {"ResNet1D-small": one, "ResNet1D-large": (one[0], large)}
     mel = {
-        "ResNet2D-small": ("resnet2d", resnet),
-        "ResNet18-small": ("resnet2d", {**resnet, "depth": 18}),
+        "ResNet2D-small": (model, options),
+        "ResNet18-small": (model, {**options, "depth": 18}),
         "SimpleCNN": ("simple_cnn", {}),
         **{name: (name, _width(study, name)) for name in ("nnet1", "nnet2")},
         "VGG16": ("vgg16", _width(study, "vgg16")),
     }
-    return waveform, {name: part for name, part in mel.items() if part[0] not in profile.leave_out}
+    return waveform, {name: part for name, part in mel.items() if part[0] not in study.profile.leave_out}
 
 
 def _width(study: Study, model: str) -> dict[str, int]:

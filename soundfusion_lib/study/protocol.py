@@ -175,7 +175,8 @@ def pretrained_vgg16(starts: dict[str, Experiment]) -> str:
     return (frozen or list(starts))[0]
 
 
-def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
+def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
+    """The fusions' parts, each ending in 4 F features: ResNet1D-small and ResNet2D-small."""
     return [
         ("resnet1d", {"width": study.profile.width("resnet1d", "small")}),
         ("resnet2d", {"width": study.profile.width("resnet2d", "small"), "pool": 1}),
@@ -184,7 +185,7 @@ def _parts(study: Study) -> list[tuple[str, dict[str, int]]]:
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:
     """Both fusions, trained jointly from scratch: by features; by decisions, with equal and with a learned weight."""
-    parts = _parts(study)
+    parts = parts_of(study)
     return {
         "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True),
         "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True),
@@ -243,7 +244,7 @@ def fusion_of_trained(study: Study) -> Experiment:
     return study.experiment(
         "SoundFusion-1 of trained parts",
         "fusion_concat",
-        parts=_parts(study),
+        parts=parts_of(study),
         augment=True,
         start={"trained": [resnet(study, model) for model in LABELS]},
     )
