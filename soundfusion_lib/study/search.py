@@ -169,11 +169,12 @@ def _trials(
     if own := space.settings_of(base, wanted["space"]):
         found.enqueue_trial(own, skip_if_exists=True)
     left = [trial for trial in found.trials if trial.state.name == "RUNNING"]
-    waiting = [optuna.trial.Trial(found, trial._trial_id) for trial in left]
+    # a trial that was cut off with its rung reported, and not judged, is judged first: its checkpoint has that epoch
+    waiting = [(optuna.trial.Trial(found, trial._trial_id), len(trial.intermediate_values) - 1) for trial in left]
     running: dict[Future, tuple[optuna.trial.Trial, int]] = {}
 
-    def train(trial: "optuna.trial.Trial") -> None:
-        until = next_rung(base, len(_losses(found, trial)))
+    def train(trial: "optuna.trial.Trial", known: int) -> None:
+        until = next_rung(base, known)
         experiment = space.settled(base, f"trial {trial.number}", trial.params)
         running[trainers.submit(experiment, f"{folder}/{trial.number}.pt", until)] = trial, until
 
@@ -182,8 +183,8 @@ def _trials(
             if not waiting:  # a sampler of each trial's own, so that an interrupted search draws as it would have
                 seed = base.seed + _asked(found)
                 found.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True)
-                waiting.append(found.ask(drawn))
-            train(waiting.pop(0))
+                waiting.append((found.ask(drawn), 0))
+            train(*waiting.pop(0))
         if not running:
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -191,7 +192,7 @@ def _trials(
             if _has_ended(found, trial, future, until, base):
                 yield found.trials[trial.number]
             else:
-                train(trial)
+                train(trial, until)
 
 
 def _asked(found: "optuna.Study") -> int:
