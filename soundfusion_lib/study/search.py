@@ -87,9 +87,14 @@ def open_search(study: Study) -> "optuna.Study":
     return _opened(key_of(study))
 
 
-def _opened(key: str) -> "optuna.Study":
+def _check_installed() -> None:
+    """Raise SoundFusionError where Optuna is not installed."""
     if find_spec("optuna") is None:
         raise SoundFusionError("a search takes Optuna: pip install 'soundfusion[search]'")
+
+
+def _opened(key: str) -> "optuna.Study":
+    _check_installed()
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -119,7 +124,8 @@ def written(study: Study) -> list[dict[str, Any]]:
 
 
 def restore(key: str, trials: list[dict[str, Any]]) -> None:
-    """Make the search of a key of trials that were `written`, where none has begun."""
+    """Make the search of a key of trials that were `written`, where none has begun; raises as `search`."""
+    _check_installed()
     from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState, create_trial
 
