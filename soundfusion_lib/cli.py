@@ -239,8 +239,9 @@ def plan(profile, workers):
     """
     from soundfusion_lib import processes
     from soundfusion_lib.study.needs import needed_by
-    from soundfusion_lib.study.plan import plan_of
+    from soundfusion_lib.study.plan import core_hours, plan_of
     from soundfusion_lib.study.schedule import schedules
+    from soundfusion_lib.study.search import experiment_of, trials_left
     from soundfusion_lib.study.stand_in import NOISE, look
 
     study = look(profile)
@@ -251,6 +252,9 @@ def plan(profile, workers):
     click.echo(table.round(1).to_string(na_rep="unknown"))
     hours = table.loc["all", "core_hours_left"] / processes.cores()
     click.echo(f"\n{hours:.1f} hours are left on the {processes.cores()} cores of this machine")
+    if trials := trials_left(study):
+        most = f"{trials * core_hours(study, experiment_of(study)):.1f} core-hours if none is stopped early"
+        click.echo(f"not counted: {trials} trials of notebook 10's search, {most}")
     if workers:
         experiments = [one for own in needed.values() for one in own]
         click.echo("\n" + schedules(study, experiments, workers).round(1).to_string())

@@ -102,7 +102,9 @@ def trained_in_turn(study, monkeypatch, submit=None) -> None:
 
 def test_two_processes_search_and_nothing_else_is_left(file):
     study = study_of(file)
+    assert search.trials_left(study) == 6 and not list(data_dir().glob("search/*.db"))
     found = search.search(study)
+    assert search.trials_left(study) == 0
     assert len(found.trials) == 6 and all(trial.state.is_finished() for trial in found.trials)
     assert {trial.params["width"] for trial in found.trials} <= {4, 6}
     best = min(trial.value for trial in found.trials if trial.state.name == "COMPLETE")

@@ -146,6 +146,11 @@ def restore(key: str, trials: list[dict[str, Any]]) -> None:
             found.add_trials(created)
 
 
+def trials_left(study: Study) -> int:
+    """How many trials of the profile's search have not ended; makes nothing."""
+    return max(0, space.of(study.profile)["trials"] - len(written(study)))
+
+
 def _ended(found: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
     return [trial for trial in found.trials if trial.state.is_finished()]
 

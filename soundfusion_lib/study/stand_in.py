@@ -44,8 +44,9 @@ class StandIn(Look):
         folder.mkdir()
         noise = np.random.default_rng(0).normal(0, 10, (frames, spec.channels, spec.bands))
         noise.astype(spec.dtype).tofile(folder / "data.bin")
-        clip = {"start": 0, "frames": frames, "seconds": SECONDS, "silence": 0.0, "digest": "", "reason": None}
-        return StoredArray(spec, folder, pd.DataFrame(clip, self.corpus.tracks.index))
+        clip = {"start": 0, "frames": frames, "seconds": SECONDS, "silence": 0.0, "reason": None}
+        names = self.corpus.tracks.index
+        return StoredArray(spec, folder, pd.DataFrame(clip, names).assign(digest=names))  # none is another's copy
 
     def check_pretraining(self) -> None:
         """That corpus is not there either, and nothing is asked of it."""
