@@ -215,6 +215,7 @@ def status(profile):
     from soundfusion_lib.paths import runs_dir
     from soundfusion_lib.study.needs import needed_by
     from soundfusion_lib.study.plan import plan_of
+    from soundfusion_lib.study.search import trials_left
     from soundfusion_lib.study.status import Look, NothingYet
     from soundfusion_lib.training.runs import list_runs
 
@@ -225,6 +226,8 @@ def status(profile):
         return click.echo(str(reason))
     click.echo(runs.to_string(index=False) if len(runs) else f"no runs on corpus {study.corpus.name!r} yet")
     click.echo("\n" + plan_of(study, needed_by(study), measure=False).round(1).to_string(na_rep="unknown"))
+    if trials := trials_left(study):
+        click.echo(f"\nnot counted: {trials} trials of notebook 10's search")
 
 
 @main.command()

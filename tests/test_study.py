@@ -333,6 +333,7 @@ def test_commands(study, profile, runs, folders, corpus):
     assert listed.exit_code == 0 and listed.output.count(" done\n") == 40
     folder, file = runs["plain"].runs[0].folder, str(corpus.file("low00"))
     assert folder.name in listed.output and "02_models_2d" in listed.output and "unknown" in listed.output
+    assert "not counted: 24 trials of notebook 10's search" in listed.output
     study.finish()
     wholly = [str(folder)], ["tones/plain"], ["plain", "--profile", "tones"], ["plain", "--profile", str(profile)]
     wholly += ([folder.name[:8], "--profile", "tones"],)
