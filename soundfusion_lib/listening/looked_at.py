@@ -58,7 +58,7 @@ def _heats(study: Study, judgements: Judgements, network: str, track: str) -> li
 
 @themed
 def _figure(study: Study, network: str, rows: dict[str, list[Heat]]) -> Figure:
-    figure, axes = plt.subplots(len(rows), 3, figsize=(WIDTH, 1.15 * len(rows) + 0.8), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(len(rows), 3, figsize=(WIDTH, 1.05 * len(rows) + 0.8), sharey=True, squeeze=False)
     longest = study.tracks.loc[list(rows), "seconds"].max()
     for row, (track, heats) in zip(axes, rows.items(), strict=True):
         true = study.tracks.loc[track, "label"]
