@@ -32,6 +32,15 @@ def test_the_standard_error_is_that_of_a_paired_difference():
     assert (same["difference"], same["standard_error"]) == (0, 0) and np.isnan(same["tracks_needed"])
 
 
+def test_artists_that_cancel_out_leave_nothing_however_they_are_added_up():
+    assert 0.1 + 0.2 - 0.3 != 0
+    artist = np.repeat([0, 1, 2, 3], [1, 2, 3, 4])
+    sides = {"a": right_on(artist < 2, artist), "b": right_on(artist == 2, artist)}
+    row = power(sides, PAIR).iloc[0]
+    assert row["difference"] == 0 and row["tracks_needed"] == np.inf
+    assert compare(sides["a"].predictions()[0], sides["b"].predictions()[0])["difference"] == 0
+
+
 def test_seeds_that_spread_and_artists_that_are_all_alike_make_it_larger():
     random = np.random.default_rng(0)
     one, two = random.random((2, 100)) < 0.5

@@ -127,7 +127,7 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
         and the two-sided p.
     """
     gain, share, spread, freedom = paired(a, b, by)
-    difference = float(gain.sum())
+    difference = float(gain.sum().round(12))  # equal is equal, however it was added up
     flipped, chance = [], []
     for random in _generators():
         signs = random.integers(0, 2, (RESAMPLES, len(gain)), dtype=np.int8) * 2 - 1
