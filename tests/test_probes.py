@@ -153,6 +153,38 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs):
     assert table.set_index("first")["difference"][f"two {better}, averaged"] == pytest.approx(expected)
 
 
+def test_each_run_of_a_part_is_regularized_as_its_own_validation_part_says(study, runs, monkeypatch):
+    """Without regularization all is right in fold 0, with dropout in fold 1; the rest is wrong, all tests too."""
+
+    def knowing(group, right_in):
+        made = []
+        for run in group.runs:
+            frame = run._predictions.copy()
+            right = (frame["part"] == "validation") & (run.experiment.split.fold == right_in)
+            frame[["p_high", "p_low", "p_noise"]] = np.eye(3)[(frame["target"] + ~right) % 3]
+            run = dataclasses.replace(run)
+            run.__dict__["_predictions"] = frame
+            made.append(run)
+        return RunGroup(made, group.groups)
+
+    tried = {
+        (model, kind): knowing(runs[part], right_in)
+        for model, part in zip(("resnet1d", "resnet2d"), controls.PARTS, strict=True)
+        for kind, right_in in (("none", 0), ("dropout", 1), ("dropout+augmentation", None))
+    }
+    monkeypatch.setattr(controls.protocol, "regularization", lambda _: {})
+    monkeypatch.setattr(study, "train_all", lambda _: tried, raising=False)
+    best, table = controls.at_their_best(study)
+    one, two, both = best.values()
+    named = [f"{part}, regularized by validation" for part in controls.PARTS]
+    assert list(best) == [*named, controls.AVERAGED]
+    assert [accuracy(group.predictions("validation")) for group in best.values()] == [1, 1, 1]
+    assert accuracy(both.predictions()) == 0 and len(both.predictions()) == 2
+    assert table["chosen"].tolist() == ["none", "dropout"] * 4 and table["seed"].tolist() == [0, 0, 1, 1] * 2
+    assert table.loc[0, ["none", "dropout", "dropout+augmentation"]].tolist() == [1, 0, 0]
+    assert one.run(1, 1) is tried["resnet1d", "dropout"].run(1, 1) and two.folds == [0, 1]
+
+
 def test_stacking_learns_on_the_validation_part_which_model_to_believe(runs):
     one, two = runs.values()
     for run in two.runs:  # the second knows the answer, but calls it by another name

@@ -44,6 +44,26 @@ def gains() -> list[list[str]]:
     return rows
 
 
+def widths() -> list[list[str]]:
+    """Accuracy per segment on Emotify by the width of the ResNets."""
+    rows = [["network", "F", "parameters", "s an epoch", "accuracy per segment [95 %]", "reported, FMA-small"]]
+    for row in pd.read_csv(EMOTIFY / "06_width_scaling.csv").itertuples():
+        name = f"{row.model.replace('resnet', 'ResNet').replace('d', 'D')}-{row.size}"
+        size = str(row.width), f"{row.parameters:,}", f"{row.seconds_per_epoch:.0f}"
+        found = f"{row.segment_accuracy:.3f} [{row.segment_low:.3f}, {row.segment_high:.3f}]"
+        rows.append([name, *size, found, f"{row.reported_accuracy:.3f}"])
+    return rows
+
+
+def conclusions() -> list[list[str]]:
+    """The report's conclusions asked again on Emotify."""
+    rows = [["", "first", "minus second", "reported", "accuracy per segment [95 % or wider]", "p (Holm)", "answer"]]
+    for row in pd.read_csv(EMOTIFY / "08_conclusions.csv").itertuples():
+        sides = row.question, row.first, row.second, f"{row.reported:+.3f}"
+        rows.append([*sides, difference(row), f"{row.p:.3f}", row.answer])
+    return rows
+
+
 def speed() -> list[list[str]]:
     """What the newest record of each benchmark says."""
     methods = newest("prepare", source="synthetic").set_index("method")
@@ -148,6 +168,8 @@ TABLES = {
     "starts": partial(starts, EMOTIFY),
     "starts_soundtracks": partial(starts, SOUNDTRACKS),
     "gains": gains,
+    "widths": widths,
+    "conclusions": conclusions,
     "speed": speed,
     "kills": kills,
     "threads": threads,

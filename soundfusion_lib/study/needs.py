@@ -18,7 +18,13 @@ def needed_by(study: Study) -> dict[str, list[Experiment]]:
         "02_models_2d": list(in_2d.values()),
         "03_transfer_learning": [*scratch, *protocol.fine_tuned(study).values(), *starts.values()],
         "04_models_1d": list(regularized.values()),
-        "05_fusion": [*protocol.fusions(study).values(), protocol.as_large(study, "resnet2d"), *table, *searched],
+        "05_fusion": [
+            *protocol.fusions(study).values(),
+            protocol.as_large(study, "resnet2d"),
+            *regularized.values(),
+            *table,
+            *searched,
+        ],
         "06_width_scaling": list(protocol.widths(study).values()),
         "07_confusion_matrices": list(protocol.confused(study).values()),
         "08_beyond_the_report": [
