@@ -24,7 +24,7 @@ def test_the_results_on_real_music_are_those_of_its_notebooks_and_of_committed_c
     commits = {one["commit"] for entry in notebooks.values() for one in (entry, *entry["runs"].values())}
     assert all(commit and "dirty" not in commit for commit in commits)
     assert len({entry["commit"] for entry in notebooks.values()}) == 1  # of the notebooks: runs may be older
-    assert all((folder / "notebooks" / f"{name}.ipynb").stat().st_size < 1.1e6 for name in notebooks)
+    assert all((folder / "notebooks" / f"{name}.ipynb").stat().st_size < 1e6 for name in notebooks)
 
 
 @pytest.mark.parametrize("name", ["demo", *REAL])
