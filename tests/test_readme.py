@@ -30,6 +30,14 @@ def test_every_test_that_a_promise_names_is_there():
         assert not test or f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8"), test
 
 
+def test_links_within_a_page_lead_to_one_of_its_headings():
+    for text in (README, RELIABILITY):
+        headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+        there = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}  # as GitHub names them
+        assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= there
+    assert len(re.findall(r"\]\(#", README)) > 5
+
+
 def test_another_number_in_a_table_comes_into_the_readme(tmp_path):
     for part in ("tooling", "results/emotify/tables", "results/soundtracks/tables", "benchmarks/results"):
         shutil.copytree(PROJECT / part, tmp_path / part)
