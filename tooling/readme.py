@@ -48,10 +48,9 @@ def widths() -> list[list[str]]:
     """Accuracy per segment on Emotify by the width of the ResNets."""
     rows = [["network", "F", "parameters", "s an epoch", "accuracy per segment [95 %]", "reported, FMA-small"]]
     for row in pd.read_csv(EMOTIFY / "06_width_scaling.csv").itertuples():
-        name = f"{row.model.replace('resnet', 'ResNet').replace('d', 'D')}-{row.size}"
+        name = f"ResNet{row.model[-2:].upper()}-{row.size}"
         size = str(row.width), f"{row.parameters:,}", f"{row.seconds_per_epoch:.0f}"
-        found = f"{row.segment_accuracy:.3f} [{row.segment_low:.3f}, {row.segment_high:.3f}]"
-        rows.append([name, *size, found, f"{row.reported_accuracy:.3f}"])
+        rows.append([name, *size, accuracy(row, "segment"), f"{row.reported_accuracy:.3f}"])
     return rows
 
 
@@ -189,8 +188,9 @@ def difference(row) -> str:
     return f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
 
 
-def accuracy(row) -> str:
-    return f"{row.track_accuracy:.3f} [{row.track_low:.3f}, {row.track_high:.3f}]"
+def accuracy(row, by: str = "track") -> str:
+    found, low, high = (getattr(row, f"{by}_{what}") for what in ("accuracy", "low", "high"))
+    return f"{found:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def percent(share: float, digits: int = 0) -> str:

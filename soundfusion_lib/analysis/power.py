@@ -30,9 +30,9 @@ def power(runs: dict[str, Group], pairs: pd.DataFrame, by: str = "vote") -> pd.D
     rows = []
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
         sides = on_common_tracks(runs[first], runs[second])
-        gain, share, spread, _ = paired(*sides, by)
-        error = np.sqrt(((gain - gain.sum() * share) ** 2).sum() + spread**2)
-        rows.append([first, second, sides[0][0]["track"].nunique(), gain.sum().round(12), error])
+        found = paired(*sides, by)
+        error = np.sqrt(((found.gain - found.difference * found.share) ** 2).sum() + found.spread**2)
+        rows.append([first, second, sides[0][0]["track"].nunique(), found.difference, error])
     table = pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "standard_error"])
     table["smallest_difference"] = STANDARD_ERRORS * table["standard_error"]
     table["tracks_needed"] = _tracks_needed(table, table["difference"])

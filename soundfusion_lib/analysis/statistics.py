@@ -92,6 +92,11 @@ class Paired(NamedTuple):
     spread: float  # standard deviation that seeds give the difference, beyond what the artists' gains show
     freedom: int  # its degrees of freedom, 0 where no side has several runs
 
+    @property
+    def difference(self) -> float:
+        """Of the accuracies, in -1..1."""
+        return float(self.gain.sum().round(12))  # equal is equal, however it was added up
+
 
 def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
     """The difference between a and b on the same tracks, artist by artist. Arguments as in `scores`.
@@ -126,8 +131,8 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
         at `level`, so exclude 0 exactly where p is below that (at 0.05 never for fewer than six artists), all in -1..1;
         and the two-sided p.
     """
-    gain, share, spread, freedom = paired(a, b, by)
-    difference = float(gain.sum().round(12))  # equal is equal, however it was added up
+    gain, share, spread, freedom = found = paired(a, b, by)
+    difference = found.difference
     flipped, chance = [], []
     for random in _generators():
         signs = random.integers(0, 2, (RESAMPLES, len(gain)), dtype=np.int8) * 2 - 1
