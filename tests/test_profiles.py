@@ -177,7 +177,7 @@ TOP_FAULTS = [
     ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
     ("leave_out = 'vgg16'", 'leave_out = "vgg16": must be a list of names'),
     ("leave_out = [1]", "leave_out = [1]: must be a list of names"),
-    ("leave_out = ['vgg']", "leave_out: there is no model 'vgg', only simple_cnn,"),
+    ("leave_out = ['vgg']", "leave_out: there is no 'vgg', only simple_cnn,"),
     ('name = "../../x"', 'name = "../../x": must be letters, digits'),
     ('name = ".hidden"', 'name = ".hidden": must be letters, digits'),
     ('name = ""', 'name = "": must be letters, digits'),

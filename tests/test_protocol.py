@@ -124,6 +124,15 @@ def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkey
     assert "vgg16_pretrained" not in protocol.performance(study)
 
 
+def test_the_ablation_is_of_the_newer_recipe_and_may_be_left_out(study, monkeypatch):
+    assert not protocol.ablation(study)  # by the report's recipe there is nothing to take out
+    newer = load_profile("emotify")
+    monkeypatch.setattr(study, "profile", newer)
+    assert len({one.key("corpus") for one in protocol.ablation(study).values()}) == 8
+    monkeypatch.setattr(study, "profile", replace(newer, leave_out=("ablation",)))
+    assert not protocol.ablation(study)
+
+
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     trained = made_up(protocol.simple_cnn(study))
     monkeypatch.setattr(study, "check_pretraining", lambda: None)

@@ -24,6 +24,7 @@ BUILT_IN = Path(__file__).with_name("built_in")
 RESNETS = "resnet1d", "resnet2d"
 CORPORA = "corpus", "pretraining"
 SEARCHES = "search", "searched"
+ABLATION = "ablation"  # in `leave_out`, the recipe part by part
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
 
@@ -65,7 +66,7 @@ class Profile:
     search: dict[str, Any] = field(default_factory=dict)  # of hyper-parameters, see `space`
     searched: dict[str, Any] = field(default_factory=dict)  # what that search found: a row in the table of performance
     pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
-    leave_out: tuple[str, ...] = ()  # models whose experiments are not run: they cost too much where this is run
+    leave_out: tuple[str, ...] = ()  # models whose experiments are not run, or "ablation": they cost too much here
 
     def width(self, model: str, size: str) -> int:
         """F of the ResNet "resnet1d" or "resnet2d" of size "small", "medium" or "large"."""
@@ -125,9 +126,9 @@ def parse_profile(content: dict[str, Any], path: Path) -> Profile:
         raise SoundFusionError(f"{file} test_folds = {list(profile.test_folds)}: [split] has folds 0 to {last}")
     space.check(profile.search, file)
     space.check_found(profile.searched, file)
-    for model in profile.leave_out:
-        if model not in MODELS:
-            raise SoundFusionError(f"{file} leave_out: there is no model {model!r}, only {', '.join(MODELS)}")
+    for name in profile.leave_out:
+        if name not in (*MODELS, ABLATION):
+            raise SoundFusionError(f"{file} leave_out: there is no {name!r}, only {', '.join(MODELS)}, {ABLATION}")
     return profile
 
 

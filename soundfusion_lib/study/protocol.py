@@ -15,7 +15,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
 from soundfusion_lib.study import space
-from soundfusion_lib.study.profiles import SIZES
+from soundfusion_lib.study.profiles import ABLATION, SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
@@ -222,9 +222,9 @@ def _parameters(experiment: Experiment) -> int:
 
 def ablation(study: Study) -> dict[str, Experiment]:
     """What each part of the newer recipe is worth: ResNet2D-small by all of it, without one part each, and by the
-    report's. Empty where the profile trains by the report's recipe."""
+    report's. Empty where the profile trains by the report's recipe, or leaves it out."""
     whole = resnet(study, "resnet2d")
-    if whole.training.schedule != "one_cycle":
+    if whole.training.schedule != "one_cycle" or ABLATION in study.profile.leave_out:
         return {}
     without = {
         "weight decay": {"weight_decay": 0.0},
