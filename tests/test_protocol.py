@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -191,6 +192,16 @@ def test_widths_trained_on_other_terms_are_hollow_marks(study):
         hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
         assert [x for line in hollow for x in line.get_xdata()] == changed["parameters"].iloc[expected].tolist()
         assert any("hollow" in label for label in axis.get_legend_handles_labels()[1]) == bool(expected)
+    plt.close("all")
+
+
+def test_names_of_widths_do_not_touch_where_networks_are_alike(study):
+    table = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()})
+    alike = {"parameters": 2 * [1e5, 3e5, 1e6], "segment_accuracy": 0.5, "segment_low": 0.45, "segment_high": 0.55}
+    drawn = figures.width_scaling(study, table.assign(**alike))
+    drawn.canvas.draw()
+    boxes = [text.get_window_extent() for text in drawn.axes[0].texts]
+    assert len(boxes) == 6 and not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
     plt.close("all")
 
 

@@ -79,9 +79,9 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
         )
         hollow = rows[unequal[rows.index]]
         axes[0].plot(hollow["parameters"], hollow["segment_accuracy"], marker, ms=8, mfc="white", mec=color)
-    for row in table.itertuples():
-        place = (row.parameters, row.segment_high)
-        axes[0].annotate(row.size, place, (0, 3), textcoords="offset points", ha="center")
+        end, gap, edge = (("segment_high", 3, "bottom"), ("segment_low", -3, "top"))[number % 2]  # above, or below
+        for size, *place in rows[["size", "parameters", end]].itertuples(index=False):
+            axes[0].annotate(size, place, (0, gap), textcoords="offset points", ha="center", va=edge)
     if unequal.any():
         axes[0].plot([], [], "o", mfc="white", mec="0.3", label="hollow: on other terms, see the table")
     axes[0].axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from soundfusion_lib.corpora.synthetic.genres import HABITS, Sound, draw_sound
-from soundfusion_lib.corpora.synthetic.synthesis import RATE, colour, distort, drum, echoes, master, note, place, rms
+from soundfusion_lib.corpora.synthetic.instruments import RATE, drum, note
+from soundfusion_lib.corpora.synthetic.mixing import colour, distort, echoes, master, place, rms
 
 UNUSUAL = 0.1  # how often a track departs from a habit of its artist
 BARS = 4  # in the loop that a track repeats

@@ -19,7 +19,7 @@ from soundfusion_lib import processes
 from soundfusion_lib.audio import encode_mp3
 from soundfusion_lib.corpora.synthetic.composer import synthesise
 from soundfusion_lib.corpora.synthetic.genres import FMA_STYLES, GTZAN_STYLES
-from soundfusion_lib.corpora.synthetic.synthesis import RATE
+from soundfusion_lib.corpora.synthetic.instruments import RATE
 from soundfusion_lib.errors import SoundFusionError
 
 SYNTHESIS = 1  # revision: raise it when the same arguments give other samples
