@@ -39,6 +39,7 @@ seeds = [0, 3]
 test_folds = [0, 2]
 large_batch = 8
 leave_out = ["vgg16", "nnet1"]
+seeds_of = { nnet2 = [0, 1] }
 [corpus]
 kind = "folder"
 path = "music"
@@ -172,6 +173,8 @@ TOP_FAULTS = [
     ("seeds = [0, 0]", "seeds = [0, 0]: must be a list of one or more different"),
     ("seeds = [-1]", "seeds = [-1]: must be a list"),
     ("seeds = [true]", "seeds = [true]: must be a list"),
+    ("seeds_of = 3", "seeds_of = 3: must be a table, [seeds_of]"),
+    ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1: seeds = 3: must be a list of one or more different whole numbers"),
     ("test_folds = [0, 0]", "test_folds = [0, 0]: must be a list of one or more different"),
     ("test_folds = []", "test_folds = []: must be a list of one or more"),
     ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),

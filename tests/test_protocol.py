@@ -354,7 +354,8 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     one.runs[0].info["core_seconds"], two.runs[0].info["core_seconds"] = 60, 120
     none = Baseline("none", [{"test": one.predictions()[0]}])
     table = tables.performance(study, {"none": none, "one": one, "two": two, "both": Decision(two, one)})
-    assert table.columns[:7].tolist() == ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks"]
+    about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "seeds"]
+    assert table.columns[:8].tolist() == about and (table["seeds"] == 1).all()
     assert table["input"].tolist() == ["none", "2D", "2D", "2D"]
     assert table["core_minutes"].tolist()[1:] == [1, 2, 3]
     assert table["epochs"].isna().tolist() == [True, False, False, False] and table["epochs"].tolist()[1:] == [4, 2, 4]

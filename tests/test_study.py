@@ -111,6 +111,28 @@ def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):
     assert [(one.seed, one.split.fold, one.folds, one.seeds) for one in own] == [(5, 0, (), ()), (5, 1, (), ())]
 
 
+def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(study, monkeypatch):
+    profile = dataclasses.replace(study.profile, seeds=(0,), seeds_of={"whole": [0, 4]}, test_folds=(0,))
+    monkeypatch.setattr(study, "profile", profile)
+    part = study.experiment("part", "simple_cnn")
+    whole = dataclasses.replace(part, name="whole", start={"trained": [part]})
+    assert [one.seed for one in study.variants(part)] == [0]
+    trained = []
+    monkeypatch.setattr(study, "_one", lambda experiment, store: trained.append(experiment))
+    study.train(whole)
+    assert [(one.name, one.seed) for one in trained] == [("part", 0), ("part", 4), ("whole", 0), ("whole", 4)]
+    assert [one.starts_from for one in trained[2:]] == [(study.key(one),) for one in trained[:2]]
+
+
+def test_seeds_of_an_experiment_that_there_is_not_are_an_error(study, monkeypatch):
+    profile = dataclasses.replace(study.profile, seeds_of={"nnet1": [1], "ResNet3D": [0, 1]})
+    monkeypatch.setattr(study, "profile", profile)
+    with pytest.raises(
+        SoundFusionError, match=r'profile .*: \[seeds_of\] has no experiment .ResNet3D.; there are: .*"nnet1"'
+    ):
+        needs.needed_by(study)
+
+
 def test_parts_are_trained_with_the_folds_and_seeds_of_their_fusion(study, monkeypatch):
     part = study.experiment("part", "simple_cnn")
     whole = dataclasses.replace(part, start={"trained": [part]}, folds=(3,), seeds=(7,))

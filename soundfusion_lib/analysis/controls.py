@@ -40,13 +40,14 @@ def as_large(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
 
 def ensembles(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
     """Of trained parts: stacking; and the control that costs as much, the better part averaged with itself of another
-    seed, which is trained where the profile has only one."""
+    seed, which is trained where it has only one."""
     one, two = (runs[name] for name in PARTS)
-    better, seeds = better_part(runs), study.profile.seeds
+    better = better_part(runs)
     twins = runs[better]
-    if len(seeds) == 1:
+    if len(twins.seeds) == 1:
         model = twins.experiment.model
-        twins = study.train_all({better: replace(protocol.resnet(study, model), seeds=(*seeds, seeds[0] + 1))})[better]
+        twice = replace(protocol.resnet(study, model), seeds=(*twins.seeds, twins.seeds[0] + 1))
+        twins = study.train_all({better: twice})[better]
     return {
         "stacking of trained parts": Stacked(one, two),
         f"two {better}, averaged": Decision(twins, twins.of_next_seeds()),

@@ -59,7 +59,7 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
 
     Returns:
         A row a model: input, model; parameters, epochs, ended, core_minutes, see `RunGroup` and `Decision`; tracks
-        (tested); segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high;
+        (tested); seeds; segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high;
         segment_reported and track_reported on FMA-small.
     """
     rows = [
@@ -67,6 +67,7 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
             **_named(group, input=group.input, model=name),
             "core_minutes": group.core_minutes,
             "tracks": group.predictions("test")[0]["track"].nunique(),
+            "seeds": len(group.predictions("test")),
             **with_interval("segment", group, "segment"),
             **with_interval("track", group, "vote"),
             **with_interval("mean", group, "mean"),

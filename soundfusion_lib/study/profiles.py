@@ -24,6 +24,7 @@ BUILT_IN = Path(__file__).with_name("built_in")
 RESNETS = "resnet1d", "resnet2d"
 CORPORA = "corpus", "pretraining"
 SEARCHES = "search", "searched"
+SEEDS = "seeds_of"
 ABLATION = "ablation"  # in `leave_out`, the recipe part by part
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
@@ -54,7 +55,8 @@ class Profile:
     clip_seconds: float = 30.0  # length of a whole clip for the models fed without segmentation
     split: Split = Split()  # which tracks train, validate and test
     test_folds: tuple[int, ...] = (0,)  # to run; their test predictions are pooled
-    seeds: tuple[int, ...] = (0,)  # which every experiment is run with
+    seeds: tuple[int, ...] = (0,)  # which every experiment is run with,
+    seeds_of: dict[str, list[int]] = field(default_factory=dict)  # and single ones, by their names
     training: dict[str, Any] = field(default_factory=dict)  # over the report's settings, see `Training`, of all models,
     models: dict[str, dict[str, Any]] = field(default_factory=dict)  # and of single ones, with options of the model
     augment: dict[str, dict[str, float]] = field(default_factory=dict)  # over the report's augmentation, by input
@@ -138,7 +140,7 @@ def _defaults_of_profile() -> dict[str, Any]:
     return {
         **_defaults(Profile),
         "name": "",
-        **{key: {} for key in CORPORA + SEARCHES},
+        **{key: {} for key in (*CORPORA, *SEARCHES, SEEDS)},
         **{key: _defaults(kind) for key, kind in TABLES.items()},
         **dict.fromkeys(("training", "large", "grid"), training),
         "models": {name: training | _defaults(model) for name, model in MODELS.items() if name not in AS_SOUNDFUSION_1},
@@ -166,6 +168,9 @@ def _check(table: dict[str, Any], defaults: dict[str, Any], file: str, name: str
             check_corpus(value, f"{file} [{key}]")
         elif key in SEARCHES and not name:
             continue  # `space` checks it
+        elif key == SEEDS:
+            for experiment, seeds in value.items():
+                settings.check({"seeds": seeds}, f"{file} [{SEEDS}] {experiment}:")
         elif isinstance(defaults[key], dict):
             _check(value, defaults[key], file, full)
     values = {key: value for key, value in (defaults | table).items() if not isinstance(defaults[key], dict)}

@@ -1,7 +1,6 @@
 """How long the runs of a study take on so many workers, each of which trains one at a time."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from heapq import heappop, heappush
 
 import pandas as pd
@@ -9,6 +8,7 @@ import psutil
 import torch
 
 from soundfusion_lib.device import choose_device
+from soundfusion_lib.study import graph
 from soundfusion_lib.study.plan import CPU, core_hours, epoch_seconds, runs_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiments import Experiment
@@ -29,8 +29,9 @@ def schedules(study: Study, experiments: Iterable[Experiment], workers: Sequence
         which are mapped from the disk, aside), or of the GPU's.
     """
     left: dict[str, Experiment] = {}
-    for experiment in _with_parts(experiments):
-        left |= {run.folder.name: run.experiment for run in runs_of(study, experiment) if not run.folder.is_dir()}
+    for experiment in experiments:
+        runs = [run for one in (*graph.parts(study, experiment), experiment) for run in runs_of(study, one)]
+        left |= {run.folder.name: run.experiment for run in runs if not run.folder.is_dir()}
     order = largest_first({key: Wanted(experiment, study.store) for key, experiment in left.items()})
     starts_from = {key: left[key].starts_from for key in order}
     rows = {}
@@ -42,14 +43,6 @@ def schedules(study: Study, experiments: Iterable[Experiment], workers: Sequence
             rows[device.type, number] = makespan(hours, starts_from, number), memory / 2**30
     index = pd.MultiIndex.from_tuples(rows, names=["device", "workers"])
     return pd.DataFrame(rows.values(), index, ["hours", "gib_a_worker"])
-
-
-def _with_parts(experiments: Iterable[Experiment]) -> Iterable[Experiment]:
-    """Each experiment behind its parts, which are trained in the same folds and with the same seeds."""
-    for experiment in experiments:
-        for part in experiment.start.get("trained", ()):
-            yield replace(part, folds=experiment.folds, seeds=experiment.seeds)
-        yield experiment
 
 
 def _gpu_hours(study: Study, experiment: Experiment) -> float:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,8 +162,8 @@ class Study:
         """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
         if self.scheduler:
             self.train_elsewhere(graph.wanted(self, [experiment]))
-        for part in experiment.start.get("trained", ()):
-            self.train(replace(part, folds=experiment.folds, seeds=experiment.seeds))
+        for part in graph.parts(self, experiment):
+            self.train(part)
         runs = [self._one(one, self.store) for one in self._ready(experiment)]
         return RunGroup(runs, groups_of(self.store.tracks))
 
@@ -187,15 +186,7 @@ class Study:
 
     def variants(self, experiment: Experiment) -> list[Experiment]:
         """The runs of an experiment: with each seed and fold, and what it starts from as keys of runs."""
-        variants = []
-        for seed, fold in product(experiment.seeds or self.profile.seeds, experiment.folds or self.profile.test_folds):
-            split, start = self.split(fold), dict(experiment.start)
-            if "trained" in start:
-                start["parts"] = [self.key(replace(part, seed=seed, split=split)) for part in start.pop("trained")]
-            if "pretrained" in start:
-                [start["backbone"]] = graph.pretraining(self, start.pop("pretrained"))
-            variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
-        return variants
+        return graph.variants(self, experiment)
 
     def _ready(self, experiment: Experiment) -> list[Experiment]:
         """The runs of an experiment, once what they start from on another corpus is trained."""
