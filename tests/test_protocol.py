@@ -125,6 +125,11 @@ def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkey
     assert "vgg16_pretrained" not in protocol.performance(study)
 
 
+def test_the_grid_search_may_be_left_out(study, monkeypatch):
+    monkeypatch.setattr(study, "profile", replace(study.profile, leave_out=("grid",)))
+    assert not protocol.grid(study)
+
+
 def test_the_ablation_is_of_the_newer_recipe_and_may_be_left_out(study, monkeypatch):
     assert not protocol.ablation(study)  # by the report's recipe there is nothing to take out
     newer = load_profile("emotify")

@@ -25,7 +25,7 @@ RESNETS = "resnet1d", "resnet2d"
 CORPORA = "corpus", "pretraining"
 SEARCHES = "search", "searched"
 SEEDS = "seeds_of"
-ABLATION = "ablation"  # in `leave_out`, the recipe part by part
+MANY_RUNS = "ablation", "grid"  # the recipe part by part, the grid search of SpecAugment
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 TABLES = {"waveform": Waveform, "mel": MelSpectrogram, "segmenting": Segmenting, "split": Split}
 
@@ -68,7 +68,7 @@ class Profile:
     search: dict[str, Any] = field(default_factory=dict)  # of hyper-parameters, see `space`
     searched: dict[str, Any] = field(default_factory=dict)  # what that search found: a row in the table of performance
     pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
-    leave_out: tuple[str, ...] = ()  # models whose experiments are not run, or "ablation": they cost too much here
+    leave_out: tuple[str, ...] = ()  # models, and of `MANY_RUNS`, whose experiments are not run: they cost too much
 
     def width(self, model: str, size: str) -> int:
         """F of the ResNet "resnet1d" or "resnet2d" of size "small", "medium" or "large"."""
@@ -129,8 +129,9 @@ def parse_profile(content: dict[str, Any], path: Path) -> Profile:
     space.check(profile.search, file)
     space.check_found(profile.searched, file)
     for name in profile.leave_out:
-        if name not in (*MODELS, ABLATION):
-            raise SoundFusionError(f"{file} leave_out: there is no {name!r}, only {', '.join(MODELS)}, {ABLATION}")
+        if name not in (*MODELS, *MANY_RUNS):
+            allowed = ", ".join((*MODELS, *MANY_RUNS))
+            raise SoundFusionError(f"{file} leave_out: there is no {name!r}, only {allowed}")
     return profile
 
 

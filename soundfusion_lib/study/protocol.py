@@ -15,7 +15,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
 from soundfusion_lib.study import space
-from soundfusion_lib.study.profiles import ABLATION, SIZES
+from soundfusion_lib.study.profiles import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.decision_fusion import Decision
@@ -78,8 +78,10 @@ def widths(study: Study) -> dict[tuple[str, str], Experiment]:
 
 def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
     """By probability, number of masks and largest fraction: the 36 cells of the report's grid search of SpecAugment, in
-    the first fold."""
-    cells = {}
+    the first fold; none where the profile leaves it out."""
+    cells: dict[tuple[float, int, float], Experiment] = {}
+    if "grid" in study.profile.leave_out:
+        return cells
     for row in reported("grid_search_specaugment").itertuples():
         cell = (row.probability, row.n_masks, row.max_mask_fraction)
         options = {
@@ -224,7 +226,7 @@ def ablation(study: Study) -> dict[str, Experiment]:
     """What each part of the newer recipe is worth: ResNet2D-small by all of it, without one part each, and by the
     report's. Empty where the profile trains by the report's recipe, or leaves it out."""
     whole = resnet(study, "resnet2d")
-    if whole.training.schedule != "one_cycle" or ABLATION in study.profile.leave_out:
+    if whole.training.schedule != "one_cycle" or "ablation" in study.profile.leave_out:
         return {}
     without = {
         "weight decay": {"weight_decay": 0.0},
