@@ -95,7 +95,7 @@ class Paired(NamedTuple):
     @property
     def difference(self) -> float:
         """Of the accuracies, in -1..1."""
-        return float(self.gain.sum().round(12))  # equal is equal, however it was added up
+        return float(self.gain.sum().round(12)) + 0.0  # equal is equal, and no -0, however it was added up
 
 
 def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
