@@ -101,6 +101,9 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     assert [(run.experiment.seed, run.experiment.split.fold) for run in group.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [len(frame) for frame in group.predictions()] == [18, 18]
     assert group.predictions()[0]["track"].is_unique
+    assert group.run(1, 0) is group.runs[2]
+    with pytest.raises(SoundFusionError, match="'plain' has no run with seed 7 in fold 0"):
+        group.run(7, 0)
 
 
 def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.inference import GROUP
 from soundfusion_lib.training.runs import Run
@@ -39,8 +40,11 @@ class RunGroup:
         return sorted({run.experiment.seed for run in self.runs})
 
     def run(self, seed: int, fold: int) -> Run:
-        """The run of this seed and fold."""
-        return next(run for run in self.runs if (run.experiment.seed, run.experiment.split.fold) == (seed, fold))
+        """The run of this seed and fold; raises SoundFusionError if there is none."""
+        for run in self.runs:
+            if (run.experiment.seed, run.experiment.split.fold) == (seed, fold):
+                return run
+        raise SoundFusionError(f"{self.experiment.name!r} has no run with seed {seed} in fold {fold}, which is needed")
 
     def of_next_seeds(self) -> "RunGroup":
         """The same runs, each under the number of the seed before its own: for an ensemble of the group with itself."""
