@@ -18,7 +18,7 @@ reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
 
 test: lint
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile
 	SOUNDFUSION_RESULTS="$(CURDIR)/.pytest_cache/results" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
 ifneq ($(CHROMIUM),)
 	$(MAKE) test-browser

@@ -46,6 +46,7 @@ def pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
     try:
         executor.submit(os.getpid).result()
     except BrokenProcessPool as error:
+        executor.shutdown()  # or Python, ending, would wake a thread of it that is closing its pipe
         advice = f'it imports {script}: put what that does under `if __name__ == "__main__":`; ' if script else ""
         raise SoundFusionError(f"a process ended while it began: {advice}what it said is printed above") from error
     return executor

@@ -2,12 +2,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
 
 from soundfusion_lib import processes
+from soundfusion_lib.errors import SoundFusionError
 
 INTERRUPTED = """
 import os, signal
@@ -86,6 +88,14 @@ def test_a_script_on_standard_input_is_told_so_before_a_process_starts(tmp_path)
     done = run_script(tmp_path, standard_input=True)
     assert "SoundFusionError" in done.stderr and "<stdin> is no file" in done.stderr.splitlines()[-1]
     assert "FileNotFoundError" not in done.stderr and done.returncode == 1
+
+
+def test_a_pool_that_could_not_begin_leaves_no_thread(monkeypatch):
+    before = set(threading.enumerate())
+    monkeypatch.setattr(processes, "_begin", os._exit)
+    with pytest.raises(SoundFusionError, match="a process ended while it began"):
+        processes.pool(1)
+    assert set(threading.enumerate()) <= before
 
 
 def end_yourself() -> None:
