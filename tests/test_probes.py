@@ -149,6 +149,17 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs):
     }
     assert table.set_index("first")["second"].to_dict()[heard] == alone
     assert table["second"].isin([better, alone]).all() and table["p"].between(0, 1).all()
+    fusions = {"SoundFusion-1": one, "SoundFusion-2 of trained parts, equal weights": Decision(one, two)}
+    entries = runs | made | probed | fusions
+    beyond = controls.against_controls(entries, controls.gains(entries))
+    twins = f"two {better}, averaged"
+    pairs = [*((name, twins) for name in fusions), (heard, seen)]
+    assert list(zip(beyond["first"], beyond["second"], strict=True)) == pairs
+    right = [accuracy(entries[name].predictions(), "vote") for name in (heard, seen)]
+    assert beyond["difference"].iloc[2] == pytest.approx(right[0] - right[1])
+    first = beyond.iloc[0]
+    needed = first["tracks"] * (first["smallest_difference"] / first["difference"]) ** 2
+    assert first["tracks_needed"] == pytest.approx(needed, abs=0.5)
     expected = paired_tests.tested([(made[f"two {better}, averaged"], runs[better])], "vote")["difference"].iloc[0]
     assert table.set_index("first")["difference"][f"two {better}, averaged"] == pytest.approx(expected)
 

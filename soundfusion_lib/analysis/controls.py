@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.baselines import Baseline
-from soundfusion_lib.analysis.paired_tests import Group, tested
+from soundfusion_lib.analysis.paired_tests import Group, comparisons, tested
+from soundfusion_lib.analysis.power import power
 from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.study import protocol
@@ -138,6 +139,32 @@ def gains(runs: dict[str, Group]) -> pd.DataFrame:
         rows.append({"first": name, "second": against, "kind": CONTROL if one_input else FUSION})
     table = pd.DataFrame(rows)
     return table.join(tested([(runs[row.first], runs[row.second]) for row in table.itertuples()], "vote"))
+
+
+def against_controls(runs: dict[str, Group], gains: pd.DataFrame) -> pd.DataFrame:
+    """Whether the other input gains more than its control, by vote: a fusion minus what has as much of one input.
+
+    SoundFusion-1 stands against both controls of the better part, the average of trained parts against the average of
+    two seeds, and the probe with ResNet1D's features against that with ResNet2D's.
+
+    Args:
+        runs: by name, as for `gains`.
+        gains: the table of `gains`, which says which are controls.
+
+    Returns:
+        A row a pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed as of
+        `power.power`.
+    """
+    pairs = []
+    for control in gains[gains["kind"] == CONTROL].itertuples():
+        if control.first.startswith("probe of"):
+            pairs.append((f"{control.second} and {PARTS[0]}", control.first))
+            continue
+        pairs.append(("SoundFusion-1", control.first))
+        if control.first.startswith("two "):
+            pairs.append(("SoundFusion-2 of trained parts, equal weights", control.first))
+    found = power(runs, pd.DataFrame(pairs, columns=["first", "second"]))
+    return comparisons(runs, pairs).join(found[["smallest_difference", "tracks_needed"]])
 
 
 def best_start(starts: list[Start]) -> Start:
