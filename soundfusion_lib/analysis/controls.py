@@ -163,8 +163,8 @@ def against_controls(runs: dict[str, Group], gains: pd.DataFrame) -> pd.DataFram
         pairs.append(("SoundFusion-1", control.first))
         if control.first.startswith("two "):
             pairs.append(("SoundFusion-2 of trained parts, equal weights", control.first))
-    found = power(runs, pd.DataFrame(pairs, columns=["first", "second"]))
-    return comparisons(runs, pairs).join(found[["smallest_difference", "tracks_needed"]])
+    table = comparisons(runs, pairs)
+    return table.join(power(runs, table)[["smallest_difference", "tracks_needed"]])
 
 
 def best_start(starts: list[Start]) -> Start:
