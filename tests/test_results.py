@@ -53,12 +53,12 @@ def test_every_kept_run_is_whole_and_found_by_this_version(folder):
 
 def test_the_settings_that_a_profile_has_from_a_search_are_those_of_its_best_trial():
     kept = sorted((PROJECT / "results").glob("*/search.json"))
-    assert [file.parent.name for file in kept if load_profile(file.parent.name).searched] == ["emotify"]
+    assert kept
     for file in kept:
         trials, profile = json.loads(file.read_text(encoding="utf-8"))["trials"], load_profile(file.parent.name)
         assert len(trials) == space.of(profile)["trials"]
         best = min((trial for trial in trials if trial["state"] == "COMPLETE"), key=lambda trial: trial["value"])
-        assert not profile.searched or space.rounded(best["params"]) == profile.searched
+        assert space.rounded(best["params"]) == profile.searched
 
 
 def not_in_tables(text: str, tables: str) -> list[str]:
