@@ -15,16 +15,17 @@ from soundfusion_lib.training.run_groups import RunGroup, folds_note
 
 
 class Made:
-    """A group whose single run is right on the tracks from `first` to `last` of 100."""
+    """A group whose runs are all right on the tracks from `first` to `last` of 100."""
 
-    def __init__(self, first: int, last: int):
+    def __init__(self, first: int, last: int, runs: int = 1):
+        self.runs = runs
         number = np.arange(100)
         right = ((first <= number) & (number < last)).astype(float)
         names = [f"{n:03d}" for n in number]
         self.frame = pd.DataFrame({"track": names, "segment": 0, "target": 0, "p_a": right, "p_b": 1 - right})
 
     def predictions(self, part="test"):
-        return [self.frame]
+        return [self.frame] * self.runs
 
 
 def test_p_and_interval_of_every_row_say_the_same_of_0():
@@ -39,7 +40,14 @@ def test_p_and_interval_of_every_row_say_the_same_of_0():
     assert lost and significant.any()  # what is clear by itself need not be among eight
     assert (table["low"] <= [one["low"] for one in alone]).all()
     assert (table["high"] >= [one["high"] for one in alone]).all()
-    assert paired_tests.comparisons(runs, pairs[:1]).iloc[0][2:].to_dict() == pytest.approx({"tracks": 100, **alone[0]})
+    row = paired_tests.comparisons(runs, pairs[:1]).iloc[0].to_dict()
+    assert row == {
+        "first": "5",
+        "second": "0",
+        "tracks": 100,
+        "seeds": "1",
+        **{k: pytest.approx(v) for k, v in alone[0].items()},
+    }
 
 
 def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
@@ -63,8 +71,14 @@ def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
 
 
 def test_a_table_without_pairs_has_its_columns():
-    columns = ["first", "second", "tracks", "difference", "low", "high", "p"]
+    columns = ["first", "second", "tracks", "seeds", "difference", "low", "high", "p"]
     assert paired_tests.comparisons({}, []).columns.tolist() == columns
+
+
+def test_a_row_says_how_many_seeds_either_side_has():
+    runs = {"three": Made(0, 60, 3), "one": Made(0, 50), "two": Made(0, 55, 2), "three, too": Made(0, 58, 3)}
+    pairs = [("three", "one"), ("two", "three"), ("three", "three, too")]
+    assert paired_tests.comparisons(runs, pairs)["seeds"].tolist() == ["3 and 1", "2 and 3", "3"]
 
 
 def of_folds(*folds, scheme="artist"):

@@ -190,6 +190,17 @@ def test_reported_columns_equal_the_report_s_files(study):
     plt.close("all")
 
 
+def test_the_slides_tables_say_how_many_seeds_each_row_has(study):
+    for table, experiments in (
+        (tables.regularization, protocol.regularization(study)),
+        (tables.width_scaling, protocol.widths(study)),
+    ):
+        groups = [made_up(replace(e, seed=seed)) for seed, e in enumerate(experiments.values())]
+        two = RunGroup([*groups[0].runs, *groups[1].runs], groups[0].groups)
+        runs = dict(zip(experiments, [two, *groups[1:]], strict=True))
+        assert table(runs)["seeds"].tolist() == [2, 1, 1, 1, 1, 1]
+
+
 def test_widths_trained_on_other_terms_are_hollow_marks(study):
     table = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()}).assign(epochs=12)
     for changed, expected in ((table, []), (table.assign(epochs=[12, 12, 1, 12, 12, 1]), [2, 5])):

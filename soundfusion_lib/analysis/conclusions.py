@@ -91,7 +91,8 @@ def conclusions(
     ]
     table = pd.DataFrame(rows).astype({"first_epochs": "Int64", "second_epochs": "Int64"})
     table = table.join(tested([(first.group, second.group) for _, first, second, _ in asked], "segment"))
-    table.insert(table.columns.get_loc("reported"), "tracks", table.pop("tracks"))
+    for column in ("tracks", "seeds"):
+        table.insert(table.columns.get_loc("reported"), column, table.pop(column))
     answers = np.where(table["difference"] > 0, "yes", "no")
     return table.assign(answer=np.where(table["p"] < LEVEL, answers, "undecided"))
 

@@ -28,8 +28,9 @@ def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
     first that is not significant; all after it share its level.
 
     Returns:
-        A row a pair: tracks; difference (of accuracy) with low and high, the interval at the level of the row's test; p
-        (two-sided, times what its level is divided by). So 0 is outside the interval exactly where p is below `LEVEL`.
+        A row a pair: tracks; seeds ("3", or "3 and 1" where the first has more); difference (of accuracy) with low and
+        high, the interval at the level of the row's test; p (two-sided, times what its level is divided by). So 0 is
+        outside the interval exactly where p is below `LEVEL`.
     """
     sides = [on_common_tracks(*pair) for pair in pairs]
     p = np.array([compare(*side, by)["p"] for side in sides])
@@ -37,10 +38,15 @@ def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
     adjusted = np.array([(p * shares)[p <= one].max() for one in p]).clip(max=1)
     shares[adjusted >= LEVEL] = shares[adjusted >= LEVEL].max(initial=1)
     rows = [
-        {"tracks": side[0][0]["track"].nunique(), **compare(*side, by, LEVEL / share), "p": one}
+        {
+            "tracks": side[0][0]["track"].nunique(),
+            "seeds": " and ".join(str(runs) for runs in dict.fromkeys(map(len, side))),
+            **compare(*side, by, LEVEL / share),
+            "p": one,
+        }
         for side, share, one in zip(sides, shares, adjusted, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["tracks", "difference", "low", "high", "p"])  # of no pairs, too
+    return pd.DataFrame(rows, columns=["tracks", "seeds", "difference", "low", "high", "p"])  # of no pairs, too
 
 
 def on_common_tracks(*groups: Group) -> list[list[pd.DataFrame]]:

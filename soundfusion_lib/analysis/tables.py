@@ -106,14 +106,15 @@ def regularization(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
 
     Returns:
-        A row for each: model, regularization, ended; validation_ and test_ _accuracy per segment with _low and _high;
-        validation_reported and test_reported, on FMA-small; in 0..1.
+        A row for each: model, regularization, ended; seeds; validation_ and test_ _accuracy per segment with _low and
+        _high; validation_reported and test_reported, on FMA-small; in 0..1.
     """
     rows = [
         {
             "model": f"{model}_small",
             "regularization": kind,
             "ended": group.ended,
+            "seeds": len(group.seeds),
             **with_interval("validation", group, "segment", "validation"),
             **with_interval("test", group, "segment"),
         }
@@ -164,7 +165,7 @@ def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
 
     Returns:
         A row for each: model, size, width, parameters, epochs (trained, in the first run), ended, tracks (tested),
-        segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (measured, validation included);
+        seeds, segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (measured, validation included);
         reported_accuracy (per segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the
         authors' machine).
     """
@@ -172,6 +173,7 @@ def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
         {
             **_named(group, model=model, size=size, width=group.experiment.options["width"]),
             "tracks": group.predictions("test")[0]["track"].nunique(),
+            "seeds": len(group.seeds),
             **with_interval("segment", group, "segment"),
             **with_interval("track", group, "vote"),
             "seconds_per_epoch": group.epoch_seconds,
