@@ -95,8 +95,17 @@ def test_missed_are_the_clips_that_no_run_of_any_network_gets_right(judgements):
 def test_what_is_expected_of_networks_that_err_on_their_own(judgements):
     table = agreement(judgements)
     assert table.loc["b"].tolist() == [1, 0, 0.0, 1, 1.0]
-    assert table.loc["a"].tolist() == [1, 0, 0.0, 0, 0.5]
-    assert table.loc["all"].tolist() == [2, 0, 0.0, 1, 1.5]
+    assert table.loc["a"].tolist() == [1, 0, 0.0, 0, 0.0]  # a seed of "one" is right on it, so "one" is not wrong
+    assert table.loc["all"].tolist() == [2, 0, 0.0, 1, 1.0]
+
+
+def test_networks_and_not_their_seeds_are_expected_to_err_on_their_own(tmp_path):
+    def tested(right):
+        return [("test", track, 0, 0, 0.9 if track in right else 0.1) for track in "tuvw"]
+
+    first = {(0, 0): tested("tu"), (1, 0): tested("t")}  # always right on one of four clips, never on two
+    made = {"one": group(tmp_path, "one", first), "two": group(tmp_path, "two", {(0, 0): tested("tv")})}
+    assert agreement(Judgements(made)).loc["a"].tolist() == [4, 1, 4 * 1 / 4 * 1 / 2, 1, 4 * 2 / 4 * 1 / 2]
 
 
 def test_a_clip_has_the_mean_of_the_seeds_tested_before_validated(judgements):

@@ -105,18 +105,18 @@ def missed_table(judgements: Judgements, tracks: pd.DataFrame) -> pd.DataFrame:
 
 def agreement(judgements: Judgements) -> pd.DataFrame:
     """By label, and in the last row of all: tracks (tested by every network), those that every network gets right and
-    those that every one gets wrong, each beside the number expected if networks erred independently of each other
-    among the clips of a label."""
+    those that every one gets wrong, with each of its seeds, beside the number expected if networks (not their seeds)
+    erred independently of each other among the clips of a label."""
     right = judgements.right
     rows = {}
     for label, own in right.groupby(judgements.labels.loc[right.index, "true"]):
-        recalls = own.mean()
+        always, never = own.eq(1), own.eq(0)
         rows[label] = {
             "tracks": len(own),
-            "all right": own.eq(1).all(axis=1).sum(),
-            "expected right": len(own) * recalls.prod(),
-            "all wrong": own.eq(0).all(axis=1).sum(),
-            "expected wrong": len(own) * (1 - recalls).prod(),
+            "all right": always.all(axis=1).sum(),
+            "expected right": len(own) * always.mean().prod(),
+            "all wrong": never.all(axis=1).sum(),
+            "expected wrong": len(own) * never.mean().prod(),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.loc["all"] = table.sum()
