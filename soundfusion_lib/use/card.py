@@ -110,7 +110,8 @@ def _accuracy(config: dict[str, Any]) -> str:
     folds = "the official test part"
     if found["scheme"] != "official":
         folds = f"{found['folds'][0]} of {found['folds'][1]} folds by artist"
-    seeds = f"seed{'s' * (len(found['seeds']) > 1)} {', '.join(map(str, found['seeds']))}"
+    several = len(found["seeds"]) > 1
+    seeds = f"seed{'s' * several} {', '.join(map(str, found['seeds']))}"
     whose = "Of"
     if config["experiment"]["split"]["scheme"] == "all":
         whose = "This network itself has no clips left to be tested on; the number is that of"
@@ -119,7 +120,7 @@ def _accuracy(config: dict[str, Any]) -> str:
         f"**{with_bounds(found['accuracy'], found)}** of tracks are given their label, by vote of their segments; "
         f"chance is {1 / len(config['labels']):.3f}. {whose} the same experiment on artists that were not heard in "
         f"training: {folds}, {found['tracks']:,} tracks of {found['artists']:,} artists, {seeds} (runs "
-        f"{', '.join(found['runs'])}). In brackets: 95 % intervals, by a bootstrap over artists.\n\n"
+        f"{', '.join(found['runs'])}). In brackets: 95 % intervals, by a bootstrap over artists{' and seeds' * several}.\n\n"
         f"| {config['label']} | tracks | recall [95 %] |\n|---|---|---|\n" + "\n".join(rows)
     )
 
