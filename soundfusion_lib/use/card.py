@@ -120,7 +120,8 @@ def _accuracy(config: dict[str, Any]) -> str:
         f"**{with_bounds(found['accuracy'], found)}** of tracks are given their label, by vote of their segments; "
         f"chance is {1 / len(config['labels']):.3f}. {whose} the same experiment on artists that were not heard in "
         f"training: {folds}, {found['tracks']:,} tracks of {found['artists']:,} artists, {seeds} (runs "
-        f"{', '.join(found['runs'])}). In brackets: 95 % intervals, by a bootstrap over artists{' and seeds' * several}.\n\n"
+        f"{', '.join(found['runs'])}). In brackets: 95 % intervals, by a bootstrap over artists"
+        f"{' and seeds' * several}.\n\n"
         f"| {config['label']} | tracks | recall [95 %] |\n|---|---|---|\n" + "\n".join(rows)
     )
 
