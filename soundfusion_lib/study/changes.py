@@ -103,11 +103,16 @@ def _toml_file(content: dict[str, Any]) -> str:
 
 
 def _lines(table: dict[str, Any]) -> str:
-    return "".join(f"{key} = {_inline(value)}\n" for key, value in table.items())
+    return "".join(f"{_key(key)} = {_inline(value)}\n" for key, value in table.items())
+
+
+def _key(name: str) -> str:
+    """Quoted where TOML asks for it, as in the names of experiments."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def _inline(value: Any) -> str:
-    """Keys of a profile are bare, and TOML's texts, numbers, booleans and lists are written as JSON's."""
+    """TOML's texts, numbers, booleans and lists are written as JSON's."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_inline(one)}" for key, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_inline(one)}" for key, one in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
