@@ -54,8 +54,8 @@ def conclusions(
 
     Returns:
         A row for each: question (is the first better than the second?), first, second, the epochs that each might take
-        (none of a probe), tracks; reported (the report's difference; for VGG16's starts, of the highest validation
-        accuracies, as it has no others) and its reported_answer; difference with low and high, and p, see
+        (none of a probe), tracks, seeds; reported (the report's difference; for VGG16's starts, of the highest
+        validation accuracies, as it has no others) and its reported_answer; difference with low and high, and p, see
         `paired_tests.tested`; answer: "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]

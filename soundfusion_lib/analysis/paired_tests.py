@@ -28,7 +28,7 @@ def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
     first that is not significant; all after it share its level.
 
     Returns:
-        A row a pair: tracks; seeds ("3", or "3 and 1" where the first has more); difference (of accuracy) with low and
+        A row a pair: tracks; seeds ("3", or "1 and 3" where the two differ); difference (of accuracy) with low and
         high, the interval at the level of the row's test; p (two-sided, times what its level is divided by). So 0 is
         outside the interval exactly where p is below `LEVEL`.
     """
