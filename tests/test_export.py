@@ -27,6 +27,7 @@ from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.use.card import model_card
 from soundfusion_lib.use.export import export
 from soundfusion_lib.use.onnx_graph import TOLERANCE, write_onnx
 from soundfusion_lib.use.training import train_network
@@ -122,6 +123,15 @@ def test_the_card_says_how_accurate_the_experiment_is(exported, of_one_fold):
     assert f"**{accuracy(predictions):.3f} [{low:.3f}, {high:.3f}]**" in card and "fold 1 of 4" in card
     assert [row["label"] for row in found["recalls"]] == config["labels"] == ["high", "low", "noise"]
     assert all(f"| {row['label']} | {row['tracks']} | {row['recall']:.3f} [" in card for row in found["recalls"])
+
+
+def test_a_card_says_where_artists_are_not_known(exported):
+    config = json.loads((exported / "config.json").read_text())
+    known = model_card(config)
+    config["evaluation"]["artists"] = 0
+    card, tracks = model_card(config), config["evaluation"]["tracks"]
+    assert "experiment on tracks that were not heard in training" in card and "a bootstrap over tracks" in card
+    assert f"{tracks} tracks, whose artists are not known" in card and f"{tracks} tracks of " in known
 
 
 def test_a_network_of_all_clips_has_the_accuracy_of_cross_validation(music, of_one_fold, exported):

@@ -9,6 +9,7 @@ import pytest
 from soundfusion_lib.analysis import paired_tests
 from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.experiments import Experiment
 from soundfusion_lib.training.run_groups import RunGroup, folds_note
@@ -79,6 +80,13 @@ def test_a_row_says_how_many_seeds_either_side_has():
     runs = {"three": Made(0, 60, 3), "one": Made(0, 50), "two": Made(0, 55, 2), "three, too": Made(0, 58, 3)}
     pairs = [("three", "one"), ("two", "three"), ("three", "three, too")]
     assert paired_tests.comparisons(runs, pairs)["seeds"].tolist() == ["3 and 1", "2 and 3", "3"]
+
+
+def test_tracks_that_only_one_side_was_tested_on_are_an_error_in_words():
+    here, there = Made(0, 60), Made(0, 60)
+    there.frame = there.frame.assign(track="other " + there.frame["track"])
+    with pytest.raises(SoundFusionError, match="no track was tested by all"):
+        paired_tests.comparisons({"a": here, "b": there}, [("a", "b")])
 
 
 def of_folds(*folds, scheme="artist"):

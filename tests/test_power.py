@@ -26,7 +26,7 @@ def test_the_standard_error_is_that_of_a_paired_difference():
     gains = one.astype(float) - two
     assert (row["tracks"], row["difference"]) == (400, pytest.approx(gains.mean()))
     assert row["standard_error"] == pytest.approx(gains.std() / 20)
-    assert row["smallest_difference"] == pytest.approx(2.8 * row["standard_error"])
+    assert row["smallest_difference"] == pytest.approx((1.96 + 0.84) * row["standard_error"], rel=0.03)
     assert row["tracks_needed"] == round(400 * (row["smallest_difference"] / gains.mean()) ** 2)
     same = power({"a": right_on(one)}, PAIR.assign(second="a")).iloc[0]
     assert (same["difference"], same["standard_error"]) == (0, 0) and np.isnan(same["tracks_needed"])
@@ -61,6 +61,17 @@ def test_four_of_five_tests_see_the_smallest_difference():
         groups = right_on(gain >= 0), right_on(gain <= 0)
         seen.append(compare(*(group.predictions() for group in groups))["p"] < 0.05)
     assert 0.65 < np.mean(seen) < 0.93  # three deviations of 60 repetitions
+
+
+def test_few_seeds_that_spread_ask_for_more_than_a_normal_distribution_would():
+    """Student's t, as in `compare`: what is asked for is what it finds at p = 0.05."""
+    random = np.random.default_rng(0)
+    seeds = {"a": right_on(random.random((2, 400)) < [[0.5], [0.6]]), "b": right_on(random.random(400) < 0.5)}
+    row = power(seeds, PAIR).iloc[0]
+    assert row["smallest_difference"] > 2 * 2.8 * row["standard_error"]
+    found = compare(seeds["a"].predictions(), seeds["b"].predictions())
+    asked = row["smallest_difference"] - 0.84 * row["standard_error"]
+    assert found["high"] - found["difference"] == pytest.approx(asked, rel=0.2)
 
 
 def test_the_report_s_gain_takes_as_many_tracks_as_disagreement_here_says():

@@ -11,7 +11,7 @@ from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 
 NOTEBOOK = {"runs": {}, "device": "cpu", "commit": "abc"}
-SUMMARY = {"corpus": "games", "label": "soundtrack", "synthetic": False, "tracks": 2, "left_out": 0, "seeds": [0]}
+SUMMARY = {"corpus": "games", "label": "soundtrack", "synthetic": False, "tracks": 2, "left_out": 0}
 
 
 @pytest.fixture
@@ -43,6 +43,20 @@ def test_only_tables_of_the_corpus_name_its_label(study):
     page = page_of(study)
     assert "**Ours, label: soundtrack** ([CSV](tables/own.csv))" in page
     assert "**Theirs, FMA-small** ([CSV](tables/reported.csv))" in page
+
+
+def test_the_page_counts_the_runs_of_each_seed(study):
+    runs = {key: {"seed": seed, "device": "cpu", "seconds": 1.0} for key, seed in (("a", 0), ("b", 2), ("c", 0))}
+    study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
+    entry = NOTEBOOK | {"runs": runs, "results": study._results}
+    (study.folder / "summary.json").write_text(json.dumps(SUMMARY | {"notebooks": {"02_x": entry, "04_x": entry}}))
+    assert "3 runs, of these 2 with seed 0, 1 with seed 2." in write_page("demo").read_text()
+
+
+def test_p_is_holm_s_where_all_of_them_are_1(study):
+    study.save_table(pd.DataFrame({"first": ["x", "y"], "p": [1.0, 1.0]}), "own", "Ours")
+    page = page_of(study)
+    assert "| first | p (Holm) |" in page and "| y | 1.000 |" in page
 
 
 def test_notes_are_whole_and_intervals_on_one_line():

@@ -341,3 +341,5 @@ def test_the_best_of_a_size_and_of_a_time():
     best = searches.best_of_their_size(table)
     assert list(best["best_of_size"]) == ["no", "yes", "yes", "no"]
     assert list(best["best_of_time"]) == ["no", "yes", "yes", "yes"]
+    unknown = searches.best_of_their_size(table.assign(core_minutes=[float("nan"), *table["core_minutes"][1:]]))
+    assert list(unknown["best_of_time"]) == ["-", "yes", "yes", "yes"]

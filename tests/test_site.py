@@ -46,7 +46,7 @@ def hostile_results(folder):
     table.to_csv(folder / "tables" / "01_labels.csv", index=False)
     entry = {"finished": "2026-01-01", "commit": "abc", "device": "cpu", "runs": {}}
     entry["results"] = {"tables/01_labels.csv": f"Labels, {HOSTILE}"}
-    summary = {"corpus": HOSTILE, "label": "genre", "synthetic": False, "tracks": 2, "left_out": 0, "seeds": [0]}
+    summary = {"corpus": HOSTILE, "label": "genre", "synthetic": False, "tracks": 2, "left_out": 0}
     (folder / "summary.json").write_text(json.dumps(summary | {"notebooks": {"01_data": entry}}))
 
 

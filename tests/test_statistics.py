@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binom, binomtest
 
-from soundfusion_lib.analysis.statistics import accuracy, compare, interval
+from soundfusion_lib.analysis.statistics import accuracy, compare, interval, scores
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import GROUP, classes_of, decide, per_track, predictions_of
 
@@ -97,6 +97,21 @@ def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
     assert np.subtract(*unaware[::-1]) < 0.6 * np.subtract(*interval(many, "vote")[::-1])
     several = interval([many, others], "vote")
     assert np.subtract(*several[::-1]) > 0.1
+
+
+def test_tracks_of_unknown_artists_are_each_drawn_by_themselves():
+    run = random_run(0, 60, 0.6)
+    nobody = interval(run)
+    assert interval(run.assign(group=None)) == nobody and nobody[1] - nobody[0] > 0.1
+    some = np.where(run["track"] < run["track"].sort_values().iloc[10], "artist", None)
+    assert scores(run.assign(group=some)).artist.nunique() == 60 - 10 + 1
+
+
+def test_no_predictions_have_no_accuracy():
+    for function in (accuracy, interval):
+        for nothing in ([], random_run(0, 5, 0.5)[:0]):
+            with pytest.raises(SoundFusionError, match="no predictions"):
+                function(nothing)
 
 
 def test_artists_with_more_tracks_weigh_more():

@@ -1,6 +1,5 @@
 """Is it the fusion that helps? Fusions of a waveform's and a spectrogram's network beside what a sceptic asks for."""
 
-from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -40,18 +39,14 @@ def as_large(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
 
 
 def ensembles(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
-    """Of trained parts: stacking; and the control that costs as much, the better part averaged with itself of another
-    seed, which is trained where it has only one."""
+    """Of trained parts: stacking; and the control that costs as much, the better part averaged with its twin."""
     one, two = (runs[name] for name in PARTS)
     better = better_part(runs)
-    twins = runs[better]
-    if len(twins.seeds) == 1:
-        model = twins.experiment.model
-        twice = replace(protocol.resnet(study, model), seeds=(*twins.seeds, twins.seeds[0] + 1))
-        twins = study.train_all({better: twice})[better]
+    alone = runs[better]
+    twins = study.train_all({better: protocol.twin(study, alone.experiment)})[better]
     return {
         "stacking of trained parts": Stacked(one, two),
-        f"two {better}, averaged": Decision(twins, twins.of_next_seeds()),
+        f"two {better}, averaged": Decision(alone, twins.under_seeds(alone.seeds)),
     }
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 from soundfusion_lib.analysis.baselines import Baseline
 from soundfusion_lib.analysis.statistics import LEVEL, compare
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.decision_fusion import Decision
 from soundfusion_lib.training.run_groups import RunGroup
 
@@ -50,7 +51,9 @@ def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
 
 
 def on_common_tracks(*groups: Group) -> list[list[pd.DataFrame]]:
-    """Test predictions of each for the tracks that all predicted."""
+    """Test predictions of each for the tracks that all predicted; raises SoundFusionError if there are none."""
     predictions = [group.predictions("test") for group in groups]
     common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
+    if not common:
+        raise SoundFusionError("no track was tested by all that are to be compared: give them a fold in common")
     return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions]

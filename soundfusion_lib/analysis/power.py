@@ -7,34 +7,36 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.paired_tests import Group, on_common_tracks
-from soundfusion_lib.analysis.statistics import paired
+from soundfusion_lib.analysis.statistics import LEVEL, paired, random_differences
 from soundfusion_lib.study.reported import reported
 
-STANDARD_ERRORS = 1.96 + 0.84  # a difference of so many is seen with 80 % power by a two-sided test at 0.05
+POWER = "with 80 % power by a single test at 0.05"  # for captions
+STANDARD_ERRORS = 0.84  # the true difference this far beyond what the test asks for is seen with 80 % power
 FMA_SMALL_TRACKS = 800  # in the test part of the report's single split
 
 
 def power(runs: dict[str, Group], pairs: pd.DataFrame, by: str = "vote") -> pd.DataFrame:
     """What `statistics.compare` can see on the test tracks that both of a pair predicted: columns `first` and `second`,
-    names of `runs`.
+    names of `runs`. That is a single test: one of several in a table, by Holm's method, takes a larger difference.
 
     Assumes that the difference is normally distributed about the true one, and, of more tracks, that artists have as
-    many each as here, and that networks disagree as often. The seeds' part of the error falls only with more seeds: of
-    several, tracks_needed is the least.
+    many each as here, that networks disagree as often, and that there are more seeds, too: alone, more tracks do not
+    lessen the seeds' part of the error.
 
     Returns:
         A row a pair: first, second, tracks; difference of accuracy; its standard_error, the deviation of the test's
-        random signs and chance of seeds about it; smallest_difference seen with 80 % power; tracks_needed to see the
-        one found. Differences and errors in 0..1.
+        random signs and chance of seeds about it; smallest_difference seen with 80 % power, which is what the test asks
+        for and so many standard errors more; tracks_needed to see the one found. Differences and errors in 0..1.
     """
-    rows = []
+    rows, asked = [], []
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
         sides = on_common_tracks(runs[first], runs[second])
         found = paired(*sides, by)
         error = np.sqrt(((found.gain - found.difference * found.share) ** 2).sum() + found.spread**2)
         rows.append([first, second, sides[0][0]["track"].nunique(), found.difference, error])
+        asked.append(np.quantile(np.abs(random_differences(found)(found.difference)), 1 - LEVEL))
     table = pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "standard_error"])
-    table["smallest_difference"] = STANDARD_ERRORS * table["standard_error"]
+    table["smallest_difference"] = asked + STANDARD_ERRORS * table["standard_error"]
     table["tracks_needed"] = _tracks_needed(table, table["difference"])
     return table
 

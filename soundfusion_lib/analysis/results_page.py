@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +41,7 @@ def introduction(summary: dict) -> list[str]:
     runs = {key: run for entry in entries for key, run in entry["runs"].items()}
     devices = {run["device"] for run in runs.values()} | {entry["device"] for entry in entries}
     commits = {str(entry["commit"]) for entry in entries}
+    seeds = sorted(Counter(run["seed"] for run in runs.values()).items())
     paragraphs = []
     if summary["synthetic"]:
         paragraphs += [
@@ -47,8 +49,9 @@ def introduction(summary: dict) -> list[str]:
         ]
     paragraphs += [
         f"Corpus `{summary['corpus']}`: {summary['tracks']:,} tracks, {summary['left_out']} clips left out. "
-        f"{len(runs)} runs, seed {', '.join(map(str, summary['seeds']))}. Reproduced numbers stand beside those that "
-        "the SoundFusion report gives for FMA-small. In brackets: 95 % intervals; accuracies are shares of 1."
+        f"{len(runs)} runs, of these {', '.join(f'{number} with seed {seed}' for seed, number in seeds)}. Reproduced "
+        "numbers stand beside those that the SoundFusion report gives for FMA-small. In brackets: 95 % intervals; "
+        "accuracies are shares of 1."
     ]
     if label != "genre":
         warning = f"**The label is the {_text(label)}, not a genre**"

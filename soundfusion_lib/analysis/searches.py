@@ -46,12 +46,12 @@ def importances(found: "optuna.Study") -> pd.DataFrame:
 
 def best_of_their_size(table: pd.DataFrame) -> pd.DataFrame:
     """A table of `tables.performance` with two columns more: best_of_size, whether no row with at most as many
-    parameters is more accurate by vote; best_of_time, the same of core_minutes."""
+    parameters is more accurate by vote; best_of_time, the same of core_minutes. "-" where the cost is not known."""
     accuracy = table["track_accuracy"].to_numpy()
 
     def best(cost: str) -> list[str]:
         values = table[cost].to_numpy(float)
-        leads = [own >= accuracy[values <= value].max() for own, value in zip(accuracy, values, strict=True)]
-        return np.where(leads, "yes", "no").tolist()
+        leads = [own >= accuracy[values <= value].max(initial=0) for own, value in zip(accuracy, values, strict=True)]
+        return np.where(np.isnan(values), "-", np.where(leads, "yes", "no")).tolist()
 
     return table.assign(best_of_size=best("parameters"), best_of_time=best("core_minutes"))

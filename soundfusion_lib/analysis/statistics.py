@@ -5,11 +5,13 @@ nor several seeds.
 """
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from soundfusion_lib.corpora.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import GROUP, per_track
 
@@ -37,11 +39,13 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
         by: "segment" (share of segments), or of tracks by "vote" or "mean" (see `per_track`).
 
     Raises:
-        SoundFusionError: unknown aggregation, or the runs did not predict the same tracks, cut alike.
+        SoundFusionError: unknown aggregation, no predictions, or the runs did not predict the same tracks, cut alike.
     """
     if by not in ("segment", "vote", "mean"):
         raise SoundFusionError(f"aggregation {by!r} is none of segment, vote, mean")
     frames = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
+    if not sum(map(len, frames)):
+        raise SoundFusionError("there are no predictions, so no accuracy: no track was tested")
     runs = [per_track(frame) for frame in frames]
     segments = runs[0]["segments"]
     if any(not run["segments"].equals(segments) for run in runs):
@@ -49,7 +53,8 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
     artist = np.arange(len(segments))
     if GROUP in frames[0]:
         of_track = frames[0].groupby(frames[0]["track"].astype(str))[GROUP].first()
-        artist = np.unique(of_track[segments.index].to_numpy(str), return_inverse=True)[1]
+        whose = groups_of(of_track[segments.index].to_frame())
+        artist = np.unique(whose.to_numpy(str), return_inverse=True)[1]
     weight = segments if by == "segment" else np.ones(len(segments))
     rights = [run["segment"] if by == "segment" else run[by] == run["target"] for run in runs]
     right = np.stack([np.bincount(artist, one * weight) for one in rights])
@@ -123,25 +128,19 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
 
     Signs know nothing of seeds, which move the accuracy on all artists together. So each random difference of several
     runs has a share of chance added, as large as the spread of the runs' accuracies says, from Student's t with as many
-    degrees of freedom. Of a side with one run the test is about that very run. benchmarks/calibration.py checks how
-    often the test errs.
+    degrees of freedom. Of a side with one run the test is about that very run. Sides that share runs are taken for
+    independent, which finds less rather than too much. benchmarks/calibration.py checks how often the test errs.
 
     Returns:
         difference (accuracy of a minus that of b); low and high, which hold every delta that the test does not reject
         at `level`, so exclude 0 exactly where p is below that (at 0.05 never for fewer than six artists), all in -1..1;
         and the two-sided p.
     """
-    gain, share, spread, freedom = found = paired(a, b, by)
-    difference = found.difference
-    flipped, chance = [], []
-    for random in _generators():
-        signs = random.integers(0, 2, (RESAMPLES, len(gain)), dtype=np.int8) * 2 - 1
-        flipped.append(signs @ np.stack([gain, share], 1))
-        chance.append(spread * random.standard_t(freedom, RESAMPLES) if freedom else np.zeros(RESAMPLES))
-    (gains, shares), chance = np.concatenate(flipped).T, np.concatenate(chance)
+    found = paired(a, b, by)
+    difference, by_chance = found.difference, random_differences(found)
 
     def p(delta: float) -> float:
-        extreme = np.abs(gains - delta * shares + chance) >= abs(difference - delta) - TINY
+        extreme = np.abs(by_chance(delta)) >= abs(difference - delta) - TINY
         return (1 + int(extreme.sum())) / (1 + len(extreme))
 
     def bound(end: float) -> float:
@@ -157,6 +156,18 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
         return held
 
     return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
+
+
+def random_differences(found: Paired) -> Callable[[float], np.ndarray]:
+    """What the test of `compare` sets an observed difference against: of a true one, what signs and seeds add to it by
+    chance alone, (PARTS * RESAMPLES,)."""
+    flipped, chance = [], []
+    for random in _generators():
+        signs = random.integers(0, 2, (RESAMPLES, len(found.gain)), dtype=np.int8) * 2 - 1
+        flipped.append(signs @ np.stack([found.gain, found.share], 1))
+        chance.append(found.spread * random.standard_t(max(found.freedom, 1), RESAMPLES))  # of no freedom, no spread
+    (gains, shares), chances = np.concatenate(flipped).T, np.concatenate(chance)
+    return lambda delta: gains - delta * shares + chances
 
 
 def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:

@@ -140,11 +140,12 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
 
     Returns:
         model, trained_parameters, ended; training_ and validation_ lowest and highest accuracy per segment over the
-        epochs; test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
+        epochs of all runs; test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
     """
     rows = []
     for name, group in runs.items():
-        lowest, highest = group.history.min(), group.history.max()
+        epochs = pd.concat([run.history for run in group.runs])
+        lowest, highest = epochs.min(), epochs.max()
         row = {
             "model": name,
             "trained_parameters": group.runs[0].info["trained_parameters"],
@@ -245,7 +246,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             shown[f"{name.removesuffix(' accuracy')} [{of}]"] = [_with_bounds(*cell) for cell in cells]
         elif column == "ended" and values.dtype.kind in "bO":
             shown[name] = values.astype(object).map({True: "yes", False: "no"}).fillna("-")
-        elif column == "p" and values.dtype.kind == "f":
+        elif column == "p" and values.dtype.kind in "if":  # whole where every p in a file is 1
             shown["p (Holm)"] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
         elif values.dtype.kind == "f" or form == WHOLE:
             shown[name] = ["-" if pd.isna(value) else f"{value:{form}}" for value in values]

@@ -7,8 +7,8 @@ from soundfusion_lib.training.experiments import Experiment
 
 
 def needed_by(study: Study) -> dict[str, list[Experiment]]:
-    """By notebook, the experiments whose runs it shows; of the wider controls in notebook 5 ResNet2D's, as which part
-    is the better one is known only when both are trained, and of notebook 10 neither the search nor what it finds.
+    """By notebook, the experiments whose runs it shows; of the controls in notebook 5 ResNet2D's, as which part is the
+    better one is known only when both are trained, and of notebook 10 neither the search nor what it finds.
 
     Raises:
         SoundFusionError: the profile gives seeds to an experiment that there is not.
@@ -26,6 +26,7 @@ def needed_by(study: Study) -> dict[str, list[Experiment]]:
         "05_fusion": [
             *protocol.fusions(study).values(),
             protocol.as_large(study, "resnet2d"),
+            protocol.twin(study, protocol.resnet(study, "resnet2d")),
             *regularized.values(),
             *table,
             *searched,

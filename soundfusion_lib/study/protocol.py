@@ -14,7 +14,7 @@ import torch
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
-from soundfusion_lib.study import space
+from soundfusion_lib.study import graph, space
 from soundfusion_lib.study.profiles import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
@@ -215,6 +215,13 @@ def as_large(study: Study, model: str) -> Experiment:
         wider = replace(small, name=f"{LABELS[model]}, F = {width}", options={**small.options, "width": width})
         if _parameters(wider) >= wanted:
             return wider
+
+
+def twin(study: Study, experiment: Experiment) -> Experiment:
+    """A control of the fusions: the same with as many other seeds, the next ones. Averaged with it, an experiment makes
+    an ensemble for each seed, and no two of these have a run in common."""
+    own = graph.seeds(study, experiment)
+    return replace(experiment, seeds=tuple(max(own) + 1 + nth for nth in range(len(own))))
 
 
 def _parameters(experiment: Experiment) -> int:

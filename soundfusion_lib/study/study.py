@@ -288,7 +288,6 @@ class Study:
             "synthetic": self.corpus.synthetic,
             "tracks": len(self.store.tracks),
             "left_out": len(self.store.left_out),
-            "seeds": list(self.profile.seeds),
         }
         with edit_summary(self.folder / "summary.json") as summary:
             notebooks = summary.get("notebooks", {}) | {self.notebook: entry}

@@ -46,10 +46,10 @@ class RunGroup:
                 return run
         raise SoundFusionError(f"{self.experiment.name!r} has no run with seed {seed} in fold {fold}, which is needed")
 
-    def of_next_seeds(self) -> "RunGroup":
-        """The same runs, each under the number of the seed before its own: for an ensemble of the group with itself."""
-        before = dict(zip(self.seeds[1:] + self.seeds[:1], self.seeds, strict=True))
-        runs = [replace(run, experiment=replace(run.experiment, seed=before[run.experiment.seed])) for run in self.runs]
+    def under_seeds(self, seeds: list[int]) -> "RunGroup":
+        """The same runs under other numbers of their seeds, in order: for an ensemble with runs of these seeds."""
+        named = dict(zip(self.seeds, seeds, strict=True))
+        runs = [replace(run, experiment=replace(run.experiment, seed=named[run.experiment.seed])) for run in self.runs]
         return RunGroup(runs, self.groups)
 
     def in_folds_of(self, other: "RunGroup") -> "RunGroup":

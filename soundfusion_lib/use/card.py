@@ -111,6 +111,9 @@ def _accuracy(config: dict[str, Any]) -> str:
     if found["scheme"] != "official":
         folds = f"{found['folds'][0]} of {found['folds'][1]} folds by artist"
     several = len(found["seeds"]) > 1
+    drawn, whose_tracks = "artists", f" of {found['artists']:,} artists"
+    if not found["artists"]:
+        drawn, whose_tracks = "tracks", ", whose artists are not known"
     seeds = f"seed{'s' * several} {', '.join(map(str, found['seeds']))}"
     whose = "Of"
     if config["experiment"]["split"]["scheme"] == "all":
@@ -118,9 +121,9 @@ def _accuracy(config: dict[str, Any]) -> str:
     rows = [f"| {row['label']} | {row['tracks']} | {with_bounds(row['recall'], row)} |" for row in found["recalls"]]
     return (
         f"**{with_bounds(found['accuracy'], found)}** of tracks are given their label, by vote of their segments; "
-        f"chance is {1 / len(config['labels']):.3f}. {whose} the same experiment on artists that were not heard in "
-        f"training: {folds}, {found['tracks']:,} tracks of {found['artists']:,} artists, {seeds} (runs "
-        f"{', '.join(found['runs'])}). In brackets: 95 % intervals, by a bootstrap over artists"
+        f"chance is {1 / len(config['labels']):.3f}. {whose} the same experiment on {drawn} that were not heard in "
+        f"training: {folds}, {found['tracks']:,} tracks{whose_tracks}, {seeds} (runs {', '.join(found['runs'])}). In "
+        f"brackets: 95 % intervals, by a bootstrap over {drawn}"
         f"{' and seeds' * several}.\n\n"
         f"| {config['label']} | tracks | recall [95 %] |\n|---|---|---|\n" + "\n".join(rows)
     )

@@ -24,8 +24,8 @@ FAIR = "artist", "official"  # splits whose test part is of other artists, or th
 
 def evaluation(run: Run, store: Store) -> dict[str, Any] | None:
     """What the runs of a run's experiment say together, as JSON can hold it: accuracy by vote, with low and high (95 %,
-    by artist), tracks, artists, scheme (of the split), folds, seeds, runs (keys); recalls, with tracks, recall, low and
-    high of each label. None where there are no such runs.
+    by artist), tracks, artists (as far as known), scheme (of the split), folds, seeds, runs (keys); recalls, with
+    tracks, recall, low and high of each label. None where there are no such runs.
 
     Args:
         run: of any split; one on all tracks is judged by the runs that have a part to test by.
@@ -67,8 +67,8 @@ def _folds(split: Split) -> int:
 
 
 def tested_runs(run: Run, store: Store) -> RunGroup | None:
-    """The runs of a run's experiment, with all seeds that were run in as many folds, by the split that tests most; None
-    where there are none."""
+    """The runs of a run's experiment by the split that tests most: of the seed with most folds, and of all seeds that
+    were run in the same; None where there are none."""
     groups = defaultdict(list)
     for one in _kept_runs(store.content_id):
         if one.experiment.split.scheme in FAIR and _without_chance(one.experiment) == _without_chance(run.experiment):
@@ -77,8 +77,9 @@ def tested_runs(run: Run, store: Store) -> RunGroup | None:
         return None
     runs = max(groups.values(), key=len)
     by_seed = {seed: [one for one in runs if one.experiment.seed == seed] for seed in {r.experiment.seed for r in runs}}
-    most = max(map(len, by_seed.values()))
-    chosen = [one for _, own in sorted(by_seed.items()) for one in own if len(own) == most]
+    folds = {seed: {one.experiment.split.fold for one in own} for seed, own in by_seed.items()}
+    most = max(folds.values(), key=len)
+    chosen = [one for seed, own in sorted(by_seed.items()) for one in own if folds[seed] == most]
     return RunGroup(chosen, groups_of(store.tracks))
 
 

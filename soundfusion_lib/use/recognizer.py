@@ -82,7 +82,8 @@ class Recognizer:
         music = f"{self.about['corpus']}{' (synthetic music)' if self.about['synthetic'] else ''}"
         line = f"{self.name}, trained on {music}: {', '.join(self.labels)}"
         if found := self.about.get("evaluation"):
-            line += f"; accuracy on artists not heard before {with_bounds(found['accuracy'], found)}"
+            unheard = "artists" if found["artists"] else "tracks"
+            line += f"; accuracy on {unheard} not heard before {with_bounds(found['accuracy'], found)}"
         return line
 
     def probabilities(self, file: Path) -> pd.DataFrame:
