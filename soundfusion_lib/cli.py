@@ -119,8 +119,9 @@ def reproduce(profile, device, only, changes, scheduler):
     from soundfusion_lib.study.changes import changed
     from soundfusion_lib.study.outlook import outlook
 
+    notebooks = [file.stem for file in notebook_files(only)]
     profile = changed(profile, changes)
-    click.echo(outlook(profile, [file.stem for file in notebook_files(only)], device), err=True)
+    click.echo(outlook(profile, notebooks, device), err=True)
     folder = run_notebooks(profile, device, only, scheduler)
     click.echo(f"tables, figures and summary are in {folder}")
 
@@ -153,8 +154,10 @@ def train(profile, network, changes, all_clips, device):
     SimpleCNN), or a model alone (resnet2d). What is trained is found again by `reproduce`, `predict` and `export`.
     """
     from soundfusion_lib.study.changes import changed
+    from soundfusion_lib.use.finding import experiment_named
     from soundfusion_lib.use.training import runs_table, train_network, verdict
 
+    experiment_named(network, profile)  # raises before a file is written
     study, runs = train_network(changed(profile, changes), network, all_clips, device)
     click.echo(runs_table(runs).to_string(index=False))
     click.echo(f"{runs.experiment.name} on {study.profile.name}: {verdict(study, runs)}")
@@ -266,7 +269,7 @@ def plan(profile, workers):
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", help="an experiment's name (ResNet2D-small), a run's key or folder, or an exported folder")
-@click.option("--profile", default="demo", show_default=True, help="whose experiment it is: its name or its TOML file")
+@click.option("--profile", help="whose experiment --model is: a profile's name or TOML file; demo where none is named")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
 @click.option("--csv", type=PATH, help="write a row a segment and label: file, start, end, label, probability")
 @click.option("--json", type=PATH, help="write the same by file, with the labels at the top and errors")
@@ -282,7 +285,9 @@ def predict(paths, model, profile, top, csv, json, plot, device):
     from soundfusion_lib.use.predict import report
     from soundfusion_lib.use.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model, profile, device)
+    if profile and not model:
+        raise SoundFusionError(f"--profile {profile} says whose network it is, and not which: name it by --model")
+    recognizer = load_recognizer(model, profile or "demo", device)
     click.echo(recognizer.describe(), err=True)
     table = report(paths, recognizer, top, csv, json, plot)
     failed = table["error"].notna()

@@ -31,10 +31,11 @@ def _folder(variable: str, default: str) -> Path:
     return (PROJECT / Path(os.environ.get(variable) or default).expanduser()).resolve()
 
 
-def lock(file: Path) -> FileLock:
-    """A lock, to be held in a `with`, in a folder that is made where there is none. It ends with its process."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(file)
+def _set() -> Iterator[tuple[str, Path]]:
+    """Variables of the environment that name a folder, and that folder."""
+    for variable, folder in (("SOUNDFUSION_DATA", data_dir), ("SOUNDFUSION_RESULTS", results_dir)):
+        if os.environ.get(variable):
+            yield variable, folder()
 
 
 @contextmanager
@@ -45,10 +46,18 @@ def writing(folder: Path, *others: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, *others) as error:
         reason = getattr(error, "strerror", None) or error
+        named = "".join(f" ({variable} names it)" for variable, own in _set() if Path(folder).is_relative_to(own))
         raise SoundFusionError(
             f"cannot write to {folder} ({reason}): what was finished is kept; make room, or a folder that may be "
-            "written to, and start again"
+            f"written to{named}, and start again"
         ) from error
+
+
+def lock(file: Path) -> FileLock:
+    """A lock, to be held in a `with`, in a folder that is made where there is none. It ends with its process."""
+    with writing(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file)
 
 
 @contextmanager

@@ -309,6 +309,23 @@ def test_no_scheduler_is_said_before_a_notebook_runs(profile, tmp_path, monkeypa
         assert not list(tmp_path.rglob("*.ipynb")) and study_of(profile).scheduler == "tcp://127.0.0.1:1"
 
 
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "http://x:1", "tcp://127.0.0.1:99999", "tcp://x:"])
+def test_what_is_no_address_is_said_by_a_worker_and_by_a_study(address, profile):
+    said = CliRunner().invoke(main, ["worker", address])
+    assert said.exit_code == 1 and f"{address!r} is no address of a Dask scheduler" in said.output
+    study = study_of(profile, address)
+    with pytest.raises(SoundFusionError, match="is no address"):
+        study.train(study.experiment("waits", "simple_cnn", learning_rate=0.5))
+
+
+def test_a_worker_without_a_scheduler_says_so(tmp_path):
+    code = "from soundfusion_lib.cli import main; main()"
+    command = [sys.executable, "-c", code, "worker", "tcp://127.0.0.1:1"]
+    soon = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
+    said = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=soon)
+    assert said.returncode == 1 and "no Dask scheduler answers at tcp://127.0.0.1:1" in said.stderr
+
+
 def test_other_versions_and_other_weights_of_imagenet_are_refused(profile, tmp_path):
     with in_folder(tmp_path):
         study = study_of(profile)

@@ -9,8 +9,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_MEL
+from click.testing import CliRunner
+from conftest import SMALL_MEL, copy_music
 
+from soundfusion_lib.cli import main
 from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.paths import whole
 from soundfusion_lib.signals.representations import Waveform
@@ -115,6 +117,29 @@ def test_a_disk_that_takes_nothing_ends_the_training_and_leaves_no_run(store, co
     assert "done" not in list_runs(folder / "runs")["state"].tolist()
     expected = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert train_or_find(EXPERIMENT, own, folder / "runs", cpu, False).predictions().equals(expected.predictions())
+
+
+def test_a_folder_that_cannot_be_made_is_one_message_that_names_its_variable(corpus, tmp_path, monkeypatch):
+    """A mistyped SOUNDFUSION_DATA or SOUNDFUSION_RESULTS, which is a file here."""
+    for variable in ("SOUNDFUSION_DATA", "SOUNDFUSION_RESULTS"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    copy_music(corpus, tmp_path / "music")
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[corpus]\nkind = "folder"\npath = "music"\n')
+    file = tmp_path / "file"
+    file.write_text("")
+    for variable, *command in (
+        ("SOUNDFUSION_DATA", "prepare", "demo"),
+        ("SOUNDFUSION_DATA", "status", str(mine)),
+        ("SOUNDFUSION_RESULTS", "reproduce", "demo", "--only", "01", "--set", "training.epochs=1"),
+        ("", "site", str(file / "site")),
+    ):
+        with monkeypatch.context() as context:
+            if variable:
+                context.setenv(variable, str(file / "folder"))
+            said = CliRunner().invoke(main, command)
+        assert said.exit_code == 1 and f"cannot write to {file}" in said.output, (command, said.output)
+        assert variable in said.output
 
 
 def test_two_processes_that_train_the_same_train_it_once_and_a_killed_one_leaves_no_lock(corpus, folder):

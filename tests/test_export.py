@@ -171,11 +171,18 @@ def test_an_export_is_replaced_and_nothing_else_is(music, of_one_fold, exported,
     with pytest.raises(SoundFusionError, match="holds something else"):
         export("nnet2", tmp_path / "kept", profile)
     assert (tmp_path / "kept" / "thesis.txt").read_text() == "years"
+    (tmp_path / "kept" / "thesis.txt").unlink()
+    (tmp_path / "kept" / "config.json").write_text('{"model_type": "bert"}')  # of another library
+    with pytest.raises(SoundFusionError, match=r"holds something else than an exported network \(config.json\)"):
+        export("nnet2", tmp_path / "kept", profile)
     shutil.copytree(exported, tmp_path / "new")
     (tmp_path / "new" / "README.md").write_text("old")
     export(of_one_fold[1].runs[0].folder.name[:8], tmp_path / "new", profile)
     assert (tmp_path / "new" / "README.md").read_text() == (exported / "README.md").read_text()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "new"]
+    (tmp_path / "new" / ".git").mkdir()
+    with pytest.raises(SoundFusionError, match=r"holds something else than an exported network \(.git\)"):
+        export("nnet2", tmp_path / "new", profile)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "new"] and (tmp_path / "new" / ".git").is_dir()
 
 
 def test_a_run_on_other_clips_is_refused_and_leaves_nothing(music, of_one_fold, tmp_path):

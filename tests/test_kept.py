@@ -14,6 +14,7 @@ from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.kept import adopt, keep
 from soundfusion_lib.study.study import Study
+from soundfusion_lib.use.export import export
 
 FIRST = "trained on other music first"
 PROFILE = (
@@ -90,7 +91,7 @@ def test_kept_runs_are_found_where_nothing_is_trained(trained, elsewhere):
     assert adopt(elsewhere) == ([], [])  # they are there
 
 
-def test_weights_are_kept_of_runs_that_another_or_a_probe_starts_from(elsewhere, trained):
+def test_weights_are_kept_of_runs_that_another_or_a_probe_starts_from(elsewhere, trained, tmp_path):
     _, _, before = trained
     adopt(elsewhere)
     runs = train(elsewhere)
@@ -100,6 +101,9 @@ def test_weights_are_kept_of_runs_that_another_or_a_probe_starts_from(elsewhere,
         assert all(ours[layer].equal(theirs[layer]) for layer in theirs)
     with pytest.raises(SoundFusionError, match=f"{fused.folder.name}.*only what it predicted.*delete {fused.folder}"):
         fused.model()
+    with pytest.raises(SoundFusionError, match="only what it predicted is kept"):
+        export(fused.folder, tmp_path / "exported", str(elsewhere))
+    assert not (tmp_path / "exported").exists()
     study = Study("kept", elsewhere, "cpu", progress=False)
     again = study.train(replace(protocol.fusion_of_trained(study), seeds=(0,), options=fused.experiment.options))
     assert again.runs[0].folder == fused.folder

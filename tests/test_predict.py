@@ -247,6 +247,27 @@ def test_a_file_that_cannot_be_written_is_an_error(trained, folder, tmp_path):
     assert done.exit_code == 1 and "x.csv cannot be written (No such file or directory)" in done.stderr
 
 
+def test_no_output_overwrites_a_recording_or_another_output(trained, folder, tmp_path):
+    """As where a shell makes `--csv a.flac b.flac` of `--csv *.flac`."""
+    before = {file: file.read_bytes() for file in folder.rglob("*.flac")}
+    (tmp_path / "song").write_bytes((folder / "a.flac").read_bytes())
+    same = "--csv", tmp_path / "x.txt", "--json", tmp_path / "x.txt"
+    for heard, outputs, why in (
+        (folder / "a.flac", ("--csv", folder / "b.flac"), "b.flac is a recording, and would be overwritten"),
+        (tmp_path / "song", ("--json", tmp_path / "song"), "song is a recording"),
+        (folder / "a.flac", same, "x.txt is to be written twice"),
+    ):
+        done = call(heard, "--model", trained.folder, *outputs)
+        assert done.exit_code == 1 and why in done.stderr
+    assert {file: file.read_bytes() for file in folder.rglob("*.flac")} == before
+    assert [file.name for file in tmp_path.iterdir() if file != folder] == ["song"]
+
+
+def test_a_profile_alone_names_no_network(folder):
+    done = call(folder / "a.flac", "--profile", "emotify")
+    assert done.exit_code == 1 and "name it by --model" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
 def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
     file = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.flac"))
@@ -261,4 +282,8 @@ def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
 
 def test_a_model_that_is_not_there_is_an_error(folder):
     done = call(folder / "a.flac", "--model", "Nothing")
-    assert done.exit_code == 1 and "there is no run 'Nothing' of demo" in done.stderr
+    assert done.exit_code == 1 and "there is no experiment 'Nothing' on demo. There are: " in done.stderr
+    done = call(folder / "a.flac", "--model", "nowhere/ResNet2D-small")
+    assert done.exit_code == 1 and "there is no profile 'nowhere'" in done.stderr
+    done = call(folder / "a.flac", "--model", "beef")
+    assert done.exit_code == 1 and "there is no run 'beef' of demo" in done.stderr

@@ -235,6 +235,10 @@ def test_an_older_site_is_replaced_and_another_folder_is_not(site, tmp_path_fact
     assert [file.name for file in tmp_path.rglob("*")] == ["thesis", "index.html"]
     (folder / "index.html").write_bytes((site / "index.html").read_bytes())
     (folder / "old.html").write_text("of an older version")
+    (folder / ".git").mkdir()
+    answer = CliRunner().invoke(main, ["site", str(folder)])
+    assert answer.exit_code == 1 and "holds .git, which is none of the site's" in answer.output
+    (folder / ".git").rmdir()
     answer = CliRunner().invoke(main, ["site", str(folder)])
     assert answer.exit_code == 0, answer.output
     assert not (folder / "old.html").exists() and [file.name for file in tmp_path.iterdir()] == ["thesis"]

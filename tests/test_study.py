@@ -365,7 +365,7 @@ def test_commands(study, profile, runs, folders, corpus):
     said = [cli("predict", "--model", *named, file, "--device", "cpu") for named in wholly]
     assert said[0].exit_code == 0 and "low00.wav" in said[0].output and {one.output for one in said} == {said[0].output}
     assert cli("predict", "--model", str(folder), "/nowhere.mp3").exit_code == 1
-    assert "no run 'demo/plain'" in cli("predict", "--model", "demo/plain", file).output
+    assert "no experiment 'plain' on demo" in cli("predict", "--model", "demo/plain", file).output
     common = pd.Series([one.name[0] for one in paths.runs_dir().glob("*") if not one.suffix]).mode()[0]
     assert f"runs begin with {common!r}" in cli("predict", "--model", common, file).output
 
@@ -415,7 +415,7 @@ def test_the_command_plan(profile, runs, folders, monkeypatch):
     assert said.exit_code == 0 and "core_hours_left" in said.output and "0.0 hours are left on" in said.output
     monkeypatch.setenv("SOUNDFUSION_DATA", str(folders / "empty"))
     said = cli("plan", str(profile))
-    assert said.exit_code == 1 and "is not decoded: `soundfusion prepare`" in said.output
+    assert said.exit_code == 1 and f"is not decoded: `soundfusion prepare {profile}`" in said.output
 
 
 def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from conftest import copy_music
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import runs_dir
+from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study.changes import changed
 from soundfusion_lib.study.outlook import outlook
 from soundfusion_lib.study.profiles import load_profile
@@ -118,6 +118,13 @@ def test_a_change_is_checked_as_the_profile_is(profile):
         for command in (["train", profile, "SimpleCNN"], ["reproduce", profile]):
             done = call(*command, "--set", change)
             assert done.exit_code == 1 and said in done.output, (change, done.output)
+
+
+def test_a_command_that_is_refused_files_no_changed_profile(profile):
+    change = "--set", "name=refused"
+    assert "no experiment 'ResNet3D'" in call("train", profile, "ResNet3D", *change).output
+    assert call("reproduce", profile, "--only", "99", *change).exit_code == 1
+    assert not (results_dir() / "refused").exists()
 
 
 def test_a_changed_profile_is_a_file_with_a_name_of_its_own(profile):

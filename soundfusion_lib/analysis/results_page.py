@@ -22,7 +22,7 @@ def write_page(name: str) -> Path:
     folder = results_dir() / name
     summary = read_summary(folder / "summary.json")
     if not summary.get("notebooks"):
-        raise SoundFusionError(f"no results in {folder}: `soundfusion reproduce` makes them")
+        raise SoundFusionError(f"no results in {folder}: reproduce that profile, and they are there")
     paragraphs = [f"# Results on the profile {name}", *introduction(summary)]
     for notebook, entry in summary["notebooks"].items():
         paragraphs.append(f"## {notebook.replace('_', ' ')}")

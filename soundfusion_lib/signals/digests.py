@@ -14,6 +14,7 @@ from tqdm import tqdm
 from soundfusion_lib import processes
 from soundfusion_lib.audio import UnreadableFile, unreadable
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
 
 DIGITS = 64  # of the SHA-256 that a digest begins with
 RECENT = 2_000_000_000  # nanoseconds; FAT counts time in these
@@ -40,7 +41,8 @@ def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[s
     """The `digest` of each file, remembered in ``<cache_dir>/digests.sqlite``, which several processes may use at once;
     raises SoundFusionError if that cannot be used."""
     path = Path(cache_dir) / "digests.sqlite"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(sqlite3.connect(path, timeout=60)) as memory, ThreadPoolExecutor(processes.cores()) as pool:
             memory.execute(TABLE)

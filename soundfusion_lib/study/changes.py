@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import results_dir
+from soundfusion_lib.paths import results_dir, whole
 from soundfusion_lib.study.profiles import CORPORA, built_in, parse_profile, read_profile
 
 LONGEST = 80  # name of a profile, in characters
@@ -47,10 +46,8 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     if loaded.name.casefold() in built_in():
         raise SoundFusionError(f"--set name={loaded.name}: a built-in profile has this name: give another")
     file = results_dir() / loaded.name / "profile.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(".new")
-    aside.write_text(f"# {path.stem} with {', '.join(changes)}\n{_toml_file(content)}", encoding="utf-8")
-    os.replace(aside, file)
+    with whole(file) as aside:
+        aside.write_text(f"# {path.stem} with {', '.join(changes)}\n{_toml_file(content)}", encoding="utf-8")
     return str(file)
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import lock, results_dir, runs_dir
+from soundfusion_lib.paths import lock, results_dir, runs_dir, writing
 from soundfusion_lib.study import search
 from soundfusion_lib.study.profiles import load_profile
 from soundfusion_lib.study.protocol import fine_tuned
@@ -83,7 +83,7 @@ def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
         except (*UNREADABLE, AttributeError):
             warnings.warn(f"the search kept in {file} is damaged: it is left out", stacklevel=2)
     elif not any(_kept(folder)):
-        raise SoundFusionError(f"nothing is kept in {folder}: `soundfusion reproduce` trains them")
+        raise SoundFusionError(f"nothing is kept in {folder}: `soundfusion reproduce {profile}` trains them")
     return brought, refused
 
 
@@ -131,9 +131,10 @@ def _copy(source: Path, target: Path, weights: bool) -> None:
     info = read_json(source / INFO)
     if not weights:
         info["checksums"].pop(WEIGHTS, None)
-    aside.mkdir(parents=True)
-    for name in info["checksums"]:
-        shutil.copyfile(source / name, aside / name)
-    write_json(aside / INFO, info)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(aside, target)
+    with writing(target.parent):
+        aside.mkdir(parents=True)
+        for name in info["checksums"]:
+            shutil.copyfile(source / name, aside / name)
+        write_json(aside / INFO, info)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(aside, target)

@@ -53,7 +53,7 @@ class StandIn(Look):
 
     @property
     def pretraining(self) -> Store:
-        raise NothingYet("the corpus for pretraining is not asked for")
+        raise NothingYet("the corpus for pretraining is not asked for", self._asked)
 
 
 def look(profile: str | Path) -> Look:

@@ -15,19 +15,20 @@ from soundfusion_lib.study.study import Study
 class NothingYet(SoundFusionError):
     """A study has not begun: its corpus is not made, or not decoded."""
 
-    def __init__(self, why: str):
-        super().__init__(f"nothing is there yet: {why}: `soundfusion prepare`")
+    def __init__(self, why: str, profile: str | Path):
+        super().__init__(f"nothing is there yet: {why}: `soundfusion prepare {profile}`")
 
 
 class Look(Study):
     """A study that raises NothingYet where it would have to synthesise or decode, and downloads nothing."""
 
     def __init__(self, profile: str | Path):
+        self._asked = profile
         super().__init__("status", profile, "cpu", progress=False)
 
     def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
         if is_to_be_made(spec):
-            raise NothingYet(f"the corpus {spec['kind']} is not made")
+            raise NothingYet(f"the corpus {spec['kind']} is not made", self._asked)
         return super()._open_corpus(spec)
 
     def fetch_published_weights(self) -> None:
@@ -37,5 +38,5 @@ class Look(Study):
         shortest = self.profile.segmenting.seconds
         store = Store.build(corpus, specs, data_dir() / "store", shortest=shortest, progress=False, decode=False)
         if store is None:
-            raise NothingYet(f"corpus {corpus.name!r} is not decoded")
+            raise NothingYet(f"corpus {corpus.name!r} is not decoded", self._asked)
         return store

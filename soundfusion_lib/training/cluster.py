@@ -5,6 +5,7 @@ see the run then goes on at its last epoch, elsewhere it begins anew.
 """
 
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 SECONDS = 10  # that a scheduler may take to answer
+ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?[^\s/]+:(\d+)")
+NO_ANSWER = "no Dask scheduler answers at {}: start one with `dask scheduler`, and give the address that it prints"
 PIECE = 2**25  # bytes sent at once
 # Of workers. Dask's limit of memory would count the clips, which are mapped from the disk. A task is a thread, and by
 # itself each has memory of its own, which `keep_freed_memory` does not reach: a step takes twice as long.
@@ -122,31 +125,37 @@ def trainers(store: Store, scheduler: str, device: str, progress: bool, checkpoi
 def work(scheduler: str, count: int) -> None:
     """Be workers of a scheduler, so many processes, until it ends or this one is told to.
 
-    Each trains a run at a time, on one thread unless OMP_NUM_THREADS says otherwise.
+    Each trains a run at a time, on one thread unless OMP_NUM_THREADS says otherwise. Raises SoundFusionError where no
+    scheduler answers.
     """
-    _dask()
+    _check(scheduler)
     from distributed.cli.dask_worker import main
 
     os.environ |= ENVIRONMENT
-    main([scheduler, f"--nworkers={count}", "--nthreads=1", *OPTIONS], standalone_mode=False)
+    try:
+        main([scheduler, f"--nworkers={count}", "--nthreads=1", *OPTIONS], standalone_mode=False)
+    except (OSError, RuntimeError) as error:
+        raise SoundFusionError(NO_ANSWER.format(scheduler)) from error
 
 
-def _dask() -> None:
-    """Raise SoundFusionError where Dask is not installed."""
+def _check(scheduler: str) -> None:
+    """Raise SoundFusionError where Dask is not installed, or this is no address of a scheduler."""
     if find_spec("distributed") is None:
         raise SoundFusionError("a cluster takes Dask: pip install 'soundfusion[cluster]'")
+    port = ADDRESS.fullmatch(scheduler)
+    if not port or not 0 < int(port[1]) < 2**16:
+        raise SoundFusionError(f"{scheduler!r} is no address of a Dask scheduler: it is written tcp://host:8786")
 
 
 @contextmanager
 def _connected(scheduler: str) -> Iterator["Client"]:
-    _dask()
+    _check(scheduler)
     from distributed import Client
 
     try:
         client = Client(scheduler, timeout=SECONDS, set_as_default=False, name="soundfusion")
-    except (OSError, ValueError) as error:
-        advice = "start one with `dask scheduler`, and give the address that it prints"
-        raise SoundFusionError(f"no Dask scheduler answers at {scheduler}: {advice}") from error
+    except OSError as error:
+        raise SoundFusionError(NO_ANSWER.format(scheduler)) from error
     with client:
         yield client
 

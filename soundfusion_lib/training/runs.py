@@ -91,9 +91,11 @@ def load_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     if folder.suffix or not (folder / "experiment.json").is_file():
-        raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status` lists those there are")
+        raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status PROFILE` lists those there are")
     if fault := damage(folder):
-        raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce` makes it anew")
+        raise SoundFusionError(
+            f"the run in {folder} is damaged ({fault}): `soundfusion reproduce PROFILE` makes it anew"
+        )
     return Run(Experiment.from_dict(read_json(folder / "experiment.json")["experiment"]), folder)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
 from soundfusion_lib.signals.store import Store
-from soundfusion_lib.study.status import Look
-from soundfusion_lib.training.runs import Run, checksum, load_run
+from soundfusion_lib.study.status import Look, NothingYet
+from soundfusion_lib.training.runs import Run, checksum, load_run, read_json
 from soundfusion_lib.use.card import model_card
 from soundfusion_lib.use.evaluation import evaluation
-from soundfusion_lib.use.exported import CONFIG, FORMAT, WEIGHTS, is_exported
+from soundfusion_lib.use.exported import CONFIG, FORMAT, WEIGHTS
 from soundfusion_lib.use.finding import find_model, profile_named
 from soundfusion_lib.use.onnx_graph import ONNX, write_onnx
 
@@ -32,17 +33,17 @@ def export(named: str | Path, folder: str | Path, profile: str = "demo", onnx: b
         The folder.
 
     Raises:
-        SoundFusionError: no such run, or not on this profile's clips; the folder holds something else; the ONNX graph
-            gives other numbers than the network.
+        SoundFusionError: no such run, not on this profile's clips, or its weights are not kept; the folder holds
+            something else, or cannot be written; the ONNX graph gives other numbers than the network.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and not (folder.is_dir() and (is_exported(folder) or not any(folder.iterdir()))):
-        raise SoundFusionError(f"{folder} holds something else than an exported network: give another folder")
+    _refuse_others(folder)
     run = load_run(find_model(named, profile))
     store = _store_of(run, profile_named(named, profile))
     aside, old = (folder.with_name(f".{folder.name}.{what}") for what in ("new", "old"))
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    with writing(folder.parent):
+        aside.mkdir(parents=True)
     try:
         _write(run, store, aside, onnx)
         if folder.exists():
@@ -55,11 +56,29 @@ def export(named: str | Path, folder: str | Path, profile: str = "demo", onnx: b
     return folder
 
 
+def _refuse_others(folder: Path) -> None:
+    """Raise SoundFusionError where a folder holds more than an exported network, or another one's."""
+    if not folder.exists():
+        return
+    held = {one.name for one in folder.iterdir()} if folder.is_dir() else {folder.name}
+    try:
+        ours = not held or {"format", "experiment", "checksums"} <= read_json(folder / CONFIG).keys()
+    except (OSError, ValueError, AttributeError):
+        ours = False
+    if strange := sorted(held - {CONFIG, WEIGHTS, CARD, ONNX}) or ([] if ours else [CONFIG]):
+        raise SoundFusionError(
+            f"{folder} holds something else than an exported network ({strange[0]}): give another folder"
+        )
+
+
 def _store_of(run: Run, profile: str) -> Store:
     """The clips that a run was trained on, which are to be the profile's."""
-    about = json.loads((run.folder / "experiment.json").read_text(encoding="utf-8"))
-    store = Look(profile).store
-    if store.content_id != about["content_id"]:
+    about = read_json(run.folder / "experiment.json")
+    try:
+        store = Look(profile).store
+    except NothingYet:
+        store = None
+    if store is None or store.content_id != about["content_id"]:
         raise SoundFusionError(
             f"the run {run.folder.name} is on other clips (corpus {about['corpus']!r}) than {profile} has now: say by "
             "--profile whose it is"
@@ -68,8 +87,9 @@ def _store_of(run: Run, profile: str) -> Store:
 
 
 def _write(run: Run, store: Store, folder: Path, onnx: bool) -> None:
+    network = run.model()  # raises where its weights are not kept
     shutil.copyfile(run.folder / WEIGHTS, folder / WEIGHTS)
-    graph = write_onnx(run.model(), run.experiment, folder / ONNX) if onnx else None
+    graph = write_onnx(network, run.experiment, folder / ONNX) if onnx else None
     config = _config(run, store, graph, folder)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(config), encoding="utf-8")

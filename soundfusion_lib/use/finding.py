@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from soundfusion_lib.corpora.splits import Split
 from soundfusion_lib.errors import SoundFusionError
@@ -15,7 +16,7 @@ from soundfusion_lib.study.study import Study
 from soundfusion_lib.study.summary import find_run
 from soundfusion_lib.training.experiments import Experiment
 
-KEY = re.compile("[0-9a-f]{4,16}")
+KEY = re.compile("[0-9a-f]{1,16}")  # of a run, or its beginning
 
 
 class AllClips(Study):
@@ -76,9 +77,19 @@ def find_model(named: str | Path, profile: str = "demo") -> Path:
     """
     if Path(named).is_dir():
         return Path(named)
-    name = str(named).rpartition("/")[2]
-    trained = [] if KEY.fullmatch(name) else _trained(name, profile_named(named, profile))
-    return trained[0] if trained else find_run(str(named), profile)
+    name, owner = str(named).rpartition("/")[2], profile_named(named, profile)
+    if KEY.fullmatch(name):
+        return find_run(str(named), profile)
+    try:
+        if trained := _trained(name, owner):
+            return trained[0]
+        reason = SoundFusionError(f"{name} of {owner} is not trained: `soundfusion train {owner} {quote(name)}`")
+    except SoundFusionError as error:
+        reason = error
+    try:
+        return find_run(str(named), profile)  # that the results name
+    except SoundFusionError:
+        raise reason from None
 
 
 def profile_named(named: str | Path, profile: str) -> str:
@@ -87,12 +98,9 @@ def profile_named(named: str | Path, profile: str) -> str:
 
 
 def _trained(name: str, profile: str) -> list[Path]:
-    """Folders of an experiment's runs, those on all clips first; none where there is no such experiment or corpus."""
-    try:
-        experiment = experiment_named(name, profile)
-        found = []
-        for study in (LookAllClips(profile), Look(profile)):
-            found += [runs_dir() / study.key(one) for one in study.variants(experiment)]
-    except SoundFusionError:  # `find_run` says what there is
-        return []
+    """Folders of an experiment's runs, those on all clips first; raises SoundFusionError where there is no such
+    experiment, or no corpus."""
+    experiment = experiment_named(name, profile)
+    studies = LookAllClips(profile), Look(profile)
+    found = [runs_dir() / study.key(one) for study in studies for one in study.variants(experiment)]
     return [folder for folder in found if folder.is_dir()]

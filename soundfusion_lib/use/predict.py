@@ -99,9 +99,11 @@ def report(
         One row a file: file, prediction, top ("rock 0.62, pop 0.30"), segments, error.
 
     Raises:
-        SoundFusionError: a folder without audio files; a plot of several files; a file cannot be written.
+        SoundFusionError: a folder without audio files; a plot of several files; a file cannot be written, or would
+            overwrite a recording or another.
     """
     files = audio_files(paths)
+    _check_outputs([one for one in (csv, json, plot) if one], files)
     if plot and len(files) > 1:
         raise SoundFusionError(f"--plot draws one file, and there are {len(files)}: call it for each")
     rows = []
@@ -116,6 +118,16 @@ def report(
                 write_timeline(heard, recognizer, plot)
             rows.append(_in_words(heard, recognizer.labels, top))
     return pd.DataFrame(rows)
+
+
+def _check_outputs(outputs: list[Path], files: list[Path]) -> None:
+    """Raise SoundFusionError where a file to be written is a recording, or to be written twice."""
+    heard = {file.resolve() for file in files}
+    for number, output in enumerate(outputs):
+        if output.resolve() in heard or output.suffix.lower() in SUFFIXES:
+            raise SoundFusionError(f"{output} is a recording, and would be overwritten: name the file to write")
+        if output.resolve() in {other.resolve() for other in outputs[:number]}:
+            raise SoundFusionError(f"{output} is to be written twice: give each output a file of its own")
 
 
 def _in_words(heard: Heard, labels: list[str], top: int) -> dict:

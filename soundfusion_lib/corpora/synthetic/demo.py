@@ -21,6 +21,7 @@ from soundfusion_lib.corpora.synthetic.composer import synthesise
 from soundfusion_lib.corpora.synthetic.genres import FMA_STYLES, GTZAN_STYLES
 from soundfusion_lib.corpora.synthetic.instruments import RATE
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
 
 SYNTHESIS = 1  # revision: raise it when the same arguments give other samples
 SIBLINGS = 3  # tracks of an artist in the training part; in the others each track has its own, for tests that vary less
@@ -168,6 +169,13 @@ def _write(root: Path, plan: pd.DataFrame, arguments: dict, workers, progress: b
     if root.exists():
         _refuse_others(root, description)
         return root
+    with writing(root.parent):
+        return _synthesise(
+            root, plan, arguments, workers, progress, texts | {"demo.json": json.dumps(description, indent=2) + "\n"}
+        )
+
+
+def _synthesise(root: Path, plan: pd.DataFrame, arguments: dict, workers, progress: bool, texts: dict) -> Path:
     aside = root.with_name(root.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
     for folder in {(aside / path).parent for path in [*plan["path"], *texts]}:
@@ -184,7 +192,6 @@ def _write(root: Path, plan: pd.DataFrame, arguments: dict, workers, progress: b
                 pass
     for path, text in texts.items():
         (aside / path).write_text(text, encoding="utf-8", newline="\n")
-    (aside / "demo.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8", newline="\n")
     aside.rename(root)
     return root
 
