@@ -109,6 +109,17 @@ def test_weights_are_kept_of_runs_that_another_or_a_probe_starts_from(elsewhere,
     assert again.runs[0].folder == fused.folder
 
 
+def test_weights_of_seeds_that_the_profile_only_adds_stay_behind(elsewhere):
+    study = Study("kept", elsewhere, "cpu", progress=False)
+    fusions = study.train(replace(protocol.fusion_of_trained(study), seeds=(0, 1))).runs
+    new = keep(elsewhere)
+    for run in fusions:
+        assert run.folder.name in new
+        for part in run.experiment.starts_from:
+            kept = results_dir() / "kept" / "runs" / part
+            assert kept.is_dir() and (kept / "model.safetensors").exists() == (run.experiment.seed == 0)
+
+
 def test_a_run_that_came_without_weights_gets_them_where_they_are_kept(elsewhere, trained):
     """As one that is a row of one corpus, and what the networks of another start from."""
     _, _, before = trained

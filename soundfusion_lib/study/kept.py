@@ -23,9 +23,9 @@ def keep(profile: str | Path) -> list[str]:
     """Copy the finished runs on a profile's clips, and what they start from, into results/<profile>/runs, and the
     trials of its search into results/<profile>/search.json.
 
-    Weights go along only where another of these runs, or a probe of other music, starts from them; the others have done
-    their work. A run that is there as it is now is left alone; none is taken away, but those that this version would
-    not find.
+    Weights go along only where another of these runs or a probe of other music starts from them; the others have done
+    their work. So have those of seeds that [seeds_of] adds to the profile's, which no probe has. A run that is there as
+    it is now is left alone; none is taken away, but those that this version would not find.
 
     Returns:
         Keys of the runs that were copied.
@@ -36,7 +36,8 @@ def keep(profile: str | Path) -> list[str]:
     study = Look(profile)
     listed = list_runs(runs_dir(), study.decoded.content_id)
     runs = {key: load_run(runs_dir() / key) for key in listed.loc[listed["state"] == "done", "run"]}
-    needed = {key for run in runs.values() for key in run.experiment.starts_from} | _of_other_music(study)
+    first = [run.experiment for run in runs.values() if run.experiment.seed in study.profile.seeds]
+    needed = {key for experiment in first for key in experiment.starts_from} | _of_other_music(study)
     runs |= {key: load_run(runs_dir() / key) for key in needed - runs.keys() if (runs_dir() / key).is_dir()}
     folder = _folder(study.profile.name)
     for old in _kept(folder):
