@@ -278,16 +278,13 @@ def plan(profile, workers):
 def predict(paths, model, profile, top, csv, json, plot, device):
     """Say what a trained network hears in PATHS, files of any length and folders of them.
 
-    Without --model it is the one that comes with the project, which tells classical, electronic, pop and rock. A name
-    may hold its profile: --model demo/ResNet2D-small. A file that cannot be read has its reason in the table, and the
-    command ends with exit status 1; all others are predicted all the same.
+    Without --model it is the one that comes with the project: classical, electronic, pop and rock. A name may hold its
+    profile: demo/ResNet2D-small. A file that cannot be read has its reason in the table, and the exit status is 1.
     """
     from soundfusion_lib.use.predict import report
     from soundfusion_lib.use.recognizer import load_recognizer
 
-    if profile and not model:
-        raise SoundFusionError(f"--profile {profile} says whose network it is, and not which: name it by --model")
-    recognizer = load_recognizer(model, profile or "demo", device)
+    recognizer = load_recognizer(model, profile, device)
     click.echo(recognizer.describe(), err=True)
     table = report(paths, recognizer, top, csv, json, plot)
     failed = table["error"].notna()

@@ -54,9 +54,10 @@ def test_the_page_counts_the_runs_of_each_seed(study):
 
 
 def test_p_is_holm_s_where_all_of_them_are_1(study):
-    study.save_table(pd.DataFrame({"first": ["x", "y"], "p": [1.0, 1.0]}), "own", "Ours")
+    tests = {"first": ["x", "y"], "difference": 0.5, "low": -0.1, "high": 1.1, "p": [1.0, 1.0]}
+    study.save_table(pd.DataFrame(tests), "own", "Ours")
     page = page_of(study)
-    assert "| first | p (Holm) |" in page and "| y | 1.000 |" in page
+    assert page.count(" | p (Holm) |") == 1 and page.count(" | 1.000 |") == 2
 
 
 def test_notes_are_whole_and_intervals_on_one_line():

@@ -246,7 +246,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             shown[f"{name.removesuffix(' accuracy')} [{of}]"] = [_with_bounds(*cell) for cell in cells]
         elif column == "ended" and values.dtype.kind in "bO":
             shown[name] = values.astype(object).map({True: "yes", False: "no"}).fillna("-")
-        elif column == "p" and values.dtype.kind in "if":  # whole where every p in a file is 1
+        elif column == "p" and (values.dtype.kind == "f" or "difference" in bounds):  # whole where all are 1
             shown["p (Holm)"] = ["<0.001" if value < 0.001 else f"{value:.3f}" for value in values]
         elif values.dtype.kind == "f" or form == WHOLE:
             shown[name] = ["-" if pd.isna(value) else f"{value:{form}}" for value in values]

@@ -16,7 +16,7 @@ from soundfusion_lib.use.timeline import write_timeline
 
 
 def predict(
-    *paths: str | Path, model: str | Path | None = None, profile: str = "demo", device: str = "auto"
+    *paths: str | Path, model: str | Path | None = None, profile: str | None = None, device: str = "auto"
 ) -> pd.DataFrame:
     """What a trained network hears in audio files of any length and in folders of them.
 

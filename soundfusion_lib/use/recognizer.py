@@ -11,6 +11,7 @@ import torch
 
 from soundfusion_lib.audio import UnusableAudio
 from soundfusion_lib.device import choose_device
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.signals.streaming import StreamedArray, streamed
@@ -126,19 +127,21 @@ class Recognizer:
                 yield Heard(file, pd.DataFrame(columns=["start", "end"]), str(reason))
 
 
-def load_recognizer(model: str | Path | None = None, profile: str = "demo", device: str = "auto") -> Recognizer:
+def load_recognizer(model: str | Path | None = None, profile: str | None = None, device: str = "auto") -> Recognizer:
     """A trained network, ready to hear files.
 
     Args:
         model: see `find_model`; None for the one that comes with the project.
-        profile: whose experiment it is, where its name does not say.
+        profile: whose experiment it is, where its name does not say; None for the demo.
         device: see `choose_device`.
 
     Raises:
-        SoundFusionError: there is no such model or device, or its files are damaged.
+        SoundFusionError: there is no such model or device, its files are damaged, or a profile comes without a model.
     """
+    if profile and model is None:
+        raise SoundFusionError(f"the profile {profile} says whose network it is, and not which: name it by --model")
     where = choose_device(device)
-    folder = BUILT_IN if model is None else find_model(model, profile)
+    folder = BUILT_IN if model is None else find_model(model, profile or "demo")
     if model is None or exported.is_exported(folder):
         network, experiment, config = exported.load(folder)
         return Recognizer(network.to(where), experiment, config["labels"], config)
