@@ -20,7 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import runs_dir
+from soundfusion_lib.paths import runs_dir, writing
 from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training import worker
 from soundfusion_lib.training.experiments import Experiment
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SECONDS = 10  # that a scheduler may take to answer
 ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?[^\s/]+:(\d+)")
-NO_ANSWER = "no Dask scheduler answers at {}: start one with `dask scheduler`, and give the address that it prints"
 PIECE = 2**25  # bytes sent at once
 # Of workers. Dask's limit of memory would count the clips, which are mapped from the disk. A task is a thread, and by
 # itself each has memory of its own, which `keep_freed_memory` does not reach: a step takes twice as long.
@@ -128,14 +127,12 @@ def work(scheduler: str, count: int) -> None:
     Each trains a run at a time, on one thread unless OMP_NUM_THREADS says otherwise. Raises SoundFusionError where no
     scheduler answers.
     """
-    _check(scheduler)
+    with _connected(scheduler):  # raises where none answers
+        pass
     from distributed.cli.dask_worker import main
 
     os.environ |= ENVIRONMENT
-    try:
-        main([scheduler, f"--nworkers={count}", "--nthreads=1", *OPTIONS], standalone_mode=False)
-    except (OSError, RuntimeError) as error:
-        raise SoundFusionError(NO_ANSWER.format(scheduler)) from error
+    main([scheduler, f"--nworkers={count}", "--nthreads=1", *OPTIONS], standalone_mode=False)
 
 
 def _check(scheduler: str) -> None:
@@ -155,7 +152,8 @@ def _connected(scheduler: str) -> Iterator["Client"]:
     try:
         client = Client(scheduler, timeout=SECONDS, set_as_default=False, name="soundfusion")
     except OSError as error:
-        raise SoundFusionError(NO_ANSWER.format(scheduler)) from error
+        advice = "start one with `dask scheduler`, and give the address that it prints"
+        raise SoundFusionError(f"no Dask scheduler answers at {scheduler}: {advice}") from error
     with client:
         yield client
 
@@ -164,8 +162,9 @@ def _connected(scheduler: str) -> Iterator["Client"]:
 def _marked() -> Iterator[str]:
     """Name of a file in the folder of runs, by which a worker knows that its own is the same."""
     mark = runs_dir() / f".{uuid.uuid4().hex}.mark"
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    with writing(mark.parent):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
     try:
         yield mark.name
     finally:

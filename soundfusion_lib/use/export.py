@@ -76,9 +76,10 @@ def _store_of(run: Run, profile: str) -> Store:
     about = read_json(run.folder / "experiment.json")
     try:
         store = Look(profile).store
-    except NothingYet:
-        store = None
-    if store is None or store.content_id != about["content_id"]:
+    except NothingYet as why:
+        of = f"the run {run.folder.name} is on corpus {about['corpus']!r}: say by --profile whose it is"
+        raise SoundFusionError(f"{why}; or, if that is not its profile, {of}") from why
+    if store.content_id != about["content_id"]:
         raise SoundFusionError(
             f"the run {run.folder.name} is on other clips (corpus {about['corpus']!r}) than {profile} has now: say by "
             "--profile whose it is"
