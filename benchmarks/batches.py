@@ -21,11 +21,11 @@ from common import record, synthetic_store
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from soundfusion_lib.audio import encode_mp3
+from soundfusion_lib.audio.decode import encode_mp3
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.device import autocast, choose_device, describe, keep_freed_memory
 from soundfusion_lib.models import build_model
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting, Segments
 
 BATCH = 32
 FILES = 64  # clips that the DataLoader over files and that over arrays read

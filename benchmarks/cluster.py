@@ -34,9 +34,9 @@ from soundfusion_lib.training.train import Wanted, largest_first
 IMPORTS = "import torch._dynamo, soundfusion_lib.training.train"
 READY = {  # a script each, that ends when two workers have imported what training takes
     "own pool": """
-from soundfusion_lib import processes
+from soundfusion_lib.pool import worker_pool
 if __name__ == "__main__":
-    with processes.pool(2) as pool:
+    with worker_pool(2) as pool:
         list(pool.map(exec, [TASK] * 2))
 """,
     "joblib": """

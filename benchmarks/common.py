@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.signals.representations import Representation
-from soundfusion_lib.signals.store import Store, StoredArray
+from soundfusion_lib.audio.representations import Representation
+from soundfusion_lib.audio.store import Store, StoredArray
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.training.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"

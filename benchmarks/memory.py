@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from common import record
 
-from soundfusion_lib.audio import encode_mp3
-from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio.decode import encode_mp3
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import Corpus
 
 SOUNDS = 8  # different ones; the clips differ in a tag behind them
 

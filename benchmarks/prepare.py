@@ -25,14 +25,14 @@ import torch
 from common import record
 from torchaudio import functional, transforms
 
-from soundfusion_lib import processes
-from soundfusion_lib.audio import UnusableAudio, decode
-from soundfusion_lib.corpora import folder as folder_corpus
-from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.corpora.fma import fma
-from soundfusion_lib.corpora.synthetic.demo import write_demo
-from soundfusion_lib.signals.representations import MelSpectrogram, Representation, Waveform
-from soundfusion_lib.signals.store import SHORTEST, Store
+from soundfusion_lib.audio.decode import UnusableAudio, decode
+from soundfusion_lib.audio.representations import MelSpectrogram, Representation, Waveform
+from soundfusion_lib.audio.store import SHORTEST, Store
+from soundfusion_lib.datasets import folder as folder_corpus
+from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.fma import fma
+from soundfusion_lib.datasets.synthetic.demo import write_demo
+from soundfusion_lib.pool import cores, worker_pool
 
 MEL = MelSpectrogram()
 WAVEFORM = Waveform()
@@ -103,7 +103,7 @@ def peer(function, files: list[Path], workers: int, scratch: Path) -> tuple[floa
     """Seconds that the processes take over all files, and their peak memory."""
     target = scratch / function.__name__
     target.mkdir()
-    with processes.pool(workers) as pool:
+    with worker_pool(workers) as pool:
         list(pool.map(partial(function, target), files[: 4 * workers]))  # imports, filters, caches
         with Peak() as peak:
             began = time.perf_counter()
@@ -131,7 +131,7 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
     "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips."
 )
 @click.option("--clips", default=240, show_default=True, help="Number of synthetic clips of 30 s.")
-@click.option("--processes", "workers", default=processes.cores(), show_default=True)
+@click.option("--processes", "workers", default=cores(), show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="The best of so many is taken.")
 def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:

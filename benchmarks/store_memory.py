@@ -19,11 +19,11 @@ import pandas as pd
 import torch
 from common import record, synthetic_store
 
+from soundfusion_lib.audio.representations import MelSpectrogram
+from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.models import build_model
-from soundfusion_lib.signals.representations import MelSpectrogram
-from soundfusion_lib.signals.segments import Segmenting, Segments
-from soundfusion_lib.training.fitting import Training, fit
 from soundfusion_lib.training.inference import log_probabilities
+from soundfusion_lib.training.loop import Training, fit
 
 SECONDS = 30.0  # of a clip
 WORK = ("predictions", "training, one epoch")

@@ -19,13 +19,13 @@ import pandas as pd
 import torch
 from common import record, synthetic_store
 
-from soundfusion_lib import processes
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.device import choose_device, describe
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.pool import worker_pool
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training import train
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 
 TRUE_CLIPS = 8_000
 
@@ -76,7 +76,7 @@ def main(clips: int, epochs: int, together: int, folder: Path | None, name: str)
         )
         rows = []
         for title, (experiment, runs) in planned(study).items():
-            with processes.pool(together, max(1, torch.get_num_threads() // together)) as pool:
+            with worker_pool(together, max(1, torch.get_num_threads() // together)) as pool:
                 futures = [
                     pool.submit(measure, experiment, store, epochs, device, number) for number in range(together)
                 ]

@@ -20,11 +20,11 @@ import pandas as pd
 import torch
 from common import record, synthetic_store
 
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.models import MODELS, build_model
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting, Segments
-from soundfusion_lib.training.fitting import Training, fit
 from soundfusion_lib.training.inference import log_probabilities
+from soundfusion_lib.training.loop import Training, fit
 
 SPECS = [Waveform(16_000), MelSpectrogram(22_050, 2, 64, 1024, 512)]
 PARTS = (("resnet1d", {"width": 4}), ("resnet2d", {"width": 4, "pool": 1}))

@@ -24,16 +24,16 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from soundfusion_lib import processes
 from soundfusion_lib.analysis import statistics
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.device import autocast, choose_device, describe
 from soundfusion_lib.models import build_model, convolution1d
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting, Segments
+from soundfusion_lib.pool import worker_pool
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training import fitting, inference, train
-from soundfusion_lib.training.fitting import Training, fit
+from soundfusion_lib.training import inference, loop, train
+from soundfusion_lib.training.loop import Training, fit
 
 FUSED = [("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1})]
 MODELS = {  # name: (model, options, batch size)
@@ -65,9 +65,9 @@ EPOCHS = 3  # the best of the last two counts
 def pull(lever: int) -> None:
     """Set up this process so that fit() has the first so many levers; with all, it chooses the gradients itself."""
     if lever < 1:
-        fitting.keep_freed_memory = lambda: None
+        loop.keep_freed_memory = lambda: None
     if lever < 2:
-        fitting.MEMORY_FORMAT = torch.contiguous_format
+        loop.MEMORY_FORMAT = torch.contiguous_format
     if lever < ALL:
         convolution1d.PRODUCTS = lever == 3
 
@@ -173,12 +173,12 @@ def peaks(device: torch.device) -> tuple[float, float]:
 def one(function, *arguments, workers: int = 1, threads: int = 0) -> float:
     """The sum over fresh processes that run the same at once."""
     threads = threads or torch.get_num_threads()
-    with processes.pool(workers, threads) as pool:
+    with worker_pool(workers, threads) as pool:
         return sum(future.result() for future in [pool.submit(function, *arguments) for _ in range(workers)])
 
 
 def speeds(names: list[str], device: torch.device, steps: int) -> pd.DataFrame:
-    with processes.pool(1, torch.get_num_threads()) as pool:
+    with worker_pool(1, torch.get_num_threads()) as pool:
         most_operations, most_bytes = pool.submit(peaks, device).result()
     rows = []
     for name in names:
@@ -220,7 +220,7 @@ def demo_run(model: str, lever: int, seed: int, folder: Path, device: torch.devi
     if lever < ALL and device.type == "cuda":
         import contextlib
 
-        fitting.autocast = inference.autocast = lambda device: contextlib.nullcontext()
+        loop.autocast = inference.autocast = lambda device: contextlib.nullcontext()
     return train.train_or_find(experiment, study.store, folder / str(lever), device, progress=False).predictions("test")
 
 
@@ -231,7 +231,7 @@ def accuracies(device: torch.device, seeds: int) -> pd.DataFrame:
             predictions = {0: [], ALL: []}
             for lever, frames in predictions.items():
                 for seed in range(seeds):
-                    with processes.pool(1, torch.get_num_threads()) as pool:
+                    with worker_pool(1, torch.get_num_threads()) as pool:
                         frames.append(pool.submit(demo_run, model, lever, seed, Path(temporary), device).result())
             test = statistics.compare(predictions[ALL], predictions[0])
             rows.append(

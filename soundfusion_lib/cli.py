@@ -63,13 +63,13 @@ def download(what):
 
     Or soundtracks of free games (876 MB) and others to pre-train on, soundtracks_b (276 MB), where there is apt.
     """
-    from soundfusion_lib import corpora
+    from soundfusion_lib import datasets
     from soundfusion_lib.paths import data_dir
 
     if what.startswith("soundtracks"):
-        folder = corpora.download_soundtracks(data_dir() / what, what)
+        folder = datasets.download_soundtracks(data_dir() / what, what)
     else:
-        folder = corpora.download(what, data_dir() / what.split("_")[0])
+        folder = datasets.download(what, data_dir() / what.split("_")[0])
     click.echo(f"{what} is in {folder}")
 
 
@@ -194,7 +194,7 @@ def adopt(profile):
 def page(profile):
     """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
     from soundfusion_lib.analysis.results_page import write_page
-    from soundfusion_lib.study.profiles import load_profile
+    from soundfusion_lib.study.profile import load_profile
 
     click.echo(write_page(load_profile(profile).name))
 
@@ -220,7 +220,7 @@ def status(profile):
     from soundfusion_lib.study.plan import plan_of
     from soundfusion_lib.study.search import trials_left
     from soundfusion_lib.study.status import Look, NothingYet
-    from soundfusion_lib.training.runs import list_runs
+    from soundfusion_lib.training.run import list_runs
 
     study = Look(profile)
     try:
@@ -243,7 +243,7 @@ def plan(profile, workers):
     its place. With --workers: hours until all is done, which runs that wait for others make longer, and memory, on a
     CPU and on this machine's GPU.
     """
-    from soundfusion_lib import processes
+    from soundfusion_lib.pool import cores
     from soundfusion_lib.study.needs import needed_by
     from soundfusion_lib.study.plan import core_hours, plan_of
     from soundfusion_lib.study.schedule import schedules
@@ -256,8 +256,8 @@ def plan(profile, workers):
     needed = needed_by(study)
     table = plan_of(study, needed)
     click.echo(table.round(1).to_string(na_rep="unknown"))
-    hours = table.loc["all", "core_hours_left"] / processes.cores()
-    click.echo(f"\n{hours:.1f} hours are left on the {processes.cores()} cores of this machine")
+    hours = table.loc["all", "core_hours_left"] / cores()
+    click.echo(f"\n{hours:.1f} hours are left on the {cores()} cores of this machine")
     if trials := trials_left(study):
         most = f"{trials * core_hours(study, experiment_of(study)):.1f} core-hours if none is stopped early"
         click.echo(f"not counted: {trials} trials of notebook 10's search, {most}")

@@ -17,7 +17,7 @@ from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
 from soundfusion_lib.study.graph import wanted
 from soundfusion_lib.study.needs import needed_by
 from soundfusion_lib.study.parameters import DEFAULTS
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.study.summary import edit_summary, read_summary
 

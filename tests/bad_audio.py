@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from soundfusion_lib.audio import encode_mp3
+from soundfusion_lib.audio.decode import encode_mp3
 
 RATE = 22_050
 SECONDS = 1.5

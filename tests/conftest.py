@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from soundfusion_lib.corpora import Corpus
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets import Corpus
 
 RATE = 22_050
 SMALL_MEL = MelSpectrogram(sample_rate=22_050, channels=2, n_mels=32, n_fft=512, hop_length=256)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundfusion_lib.audio import UnreadableFile, UnusableAudio, decode, encode_mp3, resample, to_channels
+from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, decode, encode_mp3, resample, to_channels
 
 
 def sine(frequency, seconds, rate):
@@ -41,7 +41,7 @@ def test_what_the_system_says_is_told_from_what_a_file_holds(tmp_path):
 
 DESCRIPTORS = """
 import resource, sys
-from soundfusion_lib.audio import UnreadableFile, decode
+from soundfusion_lib.audio.decode import UnreadableFile, decode
 decode(sys.argv[1])
 kept = [open(sys.argv[1]) for _ in range(10)]
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(file.fileno() for file in kept) + 1,) * 2)

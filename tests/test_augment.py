@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from soundfusion_lib.audio.augment import NoiseAndGain, SpecAugment, augmentation
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.augment import NoiseAndGain, SpecAugment, augmentation
 
 
 @pytest.fixture

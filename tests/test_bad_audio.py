@@ -14,13 +14,13 @@ import soundfile
 from bad_audio import RATE, USED, music, write_all
 from click.testing import CliRunner
 
-from soundfusion_lib.audio import AT_ONCE, LongAudio, UnreadableFile, UnusableAudio, decode, stream
+from soundfusion_lib.audio.clips import Clip, Pool
+from soundfusion_lib.audio.decode import AT_ONCE, LongAudio, UnreadableFile, UnusableAudio, decode, stream
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.audio.streaming import streamed
 from soundfusion_lib.cli import main
-from soundfusion_lib.corpora import Corpus, emotify, folder
-from soundfusion_lib.signals.clips import Clip, Pool
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.store import Store
-from soundfusion_lib.signals.streaming import streamed
+from soundfusion_lib.datasets import Corpus, emotify, folder
 from soundfusion_lib.study.study import Study
 
 SPECS = [Waveform(8_000), MelSpectrogram(8_000, 1, 16, 256, 256)]
@@ -99,8 +99,8 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 import pandas as pd
-from soundfusion_lib.corpora import Corpus
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.datasets import Corpus
+from soundfusion_lib.audio.store import Store
 from test_bad_audio import SPECS
 
 root, cache = map(Path, sys.argv[1:])
@@ -144,7 +144,7 @@ def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "x.wav", music(8_000, seconds=20), 8_000)
     corpus = Corpus("x", tmp_path, pd.DataFrame({"path": ["x.wav"], "label": "x", "group": None}, index=["x"]))
     whole = Store.build(corpus, SPECS, tmp_path / "whole", workers=1, progress=False)
-    monkeypatch.setattr("soundfusion_lib.audio.AT_ONCE", 1_000)
+    monkeypatch.setattr("soundfusion_lib.audio.decode.AT_ONCE", 1_000)
     pieces = Store.build(corpus, SPECS, tmp_path / "pieces", workers=1, progress=False)
     assert pieces.content_id == whole.content_id
     for kind, array in whole.arrays.items():
@@ -203,10 +203,10 @@ def test_what_was_stored_of_1e30_is_left_out_now(tmp_path):
 KILLING = """
 import os, signal
 from pathlib import Path
-from soundfusion_lib.corpora import folder
-from soundfusion_lib.signals import decoding
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.datasets import folder
+from soundfusion_lib.audio import decoding
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.store import Store
 
 decode, once = decoding.decode, Path("killed")
 

@@ -8,14 +8,14 @@ from scipy.fft import dct
 
 from soundfusion_lib.analysis import baselines, conclusions, figures, tables
 from soundfusion_lib.analysis.statistics import accuracy
-from soundfusion_lib.corpora.splits import Split
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.study import protocol
-from soundfusion_lib.study.profiles import Profile
+from soundfusion_lib.study.profile import Profile
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import classes_of, probability_columns
+from soundfusion_lib.training.loop import Training
 
 
 @pytest.fixture

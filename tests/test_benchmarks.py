@@ -10,9 +10,9 @@ import torch
 from click.testing import CliRunner
 
 from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting, Segments
 from soundfusion_lib.study.study import Study
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package

@@ -23,7 +23,7 @@ from soundfusion_lib.study import search, space
 from soundfusion_lib.study.graph import wanted
 from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.training import cluster, worker
-from soundfusion_lib.training.runs import checksum, load_run
+from soundfusion_lib.training.run import checksum, load_run
 from soundfusion_lib.training.train import train_a_while
 
 PROFILE = """

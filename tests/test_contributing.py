@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 
 from soundfusion_lib import models
-from soundfusion_lib.corpora import kinds
+from soundfusion_lib.datasets import kinds
 from soundfusion_lib.paths import PROJECT
 
 

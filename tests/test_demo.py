@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from soundfusion_lib.corpora.synthetic import demo
-from soundfusion_lib.corpora.synthetic.composer import synthesise
-from soundfusion_lib.corpora.synthetic.demo import plan_demo, plan_demo_gtzan, write_demo, write_demo_gtzan
-from soundfusion_lib.corpora.synthetic.genres import FMA_STYLES, GTZAN_STYLES, STYLES
+from soundfusion_lib.datasets.synthetic import demo
+from soundfusion_lib.datasets.synthetic.composer import synthesise
+from soundfusion_lib.datasets.synthetic.demo import plan_demo, plan_demo_gtzan, write_demo, write_demo_gtzan
+from soundfusion_lib.datasets.synthetic.genres import FMA_STYLES, GTZAN_STYLES, STYLES
 from soundfusion_lib.errors import SoundFusionError
 
 SMALL = {"tracks": 24, "seconds": 2.0, "seed": 0, "progress": False}

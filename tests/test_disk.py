@@ -12,15 +12,15 @@ import pytest
 from click.testing import CliRunner
 from conftest import SMALL_MEL, copy_music
 
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.cli import main
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.paths import whole
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.signals.store import Store
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
-from soundfusion_lib.training.runs import list_runs
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.run import list_runs
 from soundfusion_lib.training.train import train_or_find
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has neither limits on files nor users to become")
@@ -33,10 +33,10 @@ import pandas as pd, torch
 from pathlib import Path
 from conftest import SMALL_MEL
 from test_disk import EXPERIMENT
-from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.study.summary import edit_summary
 from soundfusion_lib.training.train import train_or_find
 

@@ -20,10 +20,10 @@ import filelock
 import numpy as np
 import pytest
 
-from soundfusion_lib.corpora.download import BLOCK, SOURCES, Source, download
+from soundfusion_lib.datasets.download import BLOCK, SOURCES, Source, download
 from soundfusion_lib.errors import SoundFusionError
 
-module = importlib.import_module("soundfusion_lib.corpora.download")  # the package re-exports the function's name
+module = importlib.import_module("soundfusion_lib.datasets.download")  # the package re-exports the function's name
 
 
 @dataclass

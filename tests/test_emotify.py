@@ -5,13 +5,13 @@ import pytest
 from conftest import SMALL_MEL
 from mutagen.id3 import ID3, TPE1
 
-from soundfusion_lib.audio import encode_mp3
-from soundfusion_lib.corpora import emotify
-from soundfusion_lib.corpora.emotify import GENRES
-from soundfusion_lib.corpora.kinds import open_corpus
+from soundfusion_lib.audio.decode import encode_mp3
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets import emotify
+from soundfusion_lib.datasets.emotify import GENRES
+from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.store import Store
 
 RATE = 44_100
 

@@ -85,7 +85,7 @@ def test_a_mistake_is_one_sentence_of_the_command(tmp_path, monkeypatch, mistake
 
 
 def test_a_mistake_is_one_sentence_in_a_notebook(tmp_path):
-    code = f"from soundfusion_lib.corpora import folder; folder({str(tmp_path / 'music')!r})"
+    code = f"from soundfusion_lib.datasets import folder; folder({str(tmp_path / 'music')!r})"
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "NO_COLOR": "1"}
     command = [sys.executable, "-m", "IPython", "--colors=NoColor", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

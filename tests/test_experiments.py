@@ -11,17 +11,17 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.audio.augment import AUGMENTATIONS
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.signals.augment import AUGMENTATIONS
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.training import fitting, provenance, train
-from soundfusion_lib.training.experiments import REVISION, Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training import loop, provenance, train
+from soundfusion_lib.training.experiment import REVISION, Experiment
 from soundfusion_lib.training.inference import log_probabilities
-from soundfusion_lib.training.runs import Run, list_runs, load_run
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.run import Run, list_runs, load_run
 from soundfusion_lib.training.train import segments_of, train_or_find
 
 EXPERIMENT = Experiment(
@@ -164,13 +164,13 @@ def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
 
 
 def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, store, tmp_path, cpu, monkeypatch):
-    save = fitting._save
+    save = loop._save
 
     def save_and_stop(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_save", save_and_stop)
+    monkeypatch.setattr(loop, "_save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]

@@ -18,15 +18,15 @@ from safetensors.torch import load_file, save_file
 
 from soundfusion_lib import load_recognizer
 from soundfusion_lib.analysis.statistics import accuracy, interval
-from soundfusion_lib.audio import decode, resample, to_channels
+from soundfusion_lib.audio.decode import decode, resample, to_channels
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.cli import main
-from soundfusion_lib.corpora.splits import groups_of
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.use.card import model_card
 from soundfusion_lib.use.export import export
 from soundfusion_lib.use.onnx_graph import TOLERANCE, write_onnx

@@ -5,11 +5,11 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.models import build_model
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training.features import LEVEL, SPREAD, features
 
 CUT = Segmenting(1.0, 0.25)

@@ -22,11 +22,11 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
 from test_download import FILES, Handler, Site, read, zipped
-from test_processes import assert_ended, family
+from test_pool import assert_ended, family
 
+from soundfusion_lib.audio.digests import digest
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.signals.digests import digest
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
 
@@ -41,9 +41,9 @@ def note(*words):
         log.write(" ".join(map(str, words)) + "\\n")
 
 if "resource_tracker" not in " ".join(sys.orig_argv):
-    from soundfusion_lib.signals import decoding
-    from soundfusion_lib.training import fitting
-    decode, learn = decoding.decode, fitting._learn
+    from soundfusion_lib.audio import decoding
+    from soundfusion_lib.training import loop
+    decode, learn = decoding.decode, loop._learn
 
     def watched_decode(file, seconds=None):
         time.sleep(0.05)
@@ -54,7 +54,7 @@ if "resource_tracker" not in " ".join(sys.orig_argv):
         note("epoch", seed // 1_000_003, seed % 1_000_003)
         return learn(parts, train, training, seed)
 
-    decoding.decode, fitting._learn = watched_decode, watched_learn
+    decoding.decode, loop._learn = watched_decode, watched_learn
 """
 COMMAND = """
 import sys
@@ -348,7 +348,7 @@ class Slow(Handler):
 DOWNLOAD = """
 import importlib, sys
 
-module = importlib.import_module("soundfusion_lib.corpora.download")
+module = importlib.import_module("soundfusion_lib.datasets.download")
 url, sha1, root = sys.argv[1:]
 module.SOURCES["clips"] = module.Source(url, 10_000_000, sha1)
 module.download("clips", root)

@@ -14,12 +14,12 @@ import resource, sys
 from pathlib import Path
 
 import numpy as np, pandas as pd, torch
-from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.models import build_model
-from soundfusion_lib.signals.representations import MelSpectrogram
-from soundfusion_lib.signals.segments import Segmenting, Segments
-from soundfusion_lib.signals.store import Store, StoredArray
-from soundfusion_lib.training.fitting import Training, fit
+from soundfusion_lib.audio.representations import MelSpectrogram
+from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.audio.store import Store, StoredArray
+from soundfusion_lib.training.loop import Training, fit
 from soundfusion_lib.training.inference import log_probabilities
 
 folder, size, private = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -11,12 +11,12 @@ from torch.nn.functional import adaptive_avg_pool2d, conv1d, cross_entropy
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
+from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, architecture_table, build_model, convolution1d, count_parameters, summarize
 from soundfusion_lib.models.base import Standardize, adaptive_average_pool
 from soundfusion_lib.models.convolution1d import Conv1d
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
-from soundfusion_lib.signals.augment import augmentation
 
 SMALL = {"vgg16": {"width": 8}, "resnet1d": {"width": 4}, "resnet2d": {"width": 4}}
 SMALL_PARTS = [["resnet1d", {"width": 4}], ["resnet2d", {"width": 4, "pool": 1}]]

@@ -12,11 +12,11 @@ import psutil
 import pytest
 from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.kernelspec import get_kernel_spec
-from test_processes import assert_ended, family
+from test_pool import assert_ended, family
 
 from soundfusion_lib import check_parameters, notebooks, paths
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import profiles
+from soundfusion_lib.study import profile as profiles
 
 FILES = notebooks.notebook_files()
 
@@ -226,9 +226,9 @@ def test_a_clone_is_needed(tmp_path, monkeypatch):
 
 AT_WORK = """
 import pathlib, time
-from soundfusion_lib import processes
+from soundfusion_lib.pool import worker_pool
 
-pool = processes.pool(2)
+pool = worker_pool(2)
 waiting = [pool.submit(time.sleep, 600) for _ in range(2)]
 pathlib.Path("begun").touch()
 time.sleep(600)

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from conftest import SMALL_MEL
 
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.audio.augment import AUGMENTATIONS
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.signals.augment import AUGMENTATIONS
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.training import fitting, inference
-from soundfusion_lib.training.experiments import REVISION, Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training import inference, loop
+from soundfusion_lib.training.experiment import REVISION, Experiment
+from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.train import train_or_find
 
 PARTS = [["resnet1d", {"width": 2}], ["resnet2d", {"width": 2, "pool": 1}]]
@@ -64,20 +64,20 @@ def test_a_seed_gives_the_numbers_of_the_revision_and_the_same_bits_after_an_int
     name, store, tmp_path, cpu, monkeypatch
 ):
     """Code that trains to other numbers finds old runs under the same key: raise REVISION, and write both down here."""
-    for module in (fitting, inference):  # in float32, whatever the machine would take
+    for module in (loop, inference):  # in float32, whatever the machine would take
         monkeypatch.setattr(module, "autocast", lambda device: contextlib.nullcontext())
     first = train_or_find(experiment(name), store, tmp_path / "first", cpu, progress=False)
     assert first.history["train_loss"].tolist() == pytest.approx(LOSSES[REVISION][name], rel=3e-3)
-    save = fitting._save
+    save = loop._save
 
     def save_and_stop(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_save", save_and_stop)
+    monkeypatch.setattr(loop, "_save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
-    monkeypatch.setattr(fitting, "_save", save)
+    monkeypatch.setattr(loop, "_save", save)
     second = train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
     for file in ("predictions.parquet", "model.safetensors"):
         assert (first.folder / file).read_bytes() == (second.folder / file).read_bytes()

@@ -8,11 +8,11 @@ import pytest
 
 from soundfusion_lib.analysis import paired_tests
 from soundfusion_lib.analysis.statistics import compare
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.decision_fusion import Decision
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.run_groups import RunGroup, folds_note
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.result import RunGroup, folds_note
 
 
 class Made:

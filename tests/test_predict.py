@@ -17,15 +17,15 @@ from conftest import RATE, SMALL_MEL, tone
 from torch.nn.modules.module import register_module_forward_hook
 
 from soundfusion_lib import load_recognizer
+from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.cli import main
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.run import Run
 from soundfusion_lib.training.train import train_or_find
 from soundfusion_lib.use.predict import predict
 from soundfusion_lib.use.recognizer import BATCH

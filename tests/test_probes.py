@@ -6,19 +6,18 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib import processes
 from soundfusion_lib.analysis import controls, paired_tests, probes
 from soundfusion_lib.analysis.statistics import accuracy
-from soundfusion_lib.corpora.splits import Split
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.study.profiles import Profile
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.study.profile import Profile
 from soundfusion_lib.study.starts import RANDOM, Start
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.decision_fusion import Decision, Stacked
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.fuse import Decision, Stacked
 from soundfusion_lib.training.inference import classes_of
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.result import RunGroup
 from soundfusion_lib.training.train import train_or_find
 
 CNN = Experiment(
@@ -125,7 +124,7 @@ def runs(study, store, tmp_path):
 
 
 def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypatch):
-    monkeypatch.setattr(processes, "cores", lambda: 1)
+    monkeypatch.setattr("soundfusion_lib.study.study.cores", lambda: 1)
     one, two = runs.values()
     made = controls.ensembles(study, runs)
     better = controls.better_part(runs)

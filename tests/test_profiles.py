@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from soundfusion_lib import settings
-from soundfusion_lib.corpora import kinds as kinds_of_corpora
-from soundfusion_lib.corpora.kinds import open_corpus
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.audio.augment import AUGMENTATIONS, NoiseAndGain, augmentation
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.datasets import kinds as kinds_of_corpora
+from soundfusion_lib.datasets.kinds import open_corpus
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, build_model
-from soundfusion_lib.signals.augment import AUGMENTATIONS, NoiseAndGain, augmentation
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.study import profiles
-from soundfusion_lib.study.profiles import Profile, load_profile
-from soundfusion_lib.training.fitting import OPTIMIZERS, Training
+from soundfusion_lib.study import profile as profiles
+from soundfusion_lib.study.profile import Profile, load_profile
+from soundfusion_lib.training.loop import OPTIMIZERS, Training
 
 CORPUS = '[corpus]\nkind = "folder"\npath = "music"\n'
 

@@ -15,16 +15,16 @@ from torchvision.models import VGG16_Weights
 
 from soundfusion_lib.analysis import figures, tables
 from soundfusion_lib.analysis.baselines import Baseline
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.audio.store import Store, StoredArray
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.store import Store, StoredArray
 from soundfusion_lib.study import protocol
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.decision_fusion import Decision
-from soundfusion_lib.training.run_groups import RunGroup
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.run import Run
 
 GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
 
@@ -64,7 +64,7 @@ def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> RunGroup:
 def study():
     study = Study("test", "fma_small", "cpu", progress=False)
     tracks = pd.DataFrame({"path": "x", "label": GENRES, "group": None}, index=list("abcdefgh"))
-    from soundfusion_lib.corpora import Corpus
+    from soundfusion_lib.datasets import Corpus
 
     study.__dict__["corpus"] = corpus = Corpus("fma_small", ".", tracks)
     usable = pd.DataFrame({"reason": None, "seconds": 30.0}, index=tracks.index)

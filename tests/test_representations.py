@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform, _mel_filters, from_dict, to_dict
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, _mel_filters, from_dict, to_dict
 
 SPECS = [MelSpectrogram(), MelSpectrogram(44_100, 1, 96), MelSpectrogram(44_100, 2, 40, 2048, 256, 60)]
 

@@ -9,8 +9,8 @@ import pytest
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study import space
-from soundfusion_lib.study.profiles import BUILT_IN, load_profile
-from soundfusion_lib.training.runs import load_run
+from soundfusion_lib.study.profile import BUILT_IN, load_profile
+from soundfusion_lib.training.run import load_run
 
 REAL = ("emotify", "soundtracks")
 

@@ -6,11 +6,11 @@ import math
 import pandas as pd
 import pytest
 
-from soundfusion_lib.training.decision_fusion import Decision
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
-from soundfusion_lib.training.run_groups import RunGroup
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.run import Run
 
 STILL, FALLING = [1.0] * 16 + [0.5, 0.5, 0.45, 0.45], [1.0] * 16 + [0.5, 0.5, 0.44, 0.44]
 

@@ -14,10 +14,10 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir
 from soundfusion_lib.study import further, protocol, search, space
 from soundfusion_lib.study.kept import adopt, keep
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training import fitting, train
-from soundfusion_lib.training.fitting import Diverged
+from soundfusion_lib.training import loop, train
+from soundfusion_lib.training.loop import Diverged
 from soundfusion_lib.training.trainers import Trainers
 
 PROFILE = (
@@ -125,7 +125,7 @@ def test_an_interrupted_search_ends_as_it_would_have(file, tmp_path, monkeypatch
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "other"))
     study = study_of(file)
     trained_in_turn(study, monkeypatch)
-    save, epochs = fitting._save, []
+    save, epochs = loop._save, []
 
     def save_and_stop(*arguments):
         save(*arguments)
@@ -133,7 +133,7 @@ def test_an_interrupted_search_ends_as_it_would_have(file, tmp_path, monkeypatch
         if len(epochs) % 5 == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_save", save_and_stop)
+    monkeypatch.setattr(loop, "_save", save_and_stop)
     tell, told = optuna.Study.tell, []
 
     def stop_and_tell(*arguments, **options):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from soundfusion_lib.audio import segments as segments_module
+from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals import segments as segments_module
-from soundfusion_lib.signals.segments import Segmenting, Segments
-from soundfusion_lib.signals.store import Store
 
 
 @pytest.mark.parametrize(

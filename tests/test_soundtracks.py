@@ -17,12 +17,12 @@ import soundfile
 from click.testing import CliRunner
 
 from soundfusion_lib import cli
-from soundfusion_lib.corpora import debian, download_soundtracks, soundtracks
-from soundfusion_lib.corpora.kinds import open_corpus
-from soundfusion_lib.corpora.soundtracks import COLUMNS, SOUNDTRACKS, _near_silent
+from soundfusion_lib.datasets import debian, download_soundtracks, soundtracks
+from soundfusion_lib.datasets.kinds import open_corpus
+from soundfusion_lib.datasets.soundtracks import COLUMNS, SOUNDTRACKS, _near_silent
 from soundfusion_lib.errors import SoundFusionError
 
-module = importlib.import_module("soundfusion_lib.corpora.soundtracks")  # the package re-exports the function's name
+module = importlib.import_module("soundfusion_lib.datasets.soundtracks")  # the package re-exports the function's name
 
 pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from soundfusion_lib.corpora.splits import Split, groups_of
+from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.errors import SoundFusionError
 
 

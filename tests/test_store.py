@@ -18,15 +18,15 @@ import soundfile
 from conftest import SMALL_MEL
 from threadpoolctl import threadpool_limits
 
-from soundfusion_lib.audio import decode, encode_mp3
-from soundfusion_lib.corpora import Corpus
+from soundfusion_lib.audio import decoding
+from soundfusion_lib.audio import digests as digests_module
+from soundfusion_lib.audio.clips import STORE_REVISION, Pool
+from soundfusion_lib.audio.decode import decode, encode_mp3
+from soundfusion_lib.audio.digests import RECENT, digests
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals import decoding
-from soundfusion_lib.signals import digests as digests_module
-from soundfusion_lib.signals.clips import STORE_REVISION, Pool
-from soundfusion_lib.signals.digests import RECENT, digests
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.store import Store
 
 
 def build(corpus, cache, specs=(Waveform(), SMALL_MEL), **options):
@@ -189,7 +189,7 @@ def test_processes_that_hash_at_once_remember_for_each_other(few, tmp_path):
     files = [few.file(track) for track in few.tracks.index]
     settle()
     code = (
-        "import sys; from pathlib import Path; from soundfusion_lib.signals.digests import digests\n"
+        "import sys; from pathlib import Path; from soundfusion_lib.audio.digests import digests\n"
         "print(digests([Path(file) for file in sys.argv[2:]], sys.argv[1], progress=False))"
     )
     command = [sys.executable, "-c", code, str(tmp_path), *map(str, files)]
@@ -363,8 +363,8 @@ def test_labels_that_lost_all_their_clips_are_refused_with_the_reason(few, tmp_p
 
 def test_another_revision_of_the_store_is_not_used(few, tmp_path, decoded, monkeypatch):
     before = build(few, tmp_path / "cache").content_id
-    monkeypatch.setattr("soundfusion_lib.signals.clips.STORE_REVISION", STORE_REVISION + 1)
-    monkeypatch.setattr("soundfusion_lib.signals.store.STORE_REVISION", STORE_REVISION + 1)
+    monkeypatch.setattr("soundfusion_lib.audio.clips.STORE_REVISION", STORE_REVISION + 1)
+    monkeypatch.setattr("soundfusion_lib.audio.store.STORE_REVISION", STORE_REVISION + 1)
     assert build(few, tmp_path / "cache").content_id != before
     assert len(decoded) == 8
 
@@ -383,10 +383,10 @@ SCRIPT = """
 import sys, time
 import pandas as pd
 from conftest import SMALL_MEL
-from soundfusion_lib.signals import decoding
-from soundfusion_lib.corpora import Corpus
-from soundfusion_lib.signals.representations import Waveform
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio import decoding
+from soundfusion_lib.datasets import Corpus
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.store import Store
 
 root, table, cache, stop_after = sys.argv[1:]
 decode, done = decoding.decode, 0
@@ -460,9 +460,9 @@ def test_a_clip_is_not_to_be_written_to(store):
 def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(corpus, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from soundfusion_lib.corpora import folder\n"
-        "from soundfusion_lib.signals.representations import Waveform\n"
-        "from soundfusion_lib.signals.store import Store\n"
+        "from soundfusion_lib.datasets import folder\n"
+        "from soundfusion_lib.audio.representations import Waveform\n"
+        "from soundfusion_lib.audio.store import Store\n"
         f"corpus = folder({str(labelled(corpus, tmp_path))!r})\n"
         f"Store.build(corpus, [Waveform()], {str(tmp_path / 'cache')!r}, shortest=1.0, workers=2)\n"
     )

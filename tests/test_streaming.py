@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundfusion_lib import audio
-from soundfusion_lib.audio import UnreadableFile, UnusableAudio, decode, stream
+from soundfusion_lib.audio import decode as audio
+from soundfusion_lib.audio import streaming
+from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, decode, stream
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.streaming import streamed
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals import streaming
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.streaming import streamed
 
 SPECS = [
     Waveform(),
@@ -108,8 +108,8 @@ def test_a_full_temporary_folder_is_said_to_be_full(files, monkeypatch):
 PEAK = """
 import resource, sys
 from pathlib import Path
-from soundfusion_lib.signals.representations import MelSpectrogram, Waveform
-from soundfusion_lib.signals.streaming import streamed
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.streaming import streamed
 
 def peak(file):
     with streamed(Path(file), [Waveform(), MelSpectrogram()]) as (_, arrays):

@@ -17,7 +17,7 @@ from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import needs, plan, protocol, status
 from soundfusion_lib.study import study as study_module
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 

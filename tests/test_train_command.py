@@ -14,9 +14,9 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study.changes import changed
 from soundfusion_lib.study.outlook import outlook
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.runs import load_run
+from soundfusion_lib.training.run import load_run
 from soundfusion_lib.use.finding import experiment_named, find_model
 
 PROFILE = """

@@ -10,15 +10,15 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
-from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import build_model
 from soundfusion_lib.models.vgg16 import load_imagenet
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.signals.segments import Segmenting, Segments
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training.features import features
-from soundfusion_lib.training.fitting import Training, fit
+from soundfusion_lib.training.loop import Training, fit
 
 FILES = sorted(PROJECT.glob("soundfusion_lib/**/*.py")) + sorted(PROJECT.glob("tooling/*.py"))
 RUNS_TEXT = {"eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput"}

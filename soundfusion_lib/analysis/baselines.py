@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.corpora.splits import Split, groups_of
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import GROUP, PROBABILITY
 

@@ -9,11 +9,11 @@ from soundfusion_lib.analysis.baselines import SVM, Baseline, baselines, parts_o
 from soundfusion_lib.analysis.paired_tests import Group, tested
 from soundfusion_lib.analysis.statistics import LEVEL, accuracy
 from soundfusion_lib.analysis.tables import with_interval
-from soundfusion_lib.corpora.splits import groups_of
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.starts import IMAGENET, RANDOM
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.result import RunGroup
 
 REGULARIZED = "dropout+augmentation"
 

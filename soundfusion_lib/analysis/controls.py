@@ -14,8 +14,8 @@ from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start, features_of
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.decision_fusion import Decision, Stacked
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.fuse import Decision, Stacked
+from soundfusion_lib.training.result import RunGroup
 
 PARTS = "ResNet1D-small", "ResNet2D-small"
 FUSION, CONTROL = "fusion", "control"

@@ -6,8 +6,8 @@ import pandas as pd
 from soundfusion_lib.analysis.baselines import Baseline
 from soundfusion_lib.analysis.statistics import LEVEL, compare
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.decision_fusion import Decision
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.result import RunGroup
 
 HOLM = "p by Holm's method over these rows, each interval at the level of its row's test"  # of `tested`, for captions
 

@@ -16,7 +16,7 @@ from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.features import Features
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.result import RunGroup
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # C of the logistic regression, most regularized first
 LAST = 3  # stages that a probe takes: the first ones know edges, not music

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.corpora.splits import groups_of
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import GROUP, per_track
 

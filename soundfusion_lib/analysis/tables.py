@@ -8,11 +8,11 @@ import pandas as pd
 
 from soundfusion_lib.analysis.paired_tests import Group
 from soundfusion_lib.analysis.statistics import accuracy, interval
-from soundfusion_lib.corpora.corpus import SPLITS
+from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import classes_of, per_track
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.result import RunGroup
 
 pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
 

@@ -10,7 +10,7 @@ import torch
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.models import MODELS, build_model, count_parameters, summarize
 from soundfusion_lib.site.content import Results
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import WHOLE_CLIP_MODELS
 
 GENRES = 8  # of FMA-small

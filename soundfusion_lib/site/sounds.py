@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundfusion_lib.corpora.synthetic.demo import plan_demo, write_track
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.datasets.synthetic.demo import plan_demo, write_track
+from soundfusion_lib.study.profile import load_profile
 
 SEED = 0  # of the demo corpus
 

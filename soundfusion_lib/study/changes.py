@@ -10,7 +10,7 @@ from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, whole
-from soundfusion_lib.study.profiles import CORPORA, built_in, parse_profile, read_profile
+from soundfusion_lib.study.profile import CORPORA, built_in, parse_profile, read_profile
 
 LONGEST = 80  # name of a profile, in characters
 

@@ -6,7 +6,7 @@ from typing import Any
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study.protocol import joint_fusions, parts_of
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 
 REPORTED = "SoundFusion-1"
 WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}

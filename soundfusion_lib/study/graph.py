@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from soundfusion_lib.corpora.splits import Split
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.train import Wanted
 
 if TYPE_CHECKING:

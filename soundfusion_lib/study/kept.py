@@ -11,10 +11,10 @@ from pathlib import Path
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, runs_dir, writing
 from soundfusion_lib.study import search
-from soundfusion_lib.study.profiles import load_profile
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.protocol import fine_tuned
 from soundfusion_lib.study.status import Look, NothingYet
-from soundfusion_lib.training.runs import INFO, UNREADABLE, WEIGHTS, list_runs, load_run, read_json, write_json
+from soundfusion_lib.training.run import INFO, UNREADABLE, WEIGHTS, list_runs, load_run, read_json, write_json
 
 SEARCH = "search.json"  # beside the folder of runs
 

@@ -3,7 +3,7 @@
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import further, protocol, space
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 
 
 def needed_by(study: Study) -> dict[str, list[Experiment]]:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Collection
 
-from soundfusion_lib import processes
 from soundfusion_lib.device import choose_device
+from soundfusion_lib.pool import cores
 from soundfusion_lib.study.needs import needed_by
 from soundfusion_lib.study.plan import plan_of
 from soundfusion_lib.study.status import Look, NothingYet
@@ -39,8 +39,8 @@ def outlook(profile: str, notebooks: Collection[str] = (), device: str = "auto")
     hours = counts["core_hours_left"] if on_cpu else math.nan
     if math.isnan(hours) and on_cpu and not small:
         hours = plan_of(study, needed).loc["all", "core_hours_left"]
-    cores = processes.cores()
-    about = "" if math.isnan(hours) else f"; about {hours / cores:.1f} hours on this machine's {cores} cores"
+    available = cores()
+    about = "" if math.isnan(hours) else f"; about {hours / available:.1f} hours on this machine's {available} cores"
     return (
         f"{study.profile.name}: {left} of {int(counts['runs'])} trainings are left, every experiment of the report "
         f"that its notebooks show, at the profile's widths{about} (`soundfusion train` trains one network alone)"

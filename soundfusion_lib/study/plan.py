@@ -7,16 +7,16 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
+from soundfusion_lib.audio.augment import augmentation
+from soundfusion_lib.audio.segments import Segments
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.models.vgg16 import freeze, imagenet_file, load_imagenet
 from soundfusion_lib.paths import runs_dir
-from soundfusion_lib.signals.augment import augmentation
-from soundfusion_lib.signals.segments import Segments
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.study.status import NothingYet
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import fit
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import fit
+from soundfusion_lib.training.run import Run
 from soundfusion_lib.training.train import segments_of
 
 CPU = torch.device("cpu")

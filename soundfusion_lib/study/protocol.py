@@ -15,14 +15,14 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
 from soundfusion_lib.study import graph, space
-from soundfusion_lib.study.profiles import SIZES
+from soundfusion_lib.study.profile import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.decision_fusion import Decision
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
-from soundfusion_lib.training.run_groups import RunGroup
-from soundfusion_lib.training.runs import checksum
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.run import checksum
 
 LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
 REGULARIZATIONS: dict[str, dict[str, Any]] = {

@@ -21,8 +21,8 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, lock, writing
 from soundfusion_lib.study import protocol, space
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Diverged
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import Diverged
 from soundfusion_lib.training.trainers import Trainers, trainers_here
 
 if TYPE_CHECKING:

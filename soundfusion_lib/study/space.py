@@ -16,15 +16,15 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from soundfusion_lib import settings
+from soundfusion_lib.audio.augment import AUGMENTATIONS
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.augment import AUGMENTATIONS
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import Training
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-    from soundfusion_lib.study.profiles import Profile
+    from soundfusion_lib.study.profile import Profile
 
 MODELS = "resnet2d", "resnet1d"
 DEFAULTS: dict[str, Any] = {

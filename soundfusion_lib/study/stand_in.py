@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.corpora.corpus import Corpus
+from soundfusion_lib.audio.representations import Representation
+from soundfusion_lib.audio.store import Store, StoredArray
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.representations import Representation
-from soundfusion_lib.signals.store import Store, StoredArray
 from soundfusion_lib.study.status import Look, NothingYet
 
 SHAPES = {"small": (8_000, 8), "medium": (25_000, 16)}  # tracks and genres of FMA's subsets

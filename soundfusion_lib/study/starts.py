@@ -10,7 +10,7 @@ from soundfusion_lib.models.vgg16 import load_imagenet
 from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.features import Features, features
 
 RANDOM, IMAGENET = "random weights", "ImageNet"

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.corpora.kinds import is_to_be_made
+from soundfusion_lib.audio.representations import Representation
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.kinds import is_to_be_made
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
-from soundfusion_lib.signals.representations import Representation
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.study.study import Study
 
 

@@ -17,27 +17,27 @@ import torch
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from soundfusion_lib import processes
-from soundfusion_lib.corpora.corpus import Corpus
-from soundfusion_lib.corpora.kinds import is_to_be_made, open_corpus
-from soundfusion_lib.corpora.splits import Split, groups_of
+from soundfusion_lib.audio.representations import Representation
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.kinds import is_to_be_made, open_corpus
+from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.models.vgg16 import published_weights
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
-from soundfusion_lib.signals.representations import Representation
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.pool import cores, prepare_pool
 from soundfusion_lib.study import graph
-from soundfusion_lib.study.profiles import BUILT_IN, Profile, load_profile
+from soundfusion_lib.study.profile import BUILT_IN, Profile, load_profile
 from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training import train
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import Training
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.provenance import provenance
-from soundfusion_lib.training.run_groups import RunGroup
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.run import Run
 
 Name = TypeVar("Name")
 REPORTED = asdict(Training())
@@ -74,7 +74,7 @@ class Study:
         self.device: torch.device = choose_device(device)
         self.progress = progress
         if self.device.type == "cpu" and not self.scheduler:
-            processes.prepare()
+            prepare_pool()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
         self._results: dict[str, str] = {}  # caption of each file, in the order of the notebook
@@ -173,7 +173,7 @@ class Study:
         experiments = experiments_by_name.values()
         if self.scheduler:
             self.train_elsewhere(graph.wanted(self, experiments))
-        elif self.device.type == "cpu" and processes.cores() > 1:
+        elif self.device.type == "cpu" and cores() > 1:
             ready = (one for experiment in experiments for one in self._ready(experiment))
             wanted = {self.key(one): train.Wanted(one, self.store) for one in ready}
             for run in train.train_side_by_side(wanted, runs_dir(), self.progress):
@@ -272,7 +272,7 @@ class Study:
         entry = {
             "runs_trained": trained,
             "runs_found": len(self._runs) - trained,
-            "cpu_count": processes.cores(),
+            "cpu_count": cores(),
             "platform": platform.platform(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._began, 1),

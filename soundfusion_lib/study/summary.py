@@ -9,8 +9,8 @@ from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, runs_dir, whole, writing
-from soundfusion_lib.study.profiles import load_profile
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.study.profile import load_profile
+from soundfusion_lib.training.run import Run
 
 
 def read_summary(path: Path) -> dict[str, Any]:

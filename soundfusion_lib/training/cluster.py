@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import runs_dir, writing
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training import worker
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.runs import Run
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.run import Run
 from soundfusion_lib.training.train import Wanted, largest_first
 from soundfusion_lib.training.trainers import Trainers
 

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.device import autocast
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.paths import lock, whole, writing
-from soundfusion_lib.signals.segments import Segmenting, Segments
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.training.inference import BATCH
 
 FEATURES_REVISION = 2  # raise it when the same network and clip give other features

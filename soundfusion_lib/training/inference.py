@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from soundfusion_lib.audio.segments import Segments
 from soundfusion_lib.device import autocast
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.signals.segments import Segments
 
 BATCH = 32  # segments predicted at once: for 128, ResNet1D-large would take more than twice the memory of its training
 KEYS = ["track", "segment", "target"]  # columns of predictions beside the classes

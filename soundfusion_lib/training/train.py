@@ -18,22 +18,22 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from soundfusion_lib import processes
-from soundfusion_lib.corpora.corpus import SPLITS
+from soundfusion_lib.audio.augment import augmentation
+from soundfusion_lib.audio.segments import Segments
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.device import describe, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.paths import lock, writing
-from soundfusion_lib.signals.augment import augmentation
-from soundfusion_lib.signals.segments import Segments
-from soundfusion_lib.signals.store import Store
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.fitting import fit
+from soundfusion_lib.pool import cores, worker_pool
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
+from soundfusion_lib.training.loop import fit
 from soundfusion_lib.training.provenance import provenance
-from soundfusion_lib.training.runs import INFO, WEIGHTS, Run, checksum, damage, load_run, write_json
+from soundfusion_lib.training.run import INFO, WEIGHTS, Run, checksum, damage, load_run, write_json
 
 RESULTS = ("experiment.json", "history.csv", "predictions.parquet", WEIGHTS)  # told by run.json
 RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
@@ -101,9 +101,9 @@ def largest_first(wanted: Mapping[str, Wanted]) -> list[str]:
 
 def cpu_pool() -> tuple[ProcessPoolExecutor, int]:
     """Processes that train a run each, on as many threads as there are cores for each; and their number."""
-    cores = processes.cores()
-    workers = max(1, min(cores, memory().total // RUN_BYTES))
-    return processes.pool(workers, cores // workers), workers
+    available = cores()
+    workers = max(1, min(available, memory().total // RUN_BYTES))
+    return worker_pool(workers, available // workers), workers
 
 
 def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) -> Iterator[Run]:

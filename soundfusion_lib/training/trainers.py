@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
-from soundfusion_lib.signals.store import Store
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.train import KILLED, cpu_pool, train_a_while
 
 

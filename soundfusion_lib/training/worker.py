@@ -14,14 +14,14 @@ from threading import Lock
 
 import pandas as pd
 
+from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.vgg16 import imagenet_file
 from soundfusion_lib.paths import data_dir, lock, runs_dir
-from soundfusion_lib.signals.store import Store, StoredArray
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.provenance import versions
-from soundfusion_lib.training.runs import INFO, checksum, damage
+from soundfusion_lib.training.run import INFO, checksum, damage
 from soundfusion_lib.training.train import train_a_while, train_or_find
 
 _training = Lock()

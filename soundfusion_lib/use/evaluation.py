@@ -11,13 +11,13 @@ import pandas as pd
 
 from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.analysis.tables import recalls
-from soundfusion_lib.corpora.splits import Split, groups_of
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import runs_dir
-from soundfusion_lib.signals.store import Store
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.run_groups import RunGroup
-from soundfusion_lib.training.runs import UNREADABLE, Run, load_run
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.run import UNREADABLE, Run, load_run
 
 FAIR = "artist", "official"  # splits whose test part is of other artists, or that the corpus's makers chose
 

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import writing
-from soundfusion_lib.signals.store import Store
 from soundfusion_lib.study.status import Look, NothingYet
-from soundfusion_lib.training.runs import Run, checksum, load_run, read_json
+from soundfusion_lib.training.run import Run, checksum, load_run, read_json
 from soundfusion_lib.use.card import model_card
 from soundfusion_lib.use.evaluation import evaluation
 from soundfusion_lib.use.exported import CONFIG, FORMAT, WEIGHTS

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.training.experiments import Experiment
-from soundfusion_lib.training.runs import checksum
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.run import checksum
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 1  # of config.json; raise it when what is there means something else

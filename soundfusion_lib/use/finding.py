@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from soundfusion_lib.corpora.splits import Split
+from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import runs_dir
@@ -14,7 +14,7 @@ from soundfusion_lib.study.protocol import simple_cnn
 from soundfusion_lib.study.status import Look
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.study.summary import find_run
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 
 KEY = re.compile("[0-9a-f]{1,16}")  # of a run, or its beginning
 

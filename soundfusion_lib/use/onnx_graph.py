@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from soundfusion_lib.audio.representations import MelSpectrogram, Representation
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.signals.representations import MelSpectrogram, Representation
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 
 ONNX = "model.onnx"
 TOLERANCE = 1e-4  # of a probability

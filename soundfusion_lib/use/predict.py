@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from soundfusion_lib.corpora.folder import SUFFIXES
+from soundfusion_lib.datasets.folder import SUFFIXES
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import PROBABILITY
 from soundfusion_lib.use.output import csv_output, json_output

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from soundfusion_lib.audio import UnusableAudio
+from soundfusion_lib.audio.decode import UnusableAudio
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.audio.streaming import StreamedArray, streamed
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.signals.streaming import StreamedArray, streamed
-from soundfusion_lib.training.experiments import Experiment
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY, classes_of, decide, probability_columns
-from soundfusion_lib.training.runs import load_run
+from soundfusion_lib.training.run import load_run
 from soundfusion_lib.use import exported
 from soundfusion_lib.use.card import with_bounds
 from soundfusion_lib.use.finding import find_model

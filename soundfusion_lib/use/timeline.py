@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from soundfusion_lib.analysis.figures.data import themed
+from soundfusion_lib.audio.representations import MelSpectrogram
+from soundfusion_lib.audio.streaming import streamed
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.signals.representations import MelSpectrogram
-from soundfusion_lib.signals.streaming import streamed
 from soundfusion_lib.training.inference import PROBABILITY
 from soundfusion_lib.use.recognizer import Heard, Recognizer
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.result import RunGroup
 from soundfusion_lib.use.card import with_bounds
 from soundfusion_lib.use.evaluation import evaluation
 from soundfusion_lib.use.finding import AllClips, experiment_named

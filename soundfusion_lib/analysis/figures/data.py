@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from soundfusion_lib.corpora.corpus import SPLITS
-from soundfusion_lib.signals.segments import Segmenting
-from soundfusion_lib.signals.store import Store
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.result import RunGroup
 
 
 def themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:

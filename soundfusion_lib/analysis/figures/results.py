@@ -21,7 +21,7 @@ from soundfusion_lib.analysis.figures.data import (
 )
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.run_groups import RunGroup
+from soundfusion_lib.training.result import RunGroup
 
 REPORTED = "reported, FMA-small"
 LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable

@@ -1,0 +1,165 @@
+"""Segments of tracks, and batches of them gathered on the training device."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from soundfusion_lib import settings
+from soundfusion_lib.audio.decoding import in_order
+from soundfusion_lib.audio.store import Store, StoredArray
+from soundfusion_lib.device import fits
+from soundfusion_lib.errors import SoundFusionError
+
+PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """How to cut a clip; the report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
+
+    Without an overlap it is one segment a clip, from its start ("without segmentation"): cut where the clip is longer,
+    padded with silence where it is shorter.
+    """
+
+    seconds: float = 5.0  # length of a segment
+    overlap: float | None = 0.25  # share of a segment that it has in common with the next
+
+    def __post_init__(self):
+        settings.check(vars(self), "Segmenting:")
+
+    def starts(self, seconds: float) -> np.ndarray:
+        """Start times, in seconds, of the segments that fit in a clip of so many seconds; may be empty."""
+        if self.overlap is None:
+            return np.zeros(1)
+        hop = self.seconds * (1 - self.overlap)
+        count = 1 + int((seconds - self.seconds) / hop + 1e-9) if seconds >= self.seconds else 0
+        return hop * np.arange(count)
+
+
+class Segments:
+    """The segments of some tracks of a store, as inputs of a network.
+
+    Args:
+        store, segmenting: where the clips are, and how to cut them.
+        tracks: ids of the tracks.
+        kinds: representations wanted, in this order: ("waveform",), ("mel",), ("waveform", "mel").
+        device: where batches are gathered.
+
+    Attributes:
+        table: one row a segment: `track` (id), `segment` (its number in the track), `target` (class index).
+        targets: the same class indices on the device, (segments,), int64.
+    """
+
+    def __init__(
+        self, store: Store, tracks: pd.Index, kinds: tuple[str, ...], segmenting: Segmenting, device: torch.device
+    ):
+        usable = store.tracks
+        absent = tracks.difference(usable.index)
+        if len(absent):
+            raise SoundFusionError(f"track {absent[0]!r} is not in the store ({len(absent)} such tracks)")
+        starts = usable.loc[tracks, "seconds"].map(segmenting.starts).explode().dropna().astype(float)  # by track
+        if starts.empty:
+            raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
+        targets = np.searchsorted(store.labels, usable.loc[starts.index, "label"].to_numpy(str))
+        numbers = starts.groupby(level=0).cumcount().to_numpy()
+        self.table = pd.DataFrame({"track": starts.index, "segment": numbers, "target": targets})
+        self.device = device
+        self.targets = torch.from_numpy(targets).to(device)
+        arrays = [store.arrays[kind] for kind in kinds]
+        self._prefetch = not fits(sum(array.missing_bytes(device) for array in arrays), device)
+        self._where = torch.device("cpu") if self._prefetch else device  # of the arrays
+        self._windows = [_Windows(array, starts, segmenting, self._where, device) for array in arrays]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def batch_sizes(self, batch_size: int) -> list[int]:
+        """Sizes of the batches of an epoch, see `batches`. A last batch of one joins the one before: batch norm has
+        nothing to normalise one segment by."""
+        sizes = [len(chunk) for chunk in torch.arange(len(self)).split(batch_size)]
+        if len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [batch_size + 1]
+        return sizes
+
+    def batches(
+        self, batch_size: int, generator: torch.Generator | None = None, random_starts: bool = False
+    ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
+        """All segments once, shuffled if there is a generator (of the CPU), else in the order of `table`; with
+        `random_starts` each begins anywhere in its track where it fits.
+
+        Yields:
+            Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
+            targets (N,), int64.
+        """
+        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+        sizes = self.batch_sizes(batch_size)
+        order = order.to(self._where)  # once an epoch: once a batch, each would wait for the device
+        starts = [windows.start for windows in self._windows]
+        if random_starts:
+            share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
+            starts = [windows.random_start(share) for windows in self._windows]
+        pairs = list(zip(self._windows, starts, strict=True))
+
+        def gather(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(windows.gather(rows, start[rows]) for windows, start in pairs)
+
+        targets, chunks = self.targets[order.to(self.device)].split(sizes), order.split(sizes)
+        with ThreadPoolExecutor(1) as pool:
+            inputs = in_order(pool, gather, chunks, PREFETCHED) if self._prefetch else map(gather, chunks)
+            yield from zip(inputs, targets, strict=True)
+
+    def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """By kind: mean and standard deviation per band over all segments, each (bands,), float64 on the CPU."""
+        totals = [torch.zeros(2, windows.spec.bands, dtype=torch.float64) for windows in self._windows]
+        for inputs, _ in self.batches(batch_size):
+            for total, x in zip(totals, inputs, strict=True):
+                x = x.unsqueeze(-2) if x.ndim == 3 else x  # (N, channels, bands, frames)
+                total += torch.stack([x.sum((0, 1, 3)), x.square().sum((0, 1, 3))]).cpu()
+        statistics = {}
+        for windows, total in zip(self._windows, totals, strict=True):
+            mean, square = total / (len(self) * windows.spec.channels * windows.length)
+            statistics[windows.spec.kind] = mean, (square - mean**2).clamp(min=0).sqrt()
+        return statistics
+
+
+class _Windows:
+    """Windows of one stored array, which lies in the memory of `where`, gathered on `device`."""
+
+    def __init__(
+        self, array: StoredArray, starts: pd.Series, segmenting: Segmenting, where: torch.device, device: torch.device
+    ):
+        self.spec = array.representation
+        self.length = self.spec.frames(segmenting.seconds)
+        self.data = array.tensor(where)
+        self.device = device
+        clips = array.tracks.loc[starts.index]  # a row a segment
+        frames = clips["frames"].to_numpy()
+        room = np.maximum(frames - self.length, 0)
+        offset = np.minimum([self.spec.position(start) for start in starts], room)  # resampling may cut a clip's end
+        self.clip, self.room = torch.tensor(clips["start"].to_numpy()), torch.tensor(room)
+        self.start = (self.clip + torch.tensor(offset)).to(where)
+        self.available = torch.from_numpy(np.minimum(frames, self.length)).to(where)
+        self.silence = torch.from_numpy(clips["silence"].to_numpy(np.float32)).to(where)
+        self.padded = bool((frames < self.length).any())
+
+    def random_start(self, share: torch.Tensor) -> torch.Tensor:
+        """Where each segment starts if it leaves this share (0 to 1) of the room in its clip before it, (segments,)."""
+        return (self.clip + (share * (self.room + 1)).long()).to(self.start.device)
+
+    def gather(self, rows: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        """Segments of these numbers (N,) that start there (N,), see `Segments.batches`."""
+        if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
+            position = torch.arange(self.length, device=self.data.device)
+            inside = position < self.available[rows, None]  # (N, length)
+            window = self.data[(start[:, None] + position).where(inside, start[:, None])]
+            silence = self.silence[rows, None, None, None].to(window.dtype)
+            window = torch.where(inside[:, :, None, None], window, silence).permute(0, 2, 3, 1)
+        else:
+            window = self.data.unfold(0, self.length, 1)[start]  # (N, channels, bands, length)
+        # 16 bits a value travel; only CUDA keeps the source until it is copied, MPS may read it when it is freed
+        window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.spec.scale
+        return window.squeeze(2) if self.spec.kind == "waveform" else window

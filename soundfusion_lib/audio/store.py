@@ -1,0 +1,217 @@
+"""Every track decoded once, into memory-mapped arrays that segments are slices of.
+
+    <cache>/<corpus>/<representation>-r2/data.bin      all clips, one after the other, time-major
+                                         clips.jsonl   a line a clip: its digest, where it starts, why it is unusable
+                                         store.json    dtype, layout and spec
+    <cache>/digests.sqlite                             the digests of the files
+
+A clip is found by the digest of its file, wherever that lies: of a corpus that has changed, only the files whose bytes
+are new are decoded.
+"""
+
+import hashlib
+import json
+import math
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from soundfusion_lib.audio.clips import STORE_REVISION, Clip, Pool
+from soundfusion_lib.audio.decode import UnreadableFile
+from soundfusion_lib.audio.decoding import CUT, decode_missing, missing
+from soundfusion_lib.audio.digests import DIGITS, digests
+from soundfusion_lib.audio.representations import Representation
+from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
+
+SHORTEST = 5.0  # seconds; one segment of the report
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """One representation of every usable clip."""
+
+    representation: Representation
+    folder: Path
+    tracks: pd.DataFrame  # by track id, all of the corpus: the columns are `Clip`'s, `reason` is why it is left out
+
+    def __reduce__(self):  # another process maps the file itself
+        return StoredArray, (self.representation, self.folder, self.tracks)
+
+    @cached_property
+    def data(self) -> np.ndarray:
+        """Clips one after the other, (time, channels, bands), memory-mapped.
+
+        Read-only: a private copy to write to would count as memory used, and a store larger than the memory be refused.
+        """
+        spec = self.representation
+        shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
+        return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="r", shape=shape)
+
+    @cached_property
+    def _moved(self) -> dict[torch.device, torch.Tensor]:
+        return {}
+
+    def tensor(self, device: torch.device) -> torch.Tensor:
+        """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
+        if device in self._moved:
+            return self._moved[device]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it must not be written to, which nothing does
+            data = torch.from_numpy(self.data)
+        if device.type != "cpu":
+            self._moved[device] = data = data.to(device)
+        return data
+
+    def missing_bytes(self, device: torch.device) -> int:
+        """What `tensor` would add to the device's memory."""
+        return 0 if device in self._moved else self.data.nbytes
+
+    def clip(self, track: str) -> np.ndarray:
+        """One clip, (time, channels, bands): a view, in the units of the representation's spec."""
+        row = self.tracks.loc[track]
+        if pd.notna(row["reason"]):
+            raise SoundFusionError(f"track {track!r} was left out of the store: {row['reason']}")
+        return self.data[row["start"] : row["start"] + row["frames"]]
+
+
+class Store:
+    """The decoded clips of a corpus in one or more representations, by their kinds: "waveform", "mel"."""
+
+    def __init__(self, corpus: Corpus, arrays: dict[str, StoredArray]):
+        self.corpus = corpus
+        self.arrays = arrays
+        self._clips = next(iter(arrays.values())).tracks  # digest, seconds and reason are the same in all
+
+    @classmethod
+    def build(
+        cls,
+        corpus: Corpus,
+        representations: list[Representation],
+        cache_dir: Path,
+        *,
+        shortest: float = SHORTEST,
+        workers: int | None = None,
+        progress: bool = True,
+        decode: bool = True,
+    ) -> "Store | None":
+        """Open the store of a corpus, decoding first what is not there yet; each file is decoded once for all.
+
+        A clip that cannot be used is left out and reported (`left_out`), never replaced. What is wrong with a file's
+        content is remembered; a file that cannot be read is tried again by the next build. One that is interrupted
+        goes on where it stopped.
+
+        Args:
+            representations: at most one of each kind.
+            shortest: shortest usable clip, in seconds.
+            workers: processes that decode; as many as cores by default.
+            decode: False returns None where there is something to decode.
+
+        Raises:
+            SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
+        """
+        files = _files(corpus, Path(cache_dir), progress)
+        pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
+        if missing(corpus, files, pools):
+            if not decode:
+                return None
+            with writing(Path(cache_dir)):
+                files |= decode_missing(corpus, files, pools, workers, progress)
+        found = [pool.read() for pool in pools]
+        rows = [_judged([clips.get(file.digest, file) for clips in found], shortest) for file in files.values()]
+        arrays = {}
+        for pool, clips in zip(pools, zip(*rows, strict=True), strict=True):
+            tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
+            arrays[pool.representation.kind] = StoredArray(pool.representation, pool.folder, tracks)
+        store = cls(corpus, arrays)
+        if store.tracks.empty:
+            lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {store.left_out['reason'].mode()[0]}"
+            mend = "give it clips that are, or, where they are too short, shorter segments"
+            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}; {mend}")
+        return store
+
+    def check_labels(self) -> None:
+        """Raise SoundFusionError if a label has no usable clip, or there are fewer than two labels."""
+        kind = self.corpus.label_name
+        where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
+        for label, lost in self.left_out.groupby("label"):
+            if label not in self.labels:
+                raise SoundFusionError(
+                    f"{where}: none of the {len(lost)} clips of {kind} {label!r} is usable; most often: "
+                    f"{lost['reason'].mode()[0]}. Give it clips that are, or take the {kind} out of the corpus"
+                )
+        if len(self.labels) < 2:
+            raise SoundFusionError(f"{where}: only one {kind} ({self.labels[0]!r}); there is nothing to tell apart")
+
+    @cached_property
+    def content_id(self) -> str:
+        """Hash of what a result depends on: each usable track's id, content, label, group and split."""
+        columns = self.tracks.reindex(columns=["label", "group", "split"]).astype(object)
+        columns = columns.where(columns.notna(), None).assign(digest=self._clips["digest"])
+        text = json.dumps([STORE_REVISION, sorted(columns.itertuples(name=None))])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def tracks(self) -> pd.DataFrame:
+        """The usable clips: the corpus's columns and `seconds`."""
+        usable = self._clips[self._clips["reason"].isna()]
+        return self.corpus.tracks.loc[usable.index].assign(seconds=usable["seconds"])
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the usable clips, in alphabetical order: a label's class index is its position here."""
+        return sorted(self.tracks["label"].unique())
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """The clips left out: `path`, `label` and `reason`."""
+        reasons = self._clips["reason"].dropna()
+        return self.corpus.tracks.loc[reasons.index, ["path", "label"]].assign(reason=reasons)
+
+    @property
+    def copies(self) -> list[str]:
+        """Usable tracks whose files hold the same bytes, where that leaks: under two labels, or not surely on one side
+        of a split. A sentence for each such file."""
+        tracks = self.tracks
+        content = self._clips.loc[tracks.index, "digest"].str[:DIGITS]
+        said = []
+        for _, same in tracks[content.duplicated(keep=False)].groupby(content):
+            names = f"{' and '.join(same.index)} hold the same bytes"
+            parts = same["split"].unique() if "split" in same else []
+            if same["label"].nunique() > 1:
+                said.append(f"{names}, and are of {self.corpus.label_name} {' and '.join(same['label'].unique())}")
+            elif len(parts) > 1:
+                said.append(f"{names}, and are in {' and '.join(parts)}")
+            elif len(parts) == 0 and (same["group"].isna().any() or same["group"].nunique() > 1):
+                said.append(f"{names}, and a split may part them, as they are not of one group")
+        return said
+
+    @property
+    def bytes(self) -> int:
+        """Size of the usable clips' arrays; tracks whose files are the same have one in common."""
+        clips = self._clips[self._clips["reason"].isna()].drop_duplicates("digest").index
+        return sum(array.clip(track).nbytes for array in self.arrays.values() for track in clips)
+
+
+def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> dict[str, Clip]:
+    """By track: its clip, of which no more is known than its digest, or why its file cannot be read."""
+    cut = "" if corpus.seconds is None else f"{CUT}{corpus.seconds:g}s"  # another cut of the same file is another clip
+    found = digests([Path(corpus.root) / path for path in corpus.tracks["path"]], cache_dir, progress)
+    clips = [Clip("", reason=str(file)) if isinstance(file, UnreadableFile) else Clip(file + cut) for file in found]
+    return dict(zip(corpus.tracks.index, clips, strict=True))
+
+
+def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
+    """The clips of a track, each with the reason why the track is left out if there is one."""
+    reasons = [clip.reason for clip in clips if clip.reason]
+    if not all(math.isfinite(clip.silence) for clip in clips):  # decoded before such samples were refused
+        reasons = ["holds samples far beyond full scale"]
+    if not reasons and clips[0].seconds < shortest:
+        reasons = [f"too short ({clips[0].seconds:.1f} s of at least {shortest:g} s)"]
+    return [replace(clip, reason=reasons[0]) for clip in clips] if reasons else clips

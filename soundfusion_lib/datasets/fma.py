@@ -1,0 +1,80 @@
+"""FMA: A Dataset For Music Analysis (Defferrard, Benzi, Vandergheynst, Bresson, ISMIR 2017)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from soundfusion_lib import settings
+from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.errors import SoundFusionError
+
+COLUMNS = {
+    "subset": ("set", "subset"),
+    "split": ("set", "split"),
+    "label": ("track", "genre_top"),
+    "group": ("artist", "id"),
+}
+
+
+GENRES = {  # top-level ones, of FMA-medium
+    *("Blues", "Classical", "Country", "Easy Listening", "Electronic", "Experimental", "Folk", "Hip-Hop"),
+    *("Instrumental", "International", "Jazz", "Old-Time / Historic", "Pop", "Rock", "Soul-RnB", "Spoken"),
+}
+
+
+def fma(root, subset="small") -> Corpus:
+    """FMA-small (8,000 clips of 30 s, 8 balanced genres) or FMA-medium (25,000 clips, 16 unbalanced genres).
+
+    The split is FMA's own: 80/10/10 within each genre, no artist on two sides. The label is the top-level genre, the
+    group FMA's artist id. A clip that is missing, too short or empty stays in the table: decoding finds it (six in
+    FMA-small's training part: 098565, 098567, 098569, 099134, 108925, 133297).
+
+    Args:
+        root: folder that holds ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``.
+        subset: "small" or "medium".
+
+    Raises:
+        SoundFusionError: tracks.csv is missing or is not FMA's, names a genre that FMA lacks, or there is not one clip.
+    """
+    settings.check({"subset": subset}, "fma:")
+    root = Path(root)
+    file = root / "fma_metadata" / "tracks.csv"
+    if not file.is_file():
+        raise SoundFusionError(f"{file} not found: `soundfusion download fma_metadata` brings it")
+    tracks = _read_tracks(file)
+    tracks = tracks[tracks["subset"].isin(["small", subset])]  # FMA-medium holds FMA-small
+    for track, genre in tracks["label"].dropna().items():
+        if genre not in GENRES:
+            raise SoundFusionError(
+                f"{file}: track {track!r} is of genre {genre!r}, and FMA has {', '.join(sorted(GENRES))}: mend it, or "
+                "fetch FMA's own with `soundfusion download fma_metadata`"
+            )
+    folder = f"fma_{subset}"
+    paths = [f"{folder}/{track[:3]}/{track}.mp3" for track in tracks.index]
+    if not any((root / path).is_file() for path in paths):
+        raise SoundFusionError(
+            f"{root / folder} holds none of the {len(tracks):,} clips of {file}: `soundfusion download fma_small` "
+            "brings those of FMA-small; for FMA-medium unpack fma_medium.zip from https://github.com/mdeff/fma there"
+        )
+    tracks = tracks.assign(path=paths)[["path", "label", "group", "split"]]
+    return Corpus(folder, root, tracks)
+
+
+def _read_tracks(file) -> pd.DataFrame:
+    """tracks.csv as subset, split, label, group, indexed by six-digit track id."""
+    try:
+        # pandas cannot select columns under two header rows by name, so find their positions first
+        header = pd.read_csv(file, header=None, nrows=2, dtype=str).to_numpy()
+        names = list(zip(*header, strict=True))
+        positions = [0, *(names.index(column) for column in COLUMNS.values())]
+        table = pd.read_csv(file, header=None, skiprows=2, usecols=positions, dtype=str)
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
+        raise SoundFusionError(
+            f"{file} is not FMA's tracks.csv ({error}): `soundfusion download fma_metadata` brings that"
+        ) from error
+    table = table[positions].set_axis(["track", *COLUMNS], axis=1)
+    table = table.astype(object).where(table.notna(), None)
+    table["split"] = table["split"].replace("training", "train")
+    if table["track"].isna().any():
+        raise SoundFusionError(f"{file}: a track has no id: `soundfusion download fma_metadata` brings FMA's own")
+    return table.set_index(table.pop("track").str.zfill(6))

@@ -1,0 +1,98 @@
+"""Any folder of music: one folder a label, or Hugging Face's AudioFolder convention (a metadata.csv)."""
+
+import posixpath
+import re
+from pathlib import Path, PureWindowsPath
+
+import pandas as pd
+import soundfile
+
+from soundfusion_lib.datasets.corpus import SPLITS, Corpus
+from soundfusion_lib.errors import SoundFusionError
+
+# libsndfile's format names serve as suffixes, with these common ones besides; RAW has no header to decode by
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
+    ".aif", ".aifc", ".oga", ".opus", ".snd", ".wave",
+}  # fmt: skip
+
+
+def folder(root, label="genre") -> Corpus:
+    """A corpus of one's own.
+
+    With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
+    ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test). A listed file
+    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and what is named as
+    an audio file in it, however deep, a track, be it a broken link or a pipe: decoding finds that, too. What is hidden
+    is ignored, and no artist is known.
+
+    Args:
+        root: the folder.
+        label: what the labels are, for titles and axes.
+
+    Returns:
+        Corpus: it has the folder's name; track ids are paths, without suffix unless two files then look alike.
+
+    Raises:
+        SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise SoundFusionError(f"{root}: no such folder")
+    metadata = root / "metadata.csv"
+    tracks = _read_metadata(metadata) if metadata.is_file() else _walk(root)
+    paths = list(tracks["path"])
+    if paths and not any((root / path).is_file() for path in paths):
+        raise SoundFusionError(f"{metadata}: none of the {len(paths)} files it lists exists (first: {paths[0]})")
+    ids = [posixpath.splitext(path)[0] for path in paths]
+    if len(set(ids)) < len(ids):
+        ids = paths
+    name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
+    corpus = Corpus(name, root, tracks.set_axis(ids), label)
+    if len(corpus.labels) == 1:
+        raise SoundFusionError(f"{root}: only one {label} ({corpus.labels[0]!r}); there is nothing to tell apart")
+    return corpus
+
+
+def _walk(root) -> pd.DataFrame:
+    """One folder a label: every audio file below it."""
+    labels = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if labels and {path.name.lower() for path in labels} <= {*SPLITS, "valid", "val"}:
+        raise SoundFusionError(
+            f"{root}: its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels; list "
+            "the files in a metadata.csv with the columns file_name, genre and split"
+        )
+    rows = []
+    for label in labels:
+        for file in label.rglob("*"):
+            path = file.relative_to(root)
+            hidden = any(part.startswith(".") for part in path.parts)
+            if file.suffix.lower() in SUFFIXES and not hidden:
+                rows.append({"path": path.as_posix(), "label": label.name, "group": None})
+    if not rows:
+        raise SoundFusionError(
+            f"{root}: no audio files; expected a folder a label with files in it (such as rock/song.mp3), or a "
+            f"metadata.csv. Suffixes looked for: {' '.join(sorted(SUFFIXES))}"
+        )
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _read_metadata(file) -> pd.DataFrame:
+    """metadata.csv as path, label, group and, where there is such a column, split."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").astype(object)
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
+        raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
+    table.columns = table.columns.str.strip()
+    if not {"file_name", "genre"} <= set(table):
+        raise SoundFusionError(f"{file}: needs the columns file_name and genre, and has {', '.join(table)}")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for an index
+        raise SoundFusionError(f"{file}: the first row has more cells than the header; names with a comma need quotes")
+    for name in table["file_name"]:
+        drive = PureWindowsPath(name).anchor  # or the / that it begins with
+        if not name.strip() or drive or "\\" in name or posixpath.normpath(name).split("/")[0] == "..":
+            raise SoundFusionError(f"{file}: {name!r} is not a path inside the folder, relative to it and with /")
+    cells = table.apply(lambda column: column.str.strip())
+    cells = cells.where(cells != "", None)
+    tracks = pd.DataFrame({"path": table["file_name"].map(posixpath.normpath), "label": cells["genre"]}, dtype=object)
+    tracks["group"] = cells.get("artist")
+    return tracks.assign(split=cells["split"]) if "split" in cells else tracks

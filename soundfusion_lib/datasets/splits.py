@@ -1,0 +1,125 @@
+"""Which tracks train, validate and test: official, group-aware, or plain stratified; one split or k folds."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from soundfusion_lib import settings
+from soundfusion_lib.datasets.corpus import SPLITS
+from soundfusion_lib.errors import SoundFusionError
+
+
+@dataclass(frozen=True)
+class Split:
+    """How to divide a corpus. All segments of a track go where the track goes, always.
+
+    Args:
+        scheme: "auto" (official where the corpus has one, else artist), "official" (the corpus's own), "artist"
+            (stratified by label, each group on one side; a track whose group is unknown is a group of its own) or
+            "stratified" (by label, groups ignored: to show what leaks) or "all" (every track trains: for a network to
+            use, whose accuracy is that of the same experiment by another split).
+        folds: parts of equal size; one tests, as much validates, the others train. 10 gives 80/10/10.
+        fold: which part tests, 0 to folds - 1. Over all folds every track is tested once.
+        seed: of the shuffling.
+    """
+
+    scheme: str = "auto"
+    folds: int = 10
+    fold: int = 0
+    seed: int = 0
+
+    def __post_init__(self):
+        settings.check(vars(self), "Split:")
+
+    def resolved(self, tracks: pd.DataFrame) -> "Split":
+        """This split with what "auto" stands for on these tracks; an official one without what has no effect on it."""
+        if self.scheme == "official" or (self.scheme == "auto" and "split" in tracks):
+            return Split("official")
+        return replace(self, scheme="artist") if self.scheme == "auto" else self
+
+    def assign(self, tracks: pd.DataFrame) -> pd.Series:
+        """The part of every track of a corpus, "train", "validation" or "test", indexed as `tracks`.
+
+        Every label is in train; a warning says which, having too few groups, is missing from validation or test,
+        unless all tracks train.
+
+        Raises:
+            SoundFusionError: no official split, fewer tracks of a label than folds ("artist"), a part without tracks,
+                or a label that train lacks.
+        """
+        parts = self.parts(tracks)
+        if self.scheme == "all":
+            return parts
+        counts = pd.crosstab(tracks["label"], parts).reindex(columns=SPLITS, fill_value=0)
+        scheme, lacking = self.resolved(tracks).scheme, []
+        mend = "mend the column split" if scheme == "official" else "add groups, or choose another fold"
+        for part in SPLITS:
+            if not counts[part].any():
+                raise SoundFusionError(f"the {scheme} split has no {part} part ({len(tracks)} usable tracks): {mend}")
+            lacking += [f"no track of {label!r} is in {part}" for label in counts.index[counts[part] == 0]]
+            if lacking and part == "train":
+                raise SoundFusionError(f"by the {scheme} split {lacking[0]}: {mend}, or leave the label out")
+        if lacking:
+            # no stacklevel finds the caller's line at all depths that splits are asked for at
+            warnings.warn_explicit("; ".join(lacking), UserWarning, "soundfusion", 0)
+        return parts
+
+    def parts(self, tracks: pd.DataFrame) -> pd.Series:
+        """As `assign`, but whichever parts or labels lack tracks."""
+        scheme = self.resolved(tracks).scheme
+        if scheme == "all":
+            return pd.Series("train", index=tracks.index, name="split")
+        if scheme == "official":
+            if "split" not in tracks:
+                raise SoundFusionError('this corpus has no official split: choose the scheme "artist" or "stratified"')
+            return tracks["split"].astype(str).rename("split")
+        parts = self._by_group(tracks) if scheme == "artist" else self._dealt(tracks)
+        # training comes first: of a label that is not in train, what validates trains
+        untrained = ~tracks["label"].isin(tracks["label"][parts == "train"])
+        parts[untrained & (parts == "validation")] = "train"
+        if scheme == "artist":  # and with it the other tracks of its groups
+            torn = groups_of(tracks).isin(groups_of(tracks)[parts == "train"])
+            parts[torn & (parts == "validation")] = "train"
+        return parts
+
+    def _dealt(self, tracks: pd.DataFrame) -> pd.Series:
+        """The shuffled tracks of one label after the other, dealt in turn to the folds."""
+        order = np.random.default_rng(self.seed).permutation(len(tracks))
+        order = order[np.argsort(tracks["label"].to_numpy(str)[order], kind="stable")]
+        fold = np.empty(len(tracks), dtype=int)
+        fold[order] = np.arange(len(tracks)) % self.folds
+        parts = pd.Series("train", index=tracks.index, name="split")
+        parts[fold == self.fold] = "test"
+        parts[fold == (self.fold + 1) % self.folds] = "validation"
+        return parts
+
+    def _by_group(self, tracks: pd.DataFrame) -> pd.Series:
+        """One of the folds tests; of the other tracks, folded again, the first fold validates."""
+        sizes = tracks["label"].value_counts()
+        if sizes.min() < self.folds:
+            raise SoundFusionError(
+                f"{self.folds} folds need at least {self.folds} tracks of every label, and {sizes.idxmin()!r} has "
+                f"{sizes.min()}: add some, leave it out, or use fewer folds, of which 3 is the least"
+            )
+        parts = pd.Series("train", index=tracks.index, name="split")
+        parts.iloc[self._fold(tracks, self.folds, self.fold)] = "test"
+        rest = tracks[parts == "train"]
+        parts[rest.index[self._fold(rest, self.folds - 1, 0)]] = "validation"
+        return parts
+
+    def _fold(self, tracks: pd.DataFrame, folds: int, fold: int) -> np.ndarray:
+        """Positions of the tracks in this fold."""
+        from sklearn.model_selection import StratifiedGroupKFold  # here: it takes seconds to import
+
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of rare labels, which `assign` warns of itself
+            return list(splitter.split(tracks, tracks["label"], groups_of(tracks)))[fold][1]
+
+
+def groups_of(tracks: pd.DataFrame) -> pd.Series:
+    """Group of every track; a track without one is a group of its own."""
+    alone = [f"\0{track}" for track in tracks.index]
+    return tracks["group"].astype(object).where(tracks["group"].notna(), alone)

@@ -1,0 +1,290 @@
+"""The readers of FMA, GTZAN and folders, on tiny folders in their layouts."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from soundfusion_lib.datasets import fma, folder, gtzan
+from soundfusion_lib.errors import SoundFusionError
+
+ROCK, POP = ("rock/a.wav", "rock/b.wav"), ("pop/c.wav", "pop/d.wav")
+
+
+def audio(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, np.zeros(100, dtype=np.float32), 22050)
+    return file
+
+
+# ---- FMA
+
+FMA_ROWS = [  # track id, artist id, split, subset, genre; the title has a line break, a comma and quotes, as FMA's have
+    (2, 1, "training", "medium", "Hip-Hop"),
+    (5, 1, "training", "small", "Hip-Hop"),
+    (140, "", "validation", "small", "Folk"),
+    (141, 54, "validation", "large", ""),
+    (99134, 54, "training", "small", "Folk"),
+    (155320, 9, "test", "small", "Rock"),
+    (155321, 9, "test", "large", "Rock"),
+]
+FMA_HEADER = [("set", "split"), ("set", "subset"), ("track", "genre_top"), ("artist", "id"), ("track", "title")]
+
+
+def make_fma(root, rows=FMA_ROWS, header=FMA_HEADER, index_row=True, clips=("small/000/000005", "small/155/155320")):
+    (root / "fma_metadata").mkdir(parents=True)
+    with open(root / "fma_metadata" / "tracks.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["", *(top for top, _ in header)])
+        writer.writerow(["", *(name for _, name in header)])
+        if index_row:
+            writer.writerow(["track_id"] + [""] * len(header))
+        for track, artist, split, subset, genre in rows:
+            writer.writerow([track, split, subset, genre, artist, 'Song, the "Né"\nsecond line'][: len(header) + 1])
+    for clip in clips:
+        audio(root / f"fma_{clip}.wav").rename(root / f"fma_{clip}.mp3")
+    return root
+
+
+@pytest.mark.parametrize("index_row", [True, False])
+def test_fma_small(tmp_path, index_row):
+    corpus = fma(make_fma(tmp_path, index_row=index_row))
+    assert (corpus.name, corpus.synthetic) == ("fma_small", False)
+    assert corpus.tracks.index.tolist() == ["000005", "000140", "099134", "155320"]
+    assert corpus.tracks["split"].tolist() == ["train", "validation", "train", "test"]
+    assert corpus.tracks["group"].tolist() == ["1", None, "54", "9"]
+    assert corpus.labels == ["Folk", "Hip-Hop", "Rock"]
+    assert corpus.tracks.loc["099134", "path"] == "fma_small/099/099134.mp3"
+    assert corpus.file("000005").is_file() and not corpus.file("000140").is_file()  # missing clips stay in the table
+
+
+def test_fma_medium_holds_small_and_not_large(tmp_path):
+    """As plain strings, "large" <= "medium" and "small" > "medium"."""
+    corpus = fma(make_fma(tmp_path, clips=["medium/000/000002"]), "medium")
+    assert corpus.tracks.index.tolist() == ["000002", "000005", "000140", "099134", "155320"]
+    assert corpus.name == "fma_medium"
+
+
+def test_fma_without_metadata_or_clips_says_what_to_run(tmp_path):
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv not found: `soundfusion download fma_metadata`"):
+        fma(tmp_path / "nothing")
+    make_fma(tmp_path, clips=[])
+    with pytest.raises(SoundFusionError, match="none of the 4 clips .*`soundfusion download fma_small`") as caught:
+        fma(tmp_path)
+    assert str(tmp_path / "fma_small") in str(caught.value)
+    with pytest.raises(SoundFusionError, match=r"fma_medium\.zip"):
+        fma(tmp_path, "medium")
+
+
+def test_fma_with_a_foreign_table(tmp_path):
+    header = [("set", "split"), ("set", "subset"), ("track", "genre"), ("artist", "name"), ("track", "title")]
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv .*\('track', 'genre_top'\)"):
+        fma(make_fma(tmp_path / "columns", header=header))
+    with pytest.raises(SoundFusionError, match="none of the 0 clips"):
+        fma(make_fma(tmp_path / "subset", rows=[(1, 1, "training", "large", "Folk")]))
+    with pytest.raises(SoundFusionError, match="none of the 1 clips"):
+        fma(make_fma(tmp_path / "id", rows=[("one", 1, "training", "small", "Folk")]))
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv: track '000007' is of genre 'Rokc', and FMA has Blues"):
+        fma(make_fma(tmp_path / "genre", rows=[*FMA_ROWS, (7, 1, "training", "small", "Rokc")]))
+    with pytest.raises(SoundFusionError, match="track '000007' has no genre: mend its row, or take it out"):
+        fma(make_fma(tmp_path / "none", rows=[*FMA_ROWS, (7, 1, "training", "small", "")]))
+    with pytest.raises(SoundFusionError, match="track '000005' occurs more than once: mend its row, or take it out"):
+        fma(make_fma(tmp_path / "twice", rows=[*FMA_ROWS, (5, 1, "training", "small", "Folk")]))
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv: a track has no id: `soundfusion download fma_metadata`"):
+        fma(make_fma(tmp_path / "nameless", rows=[*FMA_ROWS, ("", 1, "training", "small", "Folk")]))
+    with pytest.raises(SoundFusionError, match="track '000005' has a split that is none of train"):
+        fma(make_fma(tmp_path / "split", rows=[(5, 1, "dev", "small", "Folk")]))
+    for content in (b"", b"\xff\xfe\x00PK\n", b"\n\n"):
+        file = tmp_path / "subset" / "fma_metadata" / "tracks.csv"
+        file.write_bytes(content)
+        with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
+            fma(tmp_path / "subset")
+    with pytest.raises(SoundFusionError, match='"large": must be one of small, medium'):
+        fma(tmp_path, "large")
+
+
+# ---- GTZAN
+
+
+def make_gtzan(root, per_genre, suffix=".wav", genres=("blues", "jazz")):
+    for genre in genres:
+        for number in range(per_genre):
+            file = root / "genres" / genre / f"{genre}.{number:05d}{suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    return root
+
+
+def test_gtzan_fault_filtered(tmp_path):
+    from soundfusion_lib.datasets.gtzan import GENRES
+
+    make_gtzan(tmp_path, 100, genres=GENRES)
+    (tmp_path / "genres" / "jazz" / "jazz.00054.wav").unlink()
+    (tmp_path / "genres" / "jazz" / "._jazz.00001.wav").touch()
+    corpus = gtzan(tmp_path)
+    assert corpus.tracks["split"].value_counts().to_dict() == {"train": 443, "test": 290, "validation": 197}
+    assert corpus.labels == list(GENRES)
+    assert corpus.tracks["group"].isna().all()
+    assert corpus.tracks.loc["jazz.00054", "path"] == "genres/jazz/jazz.00054.wav"  # missing, but listed
+    assert corpus.tracks.loc["blues.00012"].tolist() == ["genres/blues/blues.00012.wav", "blues", None, "test"]
+
+
+def test_gtzan_refuses_a_folder_that_is_not_gtzan(tmp_path):
+    make_gtzan(tmp_path, 20)
+    with pytest.raises(SoundFusionError, match="holds .* of GTZAN's clips"):
+        gtzan(tmp_path)
+    with pytest.raises(SoundFusionError, match="`soundfusion download gtzan`"):
+        gtzan(tmp_path / "nothing", fault_filtered=False)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".au"])
+def test_gtzan_in_layout_only(tmp_path, suffix):
+    make_gtzan(tmp_path, 3, suffix)
+    (tmp_path / "genres" / "blues" / "notes.txt").touch()
+    corpus = gtzan(tmp_path, fault_filtered=False)
+    assert corpus.tracks.index.tolist() == [f"{genre}.0000{n}" for genre in ("blues", "jazz") for n in range(3)]
+    assert corpus.tracks.loc["jazz.00002", "path"] == f"genres/jazz/jazz.00002{suffix}"
+    assert "split" not in corpus.tracks
+
+
+def test_importing_the_readers_does_not_import_torch():
+    code = "import sys, soundfusion_lib.datasets; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---- folders of labels
+
+
+def test_folder_of_labels(tmp_path):
+    root = tmp_path / "My music (2024)"
+    for file in (*ROCK, "pop/disc 1/c.flac", "pop/disc 1/d.OGG"):
+        audio(root / file)
+    for ignored in ("pop/.hidden/e.wav", "pop/.f.wav", "g.wav", ".h/i.wav"):
+        audio(root / ignored)
+    (root / "pop" / "cover.jpg").touch()
+    corpus = folder(root, label="style")
+    assert (corpus.name, corpus.label_name) == ("My_music_2024", "style")
+    assert dict(zip(corpus.tracks.index, corpus.tracks["path"], strict=True)) == {
+        "pop/disc 1/c": "pop/disc 1/c.flac",
+        "pop/disc 1/d": "pop/disc 1/d.OGG",
+        "rock/a": "rock/a.wav",
+        "rock/b": "rock/b.wav",
+    }
+    assert corpus.labels == ["pop", "rock"]
+    assert corpus.tracks["group"].tolist() == [None] * 4
+    assert "split" not in corpus.tracks
+    assert all(soundfile.info(corpus.file(track)).frames == 100 for track in corpus.tracks.index)
+
+
+def test_folder_keeps_suffixes_where_names_are_alike(tmp_path):
+    for file in (*ROCK, "pop/c.wav", "pop/c.flac"):
+        audio(tmp_path / file)
+    assert folder(tmp_path).tracks.index.tolist() == ["pop/c.flac", "pop/c.wav", "rock/a.wav", "rock/b.wav"]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_folder_follows_a_label_that_is_a_link(tmp_path):
+    audio(tmp_path / "elsewhere" / "c.wav")
+    audio(tmp_path / "music" / "rock" / "a.wav")
+    (tmp_path / "music" / "pop").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert folder(tmp_path / "music").tracks["path"].tolist() == ["pop/c.wav", "rock/a.wav"]
+
+
+def test_folder_refusals(tmp_path):
+    with pytest.raises(SoundFusionError, match="no such folder"):
+        folder(tmp_path / "nothing")
+    (tmp_path / "rock").mkdir()
+    with pytest.raises(SoundFusionError, match=r"no audio files.*\.mp3"):
+        folder(tmp_path)
+    audio(tmp_path / "rock" / "a.wav")
+    with pytest.raises(SoundFusionError, match=r"only one mood \('rock'\)"):
+        folder(tmp_path, label="mood")
+    audio(tmp_path / "splits" / "train" / "rock" / "a.wav")
+    audio(tmp_path / "splits" / "test" / "rock" / "b.wav")
+    with pytest.raises(SoundFusionError, match=r"\(test, train\) are parts of a split, not labels"):
+        folder(tmp_path / "splits")
+
+
+# ---- folders with a metadata.csv
+
+
+def with_metadata(root, text, files=(*ROCK, *POP), encoding="utf-8"):
+    for file in files:
+        audio(root / file)
+    (root / "metadata.csv").write_bytes(text.encode(encoding))
+    return root
+
+
+def test_metadata(tmp_path):
+    text = (
+        "file_name,genre,artist,split,bpm\n"
+        'rock/a.wav,"Rock, hard", Ann ,train,120\n'
+        "\n"
+        "rock/./b.wav,NA,,test,\n"
+        'pop/c.wav,None,nan,validation,"two\nlines"\n'
+        "pop/gone.wav,007,12,train,\n"
+    )
+    corpus = folder(with_metadata(tmp_path, text))
+    assert corpus.tracks.index.tolist() == ["pop/c", "pop/gone", "rock/a", "rock/b"]  # not listed: pop/d.wav
+    assert corpus.tracks["label"].tolist() == ["None", "007", "Rock, hard", "NA"]  # text, never a missing value
+    assert corpus.tracks["group"].tolist() == ["nan", "12", "Ann", None]
+    assert corpus.tracks["split"].tolist() == ["validation", "train", "train", "test"]
+    assert corpus.file("rock/b").is_file() and not corpus.file("pop/gone").is_file()
+
+
+def test_the_order_of_metadata_changes_nothing(tmp_path):
+    lines = [f"{file},{file.split('/')[0]}\n" for file in (*ROCK, *POP)]
+    root = with_metadata(tmp_path, "file_name,genre\n" + "".join(lines))
+    before = folder(root).tracks
+    (root / "metadata.csv").write_text("file_name,genre\n" + "".join(lines[::-1]))
+    pd.testing.assert_frame_equal(folder(root).tracks, before)
+
+
+def test_metadata_from_windows(tmp_path):
+    text = "file_name,genre\r\nrock/a.wav,Röck\r\npop/c.wav,pop\r\n"
+    corpus = folder(with_metadata(tmp_path, text, encoding="utf-8-sig"))
+    assert corpus.labels == ["Röck", "pop"]
+    assert corpus.tracks["group"].tolist() == [None, None] and "split" not in corpus.tracks
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("name,genre\nrock/a.wav,rock\n", "needs the columns file_name and genre, and has name, genre"),
+        ("file_name;genre\nrock/a.wav;rock\n", "and has file_name;genre"),
+        ("", "No columns to parse"),
+        ("file_name,genre\n", "holds no tracks"),
+        ("file_name,genre\nrock/a.wav,rock\n\npop/c.wav, \n", "track 'pop/c' has no genre"),
+        ("file_name,genre\n,rock\n", "'' is not a path"),
+        ("file_name,genre\nrock/a.wav\n", "track 'rock/a' has no genre"),
+        ("file_name,genre\nrock/a, b.wav,rock\n", "more cells than the header"),
+        ("file_name,genre\nrock/a.wav,rock\nrock/a, b.wav,rock\n", "2 fields in line 3, saw 3"),
+        ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
+        ("file_name,genre,split\nrock/a.wav,rock,dev\n", "'rock/a' has a split that is none of train, valid"),
+        ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
+        ("file_name,genre\nx.wav,rock\ny.wav,pop\n", r"none of the 2 files it lists exists \(first: x\.wav\)"),
+        ("file_name,genre\nrock/a.wav,rock\nrock/b.wav,rock\n", "only one genre"),
+    ],
+)
+def test_metadata_refusals(tmp_path, text, message):
+    with pytest.raises(SoundFusionError, match=message):
+        folder(with_metadata(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["../a.wav", "pop/../../a.wav", "/etc/a.wav", "C:/a.wav", "C:a.wav", "..\\a.wav"])
+def test_metadata_may_not_point_outside(tmp_path, name):
+    audio(tmp_path / "a.wav")
+    root = with_metadata(tmp_path / "music", f"file_name,genre\npop/c.wav,pop\n{name},rock\n")
+    with pytest.raises(SoundFusionError, match="is not a path inside the folder"):
+        folder(root)
+
+
+def test_metadata_in_another_encoding(tmp_path):
+    text = "file_name,genre\nrock/a.wav,Röck\npop/c.wav,pop\n"
+    with pytest.raises(SoundFusionError, match="cannot be read as CSV in UTF-8"):
+        folder(with_metadata(tmp_path, text, encoding="latin-1"))

@@ -1,0 +1,303 @@
+import dataclasses
+import shutil
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from IPython.display import Image, Markdown
+
+from soundfusion_lib import explore
+from soundfusion_lib.audio.decode import UnreadableFile
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.explore import grad_cam, pictures
+from soundfusion_lib.explore.explorer import CELL, LABEL, MISSED, Explorer
+from soundfusion_lib.explore.judgements import Judgements, agreement, missed_table
+from soundfusion_lib.explore.looked_at import looked_at
+from soundfusion_lib.explore.sound import BYTES, sound
+from soundfusion_lib.models import build_model
+from soundfusion_lib.notebooks import notebook_files
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.run import Run
+
+SCRIPT = "<script>alert(1)</script> & $high$"  # a label is text, whatever it looks like
+PROFILE = """
+clip_seconds = 4.0
+
+[corpus]
+kind = "folder"
+path = "music"
+label = "sound"
+
+[mel]
+sample_rate = 22050
+n_fft = 512
+hop_length = 256
+
+[segmenting]
+seconds = 1.5
+
+[split]
+folds = 4
+
+[training]
+epochs = 1
+batch_size = 16
+
+[models.simple_cnn]
+batch_size = 16
+"""
+
+
+def group(folder, name, runs):
+    """Runs with these predictions: by seed and fold, rows of part, track, segment, target, probability of "a"."""
+    found = []
+    for (seed, fold), rows in runs.items():
+        one = folder / f"{name}{seed}{fold}"
+        one.mkdir()
+        table = pd.DataFrame(rows, columns=["part", "track", "segment", "target", "p_a"])
+        table.assign(p_b=1 - table["p_a"]).to_parquet(one / "predictions.parquet")
+        split = dataclasses.replace(Split(), fold=fold)
+        found.append(Run(Experiment(name, "simple_cnn", (), split=split, seed=seed), one))
+    return RunGroup(found, pd.Series({track: track for track in "tuvw"}))
+
+
+@pytest.fixture
+def judgements(tmp_path):
+    first = {
+        (0, 0): [("test", "t", 0, 0, 0.9), ("test", "t", 1, 0, 0.8), ("validation", "u", 0, 1, 0.9)],
+        (0, 1): [("test", "u", 0, 1, 0.6), ("validation", "w", 0, 0, 0.7), ("validation", "t", 0, 0, 0.0)],
+        (1, 0): [("test", "t", 0, 0, 0.1), ("test", "t", 1, 0, 0.2), ("validation", "u", 0, 1, 0.9)],
+        (1, 1): [("test", "u", 0, 1, 0.8), ("validation", "w", 0, 0, 0.9), ("validation", "t", 0, 0, 0.0)],
+    }
+    second = {(0, 0): [("test", "t", 0, 0, 0.4), ("test", "u", 0, 1, 0.7), ("validation", "v", 0, 1, 0.1)]}
+    return Judgements({"one": group(tmp_path, "one", first), "two": group(tmp_path, "two", second)})
+
+
+def test_a_cell_holds_what_any_run_puts_there(judgements):
+    assert judgements.cell("one", "a", "a") == ["t"] and judgements.cell("one", "a", "b") == ["t"]
+    assert judgements.cell("one", "b", "a") == ["u"] and judgements.cell("one", "b", "b") == []
+    assert judgements.cell("two", "a", "b") == ["t"]
+
+
+def test_missed_are_the_clips_that_no_run_of_any_network_gets_right(judgements):
+    assert judgements.missed == ["u"] and judgements.best == "one"
+    assert judgements.right.to_dict() == {"one": {"t": 0.5, "u": 0}, "two": {"t": 0, "u": 0}}
+    tracks = pd.DataFrame({"label": "b", "group": "x"}, index=["u"])
+    assert missed_table(judgements, tracks).to_dict("index") == {"u": {"label": "b", "artist": "x", "heard as": "a 3"}}
+
+
+def test_what_is_expected_of_networks_that_err_on_their_own(judgements):
+    table = agreement(judgements)
+    assert table.loc["b"].tolist() == [1, 0, 0.0, 1, 1.0]
+    assert table.loc["a"].tolist() == [1, 0, 0.0, 0, 0.0]  # a seed of "one" is right on it, so "one" is not wrong
+    assert table.loc["all"].tolist() == [2, 0, 0.0, 1, 1.0]
+
+
+def test_networks_and_not_their_seeds_are_expected_to_err_on_their_own(tmp_path):
+    def tested(right):
+        return [("test", track, 0, 0, 0.9 if track in right else 0.1) for track in "tuvw"]
+
+    first = {(0, 0): tested("tu"), (1, 0): tested("t")}  # always right on one of four clips, never on two
+    made = {"one": group(tmp_path, "one", first), "two": group(tmp_path, "two", {(0, 0): tested("tv")})}
+    assert agreement(Judgements(made)).loc["a"].tolist() == [4, 1, 4 * 1 / 4 * 1 / 2, 1, 4 * 2 / 4 * 1 / 2]
+
+
+def test_a_clip_has_the_mean_of_the_seeds_tested_before_validated(judgements):
+    assert judgements.of_clip("one", "t")["a"].tolist() == pytest.approx([0.5, 0.5])
+    assert judgements.of_clip("one", "w").loc[0].tolist() == pytest.approx([0.8, 0.2])
+    assert judgements.of_clip("one", "u")["a"].tolist() == pytest.approx([0.7])
+    assert judgements.of_clip("one", "v") is None and judgements.of_clip("two", "v") is not None
+    assert judgements.tally("v") == "1 of 1 networks right" and judgements.tally("u") == "0 of 2 networks right"
+    assert judgements.labels.loc["w", "true"] == "a"
+    run = judgements.run("one", "u").experiment
+    assert (run.seed, run.split.fold) == (0, 1)
+    assert judgements.run("one", "w").experiment.split.fold == 1
+
+
+def test_grad_cam_is_the_gradient_s_mean_times_the_feature_maps():
+    torch.manual_seed(0)
+    model, x = build_model("simple_cnn", 3).eval(), torch.randn(2, 2, 64, 100)
+    maps = model.layers[:9](x).detach().requires_grad_()  # up to the third stage: (2, 32, 8, 13)
+    logits = model.head(model.layers[9:](maps).mean(dim=(2, 3)))
+    logits[:, 1].sum().backward()
+    wanted = (maps.grad.mean((2, 3))[:, :, None, None] * maps).sum(1).relu()  # (2, 8, 13)
+    heat = grad_cam.grad_cam(model, (x,), 1)
+    assert heat.shape == (2, 64, 100) and heat.max() > 0
+    rows = torch.nn.functional.interpolate(wanted[:, None], (64, 100), mode="bilinear")[:, 0]
+    torch.testing.assert_close(heat, rows)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["resnet2d", "nnet1", "nnet2", "vgg16", "fusion_concat", "fusion_decision"])
+def test_grad_cam_of_every_network_that_gets_spectrograms_frozen_ones_too(name):
+    torch.manual_seed(0)
+    options = {"width": 4} if name == "vgg16" else {}
+    model = build_model(name, 3, **options).eval().requires_grad_(False)
+    inputs = {"waveform": torch.randn(1, 1, 20_000), "mel": torch.randn(1, 2, 64, 87)}
+    heats = [grad_cam.grad_cam(model, tuple(inputs[kind] for kind in model.inputs), label) for label in range(3)]
+    assert all(heat.shape == (1, 64, 87) and (heat >= 0).all() for heat in heats)
+    assert sum(heat.max() for heat in heats) > 0
+
+
+def test_a_network_of_waveforms_looks_at_no_spectrogram():
+    assert not grad_cam.looks_at_spectrograms(Experiment("x", "resnet1d", ()))
+    assert grad_cam.looks_at_spectrograms(Experiment("x", "fusion_concat", ()))
+
+
+def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
+    torch.manual_seed(0)
+    model = build_model("simple_cnn", 3, n_mels=32).eval()
+    half = Experiment("x", "simple_cnn", (), segmenting=Segmenting(2.0, 0.5))  # of 4 s: from 0, 1 and 2 s
+    heat = grad_cam.of_clip(model, half, store, "low00", 0)
+    array = store.arrays["mel"]
+    specgram, spec = torch.from_numpy(array.clip("low00").astype(np.float32)).permute(1, 2, 0), array.representation
+    length, second = spec.frames(2.0), spec.position(1.0)
+    own = [
+        grad_cam.grad_cam(model, (specgram[None, :, :, start : start + length],), 0)[0].numpy()
+        for start in (0, second, spec.position(2.0))
+    ]
+    assert heat.shape == (32, len(array.clip("low00")))
+    np.testing.assert_allclose(heat[:, :second], own[0][:, :second], rtol=1e-4)
+    np.testing.assert_allclose(heat[:, second + 5], (own[0][:, second + 5] + own[1][:, 5]) / 2, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def study(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listening")
+    shutil.copytree(corpus.root, folder / "music")
+    tracks = corpus.tracks.rename(columns={"path": "file_name", "group": "artist"})
+    tracks = tracks.assign(genre=tracks["label"].replace("high", SCRIPT))
+    tracks[["file_name", "genre", "artist"]].to_csv(folder / "music" / "metadata.csv", index=False)
+    (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
+        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
+        yield Study("09_listen", folder / "tones.toml", "cpu", progress=False)
+
+
+@pytest.fixture(scope="module")
+def runs(study):
+    networks = {"cnn": study.experiment("cnn", "simple_cnn")}
+    networks["waves"] = study.experiment("waves", "resnet1d", width=4)
+    return {name: study.train(one) for name, one in networks.items()}
+
+
+@pytest.fixture(scope="module")
+def still(study):
+    return explore(study)
+
+
+def explorer(study, still, runs=None):
+    return Explorer(study, Judgements(runs) if runs else None, still)
+
+
+def test_where_nobody_looks_it_is_a_picture_that_is_filed(study, still, runs):
+    assert isinstance(still, Image)
+    still = explore(study, runs)
+    assert (study.folder / "figures" / "09_explore.png").read_bytes() == still.data
+    assert "its waveform and its mel spectrogram, and what networks hear" in still.alt
+
+
+def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study, still):
+    shown = explorer(study, still)
+    shown._label.value = SCRIPT
+    assert [track for _, track in shown._clip.options] == list(study.tracks.index[study.tracks["label"] == SCRIPT])
+    before = shown._picture.value
+    shown._step(1)
+    assert shown._clip.index == 1 and shown._count.value == "2 of 12" and shown._picture.value != before
+    assert 'src="data:audio/mpeg;base64,' in shown._sound.value
+    assert "<script>" not in shown._picture.value and "&lt;script&gt;" in shown._picture.value
+
+
+def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, still, runs):
+    shown, judgements = explorer(study, still, runs), Judgements(runs)
+    shown._ways.selected_index = LABEL
+    shown._label.value = "low"
+    tracks = [track for _, track in shown._clip.options]
+    assert tracks and set(tracks) < set(study.tracks.index[study.tracks["label"] == "low"])  # not those it trained on
+    assert set(tracks) <= set(judgements.labels.index)
+    shown._ways.selected_index = CELL
+    cells = [cell for cell in shown._matrix.children if getattr(cell, "tooltip", None) and not cell.disabled]
+    for cell in cells:
+        cell.click()
+        assert len(shown._clip.options) == int(cell.description)
+        assert shown._count.value == f"1 of {cell.description}"
+    shown._ways.selected_index = MISSED
+    assert [track for _, track in shown._clip.options] == judgements.missed
+    texts = "".join(cell.value for cell in shown._matrix.children if hasattr(cell, "value"))
+    assert "<script>" not in texts and "&lt;script&gt;" in texts
+
+
+def test_what_a_network_looked_at_is_asked_of_those_that_get_spectrograms(study, still, runs):
+    shown = explorer(study, still, runs)
+    shown._ways.selected_index = LABEL
+    shown._network.value = "cnn"
+    before = shown._picture.value
+    shown._looked.value = True
+    assert shown._picture.value != before
+    shown._network.value = "waves"
+    assert shown._looked.disabled
+
+
+def test_a_file_that_is_gone_is_seen_and_said_not_to_be_heard(study, still, runs):
+    shown = explorer(study, still)
+    track = shown._clip.options[1][1]
+    file = study.corpus.file(track)
+    aside = file.rename(file.with_suffix(".aside"))
+    shown._clip.index = 1
+    aside.rename(file)
+    assert shown._sound.value == "" and "cannot be heard: file not found" in shown._note.value
+    assert "<img" in shown._picture.value
+
+
+def test_a_run_without_weights_has_a_sentence_for_a_picture(study, still, runs):
+    assert "waves looked at: it gets no spectrogram" in looked_at(study, runs["waves"]).data
+    assert isinstance(looked_at(study, runs["cnn"]), Image)
+    [run] = runs["cnn"].runs
+    checksum = run.info["checksums"].pop("model.safetensors")  # as in a run of which only predictions are kept
+    said = looked_at(study, runs["cnn"])
+    shown = explorer(study, still, runs)
+    shown._network.value, shown._looked.value = "cnn", True
+    run.info["checksums"]["model.safetensors"] = checksum
+    assert isinstance(said, Markdown) and said.data.startswith("*No picture of what cnn looked at: ")
+    assert "What cnn looked at cannot be seen" in shown._note.value and "<img" in shown._picture.value
+
+
+def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch):
+    whole, cut = sound(corpus, "low00"), sound(dataclasses.replace(corpus, seconds=1.0), "low00")
+    assert 3.5 < len(whole) / len(cut) < 4.5  # of 4 s
+    samples, rate = soundfile.read(corpus.file("low00"))
+    long = dataclasses.replace(corpus, root=tmp_path)
+    soundfile.write(long.file("low00"), np.tile(samples, (12, 1)), rate)  # 48 s, at 83 kbit/s
+    assert 0.8 * BYTES < len(sound(long, "low00")) < 1.1 * BYTES
+    monkeypatch.setattr("soundfusion_lib.explore.sound.LONGEST", 4)
+    assert len(sound(long, "low00")) == pytest.approx(len(whole), rel=0.05)
+    gone = corpus.tracks.assign(path="gone.wav")
+    with pytest.raises(UnreadableFile):
+        sound(dataclasses.replace(corpus, tracks=gone), "low00")
+
+
+def test_of_many_labels_the_most_probable_and_the_true_one_are_shown(study):
+    labels = [f"label{number:02d}" for number in range(30)]
+    probabilities = pd.DataFrame([np.linspace(0, 1, 30)], columns=labels)
+    shown = pictures._shown(probabilities, labels, "label03")
+    assert shown == ["label03", *labels[-(pictures.MOST_LABELS - 1) :]]
+
+
+def test_notebooks_in_git_hold_no_widgets_and_the_explorer_is_a_picture_with_a_text():
+    pictures_of = 0
+    for file in notebook_files():
+        text = file.read_text(encoding="utf-8")
+        assert "widget-view" not in text and "widget-state" not in text
+        for cell in nbformat.reads(text, as_version=4).cells:
+            if cell.cell_type == "code" and cell.source.startswith("explore("):
+                [output] = cell.outputs
+                assert set(output.data) == {"image/png", "text/plain"} and output.metadata["image/png"]["alt"]
+                pictures_of += 1
+    assert pictures_of == 3

@@ -1,0 +1,354 @@
+import dataclasses
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.audio.augment import augmentation
+from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import MODELS, build_model
+from soundfusion_lib.models.resnet2d import ResidualBlock
+from soundfusion_lib.training import loop as training_module
+from soundfusion_lib.training.inference import log_probabilities, predictions_of
+from soundfusion_lib.training.loop import Training, fit
+
+TIMES = ["seconds", "core_seconds"]
+FAST = Training(epochs=6, patience=6, batch_size=16, learning_rate=3e-3)
+NEWER = Training(
+    epochs=6, patience=1, batch_size=16, learning_rate=1e-2, weight_decay=0.05, optimizer="adamw", schedule="one_cycle",
+    averaging=0.9, mixup=0.3, label_smoothing=0.1, random_starts=True, keep="last",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def parts(store):
+    split = Split("artist", 4).assign(store.tracks)
+    return {
+        part: Segments(store, split.index[split == part], ("mel",), Segmenting(1.0, 0.25), torch.device("cpu"))
+        for part in ("train", "validation", "test")
+    }
+
+
+def model_for(parts, seed=0):
+    torch.manual_seed(seed)
+    model = build_model("simple_cnn", 3, in_channels=2, n_mels=32, dropout=0.1)
+    model.set_statistics(parts["train"].statistics())
+    model.set_augmentation({"mel": augmentation("mel", max_fraction=0.2)})
+    return model
+
+
+def train(parts, training=FAST, seed=0, **options):
+    model = model_for(parts)
+    history, _, _ = fit(model, parts["train"], parts["validation"], training, seed=seed, progress=False, **options)
+    return model, history
+
+
+def test_it_learns(parts, store):
+    model, history = train(parts)
+    assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
+    assert accuracy(predictions_of(log_probabilities(model, parts["test"]), parts["test"], store.labels)) > 0.8
+    assert list(history["epoch"]) == list(range(1, 7))
+
+
+def test_the_same_seed_gives_the_same_weights(parts):
+    (first, history), (second, again), (third, _) = train(parts), train(parts), train(parts, seed=1)
+    assert history.drop(columns=TIMES).equals(again.drop(columns=TIMES))
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+    assert not all(map(torch.equal, first.state_dict().values(), third.state_dict().values()))
+
+
+def test_best_weights_are_a_copy_of_the_best_epoch(parts, monkeypatch):
+    """Validation is best in epoch 2 by decree: the weights kept must be that epoch's, not the last ones."""
+    seen = []
+
+    def decreed(model, segments, *arguments):
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        right = torch.nn.functional.one_hot(segments.targets, 3).float()
+        return (right if len(seen) == 2 else 1 - right).mul(9).log_softmax(1)
+
+    monkeypatch.setattr(training_module, "log_probabilities", decreed)
+    model, history = train(parts, Training(epochs=9, patience=3, batch_size=16))
+    assert len(history) == 5  # stopped after three epochs without improvement
+    assert all(map(torch.equal, model.state_dict().values(), seen[1].values()))
+    assert not all(map(torch.equal, seen[1].values(), seen[4].values()))
+    assert not model.training
+
+
+def test_equal_accuracy_goes_to_the_lower_loss(parts, monkeypatch):
+    sharpness = iter([1.0, 3.0, 2.0])
+
+    def decreed(model, segments, *arguments):
+        return torch.nn.functional.one_hot(segments.targets, 3).float().mul(next(sharpness)).log_softmax(1)
+
+    monkeypatch.setattr(training_module, "log_probabilities", decreed)
+    _, history = train(parts, Training(epochs=3, patience=3, batch_size=16))
+    assert history["validation_accuracy"].tolist() == [1, 1, 1]
+    assert history["validation_loss"].idxmin() == 1
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+@pytest.mark.parametrize("recipe", [FAST, NEWER], ids=["the report's", "newer"])
+def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, monkeypatch, after, recipe):
+    uninterrupted, history = train(parts, recipe)
+    checkpoint = tmp_path / "checkpoint.pt"
+    save, saved = training_module._save, []
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        saved.append(1)
+        if len(saved) == after:
+            raise Stopped
+
+    monkeypatch.setattr(training_module, "_save", save_and_stop)
+    with pytest.raises(Stopped):
+        train(parts, recipe, checkpoint=checkpoint)
+    monkeypatch.undo()
+    resumed, again = train(parts, recipe, checkpoint=checkpoint)
+    assert again.drop(columns=TIMES).equals(history.drop(columns=TIMES))
+    assert all(map(torch.equal, uninterrupted.state_dict().values(), resumed.state_dict().values()))
+
+
+def test_the_best_epoch_s_validation_is_that_of_its_weights(parts):
+    """Returned as it was computed in that epoch, in evaluation mode, also where later epochs were worse."""
+    model = model_for(parts)
+    history, best_epoch, log_p = fit(model, parts["train"], parts["validation"], FAST, progress=False)
+    assert torch.equal(log_p, log_probabilities(model, parts["validation"]))
+    right = (log_p.argmax(1) == parts["validation"].targets).float().mean().item()
+    assert right == history["validation_accuracy"].max() == history["validation_accuracy"][best_epoch - 1]
+
+
+def test_a_loss_that_is_not_finite_is_an_error(parts):
+    with pytest.raises(SoundFusionError, match="not finite in epoch 1.*lower learning rate"):
+        train(parts, Training(epochs=2, batch_size=16, learning_rate=1e30))
+
+
+def test_prediction_is_in_evaluation_mode_and_leaves_the_mode(parts):
+    model = model_for(parts)
+    model.train()
+    first, second = (log_probabilities(model, parts["test"], batch_size) for batch_size in (128, 7))
+    assert torch.allclose(first, second, atol=1e-5)  # with dropout, augmentation or batch statistics they would differ
+    assert model.training
+
+
+def test_predictions_are_probabilities_of_every_segment(parts, store):
+    frame = predictions_of(log_probabilities(model_for(parts), parts["test"]), parts["test"], store.labels)
+    assert list(frame.columns) == ["track", "segment", "target", "p_high", "p_low", "p_noise"]
+    assert len(frame) == len(parts["test"])
+    assert frame[["p_high", "p_low", "p_noise"]].sum(axis=1).sub(1).abs().max() < 1e-5
+    pd.testing.assert_series_equal(
+        frame["target"],
+        frame["track"].map(store.tracks["label"]).map(store.labels.index).rename("target"),
+        check_dtype=False,
+    )
+
+
+@pytest.mark.parametrize("values", [{"optimizer": "sgdx"}, {"epochs": 0}, {"learning_rate": 0}, {"weight_decay": -1}])
+def test_impossible_settings_are_refused(values):
+    with pytest.raises(SoundFusionError):
+        Training(**values)
+
+
+NARROW = """
+import contextlib, sys
+import torch
+from soundfusion_lib.models import build_model
+from soundfusion_lib.training.loop import MEMORY_FORMAT
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+number_format, count, width, bands, frames = sys.argv[1], *map(int, sys.argv[2:])
+model = build_model("resnet2d", 8, width=width, n_mels=bands).to(memory_format=MEMORY_FORMAT)
+optimizer = torch.optim.Adam(model.parameters(), fused=True)
+for _ in range(3):
+    with torch.autocast("cpu", torch.bfloat16) if number_format == "bfloat16" else contextlib.nullcontext():
+        logits = model(torch.randn(count, 2, bands, frames))
+    torch.nn.functional.cross_entropy(logits.float(), torch.arange(count) % 8).backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("number_format", ["bfloat16", "float32"])
+@pytest.mark.parametrize("shape", [(4, 4, 512, 512), (4, 8, 512, 512), (16, 8, 32, 87)], ids=str)
+def test_narrow_networks_train_without_harm_to_memory(shape, number_format):
+    """In a process of its own, which oneDNN's strided 1x1 convolutions killed (not the last one in float32)."""
+    command = [sys.executable, "-c", NARROW, number_format, *map(str, shape)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_model_has_a_convolution_that_onednn_writes_out_of_bounds_in(name):
+    """See ResNet2D's ResidualBlock: whether that kills the process depends on shapes and on what lies beside."""
+    for convolution in (module for module in build_model(name, 3).modules() if isinstance(module, torch.nn.Conv2d)):
+        assert convolution.kernel_size != (1, 1) or convolution.stride == (1, 1)
+
+
+def test_the_projection_that_drops_pixels_first_is_the_strided_one():
+    torch.manual_seed(0)
+    block = ResidualBlock(6, 10, 2).double()
+    strided = torch.nn.Conv2d(6, 10, 1, stride=2, bias=False).double()
+    strided.load_state_dict(block.projection[0].state_dict())
+    for size in ((9, 12), (8, 7)):
+        x = torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)
+        other = x.detach().clone().requires_grad_()
+        ours, theirs = block.projection[0](block.subsample(x)), strided(other)
+        torch.testing.assert_close(ours, theirs)
+        gradient = torch.randn_like(theirs)
+        ours.backward(gradient)
+        theirs.backward(gradient)
+        torch.testing.assert_close(x.grad, other.grad)
+
+
+@pytest.mark.parametrize(
+    "saved, resumed", [("channels_last", "contiguous_format"), ("contiguous_format", "channels_last")]
+)
+def test_the_optimizer_goes_on_in_another_memory_format(saved, resumed, tmp_path, cpu):
+    def begin(memory_format):
+        torch.manual_seed(0)
+        layers = torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 3)
+        model = torch.nn.Sequential(*layers).to(memory_format=getattr(torch, memory_format))
+        return model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+
+    def step(model, optimizer, count):
+        generator = torch.Generator().manual_seed(count)
+        for _ in range(count):
+            optimizer.zero_grad()
+            model(torch.randn(2, 3, 8, 8, generator=generator)).square().sum().backward()
+            optimizer.step()
+
+    model, optimizer = begin(saved)
+    step(model, optimizer, 4)
+    training_module._save(tmp_path / "checkpoint.pt", [{}], {}, {"model": model, "optimizer": optimizer})
+    again, other = begin(resumed)
+    parts = {"model": again, "optimizer": other}
+    assert training_module._resume(tmp_path / "checkpoint.pt", parts, cpu) == ([{}], {})
+    step(model, optimizer, 3)
+    step(again, other, 3)
+    for one, another in zip(model.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(another, one, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "noise", "another model's", "another optimizer's"])
+def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(parts, tmp_path, damage):
+    one, two = (Training(epochs=epochs, batch_size=16, learning_rate=3e-3) for epochs in (1, 2))
+    fresh, history = train(parts, two)
+    checkpoint = tmp_path / "checkpoint.pt"
+    train(parts, one, checkpoint=checkpoint)
+    content = checkpoint.read_bytes()
+    if damage.startswith("another"):
+        state = torch.load(checkpoint, weights_only=True)
+        if damage == "another model's":
+            state["model"]["head.weight"] = state["model"]["head.weight"][:2]
+        else:
+            state["optimizer"]["param_groups"][0]["params"].pop()
+        torch.save(state, checkpoint)
+    else:
+        damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": bytes(range(256))}
+        checkpoint.write_bytes(damaged[damage])
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read \(.+\): training begins anew"):
+        begun_anew, again = train(parts, two, checkpoint=checkpoint)
+    assert again.drop(columns=TIMES).equals(history.drop(columns=TIMES))
+    assert all(map(torch.equal, begun_anew.state_dict().values(), fresh.state_dict().values()))
+
+
+def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
+    """ResNet1D ends in one value a channel, of which batch norm makes nothing; one segment in all is refused."""
+
+    def of(count):
+        return Segments(store, store.tracks.index[:count], ("waveform",), Segmenting(3.0, None), cpu)
+
+    once = Training(epochs=1, batch_size=4)
+    history, _, _ = fit(build_model("resnet1d", 3, width=2, variant="allamy"), of(5), of(2), once, progress=False)
+    right = 5 * history["train_accuracy"].item()
+    assert abs(right - round(right)) < 1e-4
+    with pytest.raises(SoundFusionError, match="alone: the training part is a single segment"):
+        fit(build_model("resnet1d", 3, width=2), of(1), of(2), once, description="alone", progress=False)
+
+
+def test_the_newer_recipe_learns_and_keeps_its_last_epoch_whatever_validation_says(parts, store):
+    model = model_for(parts)
+    history, kept, log_p = fit(model, parts["train"], parts["validation"], NEWER, progress=False)
+    assert len(history) == kept == 6  # patience is 1
+    assert torch.equal(log_p, log_probabilities(model, parts["validation"]))
+    assert history["validation_accuracy"].iloc[-1] > 0.8
+
+
+def test_the_averaged_weights_are_the_ones_kept(parts, monkeypatch):
+    seen = []
+    update = AveragedModel.update_parameters
+
+    def watched(averaged, model):
+        seen.append(model.head.weight.detach().clone())
+        update(averaged, model)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", watched)
+    model, _ = train(parts, dataclasses.replace(FAST, epochs=2, averaging=0.8, keep="last"))
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.8 * expected + 0.2 * weight
+    torch.testing.assert_close(model.head.weight.detach(), expected)
+    assert not torch.allclose(expected, seen[-1], atol=1e-4)
+
+
+def test_the_learning_rate_rises_and_falls_in_one_cycle_over_all_steps(parts, monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+
+    def watched(optimizer, *arguments, **options):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    train(parts, dataclasses.replace(FAST, schedule="one_cycle"))
+    steps = 6 * len(parts["train"].batch_sizes(16))
+    assert len(rates) == steps and max(rates) == pytest.approx(3e-3, rel=0.02)
+    assert rates[0] == pytest.approx(3e-3 / 25) and rates[-1] < 1e-5
+    top = rates.index(max(rates))
+    assert 0.2 < top / steps < 0.4 and rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:])[::-1]
+
+
+def test_mixup_mixes_inputs_and_names_both_targets():
+    torch.manual_seed(0)
+    x, targets = torch.arange(8.0).view(8, 1, 1).expand(8, 1, 3), torch.arange(8)
+    shares = []
+    for _ in range(200):
+        (mixed,), others, share = training_module._mixed((x,), targets, 0.3)
+        torch.testing.assert_close(mixed[:, 0, 0], share * targets + (1 - share) * others)
+        assert sorted(others.tolist()) == list(range(8)) and 0.5 <= share <= 1
+        shares.append(share)
+    assert 0.7 < sum(shares) / 200 < 0.95 and min(shares) < 0.7
+    inputs, others, share = training_module._mixed((x,), targets, 0.0)
+    assert inputs[0] is x and share == 1
+
+
+def test_label_smoothing_is_in_the_training_loss(parts):
+    still = dataclasses.replace(FAST, epochs=1, learning_rate=1e-12, batch_size=999)
+    losses = []
+    for smoothing in (0.0, 0.3):
+        model = model_for(parts)
+        model.set_augmentation({})
+        model.dropout = torch.nn.Identity()
+        history, _, _ = fit(
+            model,
+            parts["train"],
+            parts["validation"],
+            dataclasses.replace(still, label_smoothing=smoothing),
+            progress=False,
+        )
+        losses.append(history["train_loss"][0])
+    model = model_for(parts).train()
+    model.set_augmentation({})
+    model.dropout = torch.nn.Identity()
+    (inputs, _), *_ = parts["train"].batches(999)
+    uniform = -model(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike
+    assert losses[1] == pytest.approx(0.7 * losses[0] + 0.3 * uniform, rel=0.02)
