@@ -16,10 +16,9 @@ _EXPORTS = {
     "count_parameters": "models",
     "explore": "explore.explore",
     "load_profile": "study.profile",
-    "load_recognizer": "use.recognizer",
+    "load_recognizer": "predict.recognizer",
     "load_run": "training.run",
     "open_corpus": "datasets.kinds",
-    "predict": "use.predict",
     "summarize": "models",
 }
 __all__ = sorted(_EXPORTS)

@@ -153,14 +153,37 @@ def train(profile, network, changes, all_clips, device):
     NETWORK is an experiment's name, as `soundfusion status` and the tables show it (ResNet2D-small, SoundFusion-1,
     SimpleCNN), or a model alone (resnet2d). What is trained is found again by `reproduce`, `predict` and `export`.
     """
-    from soundfusion_lib.study.changes import changed
-    from soundfusion_lib.use.finding import experiment_named
-    from soundfusion_lib.use.training import runs_table, train_network, verdict
+    import pandas as pd
 
-    experiment_named(network, profile)  # raises before a file is written
-    study, runs = train_network(changed(profile, changes), network, all_clips, device)
-    click.echo(runs_table(runs).to_string(index=False))
-    click.echo(f"{runs.experiment.name} on {study.profile.name}: {verdict(study, runs)}")
+    from soundfusion_lib.predict.evaluation import evaluate, tested_runs, with_bounds
+    from soundfusion_lib.study.changes import changed
+    from soundfusion_lib.study.find import experiment_named
+    from soundfusion_lib.study.study import Study
+
+    experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written
+    study = Study("train", changed(profile, changes), device)
+    experiment = experiment_named(study, network)
+    experiment = study.on_all_clips(experiment) if all_clips else experiment
+    result = study.train_all({network: experiment})[network]
+    rows = [
+        {
+            "run": run.key,
+            "seed": run.experiment.seed,
+            "fold": run.experiment.split.fold,
+            "epochs": len(run.history),
+            "seconds": round(run.info["seconds"], 1),
+            "validation_accuracy": round(run.history["validation_accuracy"].max(), 3),
+        }
+        for run in result.runs
+    ]
+    click.echo(pd.DataFrame(rows).dropna(axis=1, how="all").to_string(index=False))
+    tested = tested_runs(result.runs[0], study.store) if all_clips else result
+    accuracy = evaluate(tested, study.store) if tested else {}
+    known = f"{with_bounds(accuracy['accuracy'], accuracy)} ({accuracy['tracks']} tracks)" if tested else "unknown"
+    click.echo(
+        f"{experiment.name} on {study.profile.name}: {'trained on all clips; ' * all_clips}test accuracy by track vote "
+        f"{known}; chance {1 / len(study.store.labels):.3f}; in brackets 95 % intervals by artist"
+    )
 
 
 @main.command()
@@ -269,42 +292,45 @@ def plan(profile, workers):
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", help="an experiment's name (ResNet2D-small), a run's key or folder, or an exported folder")
-@click.option("--profile", help="whose experiment --model is: a profile's name or TOML file; demo where none is named")
+@click.option("--profile", help="whose experiment --model is: a profile's name or TOML file; demo by default")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
-@click.option("--csv", type=PATH, help="write a row a segment and label: file, start, end, label, probability")
-@click.option("--json", type=PATH, help="write the same by file, with the labels at the top and errors")
+@click.option("--csv", type=PATH, help="write one row per segment and label: file, start, end, label, probability")
+@click.option("--json", type=PATH, help="write the same by file, with the most probable labels and errors")
 @click.option("--plot", type=PATH, help="draw the probabilities along time above the spectrogram (of one file)")
 @device_option
 def predict(paths, model, profile, top, csv, json, plot, device):
-    """Say what a trained network hears in PATHS, files of any length and folders of them.
+    """Predict the labels of PATHS: audio files of any length, and folders of them.
 
-    Without --model it is the one that comes with the project: classical, electronic, pop and rock. A name may hold its
-    profile: demo/ResNet2D-small. A file that cannot be read has its reason in the table, and the exit status is 1.
+    Without --model it is the network that comes with the project: classical, electronic, pop and rock. A name may hold
+    its profile: demo/ResNet2D-small. A file that cannot be used has its error in place of a label, and the exit status
+    is 1.
     """
-    from soundfusion_lib.use.predict import report
-    from soundfusion_lib.use.recognizer import load_recognizer
+    from soundfusion_lib.predict.output import check_outputs, write_outputs
+    from soundfusion_lib.predict.recognizer import audio_files, load_recognizer
 
+    files = audio_files(paths)
+    check_outputs(files, csv, json, plot)
     recognizer = load_recognizer(model, profile, device)
     click.echo(recognizer.describe(), err=True)
-    table = report(paths, recognizer, top, csv, json, plot)
-    failed = table["error"].notna()
-    click.echo((table if failed.any() else table.drop(columns="error")).to_string(index=False, na_rep=""))
-    if failed.any():
+    predictions = []
+    for prediction in recognizer.predict(*files):
+        click.echo(prediction.in_words(top))
+        predictions.append(prediction)
+    write_outputs(predictions, recognizer, top, csv, json, plot)
+    if any(prediction.error for prediction in predictions):
         sys.exit(1)
 
 
 @main.command()
-@click.argument("run")
+@click.argument("model")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--profile", default="demo", show_default=True, help="whose run it is: its name or its TOML file")
-@click.option("--onnx/--no-onnx", default=True, show_default=True, help="write the ONNX graph, too")
-def export(run, folder, profile, onnx):
-    """Write the trained network of RUN into FOLDER: weights, config.json, model card and ONNX.
+def export(model, folder, profile):
+    """Write a trained MODEL into FOLDER: weights, config.json and a model card.
 
-    RUN is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the first
-    fold), or the beginning of a run's key, or its folder. The model card has the experiment's accuracy by
-    cross-validation.
+    MODEL is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the
+    first seed and fold), or a run's key or folder. The card has the experiment's accuracy by cross-validation.
     """
-    from soundfusion_lib.use.export import export as write
+    from soundfusion_lib.predict.export import export as write
 
-    click.echo(f"the network is in {write(run, folder, profile, onnx)}")
+    click.echo(f"the network is in {write(model, folder, profile)}")

@@ -13,11 +13,11 @@ from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study.changes import changed
+from soundfusion_lib.study.find import experiment_named, find_model
 from soundfusion_lib.study.outlook import outlook
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import load_run
-from soundfusion_lib.use.finding import experiment_named, find_model
 
 PROFILE = """
 clip_seconds = 4
@@ -77,26 +77,29 @@ def test_a_network_is_trained_once_and_found_by_its_name(profile):
     assert run.experiment.name == "SimpleCNN, whole clip" and run.experiment.split.fold == 1
     assert len(run.history) == 2
     vote = accuracy(run.predictions("test"))
-    assert f"SimpleCNN, whole clip on mine: test accuracy {vote:.3f} [" in first.output and "(9 tracks)" in first.output
-    finished = run.info["finished"]
+    assert f"SimpleCNN, whole clip on mine: test accuracy by track vote {vote:.3f} [" in first.output
+    assert "(9 tracks)" in first.output
     again = call("train", profile, "SimpleCNN, whole clip", "--device", "cpu")
-    assert again.stdout == first.stdout and load_run(run.folder).info["finished"] == finished
-    for named in ("SimpleCNN", "simplecnn, whole clip", key[:6], str(run.folder)):
-        assert find_model(named, profile) == run.folder
-    assert find_model(f"{profile}/SimpleCNN") == run.folder
+    assert again.stdout == first.stdout and load_run(runs_dir() / key).info["finished"] == run.info["finished"]
+    for name in ("SimpleCNN", "simplecnn, whole clip", key[:6], str(runs_dir() / key)):
+        assert find_model(name, profile) == runs_dir() / key
+    assert find_model(f"{profile}/SimpleCNN") == find_model(f"{profile.removesuffix('.toml')}/SimpleCNN")
+    with pytest.raises(SoundFusionError, match="nnet1 of .* is not trained: `soundfusion train .* nnet1`"):
+        find_model("nnet1", profile)
 
 
 def test_the_run_is_the_one_that_a_notebook_finds(profile):
     call("train", profile, "ResNet2D-small", "--device", "cpu")
     study = Study("02", profile, "cpu", progress=False)
-    group = study.train(experiment_named("ResNet2D-small", profile))
-    assert not any(run.trained for run in group.runs) and group.experiment.options["width"] == 4
+    result = study.train(experiment_named(study, "ResNet2D-small"))
+    assert not any(run.trained for run in result.runs) and result.experiment.options["width"] == 4
 
 
 def test_a_model_alone_has_the_profile_s_settings(profile):
-    experiment = experiment_named("nnet1", profile), experiment_named("resnet2d", profile)
-    assert experiment[0].name == "nnet1" and experiment[1].name == "resnet2d"
-    assert experiment[1].training.epochs == 2 and experiment[1].augment == {"mel": {}}
+    study = Study("02", profile, "cpu", progress=False)
+    experiment = experiment_named(study, "resnet2d")
+    assert experiment.name == "resnet2d" and experiment_named(study, "nnet1").name == "nnet1"
+    assert experiment.training.epochs == 2 and experiment.augment == {"mel": {}}
 
 
 def test_an_unknown_network_is_an_error_that_names_those_there_are(profile):

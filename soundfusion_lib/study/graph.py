@@ -32,7 +32,7 @@ def seeds(study: "Study", experiment: Experiment) -> tuple[int, ...]:
 
 def parts(study: "Study", experiment: Experiment) -> list[Experiment]:
     """What an experiment starts from on the study's tracks, with the same seeds and in the same folds."""
-    same = {"seeds": seeds(study, experiment), "folds": experiment.folds}
+    same = {"seeds": seeds(study, experiment), "folds": experiment.folds, "split": experiment.split}
     return [replace(part, **same) for part in experiment.start.get("trained", ())]
 
 
@@ -40,7 +40,8 @@ def variants(study: "Study", experiment: Experiment) -> list[Experiment]:
     """See `Study.variants`."""
     found = []
     for seed, fold in product(seeds(study, experiment), experiment.folds or study.profile.test_folds):
-        split, start = study.split(fold), dict(experiment.start)
+        split = experiment.split if experiment.split.scheme == "all" else study.split(fold)
+        start = dict(experiment.start)
         if "trained" in start:
             start["parts"] = [study.key(replace(part, seed=seed, split=split)) for part in start.pop("trained")]
         if "pretrained" in start:

@@ -32,6 +32,14 @@ REGULARIZATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def experiments(study: Study) -> dict[str, Experiment]:
+    """All experiments that the report's notebooks show, by name."""
+    from soundfusion_lib.study.needs import needed_by
+
+    needed = (one for experiments in needed_by(study).values() for one in experiments)
+    return {one.name: one for one in [*needed, simple_cnn(study)]}
+
+
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
     """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, regularized as in the slides' table."""
     options = dict(REGULARIZATIONS[regularization])

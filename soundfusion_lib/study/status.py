@@ -7,16 +7,8 @@ from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.kinds import is_to_be_made
-from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
-from soundfusion_lib.study.study import Study
-
-
-class NothingYet(SoundFusionError):
-    """A study has not begun: its corpus is not made, or not decoded."""
-
-    def __init__(self, why: str, profile: str | Path):
-        super().__init__(f"nothing is there yet: {why}: `soundfusion prepare {profile}`")
+from soundfusion_lib.study.study import NothingYet, Study
 
 
 class Look(Study):

@@ -47,6 +47,13 @@ DPI = 120
 SCHEDULER = "SOUNDFUSION_SCHEDULER"  # a variable of the environment, by which it comes into the notebooks' kernels
 
 
+class NothingYet(SoundFusionError):
+    """A study has not begun: its corpus is not made, or not decoded."""
+
+    def __init__(self, why: str, profile: str | Path):
+        super().__init__(f"nothing is there yet: {why}: `soundfusion prepare {profile}`")
+
+
 class Study:
     """A profile at work in one notebook.
 
@@ -66,14 +73,16 @@ class Study:
         device: str = "auto",
         progress: bool = True,
         scheduler: str = "",
+        dry: bool = False,
     ):
+        self.dry, self._asked = dry, profile
         self.notebook = notebook
         self.scheduler = scheduler or os.environ.get(SCHEDULER)
         self.device_name = device
         self.profile: Profile = load_profile(profile)
         self.device: torch.device = choose_device(device)
         self.progress = progress
-        if self.device.type == "cpu" and not self.scheduler:
+        if self.device.type == "cpu" and not self.scheduler and not dry:
             prepare_pool()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
@@ -209,7 +218,8 @@ class Study:
 
     def fetch_published_weights(self) -> None:
         """See that ImageNet's weights are there: out of torchvision's cache, or downloaded now."""
-        published_weights()
+        if not self.dry:
+            published_weights()
 
     def pretrained(self, experiment: Experiment) -> Run:
         """Train an experiment on the corpus for pretraining, by its own split and with the first seed, or find it."""
@@ -222,12 +232,22 @@ class Study:
         run = train.train_or_find(experiment, store, runs_dir(), self.device, progress=self.progress)
         return self._runs.setdefault(run.folder.name, run)
 
+    def on_all_clips(self, experiment: Experiment) -> Experiment:
+        """The same experiment, to be trained once on all clips."""
+        return replace(experiment, split=Split("all"), folds=(0,), seeds=self.profile.seeds[:1])
+
     def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
+        if self.dry and is_to_be_made(spec):
+            raise NothingYet(f"the corpus {spec['kind']} is not made", self._asked)
         return open_corpus(spec)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         shortest = self.profile.segmenting.seconds
-        return Store.build(corpus, specs, data_dir() / "store", shortest=shortest, progress=self.progress)
+        options = {"shortest": shortest, "progress": self.progress, "decode": not self.dry}
+        store = Store.build(corpus, specs, data_dir() / "store", **options)
+        if store is None:
+            raise NothingYet(f"corpus {corpus.name!r} is not decoded", self._asked)
+        return store
 
     @property
     def folder(self) -> Path:

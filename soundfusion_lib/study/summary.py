@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import lock, results_dir, runs_dir, whole, writing
-from soundfusion_lib.study.profile import load_profile
+from soundfusion_lib.paths import lock, whole, writing
 from soundfusion_lib.training.run import Run
 
 
@@ -44,32 +42,3 @@ def entry_of(run: Run) -> dict[str, Any]:
     """What a summary says of a run."""
     kept = "seconds", "best_epoch", "device", "commit", "finished"
     return {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in kept}}
-
-
-def find_run(named: str, profile: str) -> Path:
-    """The folder of a run.
-
-    Args:
-        named: an experiment's name, alone or behind a profile's ("demo/ResNet2D-small"), whose first seed and fold it
-            then is; or a run's key, of which a beginning that no other has is enough; or the folder.
-        profile: whose experiment it is, where the name does not say: its name, or its TOML file.
-
-    Raises:
-        SoundFusionError: there is no such profile; there is no such run, or more than one key begins so.
-    """
-    if Path(named).is_dir():
-        return Path(named)
-    before, _, name = named.rpartition("/")
-    profile = before or profile
-    folder = results_dir() / (load_profile(profile).name if profile.endswith(".toml") else profile)
-    for entry in read_summary(folder / "summary.json").get("notebooks", {}).values():
-        for key, run in entry["runs"].items():
-            if run["name"] == name and (runs_dir() / key).is_dir():
-                return runs_dir() / key
-    found = [one for one in sorted(runs_dir().glob("*")) if one.name.startswith(named) and not one.suffix]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        keys = ", ".join(one.name for one in found)
-        raise SoundFusionError(f"the keys of {len(found)} runs begin with {named!r}: {keys}; give more of it")
-    raise SoundFusionError(f"there is no run {named!r} of {profile}: `soundfusion status {profile}` lists them")

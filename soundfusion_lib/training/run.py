@@ -36,6 +36,10 @@ class Run:
     folder: Path
     trained: bool = False
 
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
     @cached_property
     def info(self) -> dict[str, Any]:
         """When and where it was trained: date, commit, versions, device, seconds, parameters, best epoch, labels."""
