@@ -148,10 +148,10 @@ def worker(scheduler, count):
 @click.option("--all-clips", is_flag=True, help="train on all clips and test nothing: a network to use")
 @device_option
 def train(profile, network, changes, all_clips, device):
-    """Train one NETWORK of PROFILE, with its seeds and in its folds, and say how accurate it is.
+    """Train NETWORK with PROFILE's seeds and folds, and print its accuracy.
 
     NETWORK is an experiment's name, as `soundfusion status` and the tables show it (ResNet2D-small, SoundFusion-1,
-    SimpleCNN), or a model alone (resnet2d). What is trained is found again by `reproduce`, `predict` and `export`.
+    SimpleCNN), or a model alone (resnet2d). `reproduce`, `predict` and `export` find its runs again.
     """
     import pandas as pd
 

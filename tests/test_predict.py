@@ -200,7 +200,7 @@ def test_a_plot_is_of_one_file(trained, folder, tmp_path):
     for file, plot, why in (
         (folder, picture, "draws one file, and there are 4"),
         (folder / "b" / "broken.mp3", picture, ""),
-        (folder / "a.flac", tmp_path / "x.mp4", "x.mp4 is no picture: its name must end in one of "),
+        (folder / "a.flac", tmp_path / "x.mp4", "x.mp4 is no picture: give it a name that ends in .png"),
     ):
         done = call(file, "--model", trained, "--plot", plot)
         assert done.exit_code == 1 and why in done.stderr and not plot.exists()

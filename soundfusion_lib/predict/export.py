@@ -28,15 +28,12 @@ FORMAT = 1  # of config.json; raise it when its content changes its meaning
 
 
 def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path:
-    """Write a trained network into a folder, whole or not at all.
+    """Write a trained network into a folder, whole or not at all; returns the folder.
 
     Args:
         model: see `find_model`.
         folder: new, empty, or with an exported network, which is replaced.
         profile: whose experiment it is, where its name does not say.
-
-    Returns:
-        The folder.
 
     Raises:
         SoundFusionError: there is no such run, it was trained on other clips than the profile's, or its weights are
@@ -65,11 +62,6 @@ def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return folder
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether a folder holds an exported network, not a run."""
-    return (folder / CONFIG).is_file()
 
 
 def load_exported(folder: Path) -> tuple[AudioClassifier, Experiment, dict[str, Any]]:

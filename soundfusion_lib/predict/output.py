@@ -43,9 +43,8 @@ def check_outputs(files: list[Path], csv: Path | None, json: Path | None, plot: 
             raise SoundFusionError(f"{path} cannot be written: {path.parent} is no folder that may be written to")
     if plot and len(files) > 1:
         raise SoundFusionError(f"--plot draws one file, and there are {len(files)}: call it for each")
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if plot and plot.suffix[1:].lower() not in kinds:
-        raise SoundFusionError(f"{plot} is no picture: its name must end in one of {', '.join(sorted(kinds))}")
+    if plot and plot.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise SoundFusionError(f"{plot} is no picture: give it a name that ends in .png, .pdf or .svg")
 
 
 def write_outputs(

@@ -17,7 +17,7 @@ from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.predict.evaluation import with_bounds
-from soundfusion_lib.predict.export import is_exported, load_exported
+from soundfusion_lib.predict.export import CONFIG, load_exported
 from soundfusion_lib.study.find import find_model
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY, decide
@@ -142,7 +142,7 @@ def load_recognizer(model: str | Path | None = None, profile: str | None = None,
         raise SoundFusionError(f"the profile {profile} does not say which network: name it by --model")
     target = choose_device(device)
     folder = BUILT_IN if model is None else find_model(model, profile or "demo")
-    if is_exported(folder):
+    if (folder / CONFIG).is_file():
         network, experiment, config = load_exported(folder)
         return Recognizer(network.to(target), experiment, config["labels"], config)
     run = load_run(folder)

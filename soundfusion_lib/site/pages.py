@@ -18,12 +18,12 @@ from pygments.formatters import HtmlFormatter
 from soundfusion_lib.analysis.results_page import introduction
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.predict.export import CONFIG
+from soundfusion_lib.predict.recognizer import BUILT_IN
 from soundfusion_lib.site import markup
 from soundfusion_lib.site.content import Notebook, Results, all_notebooks, all_results, opening
 from soundfusion_lib.site.networks import GENRES, NETWORKS, PERFORMANCE, SHOWN, Network
 from soundfusion_lib.site.sounds import write_sounds
-from soundfusion_lib.use.exported import CONFIG
-from soundfusion_lib.use.recognizer import BUILT_IN
 
 TEMPLATES = Path(__file__).with_name("templates")
 GENERATOR = '<meta name="generator" content="soundfusion site">'  # by which a folder is known as a site
