@@ -32,17 +32,6 @@ set_option = click.option(
 )
 
 
-def _numbers(context, parameter, text):
-    """The numbers in a text such as 1,2,4."""
-    try:
-        numbers = [int(number) for number in (text or "").split(",") if text]
-    except ValueError:
-        numbers = [0]
-    if any(number < 1 for number in numbers):
-        raise click.BadParameter("give numbers of 1 or more with commas between them, such as 1,2,4")
-    return numbers
-
-
 @click.group(cls=_Commands)
 @click.version_option(package_name="soundfusion")
 def main():
@@ -164,7 +153,7 @@ def train(profile, network, changes, all_clips, device):
     study = Study("train", changed(profile, changes), device)
     experiment = experiment_named(study, network)
     experiment = study.on_all_clips(experiment) if all_clips else experiment
-    result = study.train_all({network: experiment})[network]
+    result = study.train(experiment)
     rows = [
         {
             "run": run.key,
@@ -184,32 +173,6 @@ def train(profile, network, changes, all_clips, device):
         f"{experiment.name} on {study.profile.name}: {'trained on all clips; ' * all_clips}test accuracy by track vote "
         f"{known}; chance {1 / len(study.store.labels):.3f}; in brackets 95 % intervals by artist"
     )
-
-
-@main.command()
-@click.argument("profile")
-def keep(profile):
-    """Keep what PROFILE's runs predicted in results/<profile>/runs, from where `adopt` brings it back elsewhere.
-
-    Settings, learning curves and predictions; weights only of runs that others start from.
-    """
-    from soundfusion_lib.study.kept import keep as copy
-
-    click.echo(f"{len(copy(profile))} runs are new among the results")
-
-
-@main.command()
-@click.argument("profile")
-def adopt(profile):
-    """Take the runs that are kept in results/<profile>/runs for trained, so that `reproduce` trains only the others.
-
-    Tables and figures then come from what these runs predicted where they were trained. Without it, everything is
-    trained anew on this machine.
-    """
-    from soundfusion_lib.study.kept import adopt as bring
-
-    brought, refused = bring(profile)
-    click.echo(f"{len(brought)} runs are adopted" + f", {len(refused)} refused" * bool(refused))
 
 
 @main.command()
@@ -236,57 +199,19 @@ def site(folder):
 
 @main.command()
 @profile_argument
-def status(profile):
-    """List the runs on PROFILE's clips, those in training too, and what its notebooks have yet to train."""
-    from soundfusion_lib.paths import runs_dir
-    from soundfusion_lib.study.needs import needed_by
-    from soundfusion_lib.study.plan import plan_of
-    from soundfusion_lib.study.search import trials_left
-    from soundfusion_lib.study.status import Look, NothingYet
-    from soundfusion_lib.training.run import list_runs
+@click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
+def status(profile, kept):
+    """Say which runs of PROFILE's notebooks are there, and how long the others take."""
+    from soundfusion_lib.study import status
+    from soundfusion_lib.study.study import NothingYet, Study
 
-    study = Look(profile)
+    study = Study("status", profile, "cpu", kept=kept, dry=True)
     try:
-        runs = list_runs(runs_dir(), study.decoded.content_id)
+        table = status.progress(study)
     except NothingYet as reason:
-        return click.echo(str(reason))
-    click.echo(runs.to_string(index=False) if len(runs) else f"no runs on corpus {study.corpus.name!r} yet")
-    click.echo("\n" + plan_of(study, needed_by(study), measure=False).round(1).to_string(na_rep="unknown"))
-    if trials := trials_left(study):
-        click.echo(f"\nnot counted: {trials} trials of notebook 10's search")
-
-
-@main.command()
-@profile_argument
-@click.option("--workers", callback=_numbers, metavar="1,2,4", help="simulate the schedule on so many workers")
-def plan(profile, workers):
-    """Say how many core-hours PROFILE's notebooks took and have left, and how long that is on this machine.
-
-    Where no run of an experiment is done, a few of its steps are timed; of FMA, where it is not there yet, on noise in
-    its place. With --workers: hours until all is done, which runs that wait for others make longer, and memory, on a
-    CPU and on this machine's GPU.
-    """
-    from soundfusion_lib.pool import cores
-    from soundfusion_lib.study.needs import needed_by
-    from soundfusion_lib.study.plan import core_hours, plan_of
-    from soundfusion_lib.study.schedule import schedules
-    from soundfusion_lib.study.search import experiment_of, trials_left
-    from soundfusion_lib.study.stand_in import NOISE, look
-
-    study = look(profile)
-    if study.corpus.name == NOISE:
-        click.echo("FMA is not here: noise stands in for it, in as many clips\n")
-    needed = needed_by(study)
-    table = plan_of(study, needed)
-    click.echo(table.round(1).to_string(na_rep="unknown"))
-    hours = table.loc["all", "core_hours_left"] / cores()
-    click.echo(f"\n{hours:.1f} hours are left on the {cores()} cores of this machine")
-    if trials := trials_left(study):
-        most = f"{trials * core_hours(study, experiment_of(study)):.1f} core-hours if none is stopped early"
-        click.echo(f"not counted: {trials} trials of notebook 10's search, {most}")
-    if workers:
-        experiments = [one for own in needed.values() for one in own]
-        click.echo("\n" + schedules(study, experiments, workers).round(1).to_string())
+        return click.echo(f"nothing is there yet: {reason}")
+    click.echo(table.round(2).to_string(index=False, na_rep="unknown"))
+    click.echo(status.sentence(study, table))
 
 
 @main.command()

@@ -209,7 +209,7 @@ def test_a_run_on_other_clips_is_refused_and_leaves_nothing(music, of_one_fold, 
         (music / "fewer" / name).symlink_to(music / "music" / name)
     tracks.to_csv(music / "fewer" / "metadata.csv", index=False)
     run = runs_dir() / of_one_fold[1].runs[0].key
-    with pytest.raises(SoundFusionError, match="nothing is there yet.*name its profile by --profile"):
+    with pytest.raises(SoundFusionError, match="is not decoded.*name its profile by --profile"):
         export(run, tmp_path / "new", "other.toml")
     Study("prepare", "other.toml", "cpu", progress=False).store  # noqa: B018
     with pytest.raises(SoundFusionError, match="has other clips now than the run"):

@@ -11,10 +11,10 @@ from conftest import SMALL_SIGNALS, copy_music
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
-from soundfusion_lib.predict.export import export
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.kept import adopt, keep
 from soundfusion_lib.study.study import Study
+from soundfusion_lib.use.export import export
 
 FIRST = "trained on other music first"
 PROFILE = (

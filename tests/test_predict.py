@@ -277,10 +277,10 @@ def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
 def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
     for words, why in (
-        (("--model", "Nothing"), "there is no experiment 'Nothing' on demo. There are: "),
+        (("--model", "fma_small/Nothing"), "there is no experiment 'Nothing' on fma_small. There are: "),
         (("--model", "nowhere/ResNet2D-small"), "there is no profile 'nowhere'"),
         (("--model", "beef"), "there is no run 'beef'"),
-        (("--model", "ResNet2D-small"), "nothing is there yet"),
+        (("--model", "ResNet2D-small", "--profile", "fma_small"), "soundfusion download fma"),
         (("--profile", "emotify"), "name it by --model"),
     ):
         done = call(folder / "a.flac", *words)

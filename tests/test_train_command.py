@@ -14,7 +14,6 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study.changes import changed
 from soundfusion_lib.study.find import experiment_named, find_model
-from soundfusion_lib.study.outlook import outlook
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import load_run
@@ -188,23 +187,3 @@ def test_reproduce_says_what_is_left_and_files_a_changed_profile_apart(profile):
     assert json.loads((folder / "summary.json").read_text())["profile"] == "mine-clip_seconds-3"
     assert tomllib.loads((folder / "profile.toml").read_text())["clip_seconds"] == 3
     assert not (runs_dir().parents[1] / "results" / "mine").exists()
-
-
-def test_the_outlook_counts_and_says_how_long(profile):
-    notebook = ["07_confusion_matrices"]
-    before = outlook(profile, notebook)
-    left, of, hours = re.search(r"(\d+) of (\d+) trainings are left.* about ([\d.]+) hours", before).groups()
-    assert left == of == "3" and float(hours) < 1
-    assert "nothing" in outlook(profile, ["01_data"])
-
-
-def test_the_outlook_of_music_that_is_not_made_makes_none(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
-    assert "synthetic music is made first" in outlook("demo")
-    assert not (tmp_path / "data").exists()
-
-
-def test_a_corpus_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
-    with pytest.raises(SoundFusionError, match="soundfusion download emotify"):
-        outlook("emotify")

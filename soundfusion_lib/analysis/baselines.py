@@ -5,7 +5,6 @@ one vector a track, no training to speak of.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,34 +14,11 @@ from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import GROUP, PROBABILITY
+from soundfusion_lib.training.result import BASELINE, ByRun, Result
 
 COEFFICIENTS = 20
 STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
 MAJORITY, SVM = "majority class", "SVM on MFCC statistics"
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A classifier's predictions of whole tracks, which tables take as they take `RunGroup`.
-
-    Args:
-        input: what it takes, for tables.
-        parts: for each seed, by part ("validation", "test"), one row a track, see `track_predictions`.
-        parameters, epochs: NaN where it has none that would compare to a network's.
-        core_minutes: CPU time that one seed took.
-        ended: None where there is nothing to end.
-    """
-
-    input: str
-    parts: list[dict[str, pd.DataFrame]]
-    parameters: float = float("nan")
-    epochs: float = float("nan")
-    core_minutes: float = float("nan")
-    ended: bool | None = None
-
-    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed."""
-        return [by_part[part] for by_part in self.parts]
 
 
 def track_predictions(probabilities: np.ndarray, tracks: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
@@ -83,7 +59,7 @@ def _statistics(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values.mean(0), values.std(0), *moments, np.median(values, 0), values.min(0), values.max(0)])
 
 
-def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("train",)) -> dict[str, Baseline]:
+def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("train",)) -> dict[str, Result]:
     """Both baselines by name, fitted to these parts of each of the profile's folds, whose predictions are pooled; with
     a `random` split if so asked, see `parts_of`.
 
@@ -94,7 +70,7 @@ def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("tr
     from sklearn.svm import SVC
 
     store, vectors = study.store, mfcc_statistics(study.store)
-    frames = {name: {"validation": [], "test": []} for name in (MAJORITY, SVM)}
+    frames: dict[str, dict[str, ByRun]] = {name: {"validation": {}, "test": {}} for name in (MAJORITY, SVM)}
     for fold in study.profile.test_folds:
         parts = parts_of(study, fold, random)
         train = store.tracks["label"][parts.isin(fitted)]
@@ -104,12 +80,9 @@ def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("tr
             frequent = np.full(len(own), train.mode()[0])  # the first of equals
             for name, chosen in ((MAJORITY, frequent), (SVM, machine.predict(vectors.loc[own.index]))):
                 probabilities = chosen[:, None] == np.array(store.labels)
-                frames[name][part].append(track_predictions(probabilities, own, store.labels))
+                frames[name][part][0, fold] = track_predictions(probabilities, own, store.labels)
     inputs = {MAJORITY: "none", SVM: "MFCC"}
-    return {
-        name: Baseline(inputs[name], [{part: pd.concat(own, ignore_index=True) for part, own in by_part.items()}])
-        for name, by_part in frames.items()
-    }
+    return {name: Result(name, by_part.__getitem__, inputs[name], BASELINE) for name, by_part in frames.items()}
 
 
 def parts_of(study: Study, fold: int, random: bool) -> pd.Series:

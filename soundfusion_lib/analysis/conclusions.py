@@ -5,21 +5,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, Baseline, baselines, parts_of
-from soundfusion_lib.analysis.paired_tests import Group, tested
+from soundfusion_lib.analysis.baselines import SVM, baselines, parts_of
+from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.analysis.statistics import LEVEL, accuracy
 from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.starts import IMAGENET, RANDOM
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.experiment import FromRun, ImageNet
+from soundfusion_lib.training.result import Result
 
 REGULARIZED = "dropout+augmentation"
 
 
 def leak(study: Study) -> pd.DataFrame:
-    """The same machine under the profile's split and under one by label alone, which ignores artists.
+    """The same SVM under the profile's split and under one by label alone, which ignores artists.
 
     Returns:
         A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too;
@@ -31,17 +32,17 @@ def leak(study: Study) -> pd.DataFrame:
         for fold in study.profile.test_folds:
             parts = parts_of(study, fold, random)
             shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
-        machine = baselines(study, random)[SVM]
-        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", machine, "vote")})
+        svm = baselines(study, random)[SVM]
+        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", svm, "vote")})
     return pd.DataFrame(rows)
 
 
 def conclusions(
-    performance: dict[str, RunGroup],
-    widths: dict[tuple[str, str], RunGroup],
-    regularized: dict[tuple[str, str], RunGroup],
-    transferred: dict[str, RunGroup],
-    probed: dict[str, Baseline],
+    performance: dict[str, Result],
+    widths: dict[tuple[str, str], Result],
+    regularized: dict[tuple[str, str], Result],
+    transferred: dict[str, Result],
+    probed: dict[str, Result],
 ) -> pd.DataFrame:
     """The report's conclusions as questions, each answered by a difference of accuracy per segment on the same tracks.
 
@@ -90,7 +91,7 @@ def conclusions(
         for question, first, second, difference in asked
     ]
     table = pd.DataFrame(rows).astype({"first_epochs": "Int64", "second_epochs": "Int64"})
-    table = table.join(tested([(first.group, second.group) for _, first, second, _ in asked], "segment"))
+    table = table.join(tested([(first.result, second.result) for _, first, second, _ in asked], "segment"))
     for column in ("tracks", "seeds"):
         table.insert(table.columns.get_loc("reported"), column, table.pop(column))
     answers = np.where(table["difference"] > 0, "yes", "no")
@@ -98,28 +99,30 @@ def conclusions(
 
 
 class _Side(NamedTuple):
-    """Of a question: what is compared."""
+    """What a question compares."""
 
     name: str
     epochs: int | None
-    group: Group
+    result: Result
 
 
-def _trained(group: RunGroup) -> _Side:
-    return _Side(group.experiment.name, group.experiment.training.epochs, group)
+def _trained(result: Result) -> _Side:
+    return _Side(result.name, result.experiment.training.epochs, result)
 
 
-def _frozen(transferred: dict[str, RunGroup]) -> list[_Side]:
-    """VGG16 that started from music, and from pictures; empty unless both were run."""
-    sides = [_trained(group) for name, group in transferred.items() if name.endswith("start, frozen")]
-    return sorted(sides, key=lambda side: "ImageNet" in side.name) if len(sides) == 2 else []
+def _frozen(transferred: dict[str, Result]) -> list[_Side]:
+    """VGG16 frozen after music, and after ImageNet; empty unless both were run."""
+    frozen = [result for result in transferred.values() if getattr(result.experiment.start, "frozen", False)]
+    music = [result for result in frozen if isinstance(result.experiment.start, FromRun)]
+    pictures = [result for result in frozen if isinstance(result.experiment.start, ImageNet)]
+    return [_trained(music[0]), _trained(pictures[0])] if music and pictures else []
 
 
-def _probed(found: dict[str, Baseline]) -> list[_Side]:
-    """The same of probes: of music the one that is best on the validation part; empty unless both are there."""
-    pictures = [name for name in found if name.endswith(IMAGENET)]
-    music = [name for name in found if name not in pictures and not name.endswith(RANDOM)]
+def _probed(probes: dict[str, Result]) -> list[_Side]:
+    """The same of probes, of music the one that is best on the validation set; empty unless both are there."""
+    pictures = [result for result in probes.values() if result.start == IMAGENET]
+    music = [result for result in probes.values() if result.start not in (IMAGENET, RANDOM)]
     if not pictures or not music:
         return []
-    best = max(music, key=lambda name: accuracy(found[name].predictions("validation")))
-    return [_Side(f"probe of {name}", None, found[name]) for name in (best, pictures[0])]
+    best = max(music, key=lambda result: accuracy(result.predictions("validation")))
+    return [_Side(f"probe of {result.name}", None, result) for result in (best, pictures[0])]

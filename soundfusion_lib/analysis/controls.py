@@ -6,51 +6,48 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import Baseline
-from soundfusion_lib.analysis.paired_tests import Group, comparisons, tested
+from soundfusion_lib.analysis.paired_tests import comparisons, tested
 from soundfusion_lib.analysis.power import power
 from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start, features_of
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.fuse import Decision, Stacked
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.fuse import average, search_weights, stack
+from soundfusion_lib.training.result import CONTROL, FUSION, PART, PROBE, Result, of_runs
 
 PARTS = "ResNet1D-small", "ResNet2D-small"
-FUSION, CONTROL = "fusion", "control"
 BEST, AVERAGED = "regularized by validation", "both of these, averaged"
 
 
-def better_part(runs: dict[str, Group]) -> str:
+def better_part(runs: dict[str, Result]) -> str:
     """Which of the fusions' parts is more accurate on the validation part, by vote; of equals, per segment."""
 
     def validation(name: str) -> tuple[float, ...]:
         predictions = runs[name].predictions("validation")
         return tuple(round(accuracy(predictions, by), 9) for by in ("vote", "segment"))
 
-    return max(PARTS, key=validation)
+    return max((name for name, result in runs.items() if result.role == PART), key=validation)
 
 
-def as_large(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
+def as_large(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
     """The control that has as many parameters as SoundFusion-1: the better part alone, wider."""
     wider = protocol.as_large(study, runs[better_part(runs)].experiment.model)
-    return study.train_all({wider.name: wider})
+    return {wider.name: study.train(wider)}
 
 
-def ensembles(study: Study, runs: dict[str, Group]) -> dict[str, Group]:
+def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
     """Of trained parts: stacking; and the control that costs as much, the better part averaged with its twin."""
     one, two = (runs[name] for name in PARTS)
     better = better_part(runs)
     alone = runs[better]
-    twins = study.train_all({better: protocol.twin(study, alone.experiment)})[better]
-    return {
-        "stacking of trained parts": Stacked(one, two),
-        f"two {better}, averaged": Decision(alone, twins.under_seeds(alone.seeds)),
-    }
+    twins = study.train(protocol.twin(study, alone.experiment))
+    stacking, averaged = "stacking of trained parts", f"two {better}, averaged"
+    return {stacking: stack(one, two, stacking), averaged: average(alone, twins, averaged, CONTROL)}
 
 
-def at_their_best(study: Study) -> tuple[dict[str, Group], pd.DataFrame]:
+def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
     """Both parts as they are best regularized, and their average: nothing to train beside the slides' table.
 
     Every run of a part has that of `protocol.REGULARIZATIONS` which recognises most segments of its own validation part
@@ -60,7 +57,7 @@ def at_their_best(study: Study) -> tuple[dict[str, Group], pd.DataFrame]:
         By name, the two parts and `AVERAGED`; and, a row a part, seed and fold: the validation accuracy of each
         regularization, in 0..1, and the one chosen.
     """
-    tried = study.train_all(protocol.regularization(study))
+    tried = study.train(protocol.regularization(study))
     best, rows = {}, []
     for model, part in zip(protocol.LABELS, PARTS, strict=True):
         groups = {kind: group for (one, kind), group in tried.items() if one == model}
@@ -71,11 +68,12 @@ def at_their_best(study: Study) -> tuple[dict[str, Group], pd.DataFrame]:
             kind = max(found, key=found.__getitem__)
             chosen.append(runs[kind])
             rows.append({"part": part, "seed": seed, "fold": fold, **found, "chosen": kind})
-        best[f"{part}, {BEST}"] = RunGroup(chosen, groups["none"].groups)
-    return best | {AVERAGED: Decision(*best.values())}, pd.DataFrame(rows)
+        name = f"{part}, {BEST}"
+        best[name] = of_runs(chosen, groups_of(study.store.tracks), name)
+    return best | {AVERAGED: average(*best.values(), AVERAGED)}, pd.DataFrame(rows)
 
 
-def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str, Baseline]:
+def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[str, Result]:
     """Probes of a frozen network of pictures: alone; beside features of ResNet1D-small, the fusion; and beside those of
     ResNet2D-small, the control, which sees what the frozen network sees.
 
@@ -92,13 +90,15 @@ def fused_probes(study: Study, start: Start, runs: dict[str, Group]) -> dict[str
         return np.concatenate([pictures, matrix(features_of(study, run.model(), run.experiment, name))], axis=1)
 
     seeds, alone = study.profile.seeds, f"probe of {start.name}"
-    found = {alone: probe(study, lambda seed, fold: pictures, (0,), frozen.core_seconds)}
-    for name in PARTS:
-        found[f"{alone} and {name}"] = probe(study, partial(beside, name), seeds, frozen.core_seconds)
-    return found
+    options = {"core_seconds": frozen.core_seconds, "start": start}
+    probes = {alone: probe(study, alone, lambda seed, fold: pictures, **options)}
+    for part, role in zip(PARTS, (FUSION, CONTROL), strict=True):  # the spectrogram's network sees what VGG16 sees
+        name = f"{alone} and {part}"
+        probes[name] = probe(study, name, partial(beside, part), seeds, role=role, **options)
+    return probes
 
 
-def weights(runs: dict[str, Group]) -> pd.DataFrame:
+def weights(runs: dict[str, Result]) -> pd.DataFrame:
     """What weight the waveform's decision got, learned, or searched on the validation part.
 
     Returns:
@@ -107,13 +107,13 @@ def weights(runs: dict[str, Group]) -> pd.DataFrame:
     learned, searched = "SoundFusion-2, learned weight", "SoundFusion-2 of trained parts, weight searched"
     found = {
         learned: [run.info["weight"] for run in runs[learned].runs],
-        searched: list(runs[searched].weights.values()),
+        searched: list(search_weights(*(runs[name] for name in PARTS)).values()),
     }
     rows = [{"fusion": name, "weight": np.mean(w), "lowest": min(w), "highest": max(w)} for name, w in found.items()]
     return pd.DataFrame(rows)
 
 
-def gains(runs: dict[str, Group]) -> pd.DataFrame:
+def gains(runs: dict[str, Result]) -> pd.DataFrame:
     """What each fusion and each control gains over the better part alone, by vote.
 
     Args:
@@ -124,40 +124,43 @@ def gains(runs: dict[str, Group]) -> pd.DataFrame:
         A row each: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says.
     """
     better = better_part(runs)
-    alone = next((name for name in runs if name.startswith("probe of") and " and " not in name), None)
     rows = []
-    for name in runs:
-        if name in (*PARTS, alone):
-            continue
-        one_input = name.startswith("two ") or ", F = " in name or name.endswith("and ResNet2D-small")
-        against = alone if name.startswith("probe of") else better
-        rows.append({"first": name, "second": against, "kind": CONTROL if one_input else FUSION})
+    for name, result in runs.items():
+        if result.role in (FUSION, CONTROL):
+            against = _probe_alone(runs) if result.start else better
+            rows.append({"first": name, "second": against, "kind": result.role})
     table = pd.DataFrame(rows)
     return table.join(tested([(runs[row.first], runs[row.second]) for row in table.itertuples()], "vote"))
 
 
-def against_controls(runs: dict[str, Group], gains: pd.DataFrame) -> pd.DataFrame:
-    """Whether the other input gains more than its control, by vote: a fusion minus what has as much of one input.
+def _probe_alone(runs: dict[str, Result]) -> str | None:
+    return next((name for name, result in runs.items() if result.role == PROBE), None)
+
+
+def against_controls(runs: dict[str, Result]) -> pd.DataFrame:
+    """Whether the other input adds more than more of the same input does, by vote.
 
     SoundFusion-1 stands against both controls of the better part, the average of trained parts against the average of
-    two seeds, and the probe with ResNet1D's features against that with ResNet2D's.
+    two seeds, and the probe with ResNet1D's features against the probe with ResNet2D's.
 
     Args:
         runs: by name, as for `gains`.
-        gains: the table of `gains`, which says which are controls.
 
     Returns:
-        A row a pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed as of
-        `power.power`.
+        One row per pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed as
+        of `power.power`.
     """
+    fused_probe = next((name for name, result in runs.items() if result.role == FUSION and result.start), None)
     pairs = []
-    for control in gains[gains["kind"] == CONTROL].itertuples():
-        if control.first.startswith("probe of"):
-            pairs.append((f"{control.second} and {PARTS[0]}", control.first))
+    for name, result in runs.items():
+        if result.role != CONTROL:
             continue
-        pairs.append(("SoundFusion-1", control.first))
-        if control.first.startswith("two "):
-            pairs.append(("SoundFusion-2 of trained parts, equal weights", control.first))
+        if result.start:
+            pairs.append((fused_probe, name))
+            continue
+        pairs.append(("SoundFusion-1", name))
+        if not result.runs:  # an average
+            pairs.append(("SoundFusion-2 of trained parts, equal weights", name))
     table = comparisons(runs, pairs)
     return table.join(power(runs, table)[["smallest_difference", "tracks_needed"]])
 

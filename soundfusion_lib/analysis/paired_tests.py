@@ -3,25 +3,21 @@
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import Baseline
 from soundfusion_lib.analysis.statistics import LEVEL, compare
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.fuse import Decision
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 
 HOLM = "p by Holm's method over these rows, each interval at the level of its row's test"  # of `tested`, for captions
 
-Group = RunGroup | Decision | Baseline
 
-
-def comparisons(runs: dict[str, Group], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
+def comparisons(runs: dict[str, Result], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
     """Paired tests of whether the first is more accurate than the second: a row a pair, first, second and what `tested`
     says of them."""
     names = pd.DataFrame(pairs, columns=["first", "second"])
     return names.join(tested([(runs[a], runs[b]) for a, b in pairs], by))
 
 
-def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
+def tested(pairs: list[tuple[Result, Result]], by: str) -> pd.DataFrame:
     """Paired tests of one table, each on the test tracks that both of a pair predicted (some run on fewer folds).
 
     The chance of any false alarm in the table is at most `LEVEL`, by Holm's method (Scandinavian Journal of Statistics,
@@ -50,9 +46,9 @@ def tested(pairs: list[tuple[Group, Group]], by: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["tracks", "seeds", "difference", "low", "high", "p"])  # of no pairs, too
 
 
-def on_common_tracks(*groups: Group) -> list[list[pd.DataFrame]]:
+def on_common_tracks(*results: Result) -> list[list[pd.DataFrame]]:
     """Test predictions of each for the tracks that all predicted; raises SoundFusionError if there are none."""
-    predictions = [group.predictions("test") for group in groups]
+    predictions = [result.predictions("test") for result in results]
     common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
     if not common:
         raise SoundFusionError("no track was tested by all that are to be compared: give them a fold in common")

@@ -6,16 +6,17 @@ Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988 (nor
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.paired_tests import Group, on_common_tracks
+from soundfusion_lib.analysis.paired_tests import on_common_tracks
 from soundfusion_lib.analysis.statistics import LEVEL, paired, random_differences
 from soundfusion_lib.study.reported import reported
+from soundfusion_lib.training.result import Result
 
 POWER = "with 80 % power by a single test at 0.05"  # for captions
 STANDARD_ERRORS = 0.84  # the true difference this far beyond what the test asks for is seen with 80 % power
 FMA_SMALL_TRACKS = 800  # in the test part of the report's single split
 
 
-def power(runs: dict[str, Group], pairs: pd.DataFrame, by: str = "vote") -> pd.DataFrame:
+def power(runs: dict[str, Result], pairs: pd.DataFrame, by: str = "vote") -> pd.DataFrame:
     """What `statistics.compare` can see on the test tracks that both of a pair predicted: columns `first` and `second`,
     names of `runs`. That is a single test: one of several in a table, by Holm's method, takes a larger difference.
 

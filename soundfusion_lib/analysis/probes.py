@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, Baseline, baselines, track_predictions
+from soundfusion_lib.analysis.baselines import SVM, baselines, track_predictions
 from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.features import Features
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import PROBE, ByRun, Result
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # C of the logistic regression, most regularized first
 LAST = 3  # stages that a probe takes: the first ones know edges, not music
@@ -35,22 +35,27 @@ def matrix(features: Features, blocks: Collection[str] = ()) -> np.ndarray:
 
 def probe(
     study: Study,
+    name: str,
     columns: Callable[[int, int], np.ndarray],
     seeds: Collection[int] = (0,),
     core_seconds: float = 0.0,
     refit: bool = False,
-) -> Baseline:
+    role: str = PROBE,
+    start: Start | None = None,
+) -> Result:
     """Logistic regression on features, in all folds of the study; its strength is chosen on the validation part, by the
     likelihood: of a few dozen tracks the accuracy hardly tells strengths apart.
 
     Args:
         study: whose usable tracks, labels and splits.
+        name: of the result.
         columns: (tracks, D) for a seed and fold, in the order of the store's tracks; standardised here by the training
             part.
         seeds: that the features were made with.
         core_seconds: that the features took; the time to fit, all folds together, is added.
         refit: with the strength chosen, fit once more to the training and validation parts together, as Kornblith,
             Shlens and Le, "Do better ImageNet models transfer better?", CVPR 2019.
+        role, start: of the result; a fusion's frozen network is named by its start, too.
 
     Returns:
         Its predictions of whole tracks; `parameters` are the classifier's.
@@ -62,9 +67,8 @@ def probe(
 
     store, began = study.store, time.process_time()
     target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
-    by_seed = []
+    frames: dict[str, ByRun] = {part: {} for part in PARTS}
     for seed in seeds:
-        frames: dict[str, list[pd.DataFrame]] = {part: [] for part in PARTS}
         for fold in study.profile.test_folds:
             x, parts = columns(seed, fold), study.split(fold).assign(store.tracks).to_numpy()
             of = {part: parts == part for part in ("train", *PARTS)}
@@ -80,30 +84,34 @@ def probe(
                 chosen.fit(x[~of["test"]], target[~of["test"]])
             for part, own in frames.items():
                 probabilities = chosen.predict_proba(x[of[part]])  # every label is in the training part
-                own.append(track_predictions(probabilities, store.tracks[of[part]], store.labels))
-        by_seed.append({part: pd.concat(own, ignore_index=True) for part, own in frames.items()})
-    minutes = (core_seconds + (time.process_time() - began) / len(by_seed)) / 60
-    return Baseline("features", by_seed, parameters=(x.shape[1] + 1) * len(store.labels), core_minutes=minutes)
+                own[seed, fold] = track_predictions(probabilities, store.tracks[of[part]], store.labels)
+    minutes = (core_seconds + (time.process_time() - began) / len(seeds)) / 60
+    parameters = (x.shape[1] + 1) * len(store.labels)
+    of_start = {"network": start.network, "start": start.source} if start else {}
+    load = frames.__getitem__
+    return Result(name, load, "features", role, parameters=parameters, core_minutes=minutes, **of_start)
 
 
-def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()) -> dict[str, Baseline]:
+def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()) -> dict[str, Result]:
     """A probe of each start by its name, of these stages of it; of random weights one for each of the study's seeds."""
     found = {}
     for start in starts:
         seeds = study.profile.seeds if start.source == RANDOM else (0,)
         of_seed = {seed: start.features(study, seed) for seed in seeds}
         columns = {seed: matrix(features, blocks) for seed, features in of_seed.items()}
-        found[start.name] = probe(study, partial(_in_all_folds, columns), seeds, of_seed[seeds[0]].core_seconds)
+        take, seconds = partial(_in_all_folds, columns), of_seed[seeds[0]].core_seconds
+        found[start.name] = probe(study, start.name, take, seeds, seconds, start=start)
     return found
 
 
-def with_validation(study: Study, start: Start) -> dict[str, Baseline]:
+def with_validation(study: Study, start: Start) -> dict[str, Result]:
     """A probe of the start and the machine of `baselines`, both fitted to the training and validation parts together:
     more tracks than any network of the study trains on."""
     own = start.features(study)
-    machine = baselines(study, fitted=("train", "validation"))[SVM]
-    refitted = probe(study, partial(_in_all_folds, {0: matrix(own)}), core_seconds=own.core_seconds, refit=True)
-    return {f"probe of {start.name}{WITH_VALIDATION}": refitted, f"{SVM}{WITH_VALIDATION}": machine}
+    name, take = f"probe of {start.name}{WITH_VALIDATION}", partial(_in_all_folds, {0: matrix(own)})
+    svm = baselines(study, fitted=("train", "validation"))[SVM]
+    refitted = probe(study, name, take, core_seconds=own.core_seconds, refit=True, start=start)
+    return {name: refitted, f"{SVM}{WITH_VALIDATION}": svm}
 
 
 def _in_all_folds(columns: dict[int, np.ndarray], seed: int, fold: int) -> np.ndarray:
@@ -124,45 +132,41 @@ def by_block(study: Study, starts: Collection[Start]) -> pd.DataFrame:
 
 
 def pairs(starts: Collection[Start]) -> list[tuple[str, str]]:
-    """To be compared: each start with random weights of its network, and music first with pictures first."""
-    names = [start.name for start in starts]
-    against_random = [(start.name, f"{start.network}, {RANDOM}") for start in starts if start.source != RANDOM]
-    pictures = f"VGG16, {IMAGENET}"
-    of_music = [start.name for start in starts if start.source not in (RANDOM, IMAGENET)]
-    return against_random + [(name, pictures) for name in of_music if pictures in names]
+    """To compare: each start with random weights of its network; pre-trained on music with pre-trained on ImageNet."""
+    random = {start.network: start.name for start in starts if start.source == RANDOM}
+    pictures = [start.name for start in starts if start.source == IMAGENET]
+    music = [start.name for start in starts if start.source not in (RANDOM, IMAGENET)]
+    against_random = [(start.name, random[start.network]) for start in starts if start.source != RANDOM]
+    return against_random + [(name, picture) for name in music for picture in pictures]
 
 
-def table(found: dict[str, Baseline], impossible: dict[str, str]) -> pd.DataFrame:
-    """Probes by name, and why others are missing.
+def table(found: dict[str, Result], impossible: dict[tuple[str, str], str]) -> pd.DataFrame:
+    """Probes by name; and, by network and start, why others are missing.
 
     Returns:
         A row a start: model, weights, parameters (of the classifier), core_minutes (of the features and the fit),
         track_accuracy with track_low and track_high, note.
     """
     rows = []
-    for name, group in found.items():
-        model, weights = name.split(", ")
-        row = {"model": model, "weights": weights, "parameters": group.parameters, "core_minutes": group.core_minutes}
-        rows.append(row | with_interval("track", group, "vote") | {"note": ""})
-    for name, reason in impossible.items():
-        model, weights = name.split(", ")
+    for result in found.values():
+        row = {"model": result.network, "weights": result.start}
+        row |= {"parameters": result.parameters, "core_minutes": result.core_minutes}
+        rows.append(row | with_interval("track", result, "vote") | {"note": ""})
+    for (model, weights), reason in impossible.items():
         rows.append({"model": model, "weights": weights, "note": reason})
     return pd.DataFrame(rows).astype({"parameters": "Int64"})
 
 
-def ways(
-    trained: dict[str, RunGroup], tuned: dict[str, RunGroup], found: dict[str, Baseline]
-) -> dict[str, RunGroup | Baseline]:
+def ways(trained: dict[str, Result], tuned: dict[str, Result], found: dict[str, Result]) -> dict[str, Result]:
     """The same networks three ways: from scratch; first on other music, then fine-tuned; on other music only, probed.
 
     Args:
         trained, tuned: by network, from `protocol.resnet`, `simple_cnn` and from `protocol.fine_tuned`.
         found: from `probes`.
     """
-    rows: dict[str, RunGroup | Baseline] = dict(trained)
-    for group in tuned.values():
-        name = group.experiment.name
-        rows[name] = group
-        start = name.removesuffix(" start, fine-tuned")
-        rows[f"{start} start, probed"] = found[start]
+    of_music = {result.network: result for result in found.values() if result.start not in (RANDOM, IMAGENET)}
+    rows: dict[str, Result] = dict(trained)
+    for network, result in tuned.items():
+        rows[result.name] = result
+        rows[f"{of_music[network].name} start, probed"] = of_music[network]
     return rows

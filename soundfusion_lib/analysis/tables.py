@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.paired_tests import Group
 from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import classes_of, per_track
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 
 pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
 
@@ -48,7 +47,7 @@ def _with_segments(study: Study) -> pd.DataFrame:
     return study.tracks.assign(segments=[len(starts(seconds)) for seconds in study.tracks["seconds"]])
 
 
-def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
+def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
     """Test accuracy (0..1) with 95 % intervals, beside what was reported.
 
     Args:
@@ -58,7 +57,7 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
             that the slides' table has itself.
 
     Returns:
-        A row a model: input, model; parameters, epochs, ended, core_minutes, see `RunGroup` and `Decision`; tracks
+        A row a model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks
         (tested); seeds; segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high;
         segment_reported and track_reported on FMA-small.
     """
@@ -84,25 +83,25 @@ def performance(study: Study, runs: dict[str, Group], reported_as: dict[str, str
     return table
 
 
-def as_in_slides(networks: dict[str, Group]) -> dict[str, Group]:
+def as_in_slides(networks: dict[str, Result]) -> dict[str, Result]:
     """Networks by the keys of `protocol.performance`, by their names in the slides' table, or of their experiments."""
     labels = reported("table2_performance").set_index("model")["label"]
     return {labels.get(key, group.experiment.name): group for key, group in networks.items()}
 
 
-def _named(group: Group, **names: Any) -> dict[str, Any]:
+def _named(group: Result, **names: Any) -> dict[str, Any]:
     """How a row begins: what it is of, and how it was trained."""
     return {**names, "parameters": group.parameters, "epochs": group.epochs, "ended": group.ended}
 
 
-def with_interval(column: str, group: Group, by: str, part: str = "test") -> dict[str, float]:
+def with_interval(column: str, group: Result, by: str, part: str = "test") -> dict[str, float]:
     """Accuracy and its interval as columns of a table."""
     predictions = group.predictions(part)
     low, high = interval(predictions, by)
     return {f"{column}_accuracy": accuracy(predictions, by), f"{column}_low": low, f"{column}_high": high}
 
 
-def regularization(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
+def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
 
     Returns:
@@ -125,7 +124,7 @@ def regularization(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     return table.assign(model=table["model"].str.removesuffix("_small"))
 
 
-def grid_search(runs: dict[tuple[float, int, float], RunGroup]) -> pd.DataFrame:
+def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
     """The grid search of SpecAugment, a row a cell: probability, n_masks, max_mask_fraction, best_validation_accuracy
     (mean over runs), reported."""
     table = reported("grid_search_specaugment").rename(columns={"best_validation_accuracy": "reported"})
@@ -135,7 +134,7 @@ def grid_search(runs: dict[tuple[float, int, float], RunGroup]) -> pd.DataFrame:
     return table
 
 
-def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFrame:
+def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFrame:
     """VGG16's starts: a row for each experiment run, and for each that could not be, with the reason.
 
     Returns:
@@ -161,7 +160,7 @@ def transfer(runs: dict[str, RunGroup], impossible: dict[str, str]) -> pd.DataFr
     return pd.DataFrame(rows).astype({"ended": "boolean"})
 
 
-def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
+def width_scaling(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' width scaling, from runs by model and size.
 
     Returns:
@@ -187,7 +186,7 @@ def width_scaling(runs: dict[tuple[str, str], RunGroup]) -> pd.DataFrame:
     return pd.DataFrame(rows).join(published, ["model", "size"])
 
 
-def confusion(group: Group) -> pd.DataFrame:
+def confusion(group: Result) -> pd.DataFrame:
     """Tracks by true label (rows) and voted label (columns), both in alphabetical order; the mean over seeds."""
     from sklearn.metrics import confusion_matrix  # here: scikit-learn takes seconds to import
 
@@ -210,7 +209,7 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(shares).rename_axis(index="genre", columns="model")
 
 
-def recalls(runs: dict[str, Group]) -> pd.DataFrame:
+def recalls(runs: dict[str, Result]) -> pd.DataFrame:
     """Recall of each label by each model: the share of its test tracks that are recognised, by vote, the mean over
     seeds; NaN without test tracks.
 

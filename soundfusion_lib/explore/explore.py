@@ -9,10 +9,10 @@ from soundfusion_lib.explore import pictures
 from soundfusion_lib.explore.explorer import Explorer
 from soundfusion_lib.explore.judgements import Judgements
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 
 
-def explore(study: Study, runs: Mapping[str, RunGroup] | None = None) -> Explorer | Image:
+def explore(study: Study, runs: Mapping[str, Result] | None = None) -> Explorer | Image:
     """The study's clips, to choose, to hear and to see; with runs also what these hear in clips that they did not train
     on, chosen by label, by a cell of a confusion matrix, or because every network is wrong on them.
 

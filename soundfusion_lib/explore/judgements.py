@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.training.inference import classes_of, per_track, probability_columns
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 from soundfusion_lib.training.run import Run
 
 
@@ -20,7 +20,7 @@ class Judgements:
         runs: by the network's name.
     """
 
-    runs: Mapping[str, RunGroup]
+    runs: Mapping[str, Result]
 
     @cached_property
     def votes(self) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def _votes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"track": decided.index, **said})
 
 
-def _of_segments(group: RunGroup) -> pd.DataFrame:
+def _of_segments(group: Result) -> pd.DataFrame:
     test, validation = (_mean(pd.concat(group.predictions(part))) for part in ("test", "validation"))
     tested = validation.index.get_level_values("track").isin(test.index.get_level_values("track"))
     return pd.concat([test, validation[~tested]])

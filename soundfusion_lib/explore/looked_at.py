@@ -10,12 +10,12 @@ from soundfusion_lib.explore import grad_cam
 from soundfusion_lib.explore.judgements import Judgements
 from soundfusion_lib.explore.pictures import TEXT, WIDTH, Heat, spectrogram
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 
 CLIPS = 2  # right, and as many wrong
 
 
-def looked_at(study: Study, group: RunGroup) -> Image | Markdown:
+def looked_at(study: Study, group: Result) -> Image | Markdown:
     """Grad-CAM of the clips that a network is surest of, two that it is right on and two that it is not: for the label
     that it gives, and for the true one or, where these are the same, the next one. Saved as a figure; a sentence where
     there is nothing to see.

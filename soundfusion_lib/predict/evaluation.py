@@ -16,15 +16,15 @@ from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import runs_dir
-from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.result import RunGroup
-from soundfusion_lib.training.run import UNREADABLE, Run, load_run, read_json
+from soundfusion_lib.training.experiment import Experiment, FromParts
+from soundfusion_lib.training.result import Result, of_runs
+from soundfusion_lib.training.run import ABOUT, UNREADABLE, Run, load_run, read_json
 
 FAIR = "artist", "official"  # splits that test on other artists, or that the corpus's authors chose
 WORDS = Path(__file__).with_name("card.toml")
 
 
-def evaluate(result: RunGroup, store: Store) -> dict[str, Any]:
+def evaluate(result: Result, store: Store) -> dict[str, Any]:
     """The test accuracy of some runs, as JSON can hold it: accuracy, low, high (by track vote, 95 % interval by
     artist), tracks, artists (those known), scheme (of the split), folds ([tested, of so many]), seeds, runs (keys), and
     recalls: label, tracks, recall, low, high."""
@@ -54,7 +54,7 @@ def evaluate(result: RunGroup, store: Store) -> dict[str, Any]:
     }
 
 
-def tested_runs(run: Run, store: Store) -> RunGroup | None:
+def tested_runs(run: Run, store: Store) -> Result | None:
     """The runs with a test set of the same experiment as a run, whatever its split; None where there are none.
 
     Of several splits the one with most runs; in it the most folds that a seed has, and all seeds with these folds.
@@ -62,7 +62,7 @@ def tested_runs(run: Run, store: Store) -> RunGroup | None:
     by_split: dict[Split, dict[int, dict[int, Run]]] = defaultdict(lambda: defaultdict(dict))  # split, seed, fold
     for folder in sorted(runs_dir().glob("*")):
         try:
-            if folder.suffix or read_json(folder / "experiment.json")["content_id"] != store.content_id:
+            if folder.suffix or read_json(folder / ABOUT)["content_id"] != store.content_id:
                 continue
             other = load_run(folder)
         except (*UNREADABLE, SoundFusionError):
@@ -75,12 +75,12 @@ def tested_runs(run: Run, store: Store) -> RunGroup | None:
     by_seed = max(by_split.values(), key=lambda seeds: sum(map(len, seeds.values())))
     folds = max((by_fold.keys() for by_fold in by_seed.values()), key=len)
     runs = [run for _, by_fold in sorted(by_seed.items()) if by_fold.keys() == folds for run in by_fold.values()]
-    return RunGroup(runs, groups_of(store.tracks))
+    return of_runs(runs, groups_of(store.tracks))
 
 
 def _recipe(experiment: Experiment) -> str:
     """What all seeds and folds of an experiment share: its key without seed, split, and keys of its parts."""
-    start = {kind: None if kind == "parts" else value for kind, value in experiment.start.items()}
+    start = FromParts(()) if isinstance(experiment.start, FromParts) else experiment.start
     return replace(experiment, seed=0, split=Split(), start=start).key("")
 
 

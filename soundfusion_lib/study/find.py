@@ -7,7 +7,7 @@ from shlex import quote
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import runs_dir
-from soundfusion_lib.study import protocol
+from soundfusion_lib.study import catalogue
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 
@@ -21,7 +21,7 @@ def experiment_named(study: Study, name: str) -> Experiment:
     Raises:
         SoundFusionError: there is no such experiment; the profile leaves its model out.
     """
-    experiments = protocol.experiments(study)
+    experiments = catalogue.experiments(study)
     by_name = {known.casefold(): experiment for known, experiment in experiments.items()}
     for known in (name.casefold(), f"{name}, whole clip".casefold()):
         if known in by_name:

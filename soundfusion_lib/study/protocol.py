@@ -13,15 +13,15 @@ import torch
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
-from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file
-from soundfusion_lib.study import graph, space
+from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file, published_weights
+from soundfusion_lib.study import space
 from soundfusion_lib.study.profile import SIZES
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
+from soundfusion_lib.training.fuse import average
 from soundfusion_lib.training.loop import Training
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import CONTROL, FUSION, PART, Result
 from soundfusion_lib.training.run import checksum
 
 LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
@@ -32,14 +32,6 @@ REGULARIZATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def experiments(study: Study) -> dict[str, Experiment]:
-    """All experiments that the report's notebooks show, by name."""
-    from soundfusion_lib.study.needs import needed_by
-
-    needed = (one for experiments in needed_by(study).values() for one in experiments)
-    return {one.name: one for one in [*needed, simple_cnn(study)]}
-
-
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
     """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, regularized as in the slides' table."""
     options = dict(REGULARIZATIONS[regularization])
@@ -48,7 +40,8 @@ def resnet(study: Study, model: str, size: str = "small", regularization: str = 
     name = f"{LABELS[model]}-{size}"
     if regularization != "dropout+augmentation":
         name += ", " + regularization.replace("none", "no regularization")
-    return study.experiment(name, model, width=study.profile.width(model, size), **options)
+    role = PART if size == "small" else "network"
+    return study.experiment(name, model, role=role, width=study.profile.width(model, size), **options)
 
 
 def simple_cnn(study: Study) -> Experiment:
@@ -121,20 +114,20 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     except SoundFusionError as error:
         return {}, {f"VGG16, {source} start": f"not run: {error}" for source in ("random", "ImageNet", music)}
     possible, impossible = {"VGG16, random start": vgg16(study, "VGG16, random start")}, {}
-    starts: dict[str, dict[str, Any]] = {}
+    starts: dict[str, Start] = {}
     try:
-        starts["ImageNet"] = {"imagenet": imagenet_fingerprint(study)}
+        starts["ImageNet"] = ImageNet(imagenet_fingerprint(study))
     except SoundFusionError as error:
         impossible["VGG16, ImageNet start"] = f"not run: {error}"
     try:
         study.check_pretraining()
-        starts[music] = {"pretrained": vgg16(study, "VGG16 on the pretraining corpus")}
+        starts[music] = FromRun(vgg16(study, "VGG16 on the pretraining corpus"))
     except SoundFusionError as error:
         impossible[f"VGG16, {music} start"] = f"not run: {error}"
     for source, start in starts.items():
         for way, frozen in (("frozen", True), ("fine-tuned", False)):
             name = f"VGG16, {source} start, {way}"
-            possible[name] = vgg16(study, name, start={**start, "frozen": frozen})
+            possible[name] = vgg16(study, name, start=replace(start, frozen=frozen))
     return possible, impossible
 
 
@@ -148,7 +141,7 @@ def fine_tuned(study: Study) -> dict[str, Experiment]:
     experiments = {"ResNet2D-small": resnet(study, "resnet2d"), "SimpleCNN": simple_cnn(study)}
     music = pretraining_name(study)
     return {
-        network: replace(one, name=f"{network}, {music} start, fine-tuned", start={"pretrained": one})
+        network: replace(one, name=f"{network}, {music} start, fine-tuned", start=FromRun(one))
         for network, one in experiments.items()
     }
 
@@ -175,7 +168,8 @@ def imagenet_fingerprint(study: Study) -> str:
         )
     if file := imagenet_file():
         return checksum(file)[:12]
-    study.fetch_published_weights()
+    if not study.dry:
+        published_weights()  # out of torchvision's cache, or downloaded now
     return "torchvision"
 
 
@@ -195,12 +189,12 @@ def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:
     """Both fusions, trained jointly from scratch: by features; by decisions, with equal and with a learned weight."""
-    parts = parts_of(study)
+    options = {"parts": parts_of(study), "augment": True, "role": FUSION}
     return {
-        "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", parts=parts, augment=True),
-        "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", parts=parts, augment=True),
+        "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", **options),
+        "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", **options),
         "SoundFusion-2, learned weight": study.experiment(
-            "SoundFusion-2, learned weight", "fusion_decision", parts=parts, weighting="learned", augment=True
+            "SoundFusion-2, learned weight", "fusion_decision", weighting="learned", **options
         ),
     }
 
@@ -220,7 +214,8 @@ def as_large(study: Study, model: str) -> Experiment:
     wanted = _parameters(joint_fusions(study)["SoundFusion-1"])
     small = resnet(study, model)
     for width in count(study.profile.width(model, "small")):
-        wider = replace(small, name=f"{LABELS[model]}, F = {width}", options={**small.options, "width": width})
+        options = {**small.options, "width": width}
+        wider = replace(small, name=f"{LABELS[model]}, F = {width}", options=options, role=CONTROL)
         if _parameters(wider) >= wanted:
             return wider
 
@@ -228,8 +223,8 @@ def as_large(study: Study, model: str) -> Experiment:
 def twin(study: Study, experiment: Experiment) -> Experiment:
     """A control of the fusions: the same with as many other seeds, the next ones. Averaged with it, an experiment makes
     an ensemble for each seed, and no two of these have a run in common."""
-    own = graph.seeds(study, experiment)
-    return replace(experiment, seeds=tuple(max(own) + 1 + nth for nth in range(len(own))))
+    seeds = study.seeds(experiment)
+    return replace(experiment, seeds=tuple(max(seeds) + 1 + nth for nth in range(len(seeds))), role=CONTROL)
 
 
 def _parameters(experiment: Experiment) -> int:
@@ -263,17 +258,16 @@ def fusion_of_trained(study: Study) -> Experiment:
         "fusion_concat",
         parts=parts_of(study),
         augment=True,
-        start={"trained": [resnet(study, model) for model in LABELS]},
+        start=FromParts(tuple(resnet(study, model) for model in LABELS)),
+        role=FUSION,
     )
 
 
-def decisions_of_trained(one: RunGroup, two: RunGroup) -> dict[str, Decision]:
-    """SoundFusion-2 of two trained models, in the folds that both have: nothing to train."""
-    one, two = one.in_folds_of(two), two.in_folds_of(one)
-    return {
-        "SoundFusion-2 of trained parts, equal weights": Decision(one, two, 0.5),
-        "SoundFusion-2 of trained parts, weight searched": Decision(one, two, None),
-    }
+def decisions_of_trained(one: Result, two: Result) -> dict[str, Result]:
+    """SoundFusion-2 of two trained networks: nothing to train."""
+    name = "SoundFusion-2 of trained parts"
+    equal, searched = f"{name}, equal weights", f"{name}, weight searched"
+    return {equal: average(one, two, equal), searched: average(one, two, searched, searched=True)}
 
 
 def performance(study: Study) -> dict[str, Experiment]:

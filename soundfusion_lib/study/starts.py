@@ -46,17 +46,20 @@ class Start:
 
     def features(self, study: Study, seed: int = 0) -> Features:
         """Of the study's tracks, see `training.features.features`."""
-        return features_of(study, self.build(study, seed), self.experiment, self.name)
+        trained = self.source not in (RANDOM, IMAGENET)
+        return features_of(study, self.build(study, seed), self.experiment, self.name, standardizes=trained)
 
 
-def features_of(study: Study, model: AudioClassifier, experiment: Experiment, name: str) -> Features:
-    """What a network makes of the study's tracks, cut as the experiment cuts them."""
-    folder, progress = data_dir() / "store", study.progress
-    return features(study.store, model, experiment.segmenting, folder, study.device, name=name, progress=progress)
+def features_of(
+    study: Study, model: AudioClassifier, experiment: Experiment, name: str, standardizes: bool = True
+) -> Features:
+    """What a network makes of the study's tracks, cut as the experiment cuts them; see `training.features.features`."""
+    options = {"standardizes": standardizes, "name": name, "progress": study.progress}
+    return features(study.store, model, experiment.segmenting, data_dir() / "store", study.device, **options)
 
 
-def starts(study: Study) -> tuple[list[Start], dict[str, str]]:
-    """The networks that can be had, in the order of the table; and by name why one that belongs there cannot."""
+def starts(study: Study) -> tuple[list[Start], dict[tuple[str, str], str]]:
+    """The networks that can be had, in the order of the table; and, by network and source, why others cannot."""
     networks = {
         "VGG16": protocol.vgg16(study, "VGG16 on the pretraining corpus"),
         "ResNet2D-small": protocol.resnet(study, "resnet2d"),
@@ -76,5 +79,5 @@ def starts(study: Study) -> tuple[list[Start], dict[str, str]]:
                     study.check_pretraining()
                 possible.append(start)
             except SoundFusionError as error:
-                impossible[start.name] = f"not run: {error}"
+                impossible[network, source] = f"not run: {error}"
     return possible, impossible

@@ -1,13 +1,14 @@
-"""A study: a profile's corpus, its store, and the experiments of the report run on them."""
+"""A study: a profile's corpus, its decoded clips, and experiments trained on them."""
 
 import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,49 +22,47 @@ from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.datasets.kinds import is_to_be_made, open_corpus
+from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.models.vgg16 import published_weights
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
 from soundfusion_lib.pool import cores, prepare_pool
-from soundfusion_lib.study import graph
 from soundfusion_lib.study.profile import BUILT_IN, Profile, load_profile
 from soundfusion_lib.study.summary import edit_summary, entry_of
-from soundfusion_lib.training import train
-from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.parallel import Wanted, train_many
 from soundfusion_lib.training.provenance import provenance
-from soundfusion_lib.training.result import RunGroup
-from soundfusion_lib.training.run import Run
+from soundfusion_lib.training.result import Result, of_runs
+from soundfusion_lib.training.run import Run, kept_run
+from soundfusion_lib.training.train import train_or_find
 
 Name = TypeVar("Name")
 REPORTED = asdict(Training())
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # where it differs
 WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
-SCHEDULER = "SOUNDFUSION_SCHEDULER"  # a variable of the environment, by which it comes into the notebooks' kernels
+SCHEDULER, KEPT = "SOUNDFUSION_SCHEDULER", "SOUNDFUSION_KEPT"  # environment variables that notebooks' kernels inherit
 
 
 class NothingYet(SoundFusionError):
-    """A study has not begun: its corpus is not made, or not decoded."""
-
-    def __init__(self, why: str, profile: str | Path):
-        super().__init__(f"nothing is there yet: {why}: `soundfusion prepare {profile}`")
+    """A study that may make nothing lacks something; the message says what."""
 
 
 class Study:
     """A profile at work in one notebook.
 
     Args:
-        notebook: its name, which its results are filed under.
+        notebook: its name; results are filed under it.
         profile: see `load_profile`.
         device: see `choose_device`.
         progress: show progress bars.
-        scheduler: address of a Dask scheduler, tcp://host:port, whose workers train, each on a device of its own by
-            this name; by default SOUNDFUSION_SCHEDULER, and without that all is trained here.
+        kept: look for runs among those committed in results/<profile>/runs, too; by default SOUNDFUSION_KEPT=1.
+        dry: decode, download and train nothing; raise NothingYet where that would be needed.
+        scheduler: address of a Dask scheduler, tcp://host:port, whose workers train; by default SOUNDFUSION_SCHEDULER,
+            and without that this machine trains.
     """
 
     def __init__(
@@ -72,61 +71,95 @@ class Study:
         profile: str | Path = "demo",
         device: str = "auto",
         progress: bool = True,
-        scheduler: str = "",
+        kept: bool | None = None,
         dry: bool = False,
+        scheduler: str = "",
     ):
-        self.dry, self._asked = dry, profile
         self.notebook = notebook
-        self.scheduler = scheduler or os.environ.get(SCHEDULER)
-        self.device_name = device
         self.profile: Profile = load_profile(profile)
         self.device: torch.device = choose_device(device)
         self.progress = progress
-        if self.device.type == "cpu" and not self.scheduler and not dry:
+        self.dry = dry
+        self.scheduler = scheduler or os.environ.get(SCHEDULER, "")
+        kept = os.environ.get(KEPT) == "1" if kept is None else kept
+        self.kept: Path | None = results_dir() / self.profile.name / "runs" if kept else None
+        if self.device.type == "cpu" and not (self.scheduler or dry):
             prepare_pool()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
         self._results: dict[str, str] = {}  # caption of each file, in the order of the notebook
 
+    # The corpus and its clips
+
     @cached_property
     def corpus(self) -> Corpus:
-        """The profile's corpus; raises SoundFusionError if it has a split of its own and the profile asks for folds."""
-        corpus, folds = self._open_corpus(self.profile.corpus), list(self.profile.test_folds)
+        """The profile's corpus; raises SoundFusionError if it has an official split and the profile asks for folds."""
+        corpus, folds = open_corpus(self.profile.corpus), list(self.profile.test_folds)
         if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != [0]:
             raise SoundFusionError(
-                f"profile {self.profile.name}: test_folds = {folds}, and corpus {corpus.name!r} has one split of its "
-                'own: leave test_folds out, or set scheme = "artist" in [split]'
+                f"profile {self.profile.name}: test_folds = {folds}, but corpus {corpus.name!r} has an official split: "
+                'leave test_folds out, or set scheme = "artist" in [split]'
             )
         return corpus
 
     @cached_property
     def decoded(self) -> Store:
-        """All clips in both representations, decoded first where they are not there yet; see `store`."""
+        """All clips in both representations; they are decoded first where they are not there yet."""
         return self._build_store(self.corpus, self.profile.representations)
 
     @cached_property
     def store(self) -> Store:
-        """The same, for experiments; raises SoundFusionError if a label has no usable clip, or there is only one, and
-        warns of copies that leak."""
+        """The same, for experiments. Raises SoundFusionError if a label has no usable clip or there is only one label;
+        warns of copies that leak from one set into another."""
         self.decoded.check_labels()
         if copies := self.decoded.copies:
             where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
             more = f" (and {len(copies) - 1} more: `soundfusion prepare` lists them)" if copies[1:] else ""
-            message = f"{where} leaks what it tests by: {copies[0]}{more}. Keep one of each"
+            message = f"{where} leaks from one set into another: {copies[0]}{more}. Keep one of each"
             warnings.warn_explicit(message, UserWarning, "soundfusion", 0)
         return self.decoded
 
     @cached_property
     def tracks(self) -> pd.DataFrame:
-        """The usable tracks, with `split`: the part that each is in (in the first fold)."""
+        """The usable tracks, with `split`: the set that each is in (in the first fold)."""
         return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
 
     def split(self, fold: int) -> Split:
-        """The profile's split with this fold for testing; the corpus's own where it has one."""
+        """The profile's split with this fold for testing; the corpus's official split where it has one."""
         return replace(self.profile.split, fold=fold).resolved(self.corpus.tracks)
 
+    @cached_property
+    def pretraining(self) -> Store:
+        """The clips that networks are trained on first, as spectrograms; raises as `check_pretraining`."""
+        self.check_pretraining()
+        return self._build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
+
+    def check_pretraining(self) -> None:
+        """Raise SoundFusionError if the profile names no corpus for pre-training, or one that is not there."""
+        if not self.profile.pretraining:
+            raise SoundFusionError('the profile names no corpus for pre-training: add [pretraining] kind = "gtzan"')
+        open_corpus(self.profile.pretraining)
+
+    def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
+        shortest, progress = self.profile.segmenting.seconds, self.progress
+        store = Store.build(
+            corpus, specs, data_dir() / "store", shortest=shortest, progress=progress, decode=not self.dry
+        )
+        if store is None:
+            raise NothingYet(f"corpus {corpus.name!r} is not decoded: `soundfusion prepare {self.profile.name}`")
+        return store
+
+    # Experiments and their runs
+
     def experiment(
-        self, name: str, model: str, *, augment: bool | dict = False, start: dict | None = None, **options: Any
+        self,
+        name: str,
+        model: str,
+        *,
+        augment: bool | dict = False,
+        start: Start = RANDOM,
+        role: str = "network",
+        **options: Any,
     ) -> Experiment:
         """An experiment with the report's settings, the profile's over them, and `options` over both.
 
@@ -135,11 +168,13 @@ class Study:
         Args:
             name: title in tables and figures.
             model: a name in `MODELS`.
-            augment: True augments the model's inputs as the report does; or options of it by input, {"mel": {...}}.
-            start: see `Experiment`; parts are runs of the same seed and fold.
+            augment: True augments the inputs as the report does; or options by input, {"mel": {...}}.
+            start, role: see `Experiment`.
             options: of the model, or fields of `Training`.
         """
         profile = self.profile
+        if model not in MODELS:
+            raise SoundFusionError(f"experiment {name!r}: there is no model {model!r}, only {', '.join(MODELS)}")
         parts = [self._settings(part) for part, _ in options.get("parts", ())]
         longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
         settings = {**self._settings(model), **longest, **profile.models.get(model, {}), **options}
@@ -153,101 +188,106 @@ class Study:
             segmenting=Segmenting(profile.clip_seconds, None) if model in WHOLE_CLIP_MODELS else profile.segmenting,
             augment={kind: profile.augment.get(kind, {}) for kind in inputs} if augment is True else augment or {},
             training=training,
-            start=start or {},
+            start=start,
+            role=role,
         )
 
     def _settings(self, model: str) -> dict[str, Any]:
         """What the report and the profile say of a model's training and options."""
         return REPORTED | REPORTED_OF.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
-    def train_elsewhere(self, wanted: Mapping[str, train.Wanted]) -> None:
-        """Train runs on the scheduler's workers, see `graph.wanted`; they are then found here."""
-        from soundfusion_lib.training.cluster import train_on_cluster  # here: Dask is an extra
+    def on_all_clips(self, experiment: Experiment) -> Experiment:
+        """The experiment trained once, with the first seed, on all clips: none is left to test it."""
+        return replace(experiment, split=Split("all"), seeds=self.profile.seeds[:1], folds=(0,))
 
-        for run in train_on_cluster(wanted, self.scheduler, self.device_name, self.progress):
-            self._runs.setdefault(run.folder.name, run)
+    def seeds(self, experiment: Experiment) -> tuple[int, ...]:
+        """With which an experiment is trained: its own seeds, the profile's for its name, or the profile's."""
+        return experiment.seeds or tuple(self.profile.seeds_of.get(experiment.name, self.profile.seeds))
 
-    def train(self, experiment: Experiment) -> RunGroup:
-        """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
-        if self.scheduler:
-            self.train_elsewhere(graph.wanted(self, [experiment]))
-        for part in graph.parts(self, experiment):
-            self.train(part)
-        runs = [self._one(one, self.store) for one in self._ready(experiment)]
-        return RunGroup(runs, groups_of(self.store.tracks))
+    def variants(self, experiment: Experiment) -> list[Experiment]:
+        """The experiment for each seed and fold, with its start resolved to keys of runs."""
+        variants = []
+        for seed, fold in product(self.seeds(experiment), experiment.folds or self.profile.test_folds):
+            split = experiment.split if experiment.split.scheme == "all" else self.split(fold)
+            start = self._resolved(experiment.start, seed, split)
+            variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
+        return variants
 
-    def train_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, RunGroup]:
-        """As `train`, for several experiments. On a CPU each core trains another run: for networks of this size that is
-        faster than all cores on one. Where there is a scheduler, all of them go to its workers at once."""
-        experiments = experiments_by_name.values()
-        if self.scheduler:
-            self.train_elsewhere(graph.wanted(self, experiments))
-        elif self.device.type == "cpu" and cores() > 1:
-            ready = (one for experiment in experiments for one in self._ready(experiment))
-            wanted = {self.key(one): train.Wanted(one, self.store) for one in ready}
-            for run in train.train_side_by_side(wanted, runs_dir(), self.progress):
-                self._runs.setdefault(run.folder.name, run)
-        return {name: self.train(experiment) for name, experiment in experiments_by_name.items()}
+    def _resolved(self, start: Start, seed: int, split: Split) -> Start:
+        match start:
+            case FromParts(parts):
+                return FromParts(tuple(self.key(replace(part, seed=seed, split=split)) for part in parts))
+            case FromRun(Experiment() as experiment):
+                return replace(start, run=self.key_pretrained(experiment))
+        return start
+
+    def _parts(self, experiment: Experiment) -> list[Experiment]:
+        """What a fusion starts from: its parts with the same seeds, folds and tracks."""
+        parts = experiment.start.runs if isinstance(experiment.start, FromParts) else ()
+        same = {"seeds": self.seeds(experiment), "folds": experiment.folds, "split": experiment.split}
+        return [replace(part, **same) for part in parts]
 
     def key(self, experiment: Experiment) -> str:
         """The key of a run on the study's tracks."""
         return experiment.key(self.store.content_id)
 
-    def variants(self, experiment: Experiment) -> list[Experiment]:
-        """The runs of an experiment: with each seed and fold, and what it starts from as keys of runs."""
-        return graph.variants(self, experiment)
+    def key_pretrained(self, experiment: Experiment) -> str:
+        """The key of a run on the corpus for pre-training."""
+        return self._pretrained(experiment).key(self.pretraining.content_id)
 
-    def _ready(self, experiment: Experiment) -> list[Experiment]:
-        """The runs of an experiment, once what they start from on another corpus is trained."""
-        if "pretrained" in experiment.start:
-            self.pretrained(experiment.start["pretrained"])
-        return self.variants(experiment)
+    def _pretrained(self, experiment: Experiment) -> Experiment:
+        """The experiment on the corpus for pre-training: by that one's split, with the profile's first seed."""
+        return replace(experiment, split=Split().resolved(self.pretraining.tracks), seed=self.profile.seeds[0])
 
-    @cached_property
-    def pretraining(self) -> Store:
-        """The clips of the profile's corpus for pretraining, as spectrograms; raises as `check_pretraining`."""
-        self.check_pretraining()
-        return self._build_store(self._open_corpus(self.profile.pretraining), [self.profile.mel])
+    def wanted(self, experiments: Iterable[Experiment]) -> dict[str, Wanted]:
+        """By key, the runs of experiments, each behind those it starts from."""
+        runs: dict[str, Wanted] = {}
+        for experiment in experiments:
+            runs |= self.wanted(self._parts(experiment))
+            if isinstance(experiment.start, FromRun):
+                first = self._pretrained(experiment.start.run)
+                runs[first.key(self.pretraining.content_id)] = Wanted(first, self.pretraining)
+            runs |= {self.key(run): Wanted(run, self.store) for run in self.variants(experiment)}
+        return runs
 
-    def check_pretraining(self) -> None:
-        """Raise SoundFusionError if the profile names no corpus for pretraining, or one that cannot be had."""
-        if not self.profile.pretraining:
-            raise SoundFusionError('the profile names no corpus for pretraining: add [pretraining] kind = "gtzan"')
-        if not is_to_be_made(self.profile.pretraining):
-            open_corpus(self.profile.pretraining)
+    def train(self, experiments: Experiment | Mapping[Name, Experiment]) -> Any:
+        """Train with every seed and in every fold, or find what is trained; first what an experiment starts from.
 
-    def fetch_published_weights(self) -> None:
-        """See that ImageNet's weights are there: out of torchvision's cache, or downloaded now."""
-        if not self.dry:
-            published_weights()
+        Runs train side by side: one on each core, or on the scheduler's workers.
+
+        Returns:
+            The `Result` of an experiment, or those of several by name.
+        """
+        if isinstance(experiments, Experiment):
+            return self.train({experiments.name: experiments})[experiments.name]
+        missing = {key: run for key, run in self.wanted(experiments.values()).items() if not self.is_trained(key)}
+        if self.dry and missing:
+            raise NothingYet(f"{len(missing)} runs are not trained: `soundfusion reproduce {self.profile.name}`")
+        for run in train_many(missing, runs_dir(), self.device, self.progress, self.scheduler):
+            self._runs.setdefault(run.key, run)
+        return {name: self._result(experiment) for name, experiment in experiments.items()}
+
+    def is_trained(self, key: str) -> bool:
+        """Whether the run of this key is there, or kept and looked for."""
+        return (runs_dir() / key).is_dir() or (self.kept is not None and kept_run(key, self.kept) is not None)
 
     def pretrained(self, experiment: Experiment) -> Run:
-        """Train an experiment on the corpus for pretraining, by its own split and with the first seed, or find it."""
-        wanted = graph.pretraining(self, experiment)
-        if self.scheduler:
-            self.train_elsewhere(wanted)
-        return self._one(*wanted.popitem()[1])
+        """Train an experiment on the corpus for pre-training, with the first seed, or find it."""
+        return self._run(self._pretrained(experiment), self.pretraining)
 
-    def _one(self, experiment: Experiment, store: Store) -> Run:
-        run = train.train_or_find(experiment, store, runs_dir(), self.device, progress=self.progress)
-        return self._runs.setdefault(run.folder.name, run)
+    def _result(self, experiment: Experiment) -> Result:
+        for part in self._parts(experiment):
+            self._result(part)
+        if isinstance(experiment.start, FromRun):
+            self.pretrained(experiment.start.run)
+        runs = [self._run(run, self.store) for run in self.variants(experiment)]
+        return of_runs(runs, groups_of(self.store.tracks))
 
-    def on_all_clips(self, experiment: Experiment) -> Experiment:
-        """The same experiment, to be trained once on all clips."""
-        return replace(experiment, split=Split("all"), folds=(0,), seeds=self.profile.seeds[:1])
+    def _run(self, experiment: Experiment, store: Store) -> Run:
+        run = train_or_find(experiment, store, runs_dir(), self.device, self.progress, self.kept)
+        return self._runs.setdefault(run.key, run)
 
-    def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
-        if self.dry and is_to_be_made(spec):
-            raise NothingYet(f"the corpus {spec['kind']} is not made", self._asked)
-        return open_corpus(spec)
-
-    def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
-        shortest = self.profile.segmenting.seconds
-        options = {"shortest": shortest, "progress": self.progress, "decode": not self.dry}
-        store = Store.build(corpus, specs, data_dir() / "store", **options)
-        if store is None:
-            raise NothingYet(f"corpus {corpus.name!r} is not decoded", self._asked)
-        return store
+    # Results
 
     @property
     def folder(self) -> Path:
@@ -255,9 +295,9 @@ class Study:
         return results_dir() / self.profile.name
 
     def save_table(self, table: pd.DataFrame, name: str, caption: str, of_corpus: bool = True) -> pd.DataFrame:
-        """Write a table to tables/<name>.csv of the results, with its index where that has a name; returns it.
+        """Write a table to tables/<name>.csv, with its index where that has a name; returns it.
 
-        The caption of a table `of_corpus` names the label where that is no genre.
+        The caption of a table `of_corpus` names the label where that is not the genre.
         """
         note = self.corpus.label_note if of_corpus else ""
         with whole(self._file("tables", f"{name}.csv", caption + note)) as path:
@@ -265,12 +305,12 @@ class Study:
         return table
 
     def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
-        """Write a figure to figures/<name>.png of the results; returns that picture, for the notebook to show."""
+        """Write a figure to figures/<name>.png; returns the picture, for the notebook to show."""
         path = self._file("figures", f"{name}.png", caption)
         with whole(path) as aside:
             figure.savefig(aside, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)  # shown once, as the cell's value
-        return Image(path, width=round(figure.get_figwidth() * 96), alt=caption)  # a screen's points to an inch
+        return Image(path, width=round(figure.get_figwidth() * 96), alt=caption)  # a screen's points per inch
 
     def findings(self) -> Markdown:
         """What was found on the profile's corpus: this notebook's section of study/built_in/findings/<profile>.md."""

@@ -1,10 +1,10 @@
-"""Experiment: what to train. Everything that its outcome depends on, but the corpus."""
+"""Experiment: what to train, and from which start. All that the outcome depends on, except the corpus."""
 
 import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from soundfusion_lib.audio import representations
@@ -20,6 +20,74 @@ from soundfusion_lib.training.loop import Training
 # are then not found again.
 REVISION = 4
 NESTED = {"segmenting": Segmenting, "split": Split, "training": Training}  # fields that are dataclasses
+OF_THE_STUDY = "role", "folds", "seeds"  # fields that a run does not have
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the weights of a network come from before it is trained: here, from torch's random generator."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The start as JSON holds it, and as keys of runs count it."""
+        return {}
+
+
+@dataclass(frozen=True)
+class ImageNet(Start):
+    """VGG16 trained on ImageNet.
+
+    Args:
+        weights: fingerprint of the weights file, or "torchvision".
+        frozen: train only what the report's authors trained, see `vgg16.freeze`.
+    """
+
+    weights: str
+    frozen: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"imagenet": self.weights, "frozen": self.frozen}
+
+
+@dataclass(frozen=True)
+class FromRun(Start):
+    """The same network, trained on another corpus.
+
+    Args:
+        run: that run's key; before a study has resolved it, its experiment.
+        frozen: as for `ImageNet`; None for a network that has nothing to freeze.
+    """
+
+    run: "Experiment | str"
+    frozen: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"backbone": self.run} | ({} if self.frozen is None else {"frozen": self.frozen})
+
+
+@dataclass(frozen=True)
+class FromParts(Start):
+    """A fusion's networks, each trained before on the same tracks.
+
+    Args:
+        runs: their keys; before a study has resolved them, their experiments.
+    """
+
+    runs: "tuple[Experiment | str, ...]"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"parts": list(self.runs)}
+
+
+RANDOM = Start()
+
+
+def start_from_dict(content: dict[str, Any]) -> Start:
+    """The inverse of `Start.to_dict`."""
+    if "imagenet" in content:
+        return ImageNet(content["imagenet"], content["frozen"])
+    if "backbone" in content:
+        return FromRun(content["backbone"], content.get("frozen"))
+    return FromParts(tuple(content["parts"])) if content else RANDOM
 
 
 @dataclass(frozen=True)
@@ -27,23 +95,22 @@ class Experiment:
     """What to train.
 
     Args:
-        name: title in tables and figures; not part of the key.
+        name: title in tables and figures.
         model: a name in `MODELS`.
-        representations: one for each of the model's inputs.
+        representations: one for each input of the model.
         options: of the model; `in_channels` and `n_mels` follow from the mel spectrogram.
         segmenting: how clips are cut.
-        augment: options of each input's augmentation, if it has one: {"mel": {}, "waveform": {"noise_std": 0.01}}.
-        standardize: give inputs mean 0 and deviation 1 (per mel band; over the training part). False: raw dB.
+        augment: options of the augmentation, by input: {"mel": {}, "waveform": {"noise_std": 0.01}}.
+        standardize: give inputs mean 0 and standard deviation 1, per mel band, over the training set.
         split: which tracks train, validate and test.
         training: epochs, batch size, optimizer.
         seed: of the initial weights, the order of segments, dropout and augmentation.
-        start: where the weights come from, random ones if empty: {"imagenet": fingerprint of a weights file, or
-            "torchvision"}, for VGG16; {"backbone": key of the same network's run on another corpus}; for VGG16 with
-            "frozen": True to train only what the authors trained (see `vgg16.freeze`); {"parts": keys of the parts'
-            runs}, for a fusion. Before a study trains them, these runs are experiments: {"pretrained": one} for a
-            backbone, {"trained": [...]} for parts.
-        folds: which a study runs it in, the profile's test_folds if empty; neither in the key nor in a run.
-        seeds: which a study runs it with, the profile's if empty; neither in the key nor in a run.
+        start: where the weights come from.
+        role: what it stands for beside others, see `result.ROLES`.
+        folds: in which a study trains it; empty for the profile's test_folds.
+        seeds: with which a study trains it; empty for the profile's.
+
+    `name`, `role`, `folds` and `seeds` are not part of the key.
     """
 
     name: str
@@ -56,7 +123,8 @@ class Experiment:
     split: Split = Split()
     training: Training = Training()
     seed: int = 0
-    start: dict[str, Any] = field(default_factory=dict)
+    start: Start = RANDOM
+    role: str = "network"
     folds: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
 
@@ -66,10 +134,9 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""
-        content = asdict(self)
+        content = {**asdict(replace(self, start=RANDOM)), "start": self.start.to_dict()}
         content["representations"] = [representations.to_dict(spec) for spec in self.representations]
-        del content["folds"], content["seeds"]
-        return content
+        return {name: value for name, value in content.items() if name not in OF_THE_STUDY}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Experiment":
@@ -78,6 +145,7 @@ class Experiment:
         content = {**content, "training": training}  # older runs have a setting `steps`, which was 0
         specs: dict[str, Any] = {name: kind(**content[name]) for name, kind in NESTED.items()}
         specs["representations"] = tuple(representations.from_dict(spec) for spec in content["representations"])
+        specs["start"] = start_from_dict(content["start"])
         return cls(**{**content, **specs})
 
     def key(self, content_id: str) -> str:
@@ -96,7 +164,7 @@ class Experiment:
             "augment": {name: _unusual(AUGMENTATIONS[name], options) for name, options in self.augment.items()},
             "standardize": self.standardize,
             "seed": self.seed,
-            "start": self.start,
+            "start": self.start.to_dict(),
             **{name: _unusual_of(getattr(self, name)) for name in NESTED},
         }
         content = json.loads(json.dumps(content), parse_float=_number)
@@ -106,7 +174,12 @@ class Experiment:
     @property
     def starts_from(self) -> tuple[str, ...]:
         """Keys of the runs whose weights it starts from."""
-        return (*self.start.get("parts", ()), *([self.start["backbone"]] if "backbone" in self.start else ()))
+        match self.start:
+            case FromRun(run):
+                return (run,)
+            case FromParts(runs):
+                return runs
+        return ()
 
     @property
     def _input_shape(self) -> dict[str, int]:

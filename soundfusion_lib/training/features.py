@@ -46,14 +46,11 @@ def features(
     cache_dir: Path,
     device: torch.device,
     *,
+    standardizes: bool,
     name: str = "network",
     progress: bool = True,
 ) -> Features:
     """Features of the usable tracks, in their order; only clips that this network has not met are computed.
-
-    A network that was trained on a corpus standardises as it did there. One that was not (its `Standardize` still does
-    nothing) gets spectrograms less `LEVEL`, over `SPREAD`, as a network of pictures gets pixels on a fixed scale: so
-    features depend on the clip alone, and know how loud it is.
 
     Args:
         store: holds the representations that the model takes.
@@ -61,6 +58,9 @@ def features(
         segmenting: how the model's inputs are cut; segments of features do not overlap.
         cache_dir: features lie in <cache_dir>/features, a file a network.
         device: where to compute.
+        standardizes: whether the network was trained on a corpus and standardises as it did there. Else it gets
+            spectrograms less `LEVEL`, over `SPREAD`, as a network of pictures gets pixels on a fixed scale: features
+            then depend on the clip alone, and know how loud it is.
         name: title of the progress bar.
         progress: show it.
     """
@@ -72,7 +72,7 @@ def features(
         known = _read(file)
         missing = digests[~digests.isin(known.index)].drop_duplicates()
         if len(missing):
-            new = _computed(store, model, missing, segmenting, device, name, progress)
+            new = _computed(store, model, missing, segmenting, device, standardizes, name, progress)
             known = pd.concat([known, new])
             with whole(file) as aside:
                 columns = {column: np.stack(known[column]) for column in known}
@@ -113,13 +113,13 @@ def _computed(
     digests: pd.Series,
     segmenting: Segmenting,
     device: torch.device,
+    standardizes: bool,
     name: str,
     progress: bool,
 ) -> pd.DataFrame:
     segments = Segments(store, digests.index, model.inputs, segmenting, device)
     track = torch.from_numpy(digests.index.get_indexer(segments.table["track"]))  # of each segment
-    untrained = not any(bool(layer.mean.any()) for _, layer in model.frontends())
-    level, spread = (LEVEL, SPREAD) if untrained and "mel" in model.inputs else (0.0, 1.0)
+    level, spread = (LEVEL, SPREAD) if "mel" in model.inputs and not standardizes else (0.0, 1.0)
     model = model.to(device, memory_format=torch.channels_last).eval()
     outputs: list[torch.Tensor] = []
     stages = model.stages()

@@ -1,7 +1,7 @@
-"""Two trained models asked together: their probabilities averaged, with nothing to train."""
+"""Fusion of decisions: two trained classifiers asked together, with nothing or little to train."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -9,119 +9,109 @@ import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import KEYS, probability_columns
-from soundfusion_lib.training.result import RunGroup, pooled
+from soundfusion_lib.training.result import FUSION, ByRun, Result
 
-WEIGHTS = sorted(np.linspace(0, 1, 21).tolist(), key=lambda weight: abs(weight - 0.5))
+WEIGHTS = sorted(np.linspace(0, 1, 21).tolist(), key=lambda weight: abs(weight - 0.5))  # tried in this order
+Pair = tuple[pd.DataFrame, pd.DataFrame]  # predictions of the same segments by both
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Decision weighting of two models' runs: w times the first's probabilities plus 1 - w times the second's.
-
-    What it has of the same name as a `RunGroup` is that of both.
+def average(first: Result, second: Result, name: str, role: str = FUSION, searched: bool = False) -> Result:
+    """Weighted mean of both classifiers' probabilities.
 
     Args:
-        first, second: runs on the same segments, with the same seeds and folds.
-        weight: w in 0..1; None searches, for each run, the best of `WEIGHTS` by accuracy per segment on that run's
-            validation part (the one nearest to 0.5 among equals).
+        first, second: they are fused in the folds that both have. The nth seed of one goes with the nth of the other.
+        searched: weigh by `search_weights`, instead of equally.
     """
 
-    first: RunGroup
-    second: RunGroup
-    weight: float | None = 0.5
+    @cache
+    def weights() -> dict[tuple[int, int], float]:
+        return search_weights(first, second) if searched else {}
 
-    @cached_property
-    def weights(self) -> dict[tuple[int, int], float]:
-        """w for each seed and fold."""
-        pairs = self._pairs("validation")
-        return {key: _search(*pair) if self.weight is None else self.weight for key, pair in pairs.items()}
+    def load(part: str) -> ByRun:
+        return {key: mix(*pair, weights().get(key, 0.5)) for key, pair in _pairs(first, second, part).items()}
 
-    @property
-    def fewer_folds(self) -> str:
-        return self.first.fewer_folds
-
-    @property
-    def input(self) -> str:
-        return self.first.input if self.first.input == self.second.input else "mix"
-
-    @property
-    def parameters(self) -> int:
-        return self.first.parameters + self.second.parameters
-
-    @property
-    def epochs(self) -> int:
-        """Of the model that trained longer."""
-        return max(self.first.epochs, self.second.epochs)
-
-    @property
-    def core_minutes(self) -> float:
-        return self.first.core_minutes + self.second.core_minutes
-
-    @property
-    def ended(self) -> bool:
-        return self.first.ended and self.second.ended
-
-    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, the mixed predictions of its folds together; see `RunGroup.by_run`.
-
-        Raises:
-            SoundFusionError: the two do not have the same seeds and folds, or did not predict the same segments.
-        """
-        return pooled({key: self._fused(key, *pair) for key, pair in self._pairs(part).items()})
-
-    def _fused(self, key: tuple[int, int], first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-        return _mixed(first, second, self.weights[key])
-
-    def _pairs(self, part: str) -> dict[tuple[int, int], tuple[pd.DataFrame, pd.DataFrame]]:
-        first, second = self.first.by_run(part), self.second.by_run(part)
-        if first.keys() != second.keys():
-            raise SoundFusionError("two models can be weighted only where they were run with the same seeds and folds")
-        return {key: (first[key], second[key]) for key in first}
+    return _fused(first, second, name, role, load)
 
 
-@dataclass(frozen=True)
-class Stacked(Decision):
-    """A logistic regression on both models' log-probabilities of a segment, fitted to each run's validation part.
+def search_weights(first: Result, second: Result) -> dict[tuple[int, int], float]:
+    """By seed and fold, the weight of the first in `WEIGHTS` that gets most segments of the validation set right; of
+    equals the one nearest to 0.5."""
 
-    Source: Wolpert, "Stacked generalization", Neural Networks, 1992. What it predicts of the validation part is of
+    def right(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> int:
+        mixed = mix(first, second, weight)
+        return (mixed[probability_columns(mixed)].to_numpy().argmax(1) == mixed["target"]).sum()
+
+    pairs = _pairs(first, second, "validation")
+    return {key: max(WEIGHTS, key=partial(right, *pair)) for key, pair in pairs.items()}
+
+
+def stack(first: Result, second: Result, name: str) -> Result:
+    """Logistic regression on both classifiers' log-probabilities of a segment, fitted to each run's validation set.
+
+    Source: Wolpert, "Stacked generalization", Neural Networks, 1992. Its predictions of the validation set are of
     segments that it has learned from.
     """
 
-    def _fused(self, key: tuple[int, int], first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-        predicted = self._machines[key].predict_proba(_log_probabilities(first, second))
-        fused = _mixed(first, second, 0.5)
-        columns = probability_columns(first)
-        fused[columns] = 0.0  # of a label that the validation part lacks
-        fused[[columns[label] for label in self._machines[key].classes_]] = predicted
-        return fused
-
-    @cached_property
-    def _machines(self) -> dict[tuple[int, int], Any]:
+    @cache
+    def classifiers() -> dict[tuple[int, int], Any]:
         from sklearn.linear_model import LogisticRegression  # here: scikit-learn takes seconds to import
 
         return {
             key: LogisticRegression(max_iter=1000).fit(_log_probabilities(*pair), pair[0]["target"])
-            for key, pair in self._pairs("validation").items()
+            for key, pair in _pairs(first, second, "validation").items()
         }
+
+    def stacked(key: tuple[int, int], one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+        classifier = classifiers()[key]
+        fused, columns = mix(one, two, 0.5), probability_columns(one)
+        fused[columns] = 0.0  # of a label that the validation set lacks
+        fused[[columns[label] for label in classifier.classes_]] = classifier.predict_proba(
+            _log_probabilities(one, two)
+        )
+        return fused
+
+    def load(part: str) -> ByRun:
+        return {key: stacked(key, *pair) for key, pair in _pairs(first, second, part).items()}
+
+    return _fused(first, second, name, FUSION, load)
+
+
+def mix(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
+    """Predictions with `weight` times the first's probabilities plus 1 - `weight` times the second's."""
+    if not first[KEYS].equals(second[KEYS]):
+        raise SoundFusionError("two classifiers can be fused only where they predicted the same segments")
+    columns = probability_columns(first)
+    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in columns})
+
+
+def _fused(first: Result, second: Result, name: str, role: str, load: Callable[[str], ByRun]) -> Result:
+    return Result(
+        name,
+        load,
+        first.input if first.input == second.input else "mix",
+        role,
+        parameters=first.parameters + second.parameters,
+        epochs=max(first.epochs, second.epochs),
+        core_minutes=first.core_minutes + second.core_minutes,
+        ended=first.ended and second.ended,
+        fewer_folds=first.fewer_folds or second.fewer_folds,
+    )
+
+
+def _pairs(first: Result, second: Result, part: str) -> Mapping[tuple[int, int], Pair]:
+    """By the first's seed and fold, both predictions."""
+    one, two = first.by_run(part), second.by_run(part)
+    seeds = [sorted({seed for seed, _ in frames}) for frames in (one, two)]
+    if len(seeds[0]) != len(seeds[1]):
+        raise SoundFusionError(f"{first.name!r} and {second.name!r} can be fused only with as many seeds each")
+    partner = dict(zip(*seeds, strict=True))
+    pairs = {(seed, fold): (one[seed, fold], two.get((partner[seed], fold))) for seed, fold in one}
+    pairs = {key: pair for key, pair in pairs.items() if pair[1] is not None}
+    if not pairs:
+        raise SoundFusionError(f"{first.name!r} and {second.name!r} have no fold in common: they cannot be fused")
+    return pairs
 
 
 def _log_probabilities(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
     values = np.concatenate([frame[probability_columns(frame)].to_numpy() for frame in (first, second)], axis=1)
     return np.log(values.clip(1e-6))
-
-
-def _mixed(first: pd.DataFrame, second: pd.DataFrame, weight: float) -> pd.DataFrame:
-    if not first[KEYS].equals(second[KEYS]):
-        raise SoundFusionError("two models can be weighted only where they predicted the same segments")
-    columns = probability_columns(first)
-    return first.assign(**{name: weight * first[name] + (1 - weight) * second[name] for name in columns})
-
-
-def _search(first: pd.DataFrame, second: pd.DataFrame) -> float:
-    """The weight of the most right segments."""
-
-    def right(weight: float) -> int:
-        mixed = _mixed(first, second, weight)
-        return (mixed[probability_columns(mixed)].to_numpy().argmax(1) == mixed["target"]).sum()
-
-    return max(WEIGHTS, key=right)

@@ -1,14 +1,15 @@
-"""fit(): train a classifier, by the report's recipe or a newer one; interrupted, it goes on at the last epoch."""
+"""The training loop: `fit` goes through the epochs, `train_epoch` through the steps of one."""
 
 import copy
 import math
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -70,6 +71,22 @@ class Diverged(SoundFusionError):
     """The loss is no longer finite."""
 
 
+class Fitted(NamedTuple):
+    """What `fit` returns beside the trained model.
+
+    Args:
+        history: one row per epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds,
+            core_seconds (CPU time, all cores together). Training figures are taken in training mode, as the epoch goes
+            along; without validation segments the validation figures are NaN.
+        best_epoch: the epoch whose weights the model has, from 1.
+        log_probabilities: of the validation segments in that epoch, (segments, classes), on the device; None without.
+    """
+
+    history: pd.DataFrame
+    best_epoch: int
+    log_probabilities: torch.Tensor | None
+
+
 def fit(
     model: AudioClassifier,
     train: Segments,
@@ -78,49 +95,45 @@ def fit(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
-    until: int | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
     description: str = "training",
     progress: bool = True,
-) -> tuple[pd.DataFrame, int, torch.Tensor | None]:
-    """Train a model in place; it ends with the weights of the epoch that is kept, in evaluation mode.
+) -> Fitted:
+    """Train a model in place. It ends with the weights of the best (or last) epoch, in evaluation mode.
+
+    On a CPU the same arguments give the same bits, also when training was interrupted and resumed. On CUDA they do not:
+    cuDNN picks the fastest algorithm of each convolution by trial (`cudnn.benchmark`), so the last digits may differ.
 
     Args:
-        model: on any device; it is moved to the segments'.
-        train: segments to learn from. Their loss and accuracy are taken in training mode, as the epoch goes along.
-        validation: segments to choose the epoch by; None where all train, and the last epoch is kept.
-        training: how.
-        seed: of the order of the segments, the dropout and the augmentation.
-        checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
-        until: stop after this epoch; with the checkpoint, training goes on there another time, to the same numbers.
+        model: on any device; it is moved to the segments' device.
+        train: segments to learn from.
+        validation: segments that choose the epoch; None where all tracks train and the last epoch is kept.
+        training: the recipe.
+        seed: of the order of segments, dropout, augmentation and mixup.
+        checkpoint: file that holds the state after every epoch; training resumes from it if it is there.
+        on_epoch: called after each epoch with its row of the history; what it raises ends the training.
         description, progress: title of the progress bar, and whether to show it.
 
-    Returns:
-        One row an epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, seconds,
-            core_seconds (of all cores together, which what else runs there does not lengthen); the epoch kept, from 1;
-            and its log-probabilities of the validation segments, (segments, classes), on the device (without any, NaN
-            and None).
-
     Raises:
-        SoundFusionError: there is one segment to learn from, or none to choose the best epoch by; Diverged: the loss
-            is no longer finite.
+        SoundFusionError: there is a single training segment, or no validation segments to choose the best epoch by.
+        Diverged: the loss is no longer finite.
     """
     if len(train) < 2:
-        raise SoundFusionError(f"{description}: the training part is a single segment: add tracks, or cut them shorter")
+        raise SoundFusionError(f"{description}: the training set is a single segment: add tracks, or cut them shorter")
     if validation is None and training.keep == "best":
-        raise SoundFusionError(f'{description}: no part validates: set keep = "last", and as many epochs as it takes')
+        raise SoundFusionError(f'{description}: there is no validation set: set keep = "last" and the epochs it takes')
     if train.device.type == "cpu":
         keep_freed_memory()
-    torch.backends.cudnn.benchmark = True  # shorter steps, for the last digits of what a seed gives
-    parts = _parts(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
-    validated = parts["averaged"].module if training.averaging else model
-    history, best = _resume(checkpoint, parts, train.device)
-    last = min(training.epochs, until or training.epochs)
-    look = {"desc": description, "unit": "epoch", "leave": False, "disable": not progress}
-    with tqdm(total=last, initial=len(history), **look) as bar:
-        while len(history) < last and len(history) - best["epoch"] < training.patience:
+    torch.backends.cudnn.benchmark = True
+    state = _state(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
+    evaluated = state["averaged"].module if training.averaging else model
+    history, best = _resume(checkpoint, state, train.device)
+    bar = {"desc": description, "unit": "epoch", "leave": False, "disable": not progress}
+    with tqdm(total=training.epochs, initial=len(history), **bar) as bar:
+        while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
-            train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
-            log_p, loss, accuracy = _validate(validated, validation)
+            train_loss, train_accuracy = train_epoch(state, train, training, seed=1_000_003 * seed + epoch)
+            log_p, loss, accuracy = _validate(evaluated, validation)
             if not math.isfinite(train_loss + (0 if validation is None else loss)):
                 raise Diverged(f"{description}: loss not finite in epoch {epoch}: use a lower learning rate")
             row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy}
@@ -128,56 +141,63 @@ def fit(
             row |= {"seconds": time.perf_counter() - began, "core_seconds": time.process_time() - busy}
             history.append(row)
             if training.keep == "last" or (accuracy, -loss) > best["score"]:
-                weights = {name: value.detach().cpu().clone() for name, value in validated.state_dict().items()}
+                weights = {name: value.detach().cpu().clone() for name, value in evaluated.state_dict().items()}
                 best = {"epoch": epoch, "score": (accuracy, -loss), "weights": weights, "log_p": log_p}
-            _save(checkpoint, history, best, parts)
+            _save(checkpoint, history, best, state)
+            if on_epoch:
+                on_epoch(row)
             known = {} if validation is None else {"validation": f"{accuracy:.3f}"}
             bar.set_postfix(loss=f"{train_loss:.3f}", **known)
             bar.update()
     model.load_state_dict(best["weights"])
     model.eval()
-    return pd.DataFrame(history), best["epoch"], best["log_p"]
+    return Fitted(pd.DataFrame(history), best["epoch"], best["log_p"])
 
 
-def _parts(model: AudioClassifier, train: Segments, training: Training) -> dict[str, Any]:
-    """What changes from step to step: model, optimizer, and schedule and averaged model where the recipe has them."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    options = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": train.device.type != "mps"}
-    optimizer = OPTIMIZERS[training.optimizer](learning, **options)
-    parts = {"model": model, "optimizer": optimizer}
-    if training.schedule == "one_cycle":
-        steps = training.epochs * len(train.batch_sizes(training.batch_size))
-        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
-    if training.averaging:
-        average = get_ema_multi_avg_fn(training.averaging)
-        parts["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-    return parts
+def train_epoch(state: dict[str, Any], train: Segments, training: Training, seed: int) -> list[float]:
+    """Train for one epoch; returns its mean loss and its accuracy.
 
-
-def _learn(parts: dict[str, Any], train: Segments, training: Training, seed: int) -> list[float]:
-    """One epoch: its mean loss and its accuracy."""
-    torch.manual_seed(seed)  # anew in each epoch: a resumed run needs no other random state
+    Args:
+        state: model, optimizer and, where the recipe has them, schedule and averaged model (see `_state`).
+        seed: set anew in each epoch, so that a resumed training needs no other random state.
+    """
+    torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
-    model, optimizer, device = parts["model"].train(), parts["optimizer"], train.device
+    model, optimizer, device = state["model"].train(), state["optimizer"], train.device
     cross_entropy = partial(functional.cross_entropy, label_smoothing=training.label_smoothing)
     total, seen = torch.zeros(2, device=device), 0  # loss, right: read at the end, since reading waits for the device
     for inputs, targets in train.batches(training.batch_size, order, training.random_starts):
         optimizer.zero_grad()
-        inputs, others, share = _mixed(inputs, targets, training.mixup)
+        inputs, partners, share = _mixup(inputs, targets, training.mixup)
         with autocast(device):
             logits = model(*inputs)  # (N, classes)
         loss = share * cross_entropy(logits.float(), targets)
         if share < 1:
-            loss += (1 - share) * cross_entropy(logits.float(), others)
+            loss += (1 - share) * cross_entropy(logits.float(), partners)
         loss.backward()
         optimizer.step()
-        if "schedule" in parts:
-            parts["schedule"].step()
-        if "averaged" in parts:
-            parts["averaged"].update_parameters(model)
+        if "schedule" in state:
+            state["schedule"].step()
+        if "averaged" in state:
+            state["averaged"].update_parameters(model)
         total += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
         seen += len(targets)
     return (total / seen).tolist()
+
+
+def _state(model: AudioClassifier, train: Segments, training: Training) -> dict[str, Any]:
+    """All that changes from step to step, and that a checkpoint holds."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    options = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": train.device.type != "mps"}
+    optimizer = OPTIMIZERS[training.optimizer](parameters, **options)
+    state = {"model": model, "optimizer": optimizer}
+    if training.schedule == "one_cycle":
+        steps = training.epochs * len(train.batch_sizes(training.batch_size))
+        state["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
+    if training.averaging:
+        average = get_ema_multi_avg_fn(training.averaging)
+        state["averaged"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return state
 
 
 def _validate(model: AudioClassifier, validation: Segments | None) -> tuple[torch.Tensor | None, float, float]:
@@ -189,50 +209,54 @@ def _validate(model: AudioClassifier, validation: Segments | None) -> tuple[torc
     return log_p, loss, (log_p.argmax(1) == validation.targets).float().mean().item()
 
 
-def _mixed(
+def _mixup(
     inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, alpha: float
 ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor, float]:
-    """Each segment mixed with another of the batch: the inputs, (N, ...) each; the others' targets, (N,); and the share
-    of the segment itself, at least a half, one for the whole batch."""
+    """Mix each segment with a partner from the batch.
+
+    Returns:
+        The inputs, (N, ...) each; the partners' targets, (N,); the share of the segment itself, at least a half, the
+        same for the whole batch.
+    """
     if not alpha:
         return inputs, targets, 1.0
     share = torch.distributions.Beta(alpha, alpha).sample().item()  # on the CPU, so that nothing waits for the device
     share = max(share, 1 - share)
-    other = torch.randperm(len(targets), device=targets.device)
-    return tuple(share * x + (1 - share) * x[other] for x in inputs), targets[other], share
+    partner = torch.randperm(len(targets), device=targets.device)
+    return tuple(share * x + (1 - share) * x[partner] for x in inputs), targets[partner], share
 
 
-def _save(checkpoint: Path | None, history: list[dict], best: dict[str, Any], parts: dict[str, Any]) -> None:
+def _save(checkpoint: Path | None, history: list[dict], best: dict[str, Any], state: dict[str, Any]) -> None:
     if checkpoint:
-        state = {name: part.state_dict() for name, part in parts.items()}
+        states = {name: part.state_dict() for name, part in state.items()}
         aside = checkpoint.with_name(checkpoint.name + ".new")
-        with writing(checkpoint.parent, RuntimeError):  # which is what torch makes of a full disk
-            torch.save({"history": history, "best": best, **state}, aside)
+        with writing(checkpoint.parent, RuntimeError):  # torch raises it when the disk is full
+            torch.save({"history": history, "best": best, **states}, aside)
             os.replace(aside, checkpoint)
 
 
 def _resume(
-    checkpoint: Path | None, parts: dict[str, Any], device: torch.device
+    checkpoint: Path | None, state: dict[str, Any], device: torch.device
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    """History and the epoch kept so far; the parts get the state that was saved with them."""
-    begun = [], {"epoch": 0, "score": (-math.inf, -math.inf)}
+    """History and best epoch so far; what the checkpoint holds is loaded into `state`."""
+    fresh = [], {"epoch": 0, "score": (-math.inf, -math.inf)}
     if not (checkpoint and checkpoint.exists()):
-        return begun
-    untouched = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
+        return fresh
+    untouched = {name: copy.deepcopy(part.state_dict()) for name, part in state.items()}
     try:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        history, best = state["history"], state["best"]
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        for name, part in state.items():
+            part.load_state_dict(saved[name])
+        history, best = saved["history"], saved["best"]
     except OSError:
         raise
-    except Exception as error:  # what unpickling a damaged file raises may be anything
-        warnings.warn(f"{checkpoint} cannot be read ({type(error).__name__}): training begins anew", stacklevel=3)
-        for name, part in parts.items():
+    except Exception as error:  # unpickling a damaged file may raise anything
+        warnings.warn(f"{checkpoint} cannot be read ({type(error).__name__}): training starts anew", stacklevel=3)
+        for name, part in state.items():
             part.load_state_dict(untouched[name])
-        return begun
-    # a fused step goes through a parameter and its state as they lie in memory, which may be otherwise now
-    for parameter, values in parts["optimizer"].state.items():
+        return fresh
+    # a fused step takes a parameter and its state as they lie in memory: give both the same layout
+    for parameter, values in state["optimizer"].state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)

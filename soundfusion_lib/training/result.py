@@ -1,7 +1,10 @@
-"""The runs of one experiment, as tables and figures take them."""
+"""Result: what a classifier predicted, with what tables and figures say about it.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+Networks, fusions of decisions, baselines and probes all end in this type; analysis takes nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,129 +15,139 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import GROUP
 from soundfusion_lib.training.run import Run
 
-MOST_NAMED = 6  # in a caption
+NETWORK, PART, FUSION, CONTROL, BASELINE, PROBE = ROLES = "network", "part", "fusion", "control", "baseline", "probe"
+MOST_NAMED = 6  # rows that a caption names
+ByRun = dict[tuple[int, int], pd.DataFrame]  # predictions by seed and fold
 
 
 @dataclass(frozen=True)
-class RunGroup:
-    """The runs of one experiment: one for each seed and fold.
+class Result:
+    """What a classifier predicted.
 
     Args:
-        runs: in any order.
-        groups: of every track, see `splits.groups_of`.
+        name: title in tables and figures.
+        load: gives the predictions of "validation" or "test" by seed and fold, see `inference.predictions_of`; with a
+            column `group`, the artist.
+        input: what it takes: "1D" (waveform), "2D" (mel spectrogram), "mix", "MFCC", "features" or "none".
+        role: what it stands for, one of `ROLES`: a part of a fusion, a fusion, its control, a baseline, a probe, or
+            just a network.
+        parameters, epochs: NaN where it has none that compare to a network's.
+        core_minutes: CPU time of training, mean over runs, in min; NaN where unknown.
+        ended: whether every training had come to its end, see `Run.ended`; None where nothing is trained.
+        fewer_folds: which folds these are, "fold 1 of 4", where the split has more.
+        runs: of a network: one for each seed and fold.
+        network, start: of a probe: the frozen network and where its weights come from.
     """
 
-    runs: list[Run]
-    groups: pd.Series
+    name: str
+    load: Callable[[str], ByRun]
+    input: str
+    role: str = NETWORK
+    parameters: float = float("nan")
+    epochs: float = float("nan")
+    core_minutes: float = float("nan")
+    ended: bool | None = None
+    fewer_folds: str = ""
+    runs: tuple[Run, ...] = ()
+    network: str = ""
+    start: str = ""
+
+    def by_run(self, part: str = "test") -> ByRun:
+        """Predictions by seed and fold."""
+        return self.load(part)
+
+    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
+        """For each seed, the predictions of its folds together."""
+        by_seed: dict[int, list[pd.DataFrame]] = {}
+        for (seed, _), frame in self.load(part).items():
+            by_seed.setdefault(seed, []).append(frame)
+        return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]
 
     @property
     def experiment(self) -> Experiment:
+        """Of the first run."""
         return self.runs[0].experiment
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The epochs of the first run, see `loop.Fitted`."""
+        return self.runs[0].history
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.experiment.seed for run in self.runs})
 
     @property
     def folds(self) -> list[int]:
         return sorted({run.experiment.split.fold for run in self.runs})
 
     @property
-    def seeds(self) -> list[int]:
-        return sorted({run.experiment.seed for run in self.runs})
+    def epoch_seconds(self) -> float:
+        """Median over runs of the median time of an epoch, validation included, in s."""
+        return float(np.median([run.info["epoch_seconds"] for run in self.runs]))
 
     def run(self, seed: int, fold: int) -> Run:
         """The run of this seed and fold; raises SoundFusionError if there is none."""
         for run in self.runs:
             if (run.experiment.seed, run.experiment.split.fold) == (seed, fold):
                 return run
-        raise SoundFusionError(f"{self.experiment.name!r} has no run with seed {seed} in fold {fold}, which is needed")
-
-    def under_seeds(self, seeds: list[int]) -> "RunGroup":
-        """The same runs under other numbers of their seeds, in order: for an ensemble with runs of these seeds."""
-        named = dict(zip(self.seeds, seeds, strict=True))
-        runs = [replace(run, experiment=replace(run.experiment, seed=named[run.experiment.seed])) for run in self.runs]
-        return RunGroup(runs, self.groups)
-
-    def in_folds_of(self, other: "RunGroup") -> "RunGroup":
-        """The runs in folds that the other has runs in, too."""
-        return RunGroup([run for run in self.runs if run.experiment.split.fold in other.folds], self.groups)
-
-    @property
-    def fewer_folds(self) -> str:
-        """Which folds these are, "fold 1 of 4", where the split has more; empty where not."""
-        split = self.experiment.split
-        if split.scheme == "official" or len(self.folds) == split.folds:
-            return ""
-        return f"fold{'s' * (len(self.folds) > 1)} {', '.join(str(fold + 1) for fold in self.folds)} of {split.folds}"
-
-    def by_run(self, part: str = "test") -> dict[tuple[int, int], pd.DataFrame]:
-        """By seed and fold, the predictions of that run, with a column `group`; see `inference.predictions_of`."""
-        frames = {(run.experiment.seed, run.experiment.split.fold): run.predictions(part) for run in self.runs}
-        return {key: frame.assign(**{GROUP: self.groups[frame["track"]].to_numpy()}) for key, frame in frames.items()}
-
-    def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, the predictions of its folds together; see `by_run`."""
-        return pooled(self.by_run(part))
-
-    @property
-    def input(self) -> str:
-        """What the model takes, for tables: 1D (waveform), 2D (mel spectrogram) or mix."""
-        kinds = {spec.kind for spec in self.experiment.representations}
-        return "mix" if len(kinds) > 1 else {"waveform": "1D", "mel": "2D"}[kinds.pop()]
-
-    @property
-    def parameters(self) -> int:
-        """Of the model, frozen ones included."""
-        return self.runs[0].info["parameters"]
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Median over runs of the median time of an epoch, validation included, in s."""
-        return float(np.median([run.info["epoch_seconds"] for run in self.runs]))
-
-    @property
-    def core_minutes(self) -> float:
-        """Mean over runs of the time that their training took of all cores together, in min; NaN if one lacks it."""
-        return float(np.mean([run.info.get("core_seconds", np.nan) for run in self.runs])) / 60
-
-    @property
-    def ended(self) -> bool:
-        """Whether the training of every run had come to its end, see `Run.ended`."""
-        return all(run.ended for run in self.runs)
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """The epochs of the first run, see `loop.fit`."""
-        return self.runs[0].history
-
-    @property
-    def epochs(self) -> int:
-        """Trained in the first run."""
-        return len(self.history)
+        raise SoundFusionError(f"{self.name!r} has no run with seed {seed} in fold {fold}, which is needed")
 
 
-def pooled(by_run: dict[tuple[int, int], pd.DataFrame]) -> list[pd.DataFrame]:
-    """For each seed, in order of appearance, the predictions of its folds together, from those by seed and fold."""
-    by_seed: dict[int, list[pd.DataFrame]] = {}
-    for (seed, _), frame in by_run.items():
-        by_seed.setdefault(seed, []).append(frame)
-    return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]
-
-
-def by_name(*groups: Mapping[Any, RunGroup]) -> dict[str, RunGroup]:
-    """All of them by the names of their experiments."""
-    return {group.experiment.name: group for named in groups for group in named.values()}
-
-
-def folds_note(groups: Mapping[str | tuple, Any]) -> str:
-    """What to add to a caption where runs shown are of fewer folds than the split has: "; fold 1 of 4", and where that
-    is not all of them, of which.
+def of_runs(runs: list[Run], groups: pd.Series, name: str = "", role: str = "") -> Result:
+    """The result of the runs of an experiment.
 
     Args:
-        groups: `RunGroup` or `Decision` by what they are called.
+        runs: one for each seed and fold.
+        groups: artist of every track, see `splits.groups_of`.
+        name, role: by default the experiment's.
     """
-    fewer = {name: group.fewer_folds for name, group in groups.items() if group.fewer_folds}
+    experiment = runs[0].experiment
+    folds = sorted({run.experiment.split.fold for run in runs})
+
+    def load(part: str) -> ByRun:
+        frames = {(run.experiment.seed, run.experiment.split.fold): run.predictions(part) for run in runs}
+        return {key: frame.assign(**{GROUP: groups[frame["track"]].to_numpy()}) for key, frame in frames.items()}
+
+    return Result(
+        name or experiment.name,
+        load,
+        _input(experiment),
+        role or experiment.role,
+        parameters=runs[0].info["parameters"],
+        epochs=len(runs[0].history),
+        core_minutes=float(np.mean([run.info.get("core_seconds", np.nan) for run in runs])) / 60,
+        ended=all(run.ended for run in runs),
+        fewer_folds=_fewer_folds(experiment, folds),
+        runs=tuple(runs),
+    )
+
+
+def _input(experiment: Experiment) -> str:
+    kinds = {spec.kind for spec in experiment.representations}
+    return "mix" if len(kinds) > 1 else {"waveform": "1D", "mel": "2D"}[kinds.pop()]
+
+
+def _fewer_folds(experiment: Experiment, folds: list[int]) -> str:
+    split = experiment.split
+    if split.scheme in ("official", "all") or len(folds) == split.folds:
+        return ""
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(str(fold + 1) for fold in folds)} of {split.folds}"
+
+
+def by_name(*results: Mapping[Any, Result]) -> dict[str, Result]:
+    """All of them by their names."""
+    return {result.name: result for named in results for result in named.values()}
+
+
+def folds_note(results: Mapping[str | tuple, Result]) -> str:
+    """What a caption adds where results are of fewer folds than the split has: "; fold 1 of 4", and where that does not
+    hold for all of them, the names of those."""
+    fewer = {name: result.fewer_folds for name, result in results.items() if result.fewer_folds}
     if not fewer:
         return ""
     note = "; " + ", ".join(dict.fromkeys(fewer.values()))
-    if len(fewer) == len(groups):
+    if len(fewer) == len(results):
         return note
     if len(fewer) > MOST_NAMED:
         return f"{note} (the rows of fewer tracks)"

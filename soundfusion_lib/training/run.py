@@ -1,24 +1,35 @@
-"""Run: what came out of an experiment, in a folder of its own."""
+"""Run: what came out of an experiment, in a folder of its own, or kept with many others among the results."""
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cached_property
+import shutil
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors.torch import load_file
 from torch import Tensor
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.paths import whole
 from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.inference import PROBABILITY
 
-ENDED = 0.1  # a training has ended whose loss fell by no more than this share in its last tenth
-COLUMNS = ["run", "name", "model", "seed", "fold", "epochs", "epoch_seconds", "validation_accuracy", "state"]
-INFO, WEIGHTS = "run.json", "model.safetensors"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged file of JSON may raise
+ENDED = 0.1  # a training has ended when its loss fell by no more than this share in its last tenth
+ABOUT, INFO, HISTORY, PREDICTIONS, WEIGHTS = (
+    "experiment.json",
+    "run.json",
+    "history.csv",
+    "predictions.parquet",
+    "model.safetensors",
+)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged JSON file may raise
 
 
 @dataclass(frozen=True)
@@ -27,34 +38,26 @@ class Run:
 
     Args:
         experiment: what was trained.
-        folder: holds experiment.json, run.json, history.csv, predictions.parquet and, but where only what it predicted
-            is kept (see `study.kept`), model.safetensors.
+        key: its name in the folder of runs, see `Experiment.key`.
+        info: date, commit, versions, device, seconds, parameters, best epoch, labels ("genres"), checksums.
+        history: one row per epoch, see `loop.Fitted`.
+        read_predictions: reads the predictions of its validation and test set.
+        weights_file: None where the weights are not kept.
         trained: whether it was trained just now, not found.
     """
 
     experiment: Experiment
-    folder: Path
+    key: str
+    info: dict[str, Any] = field(compare=False, repr=False)
+    history: pd.DataFrame = field(compare=False, repr=False)
+    read_predictions: Callable[[], pd.DataFrame] = field(compare=False, repr=False)
+    weights_file: Path | None = field(compare=False)
     trained: bool = False
 
     @property
-    def key(self) -> str:
-        return self.folder.name
-
-    @cached_property
-    def info(self) -> dict[str, Any]:
-        """When and where it was trained: date, commit, versions, device, seconds, parameters, best epoch, labels."""
-        return read_json(self.folder / INFO)
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        """One row an epoch, see `loop.fit`."""
-        return pd.read_csv(self.folder / "history.csv")
-
-    @cached_property
     def ended(self) -> bool:
         """Whether the training had come to its end: patience stopped it, or its learning rate went through its one
-        cycle and the mean training loss of its last tenth of epochs is at most `ENDED` below that of the tenth before.
-        """
+        cycle and the mean loss of its last tenth of epochs is at most `ENDED` below that of the tenth before."""
         training, loss = self.experiment.training, self.history["train_loss"]
         if len(loss) < training.epochs:
             return True
@@ -62,14 +65,10 @@ class Run:
         before, last = loss[-2 * tenth : -tenth].mean(), loss[-tenth:].mean()  # NaN before a single epoch
         return training.schedule == "one_cycle" and bool(last >= (1 - ENDED) * before)
 
-    @cached_property
-    def _predictions(self) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "predictions.parquet")
-
     def predictions(self, part: str = "test") -> pd.DataFrame:
-        """Predictions of the validation or the test part, one row a segment, see `inference.predictions_of`."""
-        rows = self._predictions[self._predictions["part"] == part]
-        return rows.drop(columns="part").reset_index(drop=True)
+        """Predictions of the "validation" or "test" set, one row per segment, see `inference.predictions_of`."""
+        rows = self.read_predictions()
+        return rows[rows["part"] == part].drop(columns="part").reset_index(drop=True)
 
     def model(self) -> AudioClassifier:
         """The trained model, on the CPU, in evaluation mode; raises as `weights`."""
@@ -78,38 +77,136 @@ class Run:
         return model.eval()
 
     def weights(self) -> dict[str, Tensor]:
-        """The trained weights; raises SoundFusionError where only what they predicted is kept."""
-        if WEIGHTS not in self.info["checksums"]:
+        """The trained weights; raises SoundFusionError where they are not kept."""
+        if self.weights_file is None:
             raise SoundFusionError(
-                f"of the run {self.folder.name} ({self.experiment.name}) only what it predicted is kept, not its "
-                f"weights: delete {self.folder}, and it is trained anew where it is needed"
+                f"the weights of the run {self.key} ({self.experiment.name}) are not kept, only its predictions: "
+                "train it anew, without --kept"
             )
-        return load_file(self.folder / WEIGHTS)
+        return load_file(self.weights_file)
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, experiment: Experiment | None = None) -> Run:
     """The run in a folder.
 
+    Args:
+        experiment: what is known to be trained there; read from the folder by default.
+
     Raises:
-        SoundFusionError: the folder holds no finished run, or one that is damaged.
+        SoundFusionError: the folder holds no finished run, or a damaged one.
     """
     folder = Path(folder)
-    if folder.suffix or not (folder / "experiment.json").is_file():
-        raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status PROFILE` lists those there are")
+    if folder.suffix or not (folder / ABOUT).is_file():
+        raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status PROFILE` lists the runs")
     if fault := damage(folder):
-        raise SoundFusionError(
-            f"the run in {folder} is damaged ({fault}): `soundfusion reproduce PROFILE` makes it anew"
-        )
-    return Run(Experiment.from_dict(read_json(folder / "experiment.json")["experiment"]), folder)
+        raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce PROFILE` redoes it")
+    info = read_json(folder / INFO)
+    return Run(
+        experiment or Experiment.from_dict(read_json(folder / ABOUT)["experiment"]),
+        folder.name,
+        info,
+        pd.read_csv(folder / HISTORY),
+        partial(pd.read_parquet, folder / PREDICTIONS),
+        folder / WEIGHTS if WEIGHTS in info["checksums"] else None,
+    )
+
+
+def find_run(key: str, folder: Path, kept: Path | None = None) -> Run | None:
+    """The run of this key in a folder of runs, or among kept ones; None if there is none, raises as `load_run`."""
+    if (folder / key).is_dir():
+        return load_run(folder / key)
+    return kept_run(key, kept) if kept else None
+
+
+# Runs kept among the results: runs.json (experiment and info by key), histories.parquet, predictions.parquet (one row
+# group per run), and <key>.safetensors for those that another run starts from.
+KEPT = "runs.json", "histories.parquet", "predictions.parquet"
+
+
+def kept_run(key: str, folder: Path) -> Run | None:
+    """A run kept among the results; None if it is not there."""
+    about, history = folder / KEPT[0], folder / KEPT[1]
+    if not about.is_file():
+        return None
+    content = _read_kept(about, about.stat().st_mtime_ns).get(key)
+    if content is None:
+        return None
+    weights = folder / f"{key}.safetensors"
+    return Run(
+        Experiment.from_dict(content["experiment"]),
+        key,
+        content["info"],
+        _rows_of(history, key),
+        partial(_rows_of, folder / KEPT[2], key),
+        weights if weights.is_file() else None,
+    )
+
+
+@lru_cache(maxsize=4)
+def _read_kept(file: Path, modified: int) -> dict[str, Any]:
+    return read_json(file)
+
+
+def _rows_of(file: Path, key: str) -> pd.DataFrame:
+    """One run's rows of a table, without the labels that only other runs have."""
+    rows = pq.read_table(file, filters=[("run", "=", key)]).to_pandas()
+    others = [name for name in rows if name.startswith(PROBABILITY) and rows[name].isna().all()]
+    return rows.drop(columns=["run", *others])
+
+
+def keep_runs(runs: Iterable[Run], content_ids: dict[str, str], folder: Path, weights: Collection[str]) -> None:
+    """Write runs to where `kept_run` finds them, in place of those that are there.
+
+    Args:
+        content_ids: by key, the tracks that a run was trained on, see `Store.content_id`.
+        weights: keys of the runs whose weights are kept, too.
+    """
+    runs = sorted(runs, key=lambda run: run.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        run.key: {
+            "content_id": content_ids[run.key],
+            "experiment": run.experiment.to_dict(),
+            "info": {name: value for name, value in run.info.items() if name != "checksums"},
+        }
+        for run in runs
+    }
+    tables = [run.history for run in runs], [run.read_predictions() for run in runs]
+    for name, frames in zip(KEPT[1:], tables, strict=True):
+        with whole(folder / name) as aside:
+            _write_rows({run.key: frame for run, frame in zip(runs, frames, strict=True)}, aside)
+    for run in runs:
+        if run.key in weights and run.weights_file != folder / f"{run.key}.safetensors":
+            shutil.copyfile(run.weights_file, folder / f"{run.key}.safetensors")
+    lines = (f"{json.dumps(key)}: {json.dumps(content)}" for key, content in about.items())
+    with whole(folder / KEPT[0]) as aside:
+        aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def _write_rows(frames: dict[str, pd.DataFrame], file: Path) -> None:
+    """Frames with their keys as a column `run`, one row group per run, so that one run is read without the others."""
+    tables = {key: pa.Table.from_pandas(frame.assign(run=key), preserve_index=False) for key, frame in frames.items()}
+    schema = pa.unify_schemas([table.schema.remove_metadata() for table in tables.values()])
+    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
+    packing = {"use_dictionary": ["run", "track", "part"], "use_byte_stream_split": floats, "compression_level": 19}
+    with pq.ParquetWriter(file, schema, compression="zstd", **packing) as writer:
+        for table in tables.values():
+            columns = [
+                table[field.name].cast(field.type)
+                if field.name in table.column_names
+                else pa.nulls(len(table), field.type)
+                for field in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """What a file of JSON holds."""
+    """The content of a JSON file."""
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write a file of JSON, for people to read, too."""
+    """Write a JSON file that people can read, too."""
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -117,7 +214,7 @@ def damage(folder: Path) -> str | None:
     """What is wrong with the files of a finished run; None if they are as they were written."""
     try:
         checksums = read_json(folder / INFO)["checksums"]
-        wrong = [name for name, wanted in checksums.items() if checksum(folder / name) != wanted]
+        wrong = [name for name, expected in checksums.items() if checksum(folder / name) != expected]
     except UNREADABLE as error:
         return f"{type(error).__name__}: {error}"
     return f"{', '.join(wrong)} changed since it was written" if wrong else None
@@ -127,38 +224,3 @@ def checksum(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def list_runs(folder: Path, content_id: str | None = None) -> pd.DataFrame:
-    """The runs kept in a folder, oldest first: run (its key, the name of its folder), name, model, seed, fold, epochs,
-    epoch_seconds, validation_accuracy, state.
-
-    Args:
-        folder: where runs are kept.
-        content_id: only those on these tracks, see `Store.content_id`.
-    """
-    rows = []
-    folders = [file for file in Path(folder).glob("*") if file.is_dir()]
-    for one in sorted(folders, key=lambda file: file.stat().st_mtime):
-        try:
-            about = read_json(one / "experiment.json")
-            if content_id not in (None, about["content_id"]):
-                continue
-            run = Run(Experiment.from_dict(about["experiment"]), one)
-        except (*UNREADABLE, SoundFusionError) as error:
-            rows.append({"run": one.name, "state": f"unreadable ({error}); made anew when it is wanted"})
-        else:
-            rows.append({"run": one.stem, **_listed(run)})
-    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(("seed", "fold", "epochs"), "Int64"))
-
-
-def _listed(run: Run) -> dict[str, Any]:
-    one = run.experiment
-    row = {"name": one.name, "model": one.model, "seed": one.seed, "fold": one.split.fold}
-    if run.folder.suffix == ".partial":
-        return {**row, "state": "in progress"}
-    if fault := damage(run.folder):
-        return {**row, "state": f"damaged ({fault}); made anew when it is wanted"}
-    best = round(run.history["validation_accuracy"].max(), 3)
-    seconds = round(run.history["seconds"].median(), 2)
-    return {**row, "epochs": len(run.history), "epoch_seconds": seconds, "validation_accuracy": best, "state": "done"}

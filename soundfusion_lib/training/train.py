@@ -1,158 +1,143 @@
-"""Experiment (what to train) -> Run (what came out). A run is trained once and found again by its content; on a CPU
-several side by side, one on each core, for networks of this size faster than all cores on one."""
+"""Train an experiment once: `train_or_find` finds the run, or makes it with `loop.fit`."""
 
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from tqdm import tqdm
+from torch import Tensor
 
 from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.audio.segments import Segments
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import SPLITS
-from soundfusion_lib.device import describe, memory
+from soundfusion_lib.device import describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.paths import lock, writing
-from soundfusion_lib.pool import cores, worker_pool
-from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.loop import fit
 from soundfusion_lib.training.provenance import provenance
-from soundfusion_lib.training.run import INFO, WEIGHTS, Run, checksum, damage, load_run, write_json
-
-RESULTS = ("experiment.json", "history.csv", "predictions.parquet", WEIGHTS)  # told by run.json
-RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
-CPU = torch.device("cpu")
-KILLED = "a process that trains was killed (out of memory?); start again: it goes on from there"
-
-
-class Wanted(NamedTuple):
-    """A run that is wanted."""
-
-    experiment: Experiment
-    store: Store
+from soundfusion_lib.training.run import (
+    ABOUT,
+    HISTORY,
+    INFO,
+    PREDICTIONS,
+    WEIGHTS,
+    Run,
+    checksum,
+    damage,
+    find_run,
+    kept_run,
+    load_run,
+    write_json,
+)
 
 
 def train_or_find(
-    experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool = True
+    experiment: Experiment,
+    store: Store,
+    folder: Path,
+    device: torch.device,
+    progress: bool = True,
+    kept: Path | None = None,
 ) -> Run:
-    """Train an experiment, or find it already done.
+    """Train an experiment, or find it already trained.
 
     Args:
         experiment: what to train.
-        store: holds the representations that it needs.
-        folder: where runs are kept; this one in a folder named by its key, whole or absent. In progress it is
-            `<key>.partial`: interrupted anywhere, the next call goes on at the last epoch. A run whose files are
-            damaged is put aside (`<key>.damaged`) with a warning, and trained anew.
+        store: holds its representations.
+        folder: where runs are kept, each in a folder named by its key, whole or absent. A run in progress is in
+            `<key>.partial`: after an interruption the next call resumes at the last epoch. A run whose files are
+            damaged is put aside as `<key>.damaged`, with a warning, and trained anew.
         device: where to train.
         progress: show a progress bar.
+        kept: where else runs may be found, see `run.kept_run`; None to train all that is not in `folder`.
 
     Raises:
-        SoundFusionError: the weights to start from or a representation are lacking; a part of the split has no
-            segments; training diverges; the disk is full or read-only.
+        SoundFusionError: the weights to start from or a representation are missing; a set of the split has no segments;
+            training diverges; the disk is full or read-only.
     """
-    experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on them
+    experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on these tracks
     final = Path(folder) / experiment.key(store.content_id)
-    partial = final.with_suffix(".partial")
+    if kept and not final.is_dir() and (run := kept_run(final.name, kept)):
+        return replace(run, experiment=experiment)
+    partial_folder = final.with_suffix(".partial")
     with writing(final.parent), lock(final.with_suffix(".lock")):
         if final.is_dir():
             fault = damage(final)
             if not fault:
-                return Run(experiment, final)
+                return load_run(final, experiment)
             warnings.warn(f"the run {final} ({experiment.name}) is damaged ({fault}): it is trained anew", stacklevel=2)
             aside = final.with_suffix(".damaged")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(final, aside)
-        if damage(partial):  # else it was killed before it could be renamed
-            partial.mkdir(exist_ok=True)
+        if damage(partial_folder):  # whole only if the process was killed just before the renaming
+            partial_folder.mkdir(exist_ok=True)
             about = {"corpus": store.corpus.name, "content_id": store.content_id, "experiment": experiment.to_dict()}
-            write_json(partial / "experiment.json", about)
-            _train(experiment, store, partial, device, progress)
-        os.replace(partial, final)
-    return Run(experiment, final, trained=True)
+            write_json(partial_folder / ABOUT, about)
+            _train(experiment, store, partial_folder, device, progress, kept)
+        os.replace(partial_folder, final)
+    return replace(load_run(final, experiment), trained=True)
 
 
-def largest_first(wanted: Mapping[str, Wanted]) -> list[str]:
-    """The keys of these runs, the largest network first, so that nobody waits for it at the end; what another starts
-    from goes before it. In `wanted` it does so, too."""
-    sizes: dict[str, int] = {}
-    for key, (experiment, store) in reversed(wanted.items()):
-        with torch.device("meta"):
-            sizes[key] = max(sizes.get(key, 0), count_parameters(experiment.build(len(store.labels))))
-        for part in experiment.starts_from:
-            sizes[part] = max(sizes.get(part, 0), sizes[key])
-    return sorted(wanted, key=sizes.__getitem__, reverse=True)
+def untrained(
+    experiment: Experiment, store: Store, training: Segments, runs: Path, kept: Path | None = None
+) -> AudioClassifier:
+    """The model as training finds it: with the weights it starts from, statistics and augmentation.
 
-
-def cpu_pool() -> tuple[ProcessPoolExecutor, int]:
-    """Processes that train a run each, on as many threads as there are cores for each; and their number."""
-    available = cores()
-    workers = max(1, min(available, memory().total // RUN_BYTES))
-    return worker_pool(workers, available // workers), workers
-
-
-def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) -> Iterator[Run]:
-    """Train what is not trained yet of these, by their keys; each run as it is done.
-
-    A fusion of trained parts waits for these. One whose parts are neither trained nor wanted is left out, and so is
-    a single run, which had better have all cores.
-
-    Raises:
-        SoundFusionError: a process was killed; see also `train_or_find`.
+    Args:
+        training: the training segments, which standardisation takes its statistics from.
+        runs, kept: where the runs are that it may start from, see `run.find_run`.
     """
+    torch.manual_seed(experiment.seed)
+    model = experiment.build(len(store.labels))
+    if experiment.standardize:
+        model.set_statistics(training.statistics())
+    _load_start(model, experiment.start, lambda key: _weights_of(key, runs, kept))
+    model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
+    return model
 
-    def is_trained(key: str) -> bool:
-        return (folder / key).is_dir()
 
-    waiting = largest_first({key: one for key, one in wanted.items() if not is_trained(key)})
-    if len(waiting) < 2:
-        return
-    pool, _ = cpu_pool()
-    running: set[Future] = set()
-    try:
-        with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
-            while waiting or running:
-                able = [key for key in waiting if all(map(is_trained, wanted[key].experiment.starts_from))]
-                if not able and not running:
-                    return
-                waiting = [key for key in waiting if key not in able]
-                running |= {pool.submit(train_or_find, *wanted[key], folder, CPU, False) for key in able}
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    run = future.result()
-                    bar.set_postfix_str(run.experiment.name)
-                    bar.update()
-                    yield run
-    except BrokenProcessPool as error:
-        raise SoundFusionError(KILLED) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def _load_start(model: AudioClassifier, start: Start, weights_of: Callable[[str], dict[str, Tensor]]) -> None:
+    match start:
+        case ImageNet(_, frozen):
+            loaded = load_imagenet(model)
+        case FromRun(key, frozen):
+            loaded = model.load_backbone(weights_of(key))
+        case FromParts(keys):
+            return model.load_parts([weights_of(key) for key in keys])
+        case _:
+            return None
+    return freeze(model, loaded) if frozen else None
+
+
+def _weights_of(key: str, runs: Path, kept: Path | None) -> dict[str, Tensor]:
+    run = find_run(key, runs, kept)
+    if run is None:
+        raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs}: train it")
+    return run.weights()
 
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
-    """The segments of each part ("train", "validation", "test"; "train" alone where all tracks train) as the
-    experiment's model takes them."""
-    with torch.device("meta"):  # only its inputs are wanted, not half a gigabyte of weights
+    """The segments of each set ("train", "validation", "test"; only "train" where all tracks train), as the model takes
+    them."""
+    with torch.device("meta"):  # only its inputs matter here, not half a gigabyte of weights
         kinds = experiment.build(len(store.labels)).inputs
-    wanted = {spec.kind: spec for spec in experiment.representations}
+    specs = {spec.kind: spec for spec in experiment.representations}
     for kind in kinds:
-        if kind not in wanted or kind not in store.arrays or store.arrays[kind].representation != wanted[kind]:
-            raise SoundFusionError(f"{experiment.name!r} takes {wanted.get(kind, kind)}, which the store lacks")
+        if kind not in specs or kind not in store.arrays or store.arrays[kind].representation != specs[kind]:
+            raise SoundFusionError(f"{experiment.name!r} takes {specs.get(kind, kind)}, which the store lacks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of rare labels: the study's table of tracks shows them
         parts = experiment.split.assign(store.tracks)
@@ -162,24 +147,33 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     }
 
 
-def _train(experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool) -> None:
-    """Train, and write what comes out to the folder."""
+def _train(
+    experiment: Experiment, store: Store, folder: Path, device: torch.device, progress: bool, kept: Path | None
+) -> None:
+    """Train, predict the validation and test set once, and write all of it to the folder."""
     segments = segments_of(experiment, store, device)
-    training, validation = segments["train"], segments.get("validation")
-    model = _untrained(experiment, store, training, folder.parent)
-    options = {"seed": experiment.seed, "checkpoint": folder / "checkpoint.pt", "progress": progress}
-    history, best_epoch, validated = fit(
-        model, training, validation, experiment.training, description=experiment.name, **options
+    validation = segments.get("validation")
+    model = untrained(experiment, store, segments["train"], folder.parent, kept)
+    history, best_epoch, log_p = fit(
+        model,
+        segments["train"],
+        validation,
+        experiment.training,
+        seed=experiment.seed,
+        checkpoint=folder / "checkpoint.pt",
+        description=experiment.name,
+        progress=progress,
     )
-    history.to_csv(folder / "history.csv", index=False)
-    predictions = [pd.DataFrame(columns=[*KEYS, "part"])]  # all that there is where every track trains
+    history.to_csv(folder / HISTORY, index=False)
+    predictions = [pd.DataFrame(columns=[*KEYS, "part"])]  # stays empty where all tracks train
     if validation is not None:
-        log_p = {"validation": validated, "test": log_probabilities(model, segments["test"])}
-        predictions = [predictions_of(log_p[part], segments[part], store.labels).assign(part=part) for part in log_p]
-    pd.concat(predictions, ignore_index=True).to_parquet(folder / "predictions.parquet")
-    trained = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+        outputs = {"validation": log_p, "test": log_probabilities(model, segments["test"])}
+        predictions = [
+            predictions_of(output, segments[part], store.labels).assign(part=part) for part, output in outputs.items()
+        ]
+    pd.concat(predictions, ignore_index=True).to_parquet(folder / PREDICTIONS)
     with writing(folder, SafetensorError):
-        save_file(trained, folder / WEIGHTS)
+        save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,
@@ -196,60 +190,8 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         "device": describe(device),
         **({"weight": model.weight} if isinstance(model, FusionDecision) else {}),
         **provenance(),
-        "checksums": {name: checksum(folder / name) for name in RESULTS},
+        "checksums": {name: checksum(folder / name) for name in (ABOUT, HISTORY, PREDICTIONS, WEIGHTS)},
     }
     write_json(folder / INFO, info)
-    for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before goes on from it
+    for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before this resumes from it
         file.unlink()
-
-
-def train_a_while(
-    experiment: Experiment, store: Store, checkpoint: Path, device: torch.device, until: int
-) -> pd.DataFrame:
-    """Train an experiment up to an epoch, beginning where the checkpoint ends, and predict no test part.
-
-    Returns:
-        Its epochs, see `fit`.
-
-    Raises:
-        SoundFusionError: as `train_or_find`.
-    """
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    segments = segments_of(experiment, store, device)
-    model = _untrained(experiment, store, segments["train"], runs=checkpoint.parent)
-    options = {"seed": experiment.seed, "checkpoint": checkpoint, "until": until, "progress": False}
-    history, *_ = fit(
-        model, segments["train"], segments["validation"], experiment.training, description=experiment.name, **options
-    )
-    return history
-
-
-def _untrained(experiment: Experiment, store: Store, training: Segments, runs: Path) -> AudioClassifier:
-    """The model as training finds it: with the weights that it starts from, statistics and augmentation."""
-    torch.manual_seed(experiment.seed)
-    model = experiment.build(len(store.labels))
-    if experiment.standardize:
-        model.set_statistics(training.statistics())
-    _start(model, experiment.start, runs)
-    model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
-    return model
-
-
-def _start(model: AudioClassifier, start: dict[str, Any], runs: Path) -> None:
-    """Give a model the weights that an experiment starts from."""
-    loaded = None
-    if "imagenet" in start:
-        loaded = load_imagenet(model)
-    elif "backbone" in start:
-        loaded = model.load_backbone(_state_of(runs / start["backbone"]))
-    elif "parts" in start:
-        model.load_parts([_state_of(runs / key) for key in start["parts"]])
-    if start.get("frozen"):
-        freeze(model, loaded)
-
-
-def _state_of(run: Path) -> dict[str, torch.Tensor]:
-    """The trained weights in a run's folder."""
-    if not run.is_dir():
-        raise SoundFusionError(f"the run {run.name}, whose weights are to start from, is not in {run.parent}: train it")
-    return load_run(run).weights()

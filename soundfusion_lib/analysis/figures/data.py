@@ -14,7 +14,7 @@ from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 
 
 def themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -141,7 +141,7 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
 
 
 @themed
-def training_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
+def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
     """Loss (first row) and accuracy (second row) per epoch, a column for each experiment; the epoch kept is marked."""
     size = (4.2 * len(runs), 5.6)
     figure, axes = plt.subplots(2, len(runs), figsize=size, sharex="col", sharey="row", squeeze=False)

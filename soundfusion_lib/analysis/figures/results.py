@@ -21,14 +21,14 @@ from soundfusion_lib.analysis.figures.data import (
 )
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import Result
 
 REPORTED = "reported, FMA-small"
 LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable
 
 
 @themed
-def comparison_curves(study: Study, runs: dict[str, RunGroup]) -> Figure:
+def comparison_curves(study: Study, runs: dict[str, Result]) -> Figure:
     """Accuracy per segment on the training part (left) and on the validation part (right), a line an experiment."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharex=True, sharey=True)
     for axis, part in zip(axes, ("train", "validation"), strict=True):
