@@ -156,7 +156,7 @@ def train(profile, network, changes, all_clips, device):
 @profile_argument
 def page(profile):
     """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
-    from soundfusion_lib.analysis.results_page import write_page
+    from soundfusion_lib.analysis.page import write_page
     from soundfusion_lib.study.profile import load_profile
 
     click.echo(write_page(load_profile(profile).name))

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 
 from soundfusion_lib import paths
 from soundfusion_lib.analysis import figures, paired_tests, tables
-from soundfusion_lib.analysis.results_page import write_page
+from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError

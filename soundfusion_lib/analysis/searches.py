@@ -17,7 +17,7 @@ def trials(found: "optuna.Study") -> pd.DataFrame:
     """The trials of `study.search.search`, in their order.
 
     Returns:
-        A row each: trial; how ("to the end", "stopped" or "diverged"); a column a setting; epochs; validation_loss and
+        One row each: trial; how ("to the end", "stopped" or "diverged"); one column per setting; epochs; validation_loss and
         validation_accuracy (per segment, 0..1) of the last one; core_minutes. NaN of what diverged.
     """
     rows = []

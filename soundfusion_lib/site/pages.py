@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 from pygments.formatters import HtmlFormatter
 
-from soundfusion_lib.analysis.results_page import introduction
+from soundfusion_lib.analysis.page import introduction
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.site import markup
