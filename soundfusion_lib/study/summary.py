@@ -47,7 +47,7 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def entry_of(runs: Mapping[str, Run], results: Mapping[str, str], device: str, seconds: float) -> dict[str, Any]:
-    """What a summary says of a notebook: its runs, its tables and figures with their captions, when and where it ran."""
+    """A notebook in a summary: its runs, its tables and figures with their captions, when and where it ran."""
     trained = sum(run.trained for run in runs.values())
     return {
         "runs_trained": trained,
