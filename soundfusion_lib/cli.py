@@ -200,18 +200,6 @@ def page(profile):
 
 
 @main.command()
-@click.argument("folder", default="site", type=click.Path(path_type=Path))
-def site(folder):
-    """Write the study into FOLDER (site) as web pages: answer, tables, figures, executed notebooks, networks, sounds.
-
-    It is made of what is in results/ and notebooks/, trains nothing, and opens from disk: FOLDER/index.html.
-    """
-    from soundfusion_lib.site.build import write_site
-
-    click.echo(f"the site is {write_site(folder) / 'index.html'}")
-
-
-@main.command()
 @profile_argument
 def status(profile):
     """List the runs on PROFILE's clips, those in training too, and what its notebooks have yet to train."""
