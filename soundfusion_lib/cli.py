@@ -163,18 +163,6 @@ def page(profile):
 
 
 @main.command()
-@click.argument("folder", default="site", type=click.Path(path_type=Path))
-def site(folder):
-    """Write the study into FOLDER (site) as web pages: answer, tables, figures, executed notebooks, networks, sounds.
-
-    It is made of what is in results/ and notebooks/, trains nothing, and opens from disk: FOLDER/index.html.
-    """
-    from soundfusion_lib.site.build import write_site
-
-    click.echo(f"the site is {write_site(folder) / 'index.html'}")
-
-
-@main.command()
 @profile_argument
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
