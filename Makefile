@@ -3,7 +3,7 @@
 # make test-browser  set up, then notebook 9 in JupyterLab and the site in Chromium; `make test` calls it where Chromium is on the PATH
 # make test-slow   set up, then the tests that take minutes: kills at random moments; they append to benchmarks/results/
 # make lint        set up, then check the code and its format (`ruff check --fix` and `ruff format` mend it)
-# make readme      set up, then fill the README's tables from results/
+# make readme      set up, then fill the README's table from results/
 # make lab         set up, then open JupyterLab
 # make site        set up, then write the study as web pages into site/
 PYTHON ?= python3
@@ -24,7 +24,7 @@ ifneq ($(CHROMIUM),)
 	$(MAKE) test-browser
 endif
 
-test-browser: $(READY)
+test-browser: site
 	$(BIN)/python -c "import playwright" 2>/dev/null || $(BIN)/pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[browser]"
 	$(BIN)/python -m pytest tests/browser
 
@@ -42,7 +42,9 @@ lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
 site: $(READY)
-	$(BIN)/soundfusion site
+	$(BIN)/python -c "import myst_nb, sphinx_book_theme, sphinx_external_toc" 2>/dev/null || $(BIN)/pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[site]"
+	$(BIN)/python -m sphinx --quiet --fresh-env --write-all -c docs . site
+	rm -rf jupyter_execute site/.doctrees
 
 # The environment is made again whenever the lock changes, and left alone otherwise.
 $(READY): requirements.lock pyproject.toml

@@ -179,22 +179,10 @@ def train(profile, network, changes, all_clips, device):
 @profile_argument
 def page(profile):
     """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
-    from soundfusion_lib.analysis.results_page import write_page
+    from soundfusion_lib.analysis.page import write_page
     from soundfusion_lib.study.profile import load_profile
 
     click.echo(write_page(load_profile(profile).name))
-
-
-@main.command()
-@click.argument("folder", default="site", type=click.Path(path_type=Path))
-def site(folder):
-    """Write the study into FOLDER (site) as web pages: answer, tables, figures, executed notebooks, networks, sounds.
-
-    It is made of what is in results/ and notebooks/, trains nothing, and opens from disk: FOLDER/index.html.
-    """
-    from soundfusion_lib.site.build import write_site
-
-    click.echo(f"the site is {write_site(folder) / 'index.html'}")
 
 
 @main.command()

@@ -10,7 +10,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from soundfusion_lib.analysis.results_page import write_page
+from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, lock, results_dir, writing

@@ -12,6 +12,9 @@ import torch
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
+from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.result import Result
+from soundfusion_lib.training.run import Run
 
 RATE = 22_050
 SMALL_MEL = MelSpectrogram(sample_rate=22_050, channels=2, n_mels=32, n_fft=512, hop_length=256)
@@ -81,6 +84,20 @@ def games(synthetic: bool = False) -> Corpus:
     labels = ["doom", "quake", "zelda"]
     tracks = pd.DataFrame({"path": "none.wav", "label": labels, "group": None}, index=labels)
     return Corpus("games", Path("games"), tracks, label_name="soundtrack", synthetic=synthetic)
+
+
+def run_of(experiment: Experiment, losses=(1.0,), info=None, predictions=None, history=None) -> Run:
+    """A run that nobody trained."""
+    history = pd.DataFrame({"train_loss": losses}) if history is None else history
+    return Run(experiment, "made up", {"parameters": 1000} | (info or {}), history, lambda: predictions, None)
+
+
+def result_of(frames: list[pd.DataFrame], **about) -> Result:
+    """A result with these predictions of the test set, one for each seed."""
+    return Result(
+        load=lambda part: {(seed, 0): frame for seed, frame in enumerate(frames)},
+        **{"name": "made up", "input": "none"} | about,
+    )
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import result_of, run_of
 from scipy import stats
 from scipy.fft import dct
 
@@ -13,9 +14,10 @@ from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.profile import Profile
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.experiment import RANDOM, Experiment, FromRun, ImageNet
 from soundfusion_lib.training.inference import classes_of, probability_columns
 from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.result import Result
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_a_coefficient_that_never_changes_has_no_skewness(value):
     assert values.tolist() == pytest.approx([value, 0, 0, 0, value, value, value])
 
 
-def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study):
+def test_majority_class_and_svm_predict_every_track_of_the_folds_once(study):
     made = baselines.baselines(study)
     assert list(made) == [baselines.MAJORITY, baselines.SVM]
     for baseline in made.values():
@@ -72,7 +74,8 @@ def test_majority_class_and_machine_predict_every_track_of_the_folds_once(study)
 
 def test_a_baseline_of_several_seeds_is_averaged_over_them(study):
     one = baselines.baselines(study)
-    several = baselines.Baseline("MFCC", [one[name].parts[0] for name in one], parameters=12, core_minutes=0.5)
+    frames = [result.predictions()[0] for result in one.values()]
+    several = result_of(frames, input="MFCC", parameters=12, core_minutes=0.5)
     table = tables.performance(study, {"both": several, **one})
     assert table["track_accuracy"][0] == pytest.approx(table["track_accuracy"][1:].mean())
     shown = tables.readable(table)[["parameters", "ended", "core minutes"]]
@@ -113,37 +116,27 @@ def test_beside_an_official_split_the_random_one_has_a_test_part_of_its_size(stu
     assert conclusions.leak(changed)["split"].tolist() == ["the profile's", "random"]
 
 
-class Made:
-    """RunGroup with made-up predictions: right on the first so many of 100 tracks."""
-
-    def __init__(self, name: str, right: int, epochs: int = 8):
-        self.experiment = Experiment(name, "simple_cnn", (), training=Training(epochs=epochs))
-        target = np.zeros(100, dtype=int)
-        chosen = np.where(np.arange(100) < right, 0.0, 1.0)
-        table = {
-            "track": [f"{n:03d}" for n in range(100)],
-            "segment": 0,
-            "target": target,
-            "p_a": 1 - chosen,
-            "p_b": chosen,
-        }
-        self.frame = pd.DataFrame(table)
-
-    def predictions(self, part="test"):
-        return [self.frame]
+def right_on(name: str, right: int, epochs: int = 8, start=RANDOM, probe_of="") -> Result:
+    """Made-up predictions that are right on the first so many of 100 tracks."""
+    chosen = np.where(np.arange(100) < right, 0.0, 1.0)
+    table = {"track": [f"{n:03d}" for n in range(100)], "segment": 0, "target": 0, "p_a": 1 - chosen, "p_b": chosen}
+    run = run_of(Experiment(name, "simple_cnn", (), training=Training(epochs=epochs), start=start))
+    return result_of([pd.DataFrame(table)], name=name, runs=(run,), start=probe_of)
 
 
 def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     performance = {"resnet1d_medium": 40, "resnet2d_small": 70, "soundfusion1": 71, "soundfusion2": 45}
-    performance = {name: Made(name, right) for name, right in performance.items()}
+    performance = {name: right_on(name, right) for name, right in performance.items()}
     widths = {
-        (m, s): Made(f"{protocol.LABELS[m]}-{s}", 50, 1 if s == "large" else 8)
+        (m, s): right_on(f"{protocol.LABELS[m]}-{s}", 50, 1 if s == "large" else 8)
         for m in protocol.LABELS
         for s in ("small", "medium", "large")
     }
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
-    regularized = {(m, way): Made(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
-    starts = {f"VGG16, {start} start, frozen": Made(start, 40) for start in ("GTZAN", "ImageNet")}
+    regularized = {(m, way): right_on(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
+    starts = {
+        start: right_on("x", 40, start=start) for start in (FromRun("1", frozen=True), ImageNet("2", frozen=True))
+    }
     table = conclusions.conclusions(performance, widths, regularized, starts, {})
     assert len(table) == 8
     answers = table.set_index(["question", "second"])["answer"]
@@ -162,7 +155,7 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     assert smaller["reported_answer"].to_dict() == {"ResNet1D-small": "no", "ResNet2D-small": "yes"}
     assert len(conclusions.conclusions(performance, widths, regularized, {}, {})) == 7
     probed = {"VGG16, random weights": 90, "VGG16, ImageNet": 70, "SimpleCNN, games": 20, "ResNet2D-small, games": 30}
-    probed = {name: Made(name, right) for name, right in probed.items()}
+    probed = {name: right_on(name, right, probe_of=name.split(", ")[1]) for name, right in probed.items()}
     (last,) = conclusions.conclusions(performance, widths, regularized, {}, probed).tail(1).to_dict("records")
     assert (last["first"], last["second"]) == ("probe of ResNet2D-small, games", "probe of VGG16, ImageNet")
     assert (last["answer"], last["difference"]) == ("no", pytest.approx(-0.4)) and pd.isna(last["first_epochs"])

@@ -132,11 +132,9 @@ def test_a_folder_that_cannot_be_made_is_one_message_that_names_its_variable(cor
         ("SOUNDFUSION_DATA", "prepare", "demo"),
         ("SOUNDFUSION_DATA", "status", str(mine)),
         ("SOUNDFUSION_RESULTS", "reproduce", "demo", "--only", "01", "--set", "training.epochs=1"),
-        ("", "site", str(file / "site")),
     ):
         with monkeypatch.context() as context:
-            if variable:
-                context.setenv(variable, str(file / "folder"))
+            context.setenv(variable, str(file / "folder"))
             said = CliRunner().invoke(main, command)
         assert said.exit_code == 1 and f"cannot write to {file}" in said.output, (command, said.output)
         assert variable in said.output

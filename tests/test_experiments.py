@@ -18,10 +18,10 @@ from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.training import loop, provenance, train
-from soundfusion_lib.training.experiment import REVISION, Experiment
+from soundfusion_lib.training.experiment import REVISION, Experiment, FromParts, FromRun, ImageNet
 from soundfusion_lib.training.inference import log_probabilities
 from soundfusion_lib.training.loop import Training
-from soundfusion_lib.training.run import Run, list_runs, load_run
+from soundfusion_lib.training.run import Run, load_run
 from soundfusion_lib.training.train import segments_of, train_or_find
 
 EXPERIMENT = Experiment(
@@ -41,13 +41,25 @@ def trained(store, tmp_path_factory) -> Run:
     return train_or_find(EXPERIMENT, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
 
 
+def folder_of(run: Run) -> Path:
+    return run.weights_file.parent
+
+
+@pytest.mark.parametrize(
+    "start", [ImageNet("abc", frozen=True), FromRun("0123"), FromRun("0123", False), FromParts(("4", "5"))]
+)
+def test_a_start_survives_json(start):
+    experiment = dataclasses.replace(EXPERIMENT, start=start)
+    assert Experiment.from_dict(json.loads(json.dumps(experiment.to_dict()))) == experiment
+
+
 def test_an_experiment_survives_json():
     text = json.dumps(EXPERIMENT.to_dict())
     assert Experiment.from_dict(json.loads(text)) == EXPERIMENT
     older = EXPERIMENT.to_dict()
     older["training"]["steps"] = 0
     assert Experiment.from_dict(older) == EXPERIMENT
-    of_a_study = dataclasses.replace(EXPERIMENT, folds=(0, 1), seeds=(2, 3))
+    of_a_study = dataclasses.replace(EXPERIMENT, folds=(0, 1), seeds=(2, 3), role="control")
     assert of_a_study.to_dict() == EXPERIMENT.to_dict() and of_a_study.key("corpus") == EXPERIMENT.key("corpus")
 
 
@@ -61,7 +73,7 @@ OTHERS = [
     {"split": Split("artist", 4, fold=1)},
     {"training": Training(epochs=4, batch_size=16, learning_rate=3e-3)},
     {"seed": 1},
-    {"start": {"imagenet": "torchvision"}},
+    {"start": ImageNet("torchvision")},
 ]
 
 
@@ -133,13 +145,13 @@ def test_defaults_are_those_of_the_revision():
 
 
 def test_every_field_of_an_experiment_is_in_its_key():
-    tried = {name for other in OTHERS for name in other} | {"name", "folds", "seeds"}
+    tried = {name for other in OTHERS for name in other} | {"name", "role", "folds", "seeds"}
     assert tried == {field.name for field in dataclasses.fields(Experiment)}
 
 
 def test_a_run_s_folder_is_complete(trained):
     assert trained.trained
-    names = {file.name for file in trained.folder.iterdir()}
+    names = {file.name for file in folder_of(trained).iterdir()}
     assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
     assert len(trained.history) == 3
     info = trained.info
@@ -150,9 +162,9 @@ def test_a_run_s_folder_is_complete(trained):
 def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch):
     monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
     again = train_or_find(
-        dataclasses.replace(EXPERIMENT, name="renamed"), store, trained.folder.parent, torch.device("cpu")
+        dataclasses.replace(EXPERIMENT, name="renamed"), store, folder_of(trained).parent, torch.device("cpu")
     )
-    assert again.folder == trained.folder and not again.trained and again.experiment.name == "renamed"
+    assert again.key == trained.key and not again.trained and again.experiment.name == "renamed"
 
 
 def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
@@ -174,14 +186,12 @@ def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, s
     with pytest.raises(KeyboardInterrupt):
         train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
-    assert list_runs(tmp_path)["state"].tolist() == ["in progress"]
     monkeypatch.undo()
     resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert resumed.history.drop(columns=["seconds", "core_seconds"]).equals(
         trained.history.drop(columns=["seconds", "core_seconds"])
     )
     assert resumed.predictions().equals(trained.predictions())
-    assert list_runs(tmp_path)["state"].tolist() == ["done"]
 
 
 def test_raw_decibels_are_possible(store, tmp_path, cpu):
@@ -248,15 +258,15 @@ def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, t
     before = (partial / "history.csv").read_text()
     (partial / "checkpoint.pt.new").write_bytes(b"cut")  # as a kill while saving leaves it
     resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
-    assert (resumed.folder / "history.csv").read_text() == before  # to the second: nothing was trained
+    assert (folder_of(resumed) / "history.csv").read_text() == before  # to the second: nothing was trained
     assert resumed.predictions().equals(trained.predictions())
-    names = {file.name for file in resumed.folder.iterdir()}
+    names = {file.name for file in folder_of(resumed).iterdir()}
     assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
 
 
 def test_a_run_killed_before_it_has_its_name_is_not_trained_again(trained, store, tmp_path, cpu, monkeypatch):
     """When its checkpoint is gone already."""
-    shutil.copytree(trained.folder, tmp_path / f"{trained.folder.name}.partial")
+    shutil.copytree(folder_of(trained), tmp_path / f"{trained.key}.partial")
     monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
     run = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
     assert run.predictions().equals(trained.predictions()) and not list(tmp_path.glob("*.partial"))
@@ -294,27 +304,20 @@ HARM = [empty_experiment, no_weights, cut_predictions, broken_info, cut_weights,
 
 @pytest.mark.parametrize("harm", HARM)
 def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, harm):
-    folder = Path(shutil.copytree(trained.folder, tmp_path / trained.folder.name))
+    folder = Path(shutil.copytree(folder_of(trained), tmp_path / trained.key))
     harm(folder)
     with pytest.raises(SoundFusionError, match="damaged"):
         load_run(folder)
-    [row] = list_runs(tmp_path).to_dict("records")
-    assert "made anew" in row["state"] and row["run"] == folder.name
     with pytest.warns(UserWarning, match=f"{folder.name}.*damaged.*trained anew"):
         again = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
-    assert again.trained and again.folder == folder and again.predictions().equals(trained.predictions())
+    assert again.trained and folder_of(again) == folder and again.predictions().equals(trained.predictions())
     assert [entry.name for entry in tmp_path.glob("*.damaged")] == [f"{folder.name}.damaged"]
     assert not train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False).trained
 
 
-def test_runs_of_other_tracks_are_not_listed(trained, store):
-    assert len(list_runs(trained.folder.parent, store.content_id)) == 1
-    assert list_runs(trained.folder.parent, "others").empty
-
-
 def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it_is_official(trained, store, cpu):
     auto = dataclasses.replace(EXPERIMENT, split=Split("auto", 4))
-    assert not train_or_find(auto, store, trained.folder.parent, cpu, progress=False).trained  # is "artist" here
+    assert not train_or_find(auto, store, folder_of(trained).parent, cpu, progress=False).trained  # is "artist" here
     official = store.tracks.assign(split="train")
     splits = {
         Split("auto", 4, fold=2).resolved(official),
@@ -335,16 +338,15 @@ VGG16 = dataclasses.replace(
 
 def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, cpu):
     first = train_or_find(VGG16, store, tmp_path / "runs", cpu, progress=False)
-    start = {"backbone": first.folder.name}
     frozen = train_or_find(
-        dataclasses.replace(VGG16, start={**start, "frozen": True}, seed=1),
+        dataclasses.replace(VGG16, start=FromRun(first.key, frozen=True), seed=1),
         store,
         tmp_path / "runs",
         cpu,
         progress=False,
     )
     tuned = train_or_find(
-        dataclasses.replace(VGG16, start={**start, "frozen": False}, seed=1),
+        dataclasses.replace(VGG16, start=FromRun(first.key, frozen=False), seed=1),
         store,
         tmp_path / "runs",
         cpu,
@@ -359,10 +361,8 @@ def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, c
 
 def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(store, tmp_path, cpu):
     with pytest.raises(SoundFusionError, match="the run 0123, whose weights are to start from, is not in"):
-        train_or_find(
-            dataclasses.replace(VGG16, start={"backbone": "0123"}), store, tmp_path / "runs", cpu, progress=False
-        )
-    assert list_runs(tmp_path / "runs")["state"].tolist() == ["in progress"]
+        train_or_find(dataclasses.replace(VGG16, start=FromRun("0123")), store, tmp_path / "runs", cpu, progress=False)
+    assert [entry.suffix for entry in (tmp_path / "runs").iterdir() if entry.is_dir()] == [".partial"]
 
 
 def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
@@ -373,7 +373,7 @@ def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
         part,
         model="fusion_concat",
         options={"parts": [["resnet2d", {"width": 2, "pool": 1}]] * 2},
-        start={"parts": [one.folder.name, two.folder.name]},
+        start=FromParts((one.key, two.key)),
         training=Training(epochs=1, batch_size=32, learning_rate=1e-12),  # as good as none
     )
     fused = train_or_find(fusion, store, tmp_path / "runs", cpu, progress=False).model()

@@ -1,18 +1,17 @@
 """Several paired tests in one table, and the folds that a table's runs are of."""
 
-from collections import namedtuple
-
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL_MEL, run_of
 
 from soundfusion_lib.analysis import paired_tests
 from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.fuse import Decision
-from soundfusion_lib.training.result import RunGroup, folds_note
+from soundfusion_lib.training.fuse import average
+from soundfusion_lib.training.result import folds_note, of_runs
 
 
 class Made:
@@ -90,17 +89,17 @@ def test_tracks_that_only_one_side_was_tested_on_are_an_error_in_words():
 
 
 def of_folds(*folds, scheme="artist"):
-    run = namedtuple("Made", "experiment")
-    experiments = [Experiment(f"{len(folds)} folds", "simple_cnn", (), split=Split(scheme, 4, fold)) for fold in folds]
-    return RunGroup([run(one) for one in experiments], pd.Series())
+    experiments = [
+        Experiment(f"{len(folds)} folds", "simple_cnn", (SMALL_MEL,), split=Split(scheme, 4, fold)) for fold in folds
+    ]
+    return of_runs([run_of(experiment) for experiment in experiments], pd.Series())
 
 
 def test_captions_say_where_folds_are_missing():
     whole, one, official = of_folds(0, 1, 2, 3), of_folds(0), of_folds(0, scheme="official")
     assert folds_note({"a": whole, "b": official}) == "" == folds_note({})
     assert folds_note({"a": one, ("b", 0.5): one}) == "; fold 1 of 4"
-    assert folds_note({"a": whole, ("b", 0.5): one, "c": Decision(one, one)}) == "; fold 1 of 4 (b, 0.5; c)"
+    assert folds_note({"a": whole, ("b", 0.5): one, "c": average(one, one, "c")}) == "; fold 1 of 4 (b, 0.5; c)"
     assert folds_note({"a": of_folds(0, 2)}) == "; folds 1, 3 of 4"
     many = {str(number): one for number in range(9)}
     assert folds_note({"a": whole, **many}) == "; fold 1 of 4 (the rows of fewer tracks)"
-    assert [run.experiment.split.fold for run in whole.in_folds_of(of_folds(2, 0)).runs] == [0, 2]

@@ -1,22 +1,23 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import result_of
 
-from soundfusion_lib.analysis.baselines import Baseline
 from soundfusion_lib.analysis.power import on_fma_small, power
 from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.training.inference import GROUP
+from soundfusion_lib.training.result import Result
 
 PAIR = pd.DataFrame({"first": ["a"], "second": ["b"]})
 
 
-def right_on(right: np.ndarray, artist: np.ndarray | None = None) -> Baseline:
+def right_on(right: np.ndarray, artist: np.ndarray | None = None) -> Result:
     """Right on these tracks, for each seed a row, each track by an artist of its own if no other is given."""
     number = np.arange(right.shape[-1])
     keys = {"track": number.astype(str), "segment": 0, "target": 0, GROUP: number if artist is None else artist}
     frames = [pd.DataFrame({**keys, "p_a": seed.astype(float), "p_b": 1.0 - seed}) for seed in np.atleast_2d(right)]
-    return Baseline("none", [{"test": frame} for frame in frames])
+    return result_of(frames)
 
 
 def test_the_standard_error_is_that_of_a_paired_difference():

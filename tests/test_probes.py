@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL_MEL
+from conftest import SMALL_MEL, run_of
 
 from soundfusion_lib.analysis import controls, paired_tests, probes
 from soundfusion_lib.analysis.statistics import accuracy
@@ -14,10 +14,10 @@ from soundfusion_lib.study.profile import Profile
 from soundfusion_lib.study.starts import RANDOM, Start
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.fuse import Decision, Stacked
+from soundfusion_lib.training.fuse import average, stack
 from soundfusion_lib.training.inference import classes_of
 from soundfusion_lib.training.loop import Training
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import of_runs
 from soundfusion_lib.training.train import train_or_find
 
 CNN = Experiment(
@@ -34,7 +34,8 @@ def study(corpus, store, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
     study = object.__new__(Study)
     study.profile = Profile("test", {"kind": "folder"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
-    study.device, study.progress, study.scheduler, study._runs = torch.device("cpu"), False, None, {}
+    study.device, study.progress, study.scheduler, study._runs = torch.device("cpu"), False, "", {}
+    study.dry, study.kept = False, None
     study.__dict__ |= {"corpus": corpus, "store": store}
     return study
 
@@ -44,7 +45,7 @@ def test_a_probe_learns_what_features_know_and_no_more(study):
     target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
     known = np.eye(3)[target] + 0.01 * np.random.default_rng(0).normal(size=(36, 3))
     told, noise = (
-        probes.probe(study, lambda seed, fold, x=x: x, seeds=(0, 1), core_seconds=60.0)
+        probes.probe(study, "x", lambda seed, fold, x=x: x, seeds=(0, 1), core_seconds=60.0)
         for x in (known, np.random.default_rng(1).normal(size=(36, 3)))
     )
     assert accuracy(told.predictions()) > 0.999 and accuracy(noise.predictions()) < 0.7
@@ -65,7 +66,7 @@ def test_strength_is_chosen_on_the_validation_part_never_on_the_test_part(study,
     chosen = []
     monkeypatch.setattr(probes, "track_predictions", lambda p, *_: chosen.append(p.max()) or pd.DataFrame())
     monkeypatch.setattr(probes, "STRENGTHS", (1e-4, 100.0))
-    probes.probe(study, lambda seed, fold: x)
+    probes.probe(study, "x", lambda seed, fold: x)
     assert max(chosen[:2]) < 0.4  # hardly more than chance: the one that learned least
 
 
@@ -77,15 +78,16 @@ def test_a_probe_fitted_anew_to_the_validation_part_too_knows_what_only_that_par
     noise = np.random.default_rng(0).normal(size=(36, 3))
     x = np.where((part == "train")[:, None], 0.1 * noise, 3.0 * np.eye(3)[target])
     before, after = (
-        probes.probe(under_one_fold(study), lambda seed, fold: x, refit=refit).predictions() for refit in (False, True)
+        probes.probe(under_one_fold(study), "x", lambda seed, fold: x, refit=refit).predictions()
+        for refit in (False, True)
     )
     assert accuracy(before) < 0.9 and accuracy(after) > 0.999
 
 
-def test_machine_and_probe_of_more_tracks_stand_under_names_of_their_own(study):
+def test_svm_and_probe_of_more_tracks_stand_under_names_of_their_own(study):
     start = Start("SimpleCNN", RANDOM, CNN)
-    probed, machine = probes.with_validation(study, start)
-    assert machine.startswith("SVM") and probed == f"probe of {start.name}, validation part too"
+    probed, svm = probes.with_validation(study, start)
+    assert svm.startswith("SVM") and probed == f"probe of {start.name}, validation part too"
 
 
 def under_one_fold(study):
@@ -96,7 +98,7 @@ def under_one_fold(study):
 def test_starts_are_probed_stage_by_stage_and_compared(study):
     start = Start("SimpleCNN", RANDOM, CNN)
     found = probes.probes(study, [start])
-    table = probes.table(found, {"VGG16, ImageNet": "not run: no weights"})
+    table = probes.table(found, {("VGG16", "ImageNet"): "not run: no weights"})
     assert table["model"].tolist() == ["SimpleCNN", "VGG16"] and table["note"].tolist() == ["", "not run: no weights"]
     assert table["track_accuracy"].iloc[0] > 0.6  # tones differ even to a random network
     assert len(found[start.name].predictions()) == 2  # a random network for each seed
@@ -114,17 +116,15 @@ def runs(study, store, tmp_path):
         made = []
         for seed in (0, 1):
             for fold in (0, 1):
-                one = Experiment(
-                    name, CNN.model, CNN.representations, {"dropout": width}, CNN.segmenting, split=study.split(fold),
-                    training=CNN.training, seed=seed,
-                )  # fmt: skip
-                made.append(train_or_find(one, store, tmp_path / "runs", study.device, progress=False))
-        groups[name] = RunGroup(made, store.tracks["group"])
+                changes = {"options": {"dropout": width}, "split": study.split(fold), "seed": seed, "role": "part"}
+                run = dataclasses.replace(CNN, name=name, **changes)
+                made.append(train_or_find(run, store, tmp_path / "runs", study.device, progress=False))
+        groups[name] = of_runs(made, store.tracks["group"])
     return groups
 
 
 def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypatch):
-    monkeypatch.setattr("soundfusion_lib.study.study.cores", lambda: 1)
+    monkeypatch.setattr("soundfusion_lib.training.parallel.cores", lambda: 1)
     one, two = runs.values()
     made = controls.ensembles(study, runs)
     better = controls.better_part(runs)
@@ -136,13 +136,13 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypat
         [other] = [r for r in study._runs.values() if (r.experiment.seed, r.experiment.split.fold) == (nth + 2, 0)]
         mean = (alone + other.predictions()["p_low"]) / 2
         assert twin.predictions()[nth]["p_low"][: len(mean)].tolist() == pytest.approx(mean.tolist())
-    assert isinstance(twin, Decision) and isinstance(made["stacking of trained parts"], Stacked)
+    assert [result.role for result in made.values()] == ["fusion", "control"]
     start = Start("SimpleCNN", RANDOM, CNN)
     probed = controls.fused_probes(study, start, runs)
     alone, heard, seen = probed
     assert (alone, heard) == ("probe of SimpleCNN, random weights", f"{alone} and ResNet1D-small")
     assert probed[heard].parameters > probed[alone].parameters
-    table = controls.gains(runs | made | probed | {"SoundFusion-2 of trained parts": Decision(one, two)})
+    table = controls.gains(runs | made | probed | {"SoundFusion-2 of trained parts": average(one, two, "both")})
     kinds = dict(zip(table["first"], table["kind"], strict=True))
     assert kinds == {
         "stacking of trained parts": "fusion",
@@ -153,9 +153,9 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypat
     }
     assert table.set_index("first")["second"].to_dict()[heard] == alone
     assert table["second"].isin([better, alone]).all() and table["p"].between(0, 1).all()
-    fusions = {"SoundFusion-1": one, "SoundFusion-2 of trained parts, equal weights": Decision(one, two)}
+    fusions = {"SoundFusion-1": one, "SoundFusion-2 of trained parts, equal weights": average(one, two, "equal")}
     entries = runs | made | probed | fusions
-    beyond = controls.against_controls(entries, controls.gains(entries))
+    beyond = controls.against_controls(entries)
     twins = f"two {better}, averaged"
     pairs = [*((name, twins) for name in fusions), (heard, seen)]
     assert list(zip(beyond["first"], beyond["second"], strict=True)) == pairs
@@ -173,13 +173,11 @@ def test_each_run_of_a_part_is_regularized_as_its_own_validation_part_says(study
     def knowing(group, right_in):
         made = []
         for run in group.runs:
-            frame = run._predictions.copy()
+            frame = run.read_predictions().copy()
             right = (frame["part"] == "validation") & (run.experiment.split.fold == right_in)
             frame[["p_high", "p_low", "p_noise"]] = np.eye(3)[(frame["target"] + ~right) % 3]
-            run = dataclasses.replace(run)
-            run.__dict__["_predictions"] = frame
-            made.append(run)
-        return RunGroup(made, group.groups)
+            made.append(run_of(run.experiment, predictions=frame))
+        return of_runs(made, study.store.tracks["group"])
 
     tried = {
         (model, kind): knowing(runs[part], right_in)
@@ -187,7 +185,7 @@ def test_each_run_of_a_part_is_regularized_as_its_own_validation_part_says(study
         for kind, right_in in (("none", 0), ("dropout", 1), ("dropout+augmentation", None))
     }
     monkeypatch.setattr(controls.protocol, "regularization", lambda _: {})
-    monkeypatch.setattr(study, "train_all", lambda _: tried, raising=False)
+    monkeypatch.setattr(study, "train", lambda _: tried, raising=False)
     best, table = controls.at_their_best(study)
     one, two, both = best.values()
     named = [f"{part}, regularized by validation" for part in controls.PARTS]
@@ -199,12 +197,14 @@ def test_each_run_of_a_part_is_regularized_as_its_own_validation_part_says(study
     assert one.run(1, 1) is tried["resnet1d", "dropout"].run(1, 1) and two.folds == [0, 1]
 
 
-def test_stacking_learns_on_the_validation_part_which_model_to_believe(runs):
+def test_stacking_learns_on_the_validation_part_which_model_to_believe(runs, study):
     one, two = runs.values()
+    columns, renamed = ["p_high", "p_low", "p_noise"], []
     for run in two.runs:  # the second knows the answer, but calls it by another name
-        frame = run._predictions.copy()
-        columns = ["p_high", "p_low", "p_noise"]
+        frame = run.read_predictions().copy()
         frame[columns] = np.eye(3)[(frame["target"] + 1) % 3]
-        run.__dict__["_predictions"] = frame
-    assert accuracy(two.predictions()) == 0 and accuracy(Stacked(one, two).predictions()) > 0.999
-    assert Stacked(one, two).predictions()[0][["p_high", "p_low", "p_noise"]].sum(axis=1).to_numpy() == pytest.approx(1)
+        renamed.append(run_of(run.experiment, predictions=frame))
+    two = of_runs(renamed, study.store.tracks["group"])
+    stacked = stack(one, two, "stacked").predictions()
+    assert accuracy(two.predictions()) == 0 and accuracy(stacked) > 0.999
+    assert stacked[0][columns].sum(axis=1).to_numpy() == pytest.approx(1)

@@ -9,12 +9,11 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import games
+from conftest import games, result_of, run_of
 from matplotlib import pyplot as plt
 from torchvision.models import VGG16_Weights
 
 from soundfusion_lib.analysis import figures, tables
-from soundfusion_lib.analysis.baselines import Baseline
 from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
@@ -22,21 +21,20 @@ from soundfusion_lib.study import protocol
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.fuse import Decision
-from soundfusion_lib.training.result import RunGroup
-from soundfusion_lib.training.run import Run
+from soundfusion_lib.training.experiment import FromRun, ImageNet
+from soundfusion_lib.training.fuse import average, mix, search_weights
+from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.result import Result, of_runs
 
 GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]
 
 
-def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> RunGroup:
+def made_up(experiment, right=0.5, seed=0, classes=GENRES, epochs=4, core_seconds=float("nan"), edit=None) -> Result:
     """A run as its folder would say, with predictions that are right with this probability."""
     random = np.random.default_rng(seed)
-    run = Run(experiment, None)
-    epochs = np.arange(1, 5)
     columns = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
-    history = pd.DataFrame({"epoch": epochs, **{name: random.random(4) for name in columns}, "seconds": 1.0})
-    info = {"parameters": 1000, "trained_parameters": 900, "best_epoch": 3, "epoch_seconds": 1.5}
+    history = pd.DataFrame({"epoch": np.arange(1, 5), **{name: random.random(4) for name in columns}, "seconds": 1.0})
+    info = {"trained_parameters": 900, "best_epoch": 3, "epoch_seconds": 1.5, "core_seconds": core_seconds}
     rows, columns = [], ["p_" + name for name in classes]
     for part in ("validation", "test"):
         for track in range(40):
@@ -55,9 +53,14 @@ def made_up(experiment, right=0.5, seed=0, classes=GENRES) -> RunGroup:
                     }
                 )
     frame = pd.DataFrame(rows)
-    run.__dict__.update(history=history, info=info, _predictions=frame)  # fills the cached properties
-    tracks = frame["track"].unique()
-    return RunGroup([run], pd.Series(tracks, tracks))  # each track by an artist of its own
+    frame = edit(frame) if edit else frame
+    return of_runs([run_of(experiment, info=info, predictions=frame, history=history[:epochs])], alone(frame))
+
+
+def alone(*frames) -> pd.Series:
+    """Each track by an artist of its own."""
+    tracks = pd.concat(frames)["track"].unique()
+    return pd.Series(tracks, tracks)
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +157,9 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
         "VGG16, GTZAN start, fine-tuned",
     ]
     first = possible["VGG16, GTZAN start, frozen"].start
-    assert first == {"pretrained": protocol.vgg16(study, "VGG16 on the pretraining corpus"), "frozen": True}
+    assert first == FromRun(protocol.vgg16(study, "VGG16 on the pretraining corpus"), frozen=True)
     imagenet = possible["VGG16, ImageNet start, frozen"].start
-    assert imagenet == {"imagenet": hashlib.sha256(b"weights").hexdigest()[:12], "frozen": True}
+    assert imagenet == ImageNet(hashlib.sha256(b"weights").hexdigest()[:12], frozen=True)
     weights.unlink()
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", Mock(side_effect=OSError("no network")))
     possible, impossible = protocol.transfer(study)
@@ -196,7 +199,7 @@ def test_the_slides_tables_say_how_many_seeds_each_row_has(study):
         (tables.width_scaling, protocol.widths(study)),
     ):
         groups = [made_up(replace(e, seed=seed)) for seed, e in enumerate(experiments.values())]
-        two = RunGroup([*groups[0].runs, *groups[1].runs], groups[0].groups)
+        two = of_runs([*groups[0].runs, *groups[1].runs], alone(groups[0].runs[0].read_predictions()))
         runs = dict(zip(experiments, [two, *groups[1:]], strict=True))
         assert table(runs)["seeds"].tolist() == [2, 1, 1, 1, 1, 1]
 
@@ -226,9 +229,9 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     matrix = tables.confusion(group)
     assert matrix.index.tolist() == matrix.columns.tolist() == GENRES
     assert np.array_equal(matrix, 5 * np.eye(8, dtype=int))
-    predictions = group.runs[0]._predictions
     swapped = {"p_Folk": "p_Rock", "p_Rock": "p_Folk"}
-    group.runs[0].__dict__["_predictions"] = predictions.rename(columns=swapped)[predictions.columns]
+    experiment = protocol.simple_cnn(study)
+    group = made_up(experiment, right=1.0, edit=lambda frame: frame.rename(columns=swapped)[frame.columns])
     matrix = tables.confusion(group)
     assert matrix.loc["Folk", "Rock"] == 5 and matrix.loc["Rock", "Folk"] == 5 and matrix.loc["Folk", "Folk"] == 0
     recalls = tables.recalls({"x": group}).set_index("label")
@@ -245,8 +248,7 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
 
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
-    group = made_up(protocol.simple_cnn(study))
-    group.runs[0].__dict__["history"] = group.history[:epochs]
+    group = made_up(protocol.simple_cnn(study), epochs=epochs)
     for draw in (figures.comparison_curves, figures.training_curves):
         axis = draw(study, {"x": group}).axes[-1]
         assert set(axis.get_xticks()) >= set(range(1, epochs + 1)) and all(
@@ -279,38 +281,47 @@ def test_reported_matrices_are_of_100_tracks_a_genre(name, recall):
 
 def test_decisions_of_two_trained_models(study):
     one, two = made_up(protocol.simple_cnn(study), 0.9, 1), made_up(protocol.simple_cnn(study), 0.2, 2)
-    equal = Decision(one, two, 0.5)
+    equal, searched = average(one, two, "equal"), average(one, two, "searched", searched=True)
     columns = ["p_" + name for name in GENRES]
     mean = (one.predictions()[0][columns] + two.predictions()[0][columns]) / 2
     pd.testing.assert_frame_equal(equal.predictions()[0][columns], mean)
-    assert Decision(one, two, 1.0).predictions()[0].equals(one.predictions()[0])
-    searched = Decision(one, two, None)
-    assert searched.weights[0, 0] > 0.5  # the better one counts more
+    assert mix(one.predictions()[0], two.predictions()[0], 1.0).equals(one.predictions()[0])
+    assert search_weights(one, two)[0, 0] > 0.5  # the better one counts more
     validation = [
-        tables.accuracy(Decision(one, two, w).predictions("validation"), "segment") for w in np.linspace(0, 1, 21)
+        tables.accuracy(mix(one.predictions("validation")[0], two.predictions("validation")[0], weight), "segment")
+        for weight in np.linspace(0, 1, 21)
     ]
     assert tables.accuracy(searched.predictions("validation"), "segment") == max(validation)
-    assert equal.parameters == 2000 and equal.epochs == 4
-    other = made_up(protocol.simple_cnn(study))
-    frame = other.runs[0]._predictions
-    other.runs[0].__dict__["_predictions"] = frame.assign(track=frame["track"].to_numpy()[::-1])
+    assert equal.parameters == 2000 and equal.epochs == 4 and equal.role == "fusion"
+    other = made_up(protocol.simple_cnn(study), edit=lambda frame: frame.assign(track=frame["track"].to_numpy()[::-1]))
     with pytest.raises(SoundFusionError, match="same segments"):
-        Decision(one, other).predictions()
+        average(one, other, "both").predictions()
 
 
-def of_folds(experiment, rights: dict[tuple[int, int], float]) -> RunGroup:
-    """RunGroup by seed and fold that are right so often; the tracks that a fold tests validate in the one before."""
-    runs, artists = [], []
+def test_averaged_classifiers_are_paired_by_seed_in_the_folds_that_both_have(study):
+    experiment = protocol.simple_cnn(study)
+    one, twin = of_folds(experiment, {(0, 0): 0.9, (0, 1): 0.9}), of_folds(experiment, {(5, 1): 0.9})
+    assert list(average(one, twin, "both").by_run()) == [(0, 1)]
+    with pytest.raises(SoundFusionError, match="as many seeds"):
+        average(of_folds(experiment, {(0, 1): 0.9, (1, 1): 0.9}), twin, "both").predictions()
+    with pytest.raises(SoundFusionError, match="no fold in common"):
+        average(of_folds(experiment, {(0, 0): 0.9}), twin, "both").predictions()
+
+
+def of_folds(experiment, rights: dict[tuple[int, int], float], groups=None) -> Result:
+    """Runs by seed and fold that are right so often; the tracks that a fold tests validate in the one before."""
+    runs = []
     for (seed, fold), right in rights.items():
-        one = made_up(replace(experiment, seed=seed, split=Split("artist", 4, fold)), right, 100 * seed + fold)
-        frame = one.runs[0]._predictions
-        number = np.where(frame["part"] == "test", fold, (fold + 1) % 4)
-        frame["track"] = (
-            number.astype(str) + "-" + frame["track"].str.removeprefix("test").str.removeprefix("validation")
-        )
-        artists.append(pd.Series(frame["track"].unique(), frame["track"].unique()))
-        runs += one.runs
-    return RunGroup(runs, pd.concat(artists).groupby(level=0).first())
+
+        def named(frame, fold=fold):
+            number = np.where(frame["part"] == "test", fold, (fold + 1) % 4).astype(str)
+            return frame.assign(
+                track=number + "-" + frame["track"].str.removeprefix("test").str.removeprefix("validation")
+            )
+
+        split = Split("artist", 4, fold)
+        runs += made_up(replace(experiment, seed=seed, split=split), right, 100 * seed + fold, edit=named).runs
+    return of_runs(runs, alone(*(run.read_predictions() for run in runs)) if groups is None else groups)
 
 
 def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
@@ -318,26 +329,26 @@ def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
     experiment = protocol.simple_cnn(study)
     one = of_folds(experiment, {(0, 0): 0.9, (0, 1): 0.1, (1, 0): 0.5, (1, 1): 0.9})
     two = of_folds(experiment, {(0, 0): 0.1, (0, 1): 0.9, (1, 0): 0.5, (1, 1): 0.1})
-    decision = Decision(one, two, None)
-    assert list(decision.weights) == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert decision.weights[0, 0] > 0.5 > decision.weights[0, 1] and decision.weights[1, 1] > 0.5
-    singles = zip(decision.weights, one.runs, two.runs, strict=True)
-    alone = {key: Decision(RunGroup([a], one.groups), RunGroup([b], two.groups), None) for key, a, b in singles}
-    for key, single in alone.items():
-        assert single.weights == {key: decision.weights[key]}
-    both = decision.predictions()
+    weights = search_weights(one, two)
+    assert list(weights) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert weights[0, 0] > 0.5 > weights[0, 1] and weights[1, 1] > 0.5
+    groups = alone(*(run.read_predictions() for run in one.runs))
+    singles = {
+        key: (of_runs([a], groups), of_runs([b], groups)) for key, a, b in zip(weights, one.runs, two.runs, strict=True)
+    }
+    for key, pair in singles.items():
+        assert search_weights(*pair) == {key: weights[key]}
+    both = average(one, two, "both", searched=True).predictions()
     assert [len(frame) for frame in both] == [2 * 120, 2 * 120]
-    assert both[0][:120].equals(alone[0, 0].predictions()[0])
-    with pytest.raises(SoundFusionError, match="same seeds and folds"):
-        Decision(one, RunGroup(two.runs[:3], two.groups)).predictions()
+    assert both[0][:120].equals(average(*singles[0, 0], "one", searched=True).predictions()[0])
 
 
 def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     experiment = protocol.simple_cnn(study)
     group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
-    first, second = (
-        RunGroup([run for run in group.runs if run.experiment.seed == seed], group.groups) for seed in (0, 1)
-    )
+    groups = alone(*(run.read_predictions() for run in group.runs))
+    by_seed = [[run for run in group.runs if run.experiment.seed == seed] for seed in (0, 1)]
+    first, second = (of_runs(runs, groups) for runs in by_seed)
     matrix = tables.confusion(group)
     assert (matrix.sum(axis=1) == 10).all()  # five tracks of each label in either fold, however many seeds
     pd.testing.assert_frame_equal(matrix, (tables.confusion(first) + tables.confusion(second)) / 2)
@@ -347,29 +358,26 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     assert (
         (single["high"] == 1).all() and (single["low"] > 0.69).all() and (table["high"] - table["low"] > 0.5).all()
     )  # the seeds disagree
-    by_two = RunGroup(first.runs, pd.Series(np.where(group.groups.index < "1", "x", "y"), group.groups.index))
+    by_two = of_runs(by_seed[0], pd.Series(np.where(groups.index < "1", "x", "y"), groups.index))
     assert tables.recalls({"x": by_two})["low"].notna().all()
-    alone = RunGroup(first.runs, pd.Series("x", group.groups.index))
-    table = tables.recalls({"x": alone})
+    table = tables.recalls({"x": of_runs(by_seed[0], pd.Series("x", groups.index))})
     assert table["recall"].eq(1).all() and table[["low", "high"]].isna().all(axis=None)
     assert (
         tables.readable(table)["recall [95 % interval]"].tolist()
         == ["1.000\N{NO-BREAK SPACE}[one\N{NO-BREAK SPACE}artist]"] * 8
     )
-    for run in first.runs:
-        run.__dict__["_predictions"] = run._predictions[run._predictions["target"] != 2]
-    table = tables.recalls({"x": first}).set_index("label")
+    rest = [frame[frame["target"] != 2] for frame in first.predictions()]
+    table = tables.recalls({"x": result_of(rest)}).set_index("label")
     assert table.loc["Folk", "tracks"] == 0 and table.loc["Folk", ["recall", "low", "high"]].isna().all()
     plt.close(figures.recalls(study, table.reset_index()))
 
 
 def test_the_performance_table_says_how_long_each_was_trained(study):
-    one, two = made_up(protocol.simple_cnn(study), 0.9, 1), made_up(protocol.simple_cnn(study), 0.2, 2)
-    two.runs[0].__dict__["history"] = two.history[:2]
-    two.runs[0].__dict__["ended"] = False
-    one.runs[0].info["core_seconds"], two.runs[0].info["core_seconds"] = 60, 120
-    none = Baseline("none", [{"test": one.predictions()[0]}])
-    table = tables.performance(study, {"none": none, "one": one, "two": two, "both": Decision(two, one)})
+    one = made_up(protocol.simple_cnn(study), 0.9, 1, core_seconds=60)
+    cut_off = replace(protocol.simple_cnn(study), training=Training(epochs=2))  # at a constant rate
+    two = made_up(cut_off, 0.2, 2, epochs=2, core_seconds=120)
+    none, both = result_of(one.predictions()), average(two, one, "both")
+    table = tables.performance(study, {"none": none, "one": one, "two": two, "both": both})
     about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "seeds"]
     assert table.columns[:8].tolist() == about and (table["seeds"] == 1).all()
     assert table["input"].tolist() == ["none", "2D", "2D", "2D"]

@@ -10,7 +10,6 @@ ARROW = ["datasets", "audio", "models", "training", "study", "analysis"]  # each
 BESIDE = ["device", "errors", "paths", "pool", "settings"]  # which every room may import
 AFTER = sorted({file.parent.name for file in LIBRARY.glob("*/__init__.py")} - set(ARROW))  # these may import all those
 TOP = ["notebooks"]  # a module, not a room, which they may import too
-LAST = "site"  # which may import those beside it
 FILES = sorted(LIBRARY.glob("**/*.py"))
 
 
@@ -28,7 +27,6 @@ def imported(file: Path) -> set[str]:
 @pytest.mark.parametrize("room", ARROW + AFTER)
 def test_nothing_imports_against_the_arrow(room):
     allowed = {room, *BESIDE, *(ARROW[: ARROW.index(room)] if room in ARROW else ARROW + TOP)}
-    allowed |= set(AFTER) if room == LAST else set()
     wrong = {str(file): imported(file) - allowed for file in FILES if file.is_relative_to(LIBRARY / room)}
     assert not {file: names for file, names in wrong.items() if names}
 

@@ -1,26 +1,23 @@
-"""Runs out of files written by hand: whether a training had ended, and what it took."""
+"""Runs and results by hand: whether a training had ended, and what it took."""
 
-import json
 import math
 
 import pandas as pd
 import pytest
+from conftest import SMALL_MEL, run_of
 
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.fuse import Decision
+from soundfusion_lib.training.fuse import average
 from soundfusion_lib.training.loop import Training
-from soundfusion_lib.training.result import RunGroup
+from soundfusion_lib.training.result import of_runs
 from soundfusion_lib.training.run import Run
 
 STILL, FALLING = [1.0] * 16 + [0.5, 0.5, 0.45, 0.45], [1.0] * 16 + [0.5, 0.5, 0.44, 0.44]
 
 
-def of(folder, losses, info=None, **training) -> Run:
-    """A run with these training losses, one an epoch."""
-    folder.mkdir(exist_ok=True)
-    pd.DataFrame({"train_loss": losses}).to_csv(folder / "history.csv", index=False)
-    (folder / "run.json").write_text(json.dumps(info or {}))
-    return Run(Experiment("made", "simple_cnn", (), training=Training(**training)), folder)
+def run_with(losses, info=None, **training) -> Run:
+    """A run with these training losses, one per epoch."""
+    return run_of(Experiment("x", "simple_cnn", (SMALL_MEL,), training=Training(**training)), losses, info)
 
 
 @pytest.mark.parametrize(
@@ -38,21 +35,21 @@ def of(folder, losses, info=None, **training) -> Run:
         ([0.5], {"epochs": 1, "schedule": "one_cycle"}, False),
     ],
 )
-def test_a_training_has_ended_by_patience_or_with_its_one_cycle(tmp_path, losses, training, ended):
-    assert of(tmp_path, losses, **training).ended is ended
+def test_a_training_has_ended_by_patience_or_with_its_one_cycle(losses, training, ended):
+    assert run_with(losses, **training).ended is ended
 
 
-def test_groups_and_decisions_have_ended_when_all_their_runs_have(tmp_path):
+def test_a_result_has_ended_when_all_its_runs_have():
     cycle = {"epochs": 20, "schedule": "one_cycle"}
-    still, falling = of(tmp_path / "still", STILL, **cycle), of(tmp_path / "falling", FALLING, **cycle)
-    ended, other = RunGroup([still, still], pd.Series()), RunGroup([still, falling], pd.Series())
+    still, falling = run_with(STILL, **cycle), run_with(FALLING, **cycle)
+    ended, other = of_runs([still, still], pd.Series()), of_runs([still, falling], pd.Series())
     assert ended.ended and not other.ended
-    assert Decision(ended, ended).ended and not Decision(ended, other).ended and not Decision(other, ended).ended
+    assert average(ended, ended, "x").ended
+    assert not average(ended, other, "x").ended and not average(other, ended, "x").ended
 
 
-def test_core_minutes_are_the_mean_of_runs_and_the_sum_of_a_decision_s_models(tmp_path):
-    one, two = (of(tmp_path / str(minutes), [1.0], {"core_seconds": 60 * minutes}) for minutes in (1, 4))
-    before = of(tmp_path / "before", [1.0])  # a run of a version that did not count them
-    group = RunGroup([one, two], pd.Series())
-    assert group.core_minutes == 2.5 and Decision(group, RunGroup([one], pd.Series())).core_minutes == 3.5
-    assert math.isnan(RunGroup([one, before], pd.Series()).core_minutes)
+def test_core_minutes_are_the_mean_of_runs_and_the_sum_of_both_that_are_averaged():
+    one, two = (run_with([1.0], {"core_seconds": 60 * minutes}) for minutes in (1, 4))
+    result = of_runs([one, two], pd.Series())
+    assert result.core_minutes == 2.5 and average(result, of_runs([one], pd.Series()), "x").core_minutes == 3.5
+    assert math.isnan(of_runs([one, run_with([1.0])], pd.Series()).core_minutes)  # of a version that did not count them

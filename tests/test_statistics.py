@@ -247,7 +247,7 @@ def test_seeds_that_agree_to_the_last_bit_add_nothing():
 
 
 def seeded_runs(random, artists=40, seeds=3, spread=0.05):
-    """RunGroup of one network; the accuracy of a run moves by its seed."""
+    """Runs of one network; the accuracy of a run moves by its seed."""
     artist = np.arange(artists).repeat(np.random.default_rng(0).integers(1, 10, artists))
     ease = np.random.default_rng(0).uniform(0.2, 0.9, artists) + random.normal(0, 0.1, artists)
     runs = []

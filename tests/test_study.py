@@ -1,25 +1,26 @@
 import dataclasses
 import json
 import shutil
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
 from soundfusion_lib import paths
 from soundfusion_lib.analysis import figures, paired_tests, tables
-from soundfusion_lib.analysis.results_page import write_page
+from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.cli import main
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import needs, plan, protocol, status
+from soundfusion_lib.study import catalogue, protocol, status
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.reported import reported
-from soundfusion_lib.study.study import Study
+from soundfusion_lib.study.study import NothingYet, Study
+from soundfusion_lib.training.experiment import FromParts, FromRun
+from soundfusion_lib.training.result import of_runs
 
 PROFILE = """
 name = "tones"
@@ -118,10 +119,12 @@ def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(stu
     profile = dataclasses.replace(study.profile, seeds=(0,), seeds_of={"whole": [0, 4]}, test_folds=(0,))
     monkeypatch.setattr(study, "profile", profile)
     part = study.experiment("part", "simple_cnn")
-    whole = dataclasses.replace(part, name="whole", start={"trained": [part]})
+    whole = dataclasses.replace(part, name="whole", start=FromParts((part,)))
     assert [one.seed for one in study.variants(part)] == [0]
     trained = []
-    monkeypatch.setattr(study, "_one", lambda experiment, store: trained.append(experiment))
+    monkeypatch.setattr(study, "_run", lambda experiment, store: trained.append(experiment))
+    monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
+    monkeypatch.setattr(study_module, "of_runs", lambda runs, groups: None)
     study.train(whole)
     assert [(one.name, one.seed) for one in trained] == [("part", 0), ("part", 4), ("whole", 0), ("whole", 4)]
     assert [one.starts_from for one in trained[2:]] == [(study.key(one),) for one in trained[:2]]
@@ -133,22 +136,24 @@ def test_seeds_of_an_experiment_that_there_is_not_are_an_error(study, monkeypatc
     with pytest.raises(
         SoundFusionError, match=r'profile .*: \[seeds_of\] has no experiment .ResNet3D.; there are: .*"nnet1"'
     ):
-        needs.needed_by(study)
+        catalogue.by_notebook(study)
 
 
 def test_parts_are_trained_with_the_folds_and_seeds_of_their_fusion(study, monkeypatch):
     part = study.experiment("part", "simple_cnn")
-    whole = dataclasses.replace(part, start={"trained": [part]}, folds=(3,), seeds=(7,))
+    whole = dataclasses.replace(part, start=FromParts((part,)), folds=(3,), seeds=(7,))
     trained = []
-    monkeypatch.setattr(study, "_one", lambda experiment, store: trained.append(experiment))
+    monkeypatch.setattr(study, "_run", lambda experiment, store: trained.append(experiment))
+    monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
+    monkeypatch.setattr(study_module, "of_runs", lambda runs, groups: None)
     study.train(whole)
     assert [(one.seed, one.split.fold) for one in trained] == [(7, 3)] * 2
-    assert trained[1].start == {"parts": [study.key(trained[0])]}
+    assert trained[1].start == FromParts((study.key(trained[0]),))
 
 
 def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):
-    fewer = dataclasses.replace(
-        runs["plain"], runs=[run for run in runs["plain"].runs if run.experiment.split.fold == 0]
+    fewer = of_runs(
+        [run for run in runs["plain"].runs if run.experiment.split.fold == 0], groups_of(study.store.tracks)
     )
     row = paired_tests.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
     assert row["tracks"] == len(fewer.predictions()[0]) == 9
@@ -243,12 +248,12 @@ def test_several_experiments_are_trained_in_processes_and_then_found(profile, fo
     wanted = {
         rate: study.experiment(f"rate {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-3, 2e-3)
     }
-    runs = study.train_all(wanted)
+    runs = study.train(wanted)
     assert list(runs) == [1e-3, 2e-3] and all(len(group.runs) == 4 for group in runs.values())
     assert [group.experiment.training.learning_rate for group in runs.values()] == [1e-3, 2e-3]
     assert study.finish().loc["several"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
     again = Study("again", profile, "cpu", progress=False)
-    again.train_all(wanted)
+    again.train(wanted)
     assert again.finish().loc["again", "found"] == 8
     assert not list(paths.runs_dir().glob("*.partial"))
 
@@ -256,14 +261,17 @@ def test_several_experiments_are_trained_in_processes_and_then_found(profile, fo
 def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
     parts = [study.experiment(f"part {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-4, 2e-4)]
     fused = study.experiment(
-        "fused", "fusion_concat", parts=[("simple_cnn", {}), ("simple_cnn", {})], epochs=1, start={"trained": parts}
+        "fused",
+        "fusion_concat",
+        parts=[("simple_cnn", {}), ("simple_cnn", {})],
+        epochs=1,
+        start=FromParts(tuple(parts)),
     )
-    runs = study.train_all({"fused": fused, "one": parts[0], "two": parts[1]})
+    runs = study.train({"fused": fused, "one": parts[0], "two": parts[1]})
     for run, one, two in zip(runs["fused"].runs, runs["one"].runs, runs["two"].runs, strict=True):
-        assert run.experiment.start == {"parts": [one.folder.name, two.folder.name]}
-    alone = study.train(
-        dataclasses.replace(fused, start={"trained": [parts[0], study.experiment("new", "simple_cnn", epochs=2)]})
-    )
+        assert run.experiment.start == FromParts((one.key, two.key))
+    new = study.experiment("new", "simple_cnn", epochs=2)
+    alone = study.train(dataclasses.replace(fused, start=FromParts((parts[0], new))))
     assert [run.trained for run in alone.runs] == [True] * 4  # after its missing part, which was trained too
 
 
@@ -284,7 +292,7 @@ def test_a_renamed_folder_and_another_order_of_its_list_find_the_same_runs(corpu
     for name, order in (("music", 1), ("songs", -1)):
         study = Study(name, copied(corpus, tmp_path / name, order), "cpu", progress=False)
         found.append(study.train(study.experiment(name, "simple_cnn", epochs=1)).runs)
-    assert [run.folder for run in found[0]] == [run.folder for run in found[1]]
+    assert [run.key for run in found[0]] == [run.key for run in found[1]]
     assert not any(run.trained for run in found[1])
 
 
@@ -318,7 +326,7 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
     file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["group"]])
     text = file.read_text().replace('scheme = "artist"', "")
     file.write_text(text)
-    with pytest.raises(SoundFusionError, match=r"test_folds = \[0, 1\].*one split of its own"):
+    with pytest.raises(SoundFusionError, match=r"test_folds = \[0, 1\].*has an official split"):
         _ = Study("official", file, "cpu").store
     file.write_text(text.replace("test_folds = [0, 1]", ""))
     study = Study("official", file, "cpu", progress=False)
@@ -344,7 +352,7 @@ def test_an_error_in_a_process_comes_through(profile, folders):
     study = Study("failing", profile, "cpu", progress=False)
     wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
     with pytest.raises(SoundFusionError, match="not finite.*lower learning rate"):
-        study.train_all(wanted)
+        study.train(wanted)
 
 
 def cli(*arguments):
@@ -354,11 +362,7 @@ def cli(*arguments):
 def test_commands(study, profile, runs, folders, corpus):
     prepared = cli("prepare", str(profile))
     assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
-    listed = cli("status", str(profile))
-    assert listed.exit_code == 0 and listed.output.count(" done\n") == 40
-    folder, file = runs["plain"].runs[0].folder, str(corpus.file("low00"))
-    assert folder.name in listed.output and "02_models_2d" in listed.output and "unknown" in listed.output
-    assert "not counted: 24 trials of notebook 10's search" in listed.output
+    folder, file = paths.runs_dir() / runs["plain"].runs[0].key, str(corpus.file("low00"))
     study.finish()
     wholly = [str(folder)], ["tones/plain"], ["plain", "--profile", "tones"], ["plain", "--profile", str(profile)]
     wholly += ([folder.name[:8], "--profile", "tones"],)
@@ -370,52 +374,42 @@ def test_commands(study, profile, runs, folders, corpus):
     assert f"runs begin with {common!r}" in cli("predict", "--model", common, file).output
 
 
-def test_status_only_looks(folders, profile, tmp_path, monkeypatch):
-    """It synthesises nothing, decodes nothing, and says so."""
+def test_status_makes_nothing_and_says_so(folders, profile, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "empty"))
-    for name, lacking in (("demo", "the corpus demo is not made"), (str(profile), "is not decoded")):
-        said = cli("status", name)
-        assert said.exit_code == 0 and "nothing is there yet" in said.output and lacking in said.output
-    look = status.Look("fma_small")
-    monkeypatch.setattr(study_module, "published_weights", lambda: pytest.fail("downloads"))
-    assert "VGG16, ImageNet start, frozen" in protocol.transfer(look)[0]
-    assert not list((tmp_path / "empty").rglob("*.mp3")) and not list((tmp_path / "empty").rglob("data.bin"))
+    said = cli("status", str(profile))
+    assert said.exit_code == 0 and "nothing is there yet" in said.output and "is not decoded" in said.output
+    dry = Study("status", "fma_small", "cpu", dry=True)
+    monkeypatch.setattr(protocol, "published_weights", lambda: pytest.fail("downloads"))
+    assert "VGG16, ImageNet start, frozen" in protocol.transfer(dry)[0]
+    assert not list((tmp_path / "empty").rglob("data.bin"))
 
 
-def test_the_plan_counts_runs_once_and_knows_or_measures_what_they_take(profile, runs, folders, monkeypatch):
-    look = status.Look(profile)
-    plain, other = (look.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
-    starts = look.experiment("music first", "nnet1", width=8, start={"pretrained": plain})
-    some_seeds = dataclasses.replace(other, seeds=(0, 2))
-    monkeypatch.setattr(look, "profile", dataclasses.replace(look.profile, pretraining={"kind": "demo_gtzan"}))
-    table = plan.plan_of(look, {"02": [plain, plain], "03": [plain, other, some_seeds, starts]}, measure=False)
-    assert table["experiments"].tolist() == [1, 3, 4] and table["runs"].tolist() == [4, 4 + 2 + 4, 14]
-    assert table["done"].tolist() == [4, 0, 4] and table.loc["02", "core_hours_left"] == 0
-    took = [run.info["core_seconds"] for run in runs["plain"].runs]
-    assert table.loc["02", "core_hours_done"] == pytest.approx(sum(took) / 3600)
-    assert table["core_hours_left"].isna().tolist() == [False, True, True]
-    assert plan.core_hours(look, plain) == pytest.approx(sum(took) / 4 / 3600)
-    timed = Mock(return_value=10.0)
-    monkeypatch.setattr(plan, "_timed", timed)
-    table = plan.plan_of(look, {"03": [other, starts]})
-    assert table.loc["all", "core_hours_left"] == pytest.approx((4 * 7 + 4 * 4) * 10 / 3600) and timed.call_count == 2
+def test_a_dry_study_trains_nothing(study, runs, profile):
+    dry = Study("dry", profile, "cpu", progress=False, dry=True)
+    assert len(dry.train(study.experiment("plain", "simple_cnn")).runs) == 4
+    with pytest.raises(NothingYet, match="4 runs are not trained"):
+        dry.train(study.experiment("plain", "simple_cnn", epochs=9))
 
 
-def test_an_epoch_is_timed_by_a_few_of_its_steps(study):
-    experiment = study.experiment("long", "nnet1", width=8, epochs=100, batch_size=4, augment=True)
-    threads = torch.get_num_threads()
-    seconds = plan.core_hours(study, experiment) * 3600 / 100
-    assert 0 < seconds < 10 and torch.get_num_threads() == threads
-    assert plan.core_hours(study, dataclasses.replace(experiment, name="again", seed=3)) * 36 == pytest.approx(seconds)
-
-
-def test_the_command_plan(profile, runs, folders, monkeypatch):
-    monkeypatch.setattr(needs, "needed_by", lambda study: {"02": [study.experiment("plain", "simple_cnn")]})
-    said = cli("plan", str(profile))
-    assert said.exit_code == 0 and "core_hours_left" in said.output and "0.0 hours are left on" in said.output
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(folders / "empty"))
-    said = cli("plan", str(profile))
-    assert said.exit_code == 1 and f"is not decoded: `soundfusion prepare {profile}`" in said.output
+def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, monkeypatch):
+    dry = Study("status", profile, "cpu", dry=True)
+    plain, other = (dry.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
+    fine_tuned = dry.experiment("fine-tuned", "nnet1", width=8, start=FromRun(plain))
+    more_seeds = dataclasses.replace(other, seeds=(0, 2))
+    monkeypatch.setattr(dry, "profile", dataclasses.replace(dry.profile, pretraining={"kind": "folder", "path": "x"}))
+    monkeypatch.setattr(Study, "pretraining", property(lambda self: exec("raise NothingYet('not decoded')")))
+    shown = {"02": [plain, plain], "03": [plain, other, more_seeds], "04": [fine_tuned]}
+    monkeypatch.setattr(catalogue, "by_notebook", lambda study: shown)
+    monkeypatch.setattr(status, "results_dir", lambda: paths.data_dir())  # no committed runs
+    table = status.progress(dry)
+    assert table["runs"].tolist() == [4, 6, 4] and table["done"].tolist() == [4, 0, 0]
+    per_epoch = [
+        run.info["core_seconds"] * run.info["epoch_seconds"] / run.info["seconds"] for run in runs["plain"].runs
+    ]
+    left = table["core_hours_left"]
+    assert left[0] == 0 and np.isnan(left[2]) and left[1] == pytest.approx(6 * 7 * np.mean(per_epoch) / 3600, rel=0.5)
+    assert status.sentence(dry, table).startswith("tones: 4 of 14 runs are there; the others take about")
+    assert status.sentence(dry, status.progress(dry, ["02"])) == "tones: all 4 runs are there"
 
 
 def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monkeypatch):

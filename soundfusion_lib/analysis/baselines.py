@@ -1,7 +1,7 @@
-"""What a network has to beat: the most frequent label, and a support vector machine on statistics of MFCCs.
+"""What a network has to beat: the most frequent label, and an SVM on statistics of MFCCs.
 
-The machine is the baseline that FMA comes with (Defferrard et al., "FMA: A Dataset for Music Analysis", ISMIR 2017):
-one vector a track, no training to speak of.
+The SVM is the baseline that FMA comes with (Defferrard et al., "FMA: A Dataset for Music Analysis", ISMIR 2017):
+one vector per track, seconds of training.
 """
 
 from collections.abc import Collection
@@ -60,10 +60,13 @@ def _statistics(values: np.ndarray) -> np.ndarray:
 
 
 def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("train",)) -> dict[str, Result]:
-    """Both baselines by name, fitted to these parts of each of the profile's folds, whose predictions are pooled; with
-    a `random` split if so asked, see `parts_of`.
+    """Both baselines by name, in each of the profile's folds.
 
-    The machine has scikit-learn's defaults (radial basis function, C = 1) on standardised statistics.
+    Args:
+        random: split by label alone, see `parts_of`.
+        fitted: the sets that they are fitted to.
+
+    The SVM has scikit-learn's defaults (radial basis function, C = 1) on standardised statistics.
     """
     from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
     from sklearn.preprocessing import StandardScaler
@@ -74,11 +77,11 @@ def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("tr
     for fold in study.profile.test_folds:
         parts = parts_of(study, fold, random)
         train = store.tracks["label"][parts.isin(fitted)]
-        machine = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
+        svm = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
         for part in ("validation", "test"):
             own = store.tracks[parts == part]
             frequent = np.full(len(own), train.mode()[0])  # the first of equals
-            for name, chosen in ((MAJORITY, frequent), (SVM, machine.predict(vectors.loc[own.index]))):
+            for name, chosen in ((MAJORITY, frequent), (SVM, svm.predict(vectors.loc[own.index]))):
                 probabilities = chosen[:, None] == np.array(store.labels)
                 frames[name][part][0, fold] = track_predictions(probabilities, own, store.labels)
     inputs = {MAJORITY: "none", SVM: "MFCC"}
@@ -86,10 +89,10 @@ def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("tr
 
 
 def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
-    """The part of every track in a fold of the profile's split; or in one by label alone, whoever the artists are.
+    """The set of every track in a fold of the profile's split, or of a random split by label that ignores artists.
 
-    The random split has as many folds as the profile's, or, where that is official, as make a test part of its size.
-    A label whose only track is tested is in no training part.
+    The random split has as many folds as the profile's; where that is official, as many as make a test set of its size.
+    A label whose only track is tested is in no training set.
     """
     tracks, split = study.store.tracks, study.split(fold)
     if not random:

@@ -1,4 +1,4 @@
-"""What the report lacks: what a split that ignores artists promises, and its conclusions asked again."""
+"""The report's conclusions as questions, tested again; and what a split that ignores artists would claim."""
 
 from typing import NamedTuple
 
@@ -20,10 +20,10 @@ REGULARIZED = "dropout+augmentation"
 
 
 def leak(study: Study) -> pd.DataFrame:
-    """The same SVM under the profile's split and under one by label alone, which ignores artists.
+    """The SVM under the profile's split and under a random one, which ignores artists.
 
     Returns:
-        A row a split: split; shared_artists, the share of test tracks whose artist is in the training part too;
+        One row per split: split; shared_artists, the share of test tracks whose artist is in the training part too;
         track_accuracy with track_low and track_high, in 0..1.
     """
     rows, artists = [], groups_of(study.store.tracks)
@@ -54,7 +54,7 @@ def conclusions(
             there either, it is left out.
 
     Returns:
-        A row for each: question (is the first better than the second?), first, second, the epochs that each might take
+        One row per question: question (is the first better than the second?), first, second, the most epochs of each
         (none of a probe), tracks, seeds; reported (the report's difference; for VGG16's starts, of the highest
         validation accuracies, as it has no others) and its reported_answer; difference with low and high, and p, see
         `paired_tests.tested`; answer: "undecided" where p is 0.05 or more.

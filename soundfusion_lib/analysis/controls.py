@@ -1,4 +1,4 @@
-"""Is it the fusion that helps? Fusions of a waveform's and a spectrogram's network beside what a sceptic asks for."""
+"""Is it the second input that helps? Fusions of a 1D and a 2D network, beside controls that see only one input."""
 
 from functools import partial
 from itertools import product
@@ -22,7 +22,7 @@ BEST, AVERAGED = "regularized by validation", "both of these, averaged"
 
 
 def better_part(runs: dict[str, Result]) -> str:
-    """Which of the fusions' parts is more accurate on the validation part, by vote; of equals, per segment."""
+    """The part with the higher accuracy on the validation set: by vote, then per segment."""
 
     def validation(name: str) -> tuple[float, ...]:
         predictions = runs[name].predictions("validation")
@@ -32,13 +32,13 @@ def better_part(runs: dict[str, Result]) -> str:
 
 
 def as_large(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
-    """The control that has as many parameters as SoundFusion-1: the better part alone, wider."""
+    """A control with as many parameters as SoundFusion-1: the better part alone, wider."""
     wider = protocol.as_large(study, runs[better_part(runs)].experiment.model)
     return {wider.name: study.train(wider)}
 
 
 def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
-    """Of trained parts: stacking; and the control that costs as much, the better part averaged with its twin."""
+    """Stacking of the trained parts; and a control that costs as much, the average of two runs of the better part."""
     one, two = (runs[name] for name in PARTS)
     better = better_part(runs)
     alone = runs[better]
@@ -48,13 +48,13 @@ def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 
 def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
-    """Both parts as they are best regularized, and their average: nothing to train beside the slides' table.
+    """Both parts with the regularization that suits each run best, and their average; nothing new is trained.
 
-    Every run of a part has that of `protocol.REGULARIZATIONS` which recognises most segments of its own validation part
-    (of equals the first). So no test track has a say in what its prediction comes from.
+    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its own validation
+    set, of equals the first. No test track has a say in it.
 
     Returns:
-        By name, the two parts and `AVERAGED`; and, a row a part, seed and fold: the validation accuracy of each
+        By name, the two parts and `AVERAGED`; and, one row per part, seed and fold: the validation accuracy of each
         regularization, in 0..1, and the one chosen.
     """
     tried = study.train(protocol.regularization(study))
@@ -102,7 +102,7 @@ def weights(runs: dict[str, Result]) -> pd.DataFrame:
     """What weight the waveform's decision got, learned, or searched on the validation part.
 
     Returns:
-        A row each: fusion; weight, the mean over runs; lowest, highest.
+        One row each: fusion; weight, the mean over runs; lowest, highest.
     """
     learned, searched = "SoundFusion-2, learned weight", "SoundFusion-2 of trained parts, weight searched"
     found = {
@@ -121,7 +121,7 @@ def gains(runs: dict[str, Result]) -> pd.DataFrame:
             `fused_probes`, whose better part is the probe of the frozen network.
 
     Returns:
-        A row each: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says.
+        One row each: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says.
     """
     better = better_part(runs)
     rows = []

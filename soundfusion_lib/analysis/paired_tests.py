@@ -11,8 +11,7 @@ HOLM = "p by Holm's method over these rows, each interval at the level of its ro
 
 
 def comparisons(runs: dict[str, Result], pairs: list[tuple[str, str]], by: str = "vote") -> pd.DataFrame:
-    """Paired tests of whether the first is more accurate than the second: a row a pair, first, second and what `tested`
-    says of them."""
+    """Paired tests of whether the first is more accurate than the second: first, second and the columns of `tested`."""
     names = pd.DataFrame(pairs, columns=["first", "second"])
     return names.join(tested([(runs[a], runs[b]) for a, b in pairs], by))
 
@@ -25,7 +24,7 @@ def tested(pairs: list[tuple[Result, Result]], by: str) -> pd.DataFrame:
     first that is not significant; all after it share its level.
 
     Returns:
-        A row a pair: tracks; seeds ("3", or "1 and 3" where the two differ); difference (of accuracy) with low and
+        One row per pair: tracks; seeds ("3", or "1 and 3" where the two differ); difference (of accuracy) with low and
         high, the interval at the level of the row's test; p (two-sided, times what its level is divided by). So 0 is
         outside the interval exactly where p is below `LEVEL`.
     """

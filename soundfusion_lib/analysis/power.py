@@ -25,7 +25,7 @@ def power(runs: dict[str, Result], pairs: pd.DataFrame, by: str = "vote") -> pd.
     lessen the seeds' part of the error.
 
     Returns:
-        A row a pair: first, second, tracks; difference of accuracy; its standard_error, the deviation of the test's
+        One row per pair: first, second, tracks; difference of accuracy; its standard_error, the deviation of the test's
         random signs and chance of seeds about it; smallest_difference seen with 80 % power, which is what the test asks
         for and so many standard errors more; tracks_needed to see the one found. Differences and errors in 0..1.
     """
@@ -46,8 +46,8 @@ def on_fma_small(table: pd.DataFrame) -> pd.DataFrame:
     """What the report could see by vote, were networks to disagree there as those of a table of `power` do here.
 
     Returns:
-        A row a pair: first, second; smallest_difference that its test part shows with 80 % power; reported_difference
-        of SoundFusion-1 and ResNet2D-small; tracks_needed to see that.
+        One row per pair: first, second; smallest_difference that its test set shows with 80 % power;
+        reported_difference of SoundFusion-1 and ResNet2D-small; tracks_needed to see that.
     """
     accuracy = reported("table2_performance").set_index("model")["aggregated_accuracy"]
     gain = accuracy["soundfusion1"] - accuracy["resnet2d_small"]

@@ -1,4 +1,4 @@
-"""Linear probes: how far a linear classifier gets on what a frozen network makes of each clip.
+"""Linear probes: a linear classifier on the features that a frozen network gives each clip.
 
 Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2017; for music van den Oord,
 Dieleman and Schrauwen, "Transfer learning by supervised pre-training for audio-based music classification", ISMIR 2014.
@@ -43,17 +43,17 @@ def probe(
     role: str = PROBE,
     start: Start | None = None,
 ) -> Result:
-    """Logistic regression on features, in all folds of the study; its strength is chosen on the validation part, by the
-    likelihood: of a few dozen tracks the accuracy hardly tells strengths apart.
+    """Logistic regression on features, in all folds of the study. C is picked by validation log-likelihood: on a few
+    dozen tracks the accuracy is too coarse to choose by.
 
     Args:
         study: whose usable tracks, labels and splits.
         name: of the result.
-        columns: (tracks, D) for a seed and fold, in the order of the store's tracks; standardised here by the training
-            part.
+        columns: gives the features for a seed and fold, (tracks, D), in the order of the store's tracks; they are
+            standardised here by the training set.
         seeds: that the features were made with.
         core_seconds: that the features took; the time to fit, all folds together, is added.
-        refit: with the strength chosen, fit once more to the training and validation parts together, as Kornblith,
+        refit: with C picked, fit once more to the training and validation sets together, as Kornblith,
             Shlens and Le, "Do better ImageNet models transfer better?", CVPR 2019.
         role, start: of the result; a fusion's frozen network is named by its start, too.
 
@@ -93,7 +93,7 @@ def probe(
 
 
 def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()) -> dict[str, Result]:
-    """A probe of each start by its name, of these stages of it; of random weights one for each of the study's seeds."""
+    """A probe of each start by name, on these stages; for random weights one per seed of the study."""
     found = {}
     for start in starts:
         seeds = study.profile.seeds if start.source == RANDOM else (0,)
@@ -105,8 +105,8 @@ def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()
 
 
 def with_validation(study: Study, start: Start) -> dict[str, Result]:
-    """A probe of the start and the machine of `baselines`, both fitted to the training and validation parts together:
-    more tracks than any network of the study trains on."""
+    """A probe of the start and the SVM, both fitted to the training and validation sets together: more tracks than any
+    network of the study trains on."""
     own = start.features(study)
     name, take = f"probe of {start.name}{WITH_VALIDATION}", partial(_in_all_folds, {0: matrix(own)})
     svm = baselines(study, fitted=("train", "validation"))[SVM]
@@ -144,7 +144,7 @@ def table(found: dict[str, Result], impossible: dict[tuple[str, str], str]) -> p
     """Probes by name; and, by network and start, why others are missing.
 
     Returns:
-        A row a start: model, weights, parameters (of the classifier), core_minutes (of the features and the fit),
+        One row per start: model, weights, parameters (of the classifier), core_minutes (of the features and the fit),
         track_accuracy with track_low and track_high, note.
     """
     rows = []

@@ -17,8 +17,8 @@ def trials(found: "optuna.Study") -> pd.DataFrame:
     """The trials of `study.search.search`, in their order.
 
     Returns:
-        A row each: trial; how ("to the end", "stopped" or "diverged"); a column a setting; epochs; validation_loss and
-        validation_accuracy (per segment, 0..1) of the last one; core_minutes. NaN of what diverged.
+        One row per trial: trial; how ("to the end", "stopped" or "diverged"); a column for each setting; epochs;
+        validation_loss and validation_accuracy (per segment, 0..1) of the last one; core_minutes. NaN of what diverged.
     """
     rows = []
     for trial in found.trials:

@@ -57,7 +57,7 @@ def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, st
             that the slides' table has itself.
 
     Returns:
-        A row a model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks
+        One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks
         (tested); seeds; segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high;
         segment_reported and track_reported on FMA-small.
     """
@@ -105,7 +105,7 @@ def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
 
     Returns:
-        A row for each: model, regularization, ended; seeds; validation_ and test_ _accuracy per segment with _low and
+        One row each: model, regularization, ended; seeds; validation_ and test_ _accuracy per segment with _low and
         _high; validation_reported and test_reported, on FMA-small; in 0..1.
     """
     rows = [
@@ -125,8 +125,8 @@ def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
 
 
 def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
-    """The grid search of SpecAugment, a row a cell: probability, n_masks, max_mask_fraction, best_validation_accuracy
-    (mean over runs), reported."""
+    """The grid search of SpecAugment, one row per cell: probability, n_masks, max_mask_fraction,
+    best_validation_accuracy (mean over runs), reported."""
     table = reported("grid_search_specaugment").rename(columns={"best_validation_accuracy": "reported"})
     cells = table[["probability", "n_masks", "max_mask_fraction"]].itertuples(index=False, name=None)
     best = [np.mean([run.history["validation_accuracy"].max() for run in runs[cell].runs]) for cell in cells]
@@ -135,7 +135,7 @@ def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
 
 
 def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFrame:
-    """VGG16's starts: a row for each experiment run, and for each that could not be, with the reason.
+    """VGG16's starts: one row per experiment run, and for each that could not be, with the reason.
 
     Returns:
         model, trained_parameters, ended; training_ and validation_ lowest and highest accuracy per segment over the
@@ -164,7 +164,7 @@ def width_scaling(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' width scaling, from runs by model and size.
 
     Returns:
-        A row for each: model, size, width, parameters, epochs (trained, in the first run), ended, tracks (tested),
+        One row each: model, size, width, parameters, epochs (trained, in the first run), ended, tracks (tested),
         seeds, segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (measured, validation included);
         reported_accuracy (per segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the
         authors' machine).
@@ -210,11 +210,11 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def recalls(runs: dict[str, Result]) -> pd.DataFrame:
-    """Recall of each label by each model: the share of its test tracks that are recognised, by vote, the mean over
-    seeds; NaN without test tracks.
+    """Recall of each label by each model: the share of its test tracks that get it by vote, mean over seeds; NaN
+    without test tracks.
 
     Returns:
-        A row for each model and label: model, label, tracks, recall, low, high (see `statistics.interval`).
+        One row per model and label: model, label, tracks, recall, low, high (see `statistics.interval`).
     """
     rows = []
     for model, group in runs.items():

@@ -87,7 +87,7 @@ class ResNet1D(AudioClassifier):
 
 
 def architecture_table(model: ResNet1D, length: int = 110_250) -> pandas.DataFrame:
-    """The slides' table of the 1D architecture, for waveforms of so many samples: a row a layer, all text."""
+    """The slides' table of the 1D architecture, for waveforms of so many samples: one row per layer, all text."""
     names = {"Conv1d": "Conv1D", "ResidualBlock1D": "Res1D", "MaxPool2d": "MaxPool", "Linear": "Output"}
     table = summarize(model, (1, length)).drop(columns="parameters")
     table.columns = ["Layer", "# Filters", "Kernel Size", "Stride", "Output Shape"]

@@ -21,7 +21,8 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
         input_shapes: shape of each input, without the batch: ``(1, 110250)``, ``(2, 64, 431)``.
 
     Returns:
-        A row a layer: layer; filters, kernel and stride of its first convolution or pooling; output shape, parameters.
+        One row per layer: layer; filters, kernel and stride of its first convolution or pooling; output shape;
+        parameters.
     """
     rows = []
 

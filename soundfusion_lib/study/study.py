@@ -1,12 +1,10 @@
 """A study: a profile's corpus, its decoded clips, and experiments trained on them."""
 
 import os
-import platform
 import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -28,13 +26,12 @@ from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
-from soundfusion_lib.pool import cores, prepare_pool
+from soundfusion_lib.pool import prepare_pool
 from soundfusion_lib.study.profile import BUILT_IN, Profile, load_profile
 from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.parallel import Wanted, train_many
-from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.result import Result, of_runs
 from soundfusion_lib.training.run import Run, kept_run
 from soundfusion_lib.training.train import train_or_find
@@ -328,19 +325,7 @@ class Study:
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
-        trained = sum(run.trained for run in self._runs.values())
-        entry = {
-            "runs_trained": trained,
-            "runs_found": len(self._runs) - trained,
-            "cpu_count": cores(),
-            "platform": platform.platform(),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - self._began, 1),
-            "device": describe(self.device),
-            "results": self._results,
-            **provenance(),
-            "runs": {key: entry_of(run) for key, run in self._runs.items()},
-        }
+        entry = entry_of(self._runs, self._results, describe(self.device), time.perf_counter() - self._began)
         about = {
             "profile": self.profile.name,
             "corpus": self.corpus.name,
@@ -352,5 +337,6 @@ class Study:
         with edit_summary(self.folder / "summary.json") as summary:
             notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
             summary.update(about, notebooks=dict(sorted(notebooks.items())))
-        counts = {"runs": len(self._runs), "trained now": trained, "found": len(self._runs) - trained}
+        trained, found = entry["runs_trained"], entry["runs_found"]
+        counts = {"runs": trained + found, "trained now": trained, "found": found}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))

@@ -1,14 +1,20 @@
 """summary.json of a profile's results: what each notebook ran, when, where and with which versions."""
 
 import json
+import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from soundfusion_lib.paths import lock, whole, writing
+from soundfusion_lib.pool import cores
+from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.run import Run
+
+OF_RUN = "seconds", "best_epoch", "device", "commit", "finished"
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -38,7 +44,21 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
             aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def entry_of(run: Run) -> dict[str, Any]:
-    """What a summary says of a run."""
-    kept = "seconds", "best_epoch", "device", "commit", "finished"
-    return {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in kept}}
+def entry_of(runs: Mapping[str, Run], results: Mapping[str, str], device: str, seconds: float) -> dict[str, Any]:
+    """A notebook in a summary: its runs, its tables and figures with their captions, when and where it ran."""
+    trained = sum(run.trained for run in runs.values())
+    return {
+        "runs_trained": trained,
+        "runs_found": len(runs) - trained,
+        "cpu_count": cores(),
+        "platform": platform.platform(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "device": device,
+        "results": results,
+        **provenance(),
+        "runs": {
+            key: {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in OF_RUN}}
+            for key, run in runs.items()
+        },
+    }

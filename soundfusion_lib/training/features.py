@@ -56,7 +56,7 @@ def features(
         store: holds the representations that the model takes.
         model: with its weights; it is put into evaluation mode.
         segmenting: how the model's inputs are cut; segments of features do not overlap.
-        cache_dir: features lie in <cache_dir>/features, a file a network.
+        cache_dir: features lie in <cache_dir>/features, one file per network.
         device: where to compute.
         standardizes: whether the network was trained on a corpus and standardises as it did there. Else it gets
             spectrograms less `LEVEL`, over `SPREAD`, as a network of pictures gets pixels on a fixed scale: features
@@ -93,7 +93,7 @@ def _key(store: Store, model: AudioClassifier, segmenting: Segmenting) -> str:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """By digest, a column a block and `core_seconds`; empty where there is no file, and, with a warning, where it
+    """By digest, one column per block and `core_seconds`; empty where there is no file, and, with a warning, where it
     cannot be read."""
     if not file.exists():
         return pd.DataFrame()

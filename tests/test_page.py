@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from conftest import games
 
-from soundfusion_lib.analysis.results_page import write_page
+from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.reported import reported
