@@ -116,8 +116,8 @@ def reproduce(profile, device, only, changes, scheduler):
     """
     from soundfusion_lib.notebooks import notebook_files
     from soundfusion_lib.notebooks import reproduce as run_notebooks
-    from soundfusion_lib.study.changes import changed
     from soundfusion_lib.study.outlook import outlook
+    from soundfusion_lib.study.profile import changed
 
     notebooks = [file.stem for file in notebook_files(only)]
     profile = changed(profile, changes)
@@ -153,7 +153,7 @@ def train(profile, network, changes, all_clips, device):
     NETWORK is an experiment's name, as `soundfusion status` and the tables show it (ResNet2D-small, SoundFusion-1,
     SimpleCNN), or a model alone (resnet2d). What is trained is found again by `reproduce`, `predict` and `export`.
     """
-    from soundfusion_lib.study.changes import changed
+    from soundfusion_lib.study.profile import changed
     from soundfusion_lib.use.finding import experiment_named
     from soundfusion_lib.use.training import runs_table, train_network, verdict
 

@@ -5,7 +5,7 @@ import platform
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from soundfusion_lib.models.vgg16 import published_weights
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
 from soundfusion_lib.pool import cores, prepare_pool
 from soundfusion_lib.study import graph
-from soundfusion_lib.study.profile import BUILT_IN, Profile, load_profile
+from soundfusion_lib.study.profile import BUILT_IN, REPORTED, REPORTED_OF, Profile, load_profile
 from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training import train
 from soundfusion_lib.training.experiment import Experiment
@@ -40,8 +40,6 @@ from soundfusion_lib.training.result import RunGroup
 from soundfusion_lib.training.run import Run
 
 Name = TypeVar("Name")
-REPORTED = asdict(Training())
-REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # where it differs
 WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
 SCHEDULER = "SOUNDFUSION_SCHEDULER"  # a variable of the environment, by which it comes into the notebooks' kernels
