@@ -105,8 +105,8 @@ def reproduce(profile, device, only, changes, scheduler):
     """
     from soundfusion_lib.notebooks import notebook_files
     from soundfusion_lib.notebooks import reproduce as run_notebooks
-    from soundfusion_lib.study.changes import changed
     from soundfusion_lib.study.outlook import outlook
+    from soundfusion_lib.study.profile import changed
 
     notebooks = [file.stem for file in notebook_files(only)]
     profile = changed(profile, changes)
@@ -145,8 +145,8 @@ def train(profile, network, changes, all_clips, device):
     import pandas as pd
 
     from soundfusion_lib.predict.evaluation import evaluate, tested_runs, with_bounds
-    from soundfusion_lib.study.changes import changed
     from soundfusion_lib.study.find import experiment_named
+    from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 
     experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written

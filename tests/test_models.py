@@ -367,9 +367,9 @@ def test_inputs_that_are_too_short_are_refused(name, options, shortest):
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'; there are: simple_cnn, resnet2d"):
         build_model("resnet3d", 8)
-    with pytest.raises(SoundFusionError, match="resnet2d has no key 'layers'; there are: depth, dropout"):
+    with pytest.raises(SoundFusionError, match="resnet2d: has no key 'layers'; there are: depth, dropout"):
         build_model("resnet2d", 8, layers=3)
-    with pytest.raises(SoundFusionError, match="resnet2d: depth = 50: must be 18 or 34"):
+    with pytest.raises(SoundFusionError, match="resnet2d: depth = 50: must be one of 18, 34"):
         build_model("resnet2d", 8, depth=50)
     with pytest.raises(SoundFusionError, match='resnet1d: variant = "other": must be one of soundfusion, allamy'):
         build_model("resnet1d", 8, variant="other")
@@ -377,9 +377,9 @@ def test_unknown_names_and_options_are_refused():
         build_model("fusion_decision", 8, weighting="other")
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
         build_model("fusion_concat", 8, parts=[["resnet3d", {}], ["resnet1d", {}]])
-    with pytest.raises(SoundFusionError, match="fusion_concat: parts = .* must be a list of pairs"):
+    with pytest.raises(SoundFusionError, match="fusion_concat: parts = .* must be a list of two parts"):
         build_model("fusion_concat", 8, parts=[["resnet1d", {}]])
-    with pytest.raises(SoundFusionError, match="for two parts"):
+    with pytest.raises(SoundFusionError, match="fusion_decision: parts = .* must be a list of two parts"):
         build_model("fusion_decision", 8, parts=[["simple_cnn", {}]] * 3)
 
 

@@ -1,25 +1,24 @@
-"""Profiles: what a TOML file may say, and the one sentence that it is told where it says something else."""
+"""Profiles: what a TOML file may say, and the sentence that says what is wrong with it."""
 
-import dataclasses
-import inspect
 import math
+import pickle
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from soundfusion_lib import settings
-from soundfusion_lib.audio.augment import AUGMENTATIONS, NoiseAndGain, augmentation
+from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.datasets import kinds as kinds_of_corpora
 from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import MODELS, build_model
+from soundfusion_lib.models import build_model
 from soundfusion_lib.study import profile as profiles
-from soundfusion_lib.study.profile import Profile, load_profile
+from soundfusion_lib.study.profile import SIZES, Profile, Search, changed, load_profile
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import OPTIMIZERS, Training
 
 CORPUS = '[corpus]\nkind = "folder"\npath = "music"\n'
@@ -46,9 +45,6 @@ path = "music"
 label = "sound"
 [pretraining]
 kind = "demo_gtzan"
-tracks = 20
-seconds = 3
-seed = 1
 [split]
 scheme = "artist"
 folds = 3
@@ -79,26 +75,44 @@ small = 4
 epochs = 1
 [grid]
 epochs = 2
+[search]
+trials = 3
+[searched]
+width = 8
 """
     loaded = load_profile(profile(tmp_path, text))
     assert loaded.seeds == (0, 3) and loaded.test_folds == (0, 2) and loaded.leave_out == ("vgg16", "nnet1")
-    assert loaded.corpus["path"] == str(tmp_path / "music")
+    assert loaded.corpus["path"] == str(tmp_path / "music") and loaded.seeds_of == {"nnet2": (0, 1)}
     assert loaded.split == Split("artist", 3, 0, 5) and loaded.segmenting == Segmenting(1.0, 0.0)
     assert loaded.width("resnet2d", "small") == 4 and loaded.width("resnet2d", "large") == 64
+    assert loaded.search == Search(trials=3) and loaded.searched == {"width": 8}
 
 
 def test_what_a_profile_does_not_say_is_the_report_s(tmp_path):
     plain = load_profile(profile(tmp_path, CORPUS))
     assert plain == Profile("mine", {"kind": "folder", "path": str(tmp_path / "music")})
-
-
-def test_a_byte_order_mark_is_no_fault(tmp_path):
-    assert load_profile(profile(tmp_path, 'name = "ours"\n' + CORPUS, encoding="utf-8-sig")).name == "ours"
+    assert plain.search.space is not Search().space  # no two profiles share one
 
 
 @pytest.mark.parametrize("name", profiles.built_in())
 def test_built_in_profiles_are_valid_and_bear_their_file_s_name(name):
     assert load_profile(name).name == name
+
+
+def test_a_path_in_a_built_in_profile_is_relative_to_the_data_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "BUILT_IN", tmp_path)
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    profile(tmp_path, CORPUS)
+    assert load_profile("mine").corpus["path"] == str(tmp_path / "data" / "music")
+
+
+def test_the_order_of_precedence(tmp_path):
+    tables = "[training]\nepochs = 7\nmixup = 0.1\n[models.simple_cnn]\nepochs = 9\ndropout = 0.2\n"
+    loaded = load_profile(profile(tmp_path, CORPUS + tables))
+    report = asdict(Training())
+    assert loaded.settings("nnet1") == report | {"epochs": 7, "mixup": 0.1}
+    cnn = {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}
+    assert loaded.settings("simple_cnn") == report | cnn | {"epochs": 9, "mixup": 0.1, "dropout": 0.2}
 
 
 FAULTS = [
@@ -108,110 +122,100 @@ FAULTS = [
     ("[training]\nepochs = 0", "[training] epochs = 0: must be a whole number of 1 or more"),
     ("[training]\nepochs = { a = 1 }", "[training] epochs = {'a': 1}: must be a whole number"),
     ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a whole number of 2 or more"),
-    ("[training]\nbatch_size = 1", "[training] batch_size = 1: must be a whole number of 2 or more"),
     ("[training]\nlearning_rate = '1e-3'", '[training] learning_rate = "1e-3": must be a number above 0'),
     ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a number above 0"),
     ("[training]\nlearning_rate = inf", "[training] learning_rate = inf: must be a number above 0"),
+    ("[training]\nrandom_starts = 1", "[training] random_starts = 1: must be true or false"),
     ("[training]\noptimizer = ['adam']", '[training] optimizer = ["adam"]: must be one of adam, adamw'),
     ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, epochs,"),
     ("[[training]]\nepochs = 3", 'training = [{"epochs": 3}]: must be a table, [training]'),
     ("[large]\nepochs = 'one'", '[large] epochs = "one": must be a whole number'),
     ("[grid]\npatience = 0", "[grid] patience = 0: must be a whole number"),
-    ("[models.vgg16]\nlearning_rate = 0", "[models.vgg16] learning_rate = 0: must be a number above 0"),
-    ("[models.nnet1]\nwidth = 0", "[models.nnet1] width = 0: must be a whole number of 2 or more"),
     ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, dropout,"),
     ("[models.nnet2]\ndropout = 2", "[models.nnet2] dropout = 2: must be a number of 0 or more and below 1"),
-    ("[models.resnet2d]\npool = 0", "[models.resnet2d] pool = 0: must be a whole number of 1 or more"),
     ("[models.resnet1d]\nvariant = 'x'", '[models.resnet1d] variant = "x": must be one of soundfusion, allamy'),
-    ("[models]\nvgg16 = 3", "models.vgg16 = 3: must be a table, [models.vgg16]"),
+    ("[models]\nvgg16 = 3", "[models] vgg16 = 3: must be a table, [models.vgg16]"),
     ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
+    ("[models.fusion_gated]", "[models] has no key 'fusion_gated'; there are: fusion_concat,"),
     ("[augment.mel]\nmax_fraction = 'x'", '[augment.mel] max_fraction = "x": must be a number of 0 to 1'),
-    ("[augment.mel]\nn_time_masks = 1.0", "[augment.mel] n_time_masks = 1.0: must be a whole number of 0 or more"),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
-    ("[augment.waveform]\nmin_db = 20", "[augment.waveform] min_db = 20: must not be above max_db = 12.0"),
-    ("[augment]\nmel = true", "augment.mel = true: must be a table, [augment.mel]"),
+    ("[augment.waveform]\nmin_db = 20", "[augment.waveform] NoiseAndGain: min_db = 20: must not be above max_db = 12"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be a whole number of 2 or more"),
     ("[widths]\nresnet1d = { tiny = 4 }", "[widths.resnet1d] has no key 'tiny'; there are: large, medium, small"),
-    ("[widths]\nvgg16 = { small = 4 }", "[widths] has no key 'vgg16'; there are: resnet1d, resnet2d"),
-    ("[pretraining]\ntracks = 100", "[pretraining] needs a kind: demo, demo_gtzan,"),
     ("[pretraining]", "[pretraining] needs a kind: demo, demo_gtzan,"),
-    ("[pretraining]\nkind = 'mp3'", "[pretraining] there is no corpus of kind 'mp3', only demo,"),
     ("[pretraining]\nkind = ['demo']", "[pretraining] there is no corpus of kind ['demo'], only demo,"),
-    ("[pretraining]\nkind = 'demo'\ntracks = 'many'", '[pretraining] tracks = "many": must be a whole number'),
-    ("[pretraining]\nkind = 'demo'\nseconds = '5'", '[pretraining] seconds = "5": must be a number of 0.01 to 14400'),
-    ("[pretraining]\nkind = 'demo'\nseed = -1", "[pretraining] seed = -1: must be a whole number of 0 to"),
-    ("[pretraining]\nkind = 'fma'\nsubset = 1", "[pretraining] subset = 1: must be one of small, medium"),
-    ("[pretraining]\nkind = 'gtzan'\npath = 3", "[pretraining] path = 3: must be a text that is not empty"),
-    ("[pretraining]\nkind = 'folder'", "[pretraining] a corpus of kind 'folder' needs a path"),
-    ("[pretraining]\nkind = 'gtzan'\nlabel = 'x'", "[pretraining] a corpus of kind 'gtzan' has no key 'label'"),
-    ("[segmenting]\nseconds = '5'", '[segmenting] seconds = "5": must be a number of 0.01 to 14400'),
+    ("[pretraining]\nkind = 'fma'\nsubset = 1", "subset = 1: "),
     ("[segmenting]\noverlap = 1.0", "[segmenting] overlap = 1.0: must be a number of 0 to 0.99"),
     ("[segmenting]\noverlap = false", "[segmenting] overlap = false: must be a number"),
+    ("[segmenting]\nseconds = 1e-9", "[segmenting] seconds = 1e-09: must be a number of 0.01 to 14400"),
     ("[split]\nfolds = 2", "[split] folds = 2: must be a whole number of 3 or more"),
     ("[split]\nscheme = 'random'", '[split] scheme = "random": must be one of auto, official, artist, stratified'),
+    ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
     ("[split]\nseed = -1", "[split] seed = -1: must be a whole number of 0 to 4294967295"),
     ("[mel]\nhop_length = 0", "[mel] hop_length = 0: must be a whole number of 1 to 65536"),
-    ("[mel]\nn_mels = 0", "[mel] n_mels = 0: must be a whole number of 1 to 1024"),
-    ("[mel]\nn_fft = 1", "[mel] n_fft = 1: must be a whole number of 2 to 65536"),
     ("[mel]\nchannels = 3", "[mel] channels = 3: must be a whole number of 1 to 2"),
-    ("[mel]\ntop_db = -80", "[mel] top_db = -80: must be a number of 1 to 1000"),
-    ("[waveform]\nsample_rate = -1", "[waveform] sample_rate = -1: must be a whole number of 1000 to 384000"),
-    ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be a whole number of 1000 to 384000"),
     ("[mel]\nn_fft = 1_000_000", "[mel] n_fft = 1000000: must be a whole number of 2 to 65536"),
     ("[mel]\ntop_db = 1e300", "[mel] top_db = 1e+300: must be a number of 1 to 1000"),
-    ("[segmenting]\nseconds = 1e-9", "[segmenting] seconds = 1e-09: must be a number of 0.01 to 14400"),
-    ("[segmenting]\noverlap = 0.999999999", "[segmenting] overlap = 0.999999999: must be a number of 0 to 0.99"),
-    ("[split]\nfolds = 2", "[split] folds = 2: must be a whole number of 3 or more"),
-    ("[waveform]\nsample_rate = 22050.0", "[waveform] sample_rate = 22050.0: must be a whole number"),
-]
-TOP_FAULTS = [
-    ("training = 3", "training = 3: must be a table, [training]"),
-    ("mel = 'big'", 'mel = "big": must be a table, [mel]'),
-    ("seeds = 3", "seeds = 3: must be a list of one or more different whole numbers of 0 to"),
-    ('seeds = ["a"]', 'seeds = ["a"]: must be a list'),
-    ("seeds = []", "seeds = []: must be a list of one or more"),
-    ("seeds = [0, 0]", "seeds = [0, 0]: must be a list of one or more different"),
-    ("seeds = [-1]", "seeds = [-1]: must be a list"),
-    ("seeds = [true]", "seeds = [true]: must be a list"),
-    ("seeds_of = 3", "seeds_of = 3: must be a table, [seeds_of]"),
-    ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1: seeds = 3: must be a list of one or more different whole numbers"),
-    ("test_folds = [0, 0]", "test_folds = [0, 0]: must be a list of one or more different"),
-    ("test_folds = []", "test_folds = []: must be a list of one or more"),
-    ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
-    ("leave_out = 'vgg16'", 'leave_out = "vgg16": must be a list of names'),
-    ("leave_out = [1]", "leave_out = [1]: must be a list of names"),
-    ("leave_out = ['vgg']", "leave_out: there is no 'vgg', only simple_cnn,"),
-    ('name = "../../x"', 'name = "../../x": must be letters, digits'),
-    ('name = ".hidden"', 'name = ".hidden": must be letters, digits'),
-    ('name = ""', 'name = "": must be letters, digits'),
-    ("name = 3", "name = 3: must be letters, digits"),
-    ("clip_seconds = 1e12", "clip_seconds = 1000000000000.0: must be a number of 0.01 to 14400"),
-    ("clip_seconds = 0", "clip_seconds = 0: must be a number of 0.01 to 14400"),
-    ("large_batch = 1", "large_batch = 1: must be a whole number of 2 or more"),
-    ("epochs = 3", "has no key 'epochs'; there are: augment, clip_seconds"),
-]
-SET_BY_THE_STUDY = [
+    ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be a whole number of 1000 to 384000"),
+    ("[search]\ntrial = 3", "[search] has no key 'trial'; there are: model, space, trials"),
+    ('[search]\nmodel = "vgg16"', '[search] model = "vgg16": must be one of resnet2d, resnet1d'),
+    ("[search]\ntrials = 0", "[search] trials = 0: must be a whole number of 1 or more"),
+    ("[search]\nspace = {}", "[search] space = {}: give a setting or more"),
+    ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),
+    ('[search]\nmodel = "resnet1d"\nspace = { max_fraction = [0.1, 0.2] }', "space.max_fraction: resnet1d has no spec"),
+    ("[search.space]\nwidth = [8]", "[search.space] width = [8]: give a list of two values or more, or { low = …,"),
+    ("[search.space]\nwidth = [8, 8.5]", "[search.space] width = 8.5: must be a whole number of 2 or more"),
+    (
+        "[search.space]\nmixup = { low = 0.1 }",
+        "give a list of two values or more, or { low = …, high = …, log = true }",
+    ),
+    ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
+    ("[search.space]\nmixup = { low = 0.0, high = 0.1, log = true }", "low must be below high, and above 0"),
+    ("[search.space]\nmixup = { low = -1, high = 0.1 }", "[search.space] mixup = -1: must be a number of 0 or more"),
+    ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
+    ("[searched]\nlearning_rate = 0", "[searched] learning_rate = 0: must be a number above 0"),
+    # what the study sets
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
     ("[large]\nbatch_size = 8", "[large] batch_size is set by the study: set large_batch"),
     ("[models.vgg16]\nbatch_size = 8", "[models.vgg16] batch_size is set by the study: set large_batch"),
     ("[models.resnet1d]\nwidth = 8", "[models.resnet1d] width is set by the study: set [widths.resnet1d]"),
-    ("[models.resnet2d]\nwidth = 8", "[models.resnet2d] width is set by the study: set [widths.resnet2d]"),
     ("[models.resnet2d]\ndropout = 0.1", "[models.resnet2d] dropout is set by the study: the table of regularization"),
-    ("[models.fusion_concat]\nparts = []", "parts is set by the study: they are the small ResNets"),
     ("[models.fusion_decision]\nweighting = 'learned'", "weighting is set by the study: both are trained"),
     ("[models.nnet1]\nn_mels = 32", "[models.nnet1] n_mels is set by the study: set n_mels in [mel]"),
-    ("[models.nnet1]\nin_channels = 1", "[models.nnet1] in_channels is set by the study: set channels in [mel]"),
+]
+TOP_FAULTS = [
+    ("training = 3", "training = 3: must be a table, [training]"),
+    ("mel = 'big'", 'mel = "big": must be a table, [mel]'),
+    ("seeds = 3", "seeds = 3: must be a list of one or more numbers"),
+    ('seeds = ["a"]', 'seeds[0] = "a": must be a whole number of 0 to 4294967295'),
+    ("seeds = []", "seeds = []: must be a list of one or more numbers"),
+    ("seeds = [0, 0]", "seeds = [0, 0]: must be different numbers"),
+    ("seeds = [0, true]", "seeds[1] = true: must be a whole number"),
+    ("seeds_of = 3", "seeds_of = 3: must be a table, [seeds_of]"),
+    ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1 = 3: must be a list of one or more numbers"),
+    ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
+    ("leave_out = 'vgg16'", 'leave_out = "vgg16": must be a list'),
+    ("leave_out = ['vgg']", 'leave_out[0] = "vgg": must be one of simple_cnn,'),
+    ('name = "../../x"', 'name = "../../x": must be letters, digits'),
+    ('name = ".hidden"', 'name = ".hidden": must be letters, digits'),
+    ('name = ""', 'name = "": must be letters, digits'),
+    ("name = 3", "name = 3: must be letters, digits"),
+    ("clip_seconds = 0", "clip_seconds = 0: must be a number of 0.01 to 14400"),
+    ("large_batch = 1", "large_batch = 1: must be a whole number of 2 or more"),
+    ("epochs = 3", "has no key 'epochs'; there are: augment, clip_seconds"),
 ]
 
 
 @pytest.mark.parametrize(
     "text, message",
-    [(f"{CORPUS}{tables}\n", message) for tables, message in FAULTS + SET_BY_THE_STUDY]
+    [(f"{CORPUS}{tables}\n", message) for tables, message in FAULTS]
     + [(f"{top}\n{CORPUS}", message) for top, message in TOP_FAULTS]
     + [
         ("", "[corpus] needs a kind: demo,"),
         ("corpus = 'demo'\n", 'corpus = "demo": must be a table, [corpus]'),
-        ("[corpus]\nkind = 'folder'\npath = 3\n", "[corpus] path = 3: must be a text"),
+        ('[corpus]\nkind = "folder"\npath = "C:\\Users\\me"\n', "not valid TOML: "),
+        ('[corpus]\nkind = "folder"\npath = "C:\\Users\\me"\n', "write C:/music, or 'C:\\music' in single quotes"),
+        ('[corpus]\nkind = "folder"\npath = "C:\\temp"\n', "write C:/music, or 'C:\\music' in single quotes"),
     ],
 )
 def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path, text, message):
@@ -222,22 +226,26 @@ def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path,
     assert "\n" not in str(refused.value)
 
 
+def test_a_file_is_read_in_utf_8_with_or_without_a_byte_order_mark(tmp_path):
+    assert load_profile(profile(tmp_path, 'name = "ours"\n' + CORPUS, encoding="utf-8-sig")).name == "ours"
+    for encoding, said in {"utf-16": "is in UTF-16", "latin-1": "is not in UTF-8"}.items():
+        with pytest.raises(SoundFusionError, match=f"mine.toml: {said}: save it as UTF-8"):
+            load_profile(profile(tmp_path, '# Über\nname = "ours"\n' + CORPUS, encoding=encoding))
+
+
 @pytest.mark.parametrize("name", ["demo", "Demo", "fma_small"])
 def test_a_built_in_profile_s_name_is_taken(tmp_path, name):
-    copy = (profiles.BUILT_IN / "demo.toml").read_text(encoding="utf-8").replace('name = "demo"', f'name = "{name}"')
     with pytest.raises(SoundFusionError, match=f'name = "{name}": a built-in profile has this name: give another'):
-        load_profile(profile(tmp_path, copy))
+        load_profile(profile(tmp_path, f'name = "{name}"\n{CORPUS}'))
     with pytest.raises(SoundFusionError, match="a built-in profile has this name"):
-        load_profile(profile(tmp_path, CORPUS, "demo.toml"))
+        load_profile(profile(tmp_path, CORPUS, f"{name}.toml"))
     assert load_profile(profiles.BUILT_IN / "demo.toml") == load_profile("demo")
 
 
-def test_a_file_whose_name_is_no_folder_s_is_told_to_give_one(tmp_path):
-    file = profile(tmp_path, CORPUS, "my study.toml")
-    with pytest.raises(SoundFusionError, match='name = "my study": must be letters'):
-        load_profile(file)
-    file.write_text('name = "my-study"\n' + CORPUS)
-    assert load_profile(file).name == "my-study"
+def test_a_file_whose_stem_is_no_name_is_asked_for_one(tmp_path):
+    with pytest.raises(SoundFusionError, match=r"my study.toml: add name = .* 'my study' cannot be its name"):
+        load_profile(profile(tmp_path, CORPUS, "my study.toml"))
+    assert load_profile(profile(tmp_path, 'name = "my-study"\n' + CORPUS, "my study.toml")).name == "my-study"
 
 
 @pytest.mark.parametrize(
@@ -246,40 +254,94 @@ def test_a_file_whose_name_is_no_folder_s_is_told_to_give_one(tmp_path):
         (lambda: Training(epochs="ten"), 'Training: epochs = "ten": must be a whole number of 1 or more'),
         (lambda: Training(batch_size=True), "Training: batch_size = true: must be a whole number"),
         (lambda: Training(learning_rate=math.nan), "Training: learning_rate = nan: must be a number"),
+        (lambda: Training(epoch=3), "Training: has no key 'epoch'; there are: averaging"),
+        (lambda: replace(Training(), epochs=0), "Training: epochs = 0: must be a whole number"),
         (lambda: Segmenting("5"), 'Segmenting: seconds = "5"'),
         (lambda: Split(fold=12), "Split: fold = 12: must be below folds = 10"),
-        (lambda: Split(seed=-1), "Split: seed = -1"),
         (lambda: Waveform(0), "Waveform: sample_rate = 0"),
         (lambda: MelSpectrogram(channels=3), "MelSpectrogram: channels = 3: must be a whole number of 1 to 2"),
-        (lambda: MelSpectrogram(hop_length=0), "MelSpectrogram: hop_length = 0"),
-        (lambda: NoiseAndGain("x"), 'NoiseAndGain: noise_std = "x"'),
-        (lambda: augmentation("mel", max_fraction=2), "SpecAugment: max_fraction = 2: must be a number of 0 to 1"),
-        (lambda: build_model("simple_cnn", 8, dropout=2), "simple_cnn: dropout = 2: must be a number"),
+        (lambda: Profile("mine"), "Profile: needs corpus"),
+        (lambda: augmentation("mel", max_fraction=2), "'mel': max_fraction = 2: must be a number of 0 to 1"),
         (lambda: build_model("resnet1d", 8, width=0), "resnet1d: width = 0: must be a whole number of 2 or more"),
-        (lambda: build_model("fusion_concat", 8, parts=["nnet1"]), "fusion_concat: parts = .* must be a list of pairs"),
-        (lambda: open_corpus({"kind": "demo", "tracks": "many"}), 'corpus: tracks = "many": must be a whole number'),
-        (lambda: open_corpus({"kind": "folder", "path": "x", "name": "y"}), "of kind 'folder' has no key 'name'"),
+        (lambda: build_model("fusion_concat", 8, parts=["nnet1", 3]), r'parts\[0\] = "nnet1": must be the name of a'),
+        (lambda: Experiment("x", "nnet1", (), {"widht": 3}), "experiment 'x': nnet1: has no key 'widht'; there are:"),
+        (lambda: Experiment("x", "nnet1", (), augment={"wave": {}}), "no augmentation of 'wave'; there are: mel,"),
+        (lambda: open_corpus({"kind": "demo", "tracks": "many"}), 'tracks = "many"'),
     ],
 )
-def test_the_same_table_holds_in_python(make, message):
+def test_values_are_checked_in_python_too(make, message):
     with pytest.raises(SoundFusionError, match=message):
         make()
 
 
-def test_numbers_of_numpy_and_segments_of_whole_clips_are_taken():
-    assert Training(epochs=np.int64(3), learning_rate=np.float32(0.5)).epochs == 3
-    assert Split(fold=np.int64(2)).fold == 2 and Segmenting(1, None).overlap is None
+def test_checked_values_are_plain_dataclasses():
+    training = Training(epochs=np.int64(3), learning_rate=np.float32(0.5))
+    assert training == Training(3, learning_rate=0.5) == pickle.loads(pickle.dumps(training))
+    assert vars(training) == asdict(training) == asdict(Training()) | {"epochs": 3, "learning_rate": 0.5}
+    assert len({training, Training(3, learning_rate=0.5), Training()}) == 2
+    assert Segmenting(1, None).overlap is None and build_model("resnet1d", 2, width=np.int64(2)).num_features == 8
+    with pytest.raises(AttributeError):
+        training.epochs = 4
 
 
-def test_every_setting_has_its_rule_and_every_rule_its_setting():
-    kinds = Training, Segmenting, Split, Waveform, MelSpectrogram
-    names = {item.name for kind in kinds for item in dataclasses.fields(kind)}
-    for function in (*MODELS.values(), *AUGMENTATIONS.values(), *kinds_of_corpora.KINDS.values()):
-        names |= set(inspect.signature(function).parameters)
-    plain = {"name", "clip_seconds", "seeds", "test_folds", "large_batch", "leave_out", "pairs", "trials"}
-    assert names - {"num_classes"} | plain | set(profiles.SIZES) == set(settings.RULES)
-    assert settings.RULES["optimizer"].allowed == f"one of {', '.join(OPTIMIZERS)}"
-    assert {item.name for item in dataclasses.fields(Profile)} > plain - {"trials"}  # in [search]
+def test_every_optimizer_and_size_may_be_named(tmp_path):
+    for name in OPTIMIZERS:
+        assert Training(optimizer=name).optimizer == name
+    sizes = ", ".join(f"{size} = 2" for size in SIZES)
+    assert (
+        load_profile(profile(tmp_path, f"{CORPUS}[widths]\nresnet1d = {{ {sizes} }}")).width("resnet1d", "large") == 2
+    )
+
+
+# --set key=value
+
+
+def test_a_changed_profile_is_a_file_with_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    old = str(profile(tmp_path, CORPUS + "[models.vgg16]\nwidth = 4\n"))
+    changes = ["training.epochs=3", "models.vgg16.width=8"]
+    loaded = load_profile(changed(old, changes))
+    assert loaded.name.startswith("mine-models-vgg16-width-8-training-epochs-3-")
+    assert loaded == replace(
+        load_profile(old), name=loaded.name, training={"epochs": 3}, models={"vgg16": {"width": 8}}
+    )
+    assert changed(old, changes[::-1]) == changed(old, changes) and changed(old, []) == old
+    assert load_profile(changed(changed(old, changes), ["name=short"])) == replace(loaded, name="short")
+    assert [file.suffix for file in (tmp_path / "data" / "profiles").iterdir()] == [".toml", ".toml"]  # nothing partial
+
+
+def test_a_change_of_training_overrides_every_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    assert load_profile("demo").settings("simple_cnn")["epochs"] == 15  # its table's
+    for changes, epochs in ((["training.epochs=3"], 3), (["models.simple_cnn.epochs=4", "training.epochs=3"], 4)):
+        loaded = load_profile(changed("demo", changes))
+        assert loaded.settings("simple_cnn")["epochs"] == epochs and loaded.settings("nnet1")["epochs"] == 3
+        assert loaded.grid == {} and loaded.models["simple_cnn"]["weight_decay"] == 0.05
+    loaded = load_profile(changed("emotify", ["training.batch_size=8", "training.mixup=0"]))
+    assert loaded.large_batch == loaded.settings("simple_cnn")["batch_size"] == 8 and "mixup" not in loaded.searched
+
+
+def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    old, long = str(profile(tmp_path, CORPUS)), "corpus.label=" + "long " * 40
+    changes = "seeds=[0,1]", "seeds=[0, 11]", "augment.waveform.min_db=-3", "augment.waveform.min_db=3", long + "1"
+    names = {load_profile(changed(old, [change])).name for change in (*changes, long + "2")}
+    assert len(names) == len(changes) + 1 and max(map(len, names)) <= 80
+
+
+@pytest.mark.parametrize("name", profiles.built_in())
+def test_every_setting_of_a_profile_survives_a_change(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    expected = replace(load_profile(name), name="nine", large_batch=9)
+    assert load_profile(changed(name, ["large_batch=9", "name=nine"])) == expected
+
+
+def test_paths_of_a_change_are_relative_to_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    old = str(profile(tmp_path, CORPUS))
+    assert load_profile(changed(old, ["corpus.path=here"])).corpus["path"] == str(tmp_path / "here")
+    assert load_profile(changed(old, ["large_batch=4"])).corpus["path"] == str(tmp_path / "music")
 
 
 def test_help_does_not_wait_for_torch():

@@ -7,7 +7,7 @@ import pytest
 
 LIBRARY = Path(__file__).parents[1] / "soundfusion_lib"
 ARROW = ["datasets", "audio", "models", "training", "study", "analysis"]  # each may import those before it
-BESIDE = ["device", "errors", "paths", "pool", "settings"]  # which every room may import
+BESIDE = ["device", "errors", "paths", "pool", "checks"]  # which every room may import
 AFTER = sorted({file.parent.name for file in LIBRARY.glob("*/__init__.py")} - set(ARROW))  # these may import all those
 TOP = ["notebooks"]  # a module, not a room, which they may import too
 FILES = sorted(LIBRARY.glob("**/*.py"))

@@ -11,10 +11,8 @@ from conftest import copy_music
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import results_dir, runs_dir
-from soundfusion_lib.study.changes import changed
+from soundfusion_lib.paths import runs_dir
 from soundfusion_lib.study.find import experiment_named, find_model
-from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import load_run
 
@@ -126,64 +124,23 @@ def test_a_command_that_is_refused_files_no_changed_profile(profile):
     change = "--set", "name=refused"
     assert "no experiment 'ResNet3D'" in call("train", profile, "ResNet3D", *change).output
     assert call("reproduce", profile, "--only", "99", *change).exit_code == 1
-    assert not (results_dir() / "refused").exists()
-
-
-def test_a_changed_profile_is_a_file_with_a_name_of_its_own(profile):
-    file = changed(profile, ["training.epochs=3", "models.vgg16.width=8"])
-    new, old = load_profile(file), load_profile(profile)
-    assert new.name == "mine-models.vgg16.width-8-training.epochs-3" and old.name == "mine"
-    assert (new.training["epochs"], new.models["vgg16"], new.models["simple_cnn"]) == (
-        3,
-        {"width": 8},
-        old.models["simple_cnn"],
-    )
-    assert new.corpus == old.corpus and (new.mel, new.segmenting, new.split) == (old.mel, old.segmenting, old.split)
-    assert changed(profile, ["models.vgg16.width=8", "training.epochs=3"]) == file
-    assert changed(profile, []) == profile and load_profile(changed(file, ["name=short"])).name == "short"
-
-
-def test_names_of_changed_profiles_differ_as_their_settings_do(profile):
-    changes = (
-        ["seeds=[0,1]"],
-        ["seeds=[0, 11]"],
-        ["augment.waveform.min_db=-3"],
-        ["augment.waveform.min_db=3"],
-        ["corpus.label=a b"],
-        ["corpus.label=a-b"],
-        [f"corpus.label={'long ' * 40}1"],
-        [f"corpus.label={'long ' * 40}2"],
-    )
-    names = {load_profile(changed(profile, change)).name for change in changes}
-    assert len(names) == len(changes) and max(map(len, names)) <= 80
-
-
-@pytest.mark.parametrize("name", ["demo", "emotify", "fma_small", "soundtracks"])
-def test_every_setting_of_a_profile_survives_the_change(name, profile):
-    new, old = load_profile(changed(name, ["large_batch=9", f"name={name}9"])), load_profile(name)
-    for field in vars(old):
-        assert field in ("name", "large_batch") or getattr(new, field) == getattr(old, field), field
-
-
-def test_paths_of_a_change_are_relative_to_the_working_directory(profile, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    loaded = load_profile(changed(profile, ["corpus.path=here"]))
-    assert loaded.corpus["path"] == str((tmp_path / "here").resolve())
+    assert not list(runs_dir().parent.glob("profiles/refused*"))
 
 
 def test_a_change_trains_another_run_and_leaves_the_first(profile):
     runs = {folder.name for folder in runs_dir().glob("*") if not folder.suffix}
     done = call("train", profile, "SimpleCNN", "--set", "models.simple_cnn.epochs=1", "--device", "cpu")
-    assert done.exit_code == 0 and "mine-models.simple_cnn.epochs-1" in done.output
+    assert done.exit_code == 0 and "on mine-models-simple-cnn-epochs-1-" in done.output
     new = {folder.name for folder in runs_dir().glob("*") if not folder.suffix}
     assert runs < new and len(new) == len(runs) + 1
 
 
 def test_reproduce_says_what_is_left_and_files_a_changed_profile_apart(profile):
-    done = call("reproduce", profile, "--set", "clip_seconds=3", "--only", "01", "--device", "cpu")
+    changes = "--set", "clip_seconds=3", "--set", "name=short"
+    done = call("reproduce", profile, *changes, "--only", "01", "--device", "cpu")
     assert "these notebooks train nothing" in done.output
-    folder = runs_dir().parents[1] / "results" / "mine-clip_seconds-3"
+    folder = runs_dir().parents[1] / "results" / "short"
     assert (folder / "notebooks" / "01_data.ipynb").is_file() and (folder / "README.md").is_file()
-    assert json.loads((folder / "summary.json").read_text())["profile"] == "mine-clip_seconds-3"
-    assert tomllib.loads((folder / "profile.toml").read_text())["clip_seconds"] == 3
+    assert json.loads((folder / "summary.json").read_text())["profile"] == "short"
+    assert tomllib.loads((runs_dir().parent / "profiles" / "short.toml").read_text())["clip_seconds"] == 3
     assert not (runs_dir().parents[1] / "results" / "mine").exists()

@@ -3,12 +3,16 @@
 For the whole batch at once: no loop over samples, and no value that the device is asked for.
 """
 
-import inspect
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from soundfusion_lib import settings
+from soundfusion_lib.checks import Fraction, NotNegative, Number, Whole, check, options_of
+from soundfusion_lib.errors import SoundFusionError
+
+Masks = Annotated[Whole, Field(ge=0)]
 
 
 class SpecAugment(nn.Module):
@@ -22,11 +26,13 @@ class SpecAugment(nn.Module):
     """
 
     def __init__(
-        self, n_time_masks: int = 2, n_frequency_masks: int = 2, probability: float = 1.0, max_fraction: float = 0.3
+        self,
+        n_time_masks: Masks = 2,
+        n_frequency_masks: Masks = 2,
+        probability: Fraction = 1.0,
+        max_fraction: Fraction = 0.3,
     ) -> None:
         super().__init__()
-        counts = {"n_time_masks": n_time_masks, "n_frequency_masks": n_frequency_masks}
-        settings.check({**counts, "probability": probability, "max_fraction": max_fraction}, "SpecAugment:")
         self.n_time_masks, self.n_frequency_masks = n_time_masks, n_frequency_masks
         self.probability, self.max_fraction = probability, max_fraction
 
@@ -54,9 +60,10 @@ class NoiseAndGain(nn.Module):
     """Add white noise (its deviation as a share of full scale), then change each sample's volume by a gain uniform in
     min_db..max_db. Shape: (N, 1, L) -> the same."""
 
-    def __init__(self, noise_std: float = 0.02, min_db: float = -12.0, max_db: float = 12.0) -> None:
+    def __init__(self, noise_std: NotNegative = 0.02, min_db: Number = -12.0, max_db: Number = 12.0) -> None:
         super().__init__()
-        settings.check({"noise_std": noise_std, "min_db": min_db, "max_db": max_db}, "NoiseAndGain:")
+        if min_db > max_db:
+            raise SoundFusionError(f"NoiseAndGain: min_db = {min_db}: must not be above max_db = {max_db}")
         self.noise_std, self.min_db, self.max_db = noise_std, min_db, max_db
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -75,9 +82,10 @@ def augmentation(input_name: str, **options) -> nn.Module:
     """The report's augmentation of ``mel`` (`SpecAugment`) or ``waveform`` (`NoiseAndGain`), with these options of it.
 
     Raises:
-        SoundFusionError: there is no such input, or no such option for it.
+        SoundFusionError: there is no such input, no such option for it, or a value is not allowed.
     """
-    settings.check_keys({input_name: options}, AUGMENTATIONS, "augmentation:")
+    if input_name not in AUGMENTATIONS:
+        raise SoundFusionError(f"no augmentation of {input_name!r}; there are: {', '.join(AUGMENTATIONS)}")
     module = AUGMENTATIONS[input_name]
-    settings.check_keys(options, inspect.signature(module).parameters, f"augmentation of {input_name!r}:")
+    check(options_of(module), options, f"augmentation of {input_name!r}:")
     return module(**options)

@@ -3,36 +3,34 @@
 An array of either is time-major, (time, channels, bands), so that a segment of a clip is one contiguous slice.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy
 import torch
+from pydantic import Field
 from torchaudio import transforms
 from torchaudio.functional import melscale_fbanks
 
-from soundfusion_lib import settings
 from soundfusion_lib.audio.decode import resample, to_channels
+from soundfusion_lib.checks import Bands, Number, Rate, Whole, checked
 
 BLOCK = 256  # frames transformed at once: their spectra stay in the processor's cache
 
 
-@dataclass(frozen=True)
+@checked
 class Waveform:
     """The raw waveform: mono, int16 in the store, float32 with full scale +-1 as a network's input."""
 
-    sample_rate: int = 22_050  # Hz
+    sample_rate: Rate = 22_050  # Hz
 
     kind: ClassVar[str] = "waveform"
     dtype: ClassVar[str] = "int16"
     bands: ClassVar[int] = 1
     channels: ClassVar[int] = 1
     scale: ClassVar[float] = 1 / 32_768
-
-    def __post_init__(self):
-        settings.check(vars(self), "Waveform:")
 
     @property
     def slug(self) -> str:
@@ -56,7 +54,7 @@ class Waveform:
         return 0.0
 
 
-@dataclass(frozen=True)
+@checked
 class MelSpectrogram:
     """Log-mel spectrogram in dB, as torchaudio's MelSpectrogram followed by AmplitudeToDB("power") gives it:
     Hann window, centred frames with reflected edges, power, HTK mel scale from 0 Hz to half the sample rate, no
@@ -66,19 +64,16 @@ class MelSpectrogram:
     Source: torchaudio.transforms; the mel scale is O'Shaughnessy's, Speech Communication, 1987.
     """
 
-    sample_rate: int = 44_100  # Hz
-    channels: int = 2  # left and right (a mono clip is both), or 1: their mean
-    n_mels: int = 64
-    n_fft: int = 1024  # window, in samples
-    hop_length: int = 512  # in samples
-    top_db: float = 80.0  # dB
+    sample_rate: Rate = 44_100  # Hz
+    channels: Annotated[Whole, Field(ge=1, le=2)] = 2  # left and right (a mono clip is both), or 1: their mean
+    n_mels: Bands = 64
+    n_fft: Annotated[Whole, Field(ge=2, le=65_536)] = 1024  # window, in samples
+    hop_length: Annotated[Whole, Field(ge=1, le=65_536)] = 512  # in samples
+    top_db: Annotated[Number, Field(ge=1, le=1_000)] = 80.0  # dB
 
     kind: ClassVar[str] = "mel"
     dtype: ClassVar[str] = "float16"
     scale: ClassVar[float] = 1.0
-
-    def __post_init__(self):
-        settings.check(vars(self), "MelSpectrogram:")
 
     @property
     def bands(self) -> int:

@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import Field
 
-from soundfusion_lib import settings
 from soundfusion_lib.audio.decoding import in_order
 from soundfusion_lib.audio.store import Store, StoredArray
+from soundfusion_lib.checks import Number, Seconds, checked
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
 
 PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
 
 
-@dataclass(frozen=True)
+@checked
 class Segmenting:
     """How to cut a clip; the report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
 
@@ -25,11 +26,10 @@ class Segmenting:
     padded with silence where it is shorter.
     """
 
-    seconds: float = 5.0  # length of a segment
-    overlap: float | None = 0.25  # share of a segment that it has in common with the next
-
-    def __post_init__(self):
-        settings.check(vars(self), "Segmenting:")
+    seconds: Seconds = 5.0  # length of a segment
+    overlap: Annotated[Number, Field(ge=0, le=0.99)] | None = (
+        0.25  # share of a segment that it has in common with the next
+    )
 
     def starts(self, seconds: float) -> np.ndarray:
         """Start times, in seconds, of the segments that fit in a clip of so many seconds; may be empty."""

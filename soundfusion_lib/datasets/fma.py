@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from soundfusion_lib import settings
+from soundfusion_lib.checks import shown
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 
@@ -36,7 +36,8 @@ def fma(root, subset="small") -> Corpus:
     Raises:
         SoundFusionError: tracks.csv is missing or is not FMA's, names a genre that FMA lacks, or there is not one clip.
     """
-    settings.check({"subset": subset}, "fma:")
+    if subset not in ("small", "medium"):
+        raise SoundFusionError(f"fma: subset = {shown(subset)}: must be one of small, medium")
     root = Path(root)
     file = root / "fma_metadata" / "tracks.csv"
     if not file.is_file():

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from soundfusion_lib import settings
+from pydantic import BeforeValidator, Field
+
+from soundfusion_lib.checks import Count, Seconds, Seed, check, table
 from soundfusion_lib.datasets import Corpus, emotify, fma, folder, gtzan, soundtracks
 from soundfusion_lib.datasets.synthetic.demo import write_demo, write_demo_gtzan
 from soundfusion_lib.errors import SoundFusionError
@@ -34,8 +36,7 @@ def check_corpus(spec: dict[str, Any], where: str) -> None:
     if kind not in list(KINDS):  # a list, since what stands in TOML may have no hash
         raise SoundFusionError(f"{where} there is no corpus of kind {kind!r}, only {', '.join(KINDS)}")
     arguments = signature(KINDS[kind]).parameters
-    settings.check_keys(values, arguments, f"{where} a corpus of kind {kind!r}")
-    settings.check(values, where)
+    check(table({name: TYPES[name] for name in arguments}), values, where)
     for name, argument in arguments.items():
         if argument.default is argument.empty and name not in values:
             raise SoundFusionError(f"{where} a corpus of kind {kind!r} needs a {name}")
@@ -49,6 +50,9 @@ def is_to_be_made(spec: dict[str, Any]) -> bool:
     return not _demo_root(**defaults | spec).exists()
 
 
+Text = Annotated[str, Field(min_length=1), BeforeValidator(lambda text: str(text) if isinstance(text, Path) else text)]
+TYPES = {"tracks": Count, "seconds": Seconds, "seed": Seed, "path": Text, "label": Text}
+TYPES["subset"] = Literal["small", "medium"]
 DEMOS = {"demo": "fma", "demo_gtzan": "gtzan"}  # and whose layout they have
 
 

@@ -1,17 +1,19 @@
 """Which tracks train, validate and test: official, group-aware, or plain stratified; one split or k folds."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, model_validator
 
-from soundfusion_lib import settings
+from soundfusion_lib.checks import Seed, Whole, checked
 from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.errors import SoundFusionError
 
 
-@dataclass(frozen=True)
+@checked
 class Split:
     """How to divide a corpus. All segments of a track go where the track goes, always.
 
@@ -25,13 +27,16 @@ class Split:
         seed: of the shuffling.
     """
 
-    scheme: str = "auto"
-    folds: int = 10
-    fold: int = 0
-    seed: int = 0
+    scheme: Literal["auto", "official", "artist", "stratified", "all"] = "auto"
+    folds: Annotated[Whole, Field(ge=3)] = 10
+    fold: Annotated[Whole, Field(ge=0)] = 0
+    seed: Seed = 0
 
-    def __post_init__(self):
-        settings.check(vars(self), "Split:")
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> "Split":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold = {self.fold}: must be below folds = {self.folds}")
+        return self
 
     def resolved(self, tracks: pd.DataFrame) -> "Split":
         """This split with what "auto" stands for on these tracks; an official one without what has no effect on it."""

@@ -4,9 +4,7 @@ They share the arguments ``num_classes`` (labels), ``in_channels`` and ``n_mels`
 (on the output layer). May import only what stands beside the rooms.
 """
 
-import inspect
-
-from soundfusion_lib import settings
+from soundfusion_lib.checks import check, options_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier
 from soundfusion_lib.models.fusion import FusionAttention, FusionConcat, FusionDecision, FusionGated
@@ -37,10 +35,9 @@ def build_model(name: str, num_classes: int, **options) -> AudioClassifier:
     """Build an untrained model: one of `MODELS`, with the other arguments of its class as options.
 
     Raises:
-        SoundFusionError: there is no such model, or no such option for it, or not of this value (see `settings.RULES`).
+        SoundFusionError: there is no such model, or no such option for it, or a value is not allowed.
     """
     if name not in MODELS:
         raise SoundFusionError(f"There is no model {name!r}; there are: {', '.join(MODELS)}.")
-    settings.check_keys(options, inspect.signature(MODELS[name]).parameters.keys() - {"num_classes"}, name)
-    settings.check(options, f"{name}:")
+    check(options_of(MODELS[name]), options, f"{name}:")
     return MODELS[name](num_classes, **options)

@@ -5,18 +5,21 @@ Any two models of ours can be the parts, trained jointly from scratch, or traine
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
+from soundfusion_lib.checks import Bands, Count, Share
 from soundfusion_lib.models.base import AudioClassifier
 
-Parts = Sequence[tuple[str, dict[str, Any]]]
+Part = Annotated[tuple[str, dict[str, Any]], Field(description="the name of a model and its options")]
+Parts = Annotated[Sequence[Part], Field(min_length=2, max_length=2, description="a list of two parts")]
 UNITS = 64  # that the gate and the attention bring each part's features to, as many as the report's parts have
 HEADS = 4  # of the attention
-REPORTED: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # 64 features each
+PARTS: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # the report's: 64 features each
 
 
 class Fusion(AudioClassifier):
@@ -63,7 +66,7 @@ class FusionConcat(Fusion):
     """
 
     def __init__(
-        self, num_classes: int, parts: Parts = REPORTED, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
     ) -> None:
         super().__init__(num_classes, parts, in_channels, n_mels, dropout)
         for part in self.parts:
@@ -85,7 +88,7 @@ class FusionGated(FusionConcat):
     """
 
     def __init__(
-        self, num_classes: int, parts: Parts = REPORTED, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
     ) -> None:
         super().__init__(num_classes, parts, in_channels, n_mels, dropout)
         self.values = nn.ModuleList(nn.Linear(part.num_features, UNITS, bias=False) for part in self.parts)
@@ -111,7 +114,7 @@ class FusionAttention(FusionConcat):
     """
 
     def __init__(
-        self, num_classes: int, parts: Parts = REPORTED, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
     ) -> None:
         super().__init__(num_classes, parts, in_channels, n_mels, dropout)
         self.tokens = nn.ModuleList(nn.Linear(part.num_features, UNITS) for part in self.parts)
@@ -143,11 +146,11 @@ class FusionDecision(Fusion):
     def __init__(
         self,
         num_classes: int,
-        parts: Parts = REPORTED,
-        in_channels: int = 2,
-        n_mels: int = 64,
-        dropout: float = 0.3,
-        weighting: str = "equal",
+        parts: Parts = PARTS,
+        in_channels: Count = 2,
+        n_mels: Bands = 64,
+        dropout: Share = 0.3,
+        weighting: Literal["equal", "learned"] = "equal",
     ) -> None:
         super().__init__(num_classes, parts, in_channels, n_mels)
         self.head = nn.Identity()  # the parts' heads decide

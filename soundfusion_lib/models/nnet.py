@@ -7,6 +7,7 @@ Interspeech 2016. The paper's poolings over a fixed number of frames are global 
 import torch
 from torch import Tensor, nn
 
+from soundfusion_lib.checks import Bands, Count, Share, Width
 from soundfusion_lib.models.base import AudioClassifier
 
 
@@ -36,7 +37,7 @@ class NNet1(_NNet):
     shortest = 25  # ((1 + 3) x 2 + 3) x 2 + 3
 
     def __init__(
-        self, num_classes: int, width: int = 256, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.5
+        self, num_classes: int, width: Width = 256, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.5
     ) -> None:
         super().__init__(num_classes, n_mels, width, dropout)
         self.layers = nn.Sequential(
@@ -64,7 +65,7 @@ class NNet2(_NNet):
     shortest = 4
 
     def __init__(
-        self, num_classes: int, width: int = 256, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.3
+        self, num_classes: int, width: Width = 256, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
     ) -> None:
         super().__init__(num_classes, n_mels, width, dropout)
         self.first = nn.Sequential(nn.Conv2d(in_channels, width, (n_mels, 4)), nn.BatchNorm2d(width), nn.ReLU())

@@ -4,9 +4,12 @@ After Allamy and Koerich, "1D CNN Architectures for Music Genre Classification",
 Inside the network a waveform is (N, channels, 1, samples), see `convolution1d`.
 """
 
+from typing import Literal
+
 import pandas
 from torch import Tensor, nn
 
+from soundfusion_lib.checks import Share, Width
 from soundfusion_lib.models.base import AudioClassifier
 from soundfusion_lib.models.convolution1d import Conv1d
 from soundfusion_lib.models.summary import summarize
@@ -62,7 +65,13 @@ class ResNet1D(AudioClassifier):
     inputs = ("waveform",)
     stage_ends = tuple(f"layers.{index}" for index in range(1, 18, 2))  # the poolings
 
-    def __init__(self, num_classes: int, width: int = 16, variant: str = "soundfusion", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        width: Width = 16,
+        variant: Literal["soundfusion", "allamy"] = "soundfusion",
+        dropout: Share = 0.0,
+    ) -> None:
         super().__init__({"waveform": 1}, 4 * width, num_classes, dropout)
         self.shortest = SHORTEST[variant]
         if variant == "allamy":

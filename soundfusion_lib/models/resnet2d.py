@@ -5,9 +5,11 @@ the paper's: one batch norm instead of two, a projection in every block, and sta
 """
 
 from itertools import accumulate
+from typing import Literal
 
 from torch import Tensor, nn
 
+from soundfusion_lib.checks import Bands, Count, Share, Width
 from soundfusion_lib.models.base import AudioClassifier, adaptive_average_pool
 
 BLOCKS = {34: (3, 4, 6, 3), 18: (2, 2, 2, 2)}  # of each stage, by the paper's number of layers
@@ -57,12 +59,12 @@ class ResNet2D(AudioClassifier):
     def __init__(
         self,
         num_classes: int,
-        width: int = 16,
-        in_channels: int = 2,
-        n_mels: int = 64,
-        pool: int = 7,
-        dropout: float = 0.0,
-        depth: int = 34,
+        width: Width = 16,
+        in_channels: Count = 2,
+        n_mels: Bands = 64,
+        pool: Count = 7,
+        dropout: Share = 0.0,
+        depth: Literal[18, 34] = 34,
     ) -> None:
         super().__init__({"mel": n_mels}, 4 * width * pool**2, num_classes, dropout)
         self.pool = pool

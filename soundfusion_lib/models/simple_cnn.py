@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from soundfusion_lib.checks import Bands, Count, Share
 from soundfusion_lib.models.base import AudioClassifier
 
 
@@ -16,7 +17,7 @@ class SimpleCNN(AudioClassifier):
     inputs = ("mel",)
     stage_ends = ("layers.2", "layers.5", "layers.8", "layers.11")  # the batch norms
 
-    def __init__(self, num_classes: int, in_channels: int = 2, n_mels: int = 64, dropout: float = 0.0) -> None:
+    def __init__(self, num_classes: int, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.0) -> None:
         super().__init__({"mel": n_mels}, 64, num_classes, dropout)
         layers: list[nn.Module] = []
         for width, kernel_size in ((8, 5), (16, 3), (32, 3), (64, 3)):

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from soundfusion_lib.checks import Bands, Count, Share, Width
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier, adaptive_average_pool
 from soundfusion_lib.paths import data_dir
@@ -35,7 +36,12 @@ class VGG16(AudioClassifier):
     stage_ends = tuple(f"convolutions.{index}" for index in (4, 9, 16, 23, 30))  # the poolings
 
     def __init__(
-        self, num_classes: int, in_channels: int = 2, n_mels: int = 64, width: int = FULL_WIDTH, dropout: float = 0.0
+        self,
+        num_classes: int,
+        in_channels: Count = 2,
+        n_mels: Bands = 64,
+        width: Width = FULL_WIDTH,
+        dropout: Share = 0.0,
     ) -> None:
         hidden = 4096 * width // FULL_WIDTH
         super().__init__({"mel": n_mels}, hidden, num_classes, dropout)

@@ -53,7 +53,7 @@ def search(study: Study) -> "optuna.Study":
     Raises:
         SoundFusionError: Optuna is not installed; no trial came to its end; see also `train.train_or_find`.
     """
-    wanted, base = space.of(study.profile)["trials"], experiment_of(study)
+    wanted, base = study.profile.search.trials, experiment_of(study)
     folder = data_dir() / "search"
     with writing(folder), lock(folder / f"{key_of(study)}.lock"):
         found = open_search(study)
@@ -72,13 +72,13 @@ def search(study: Study) -> "optuna.Study":
 def experiment_of(study: Study) -> Experiment:
     """What is searched: the small network in the first fold, with the first seed."""
     profile = study.profile
-    base = protocol.resnet(study, space.of(profile)["model"])
+    base = protocol.resnet(study, profile.search.model)
     return replace(base, seed=profile.seeds[0], split=study.split(profile.test_folds[0]))
 
 
 def key_of(study: Study) -> str:
     """Hash of what a search depends on, but the number of trials: one more goes on with those that are there."""
-    content = [study.key(experiment_of(study)), space.of(study.profile)["space"], RUNGS, STARTUP]
+    content = [study.key(experiment_of(study)), study.profile.search.space, RUNGS, STARTUP]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -148,7 +148,7 @@ def restore(key: str, trials: list[dict[str, Any]]) -> None:
 
 def trials_left(study: Study) -> int:
     """How many trials of the profile's search have not ended; makes nothing."""
-    return max(0, space.of(study.profile)["trials"] - len(written(study)))
+    return max(0, study.profile.search.trials - len(written(study)))
 
 
 def _ended(found: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
@@ -175,9 +175,9 @@ def _trials(
     on first."""
     import optuna
 
-    wanted = space.of(study.profile)
-    drawn = space.distributions(wanted["space"])
-    if own := space.settings_of(base, wanted["space"]):
+    wanted = study.profile.search
+    drawn = space.distributions(wanted.space)
+    if own := space.settings_of(base, wanted.space):
         found.enqueue_trial(own, skip_if_exists=True)
     left = [trial for trial in found.trials if trial.state.name == "RUNNING"]
     # a trial that was cut off with its rung reported, and not judged, is judged first: its checkpoint has that epoch

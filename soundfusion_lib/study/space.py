@@ -7,91 +7,21 @@
     learning_rate = { low = 5e-4, high = 2e-2, log = true }
     width = [8, 12, 16, 24]
 
-Tables of their own in a profile: what is not there is as in `DEFAULTS`.
+Tables of their own in a profile: what is not there is as in `profile.Search`.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from soundfusion_lib import settings
 from soundfusion_lib.audio.augment import AUGMENTATIONS
-from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.checks import shown
+from soundfusion_lib.study.profile import OF_MASKS, OF_MODEL, OF_TRAINING
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.loop import Training
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-    from soundfusion_lib.study.profile import Profile
-
-MODELS = "resnet2d", "resnet1d"
-DEFAULTS: dict[str, Any] = {
-    "model": "resnet2d",
-    "trials": 24,
-    "space": {
-        "learning_rate": {"low": 5e-4, "high": 2e-2, "log": True},
-        "weight_decay": {"low": 1e-3, "high": 0.3, "log": True},
-        "mixup": {"low": 0.0, "high": 0.6},
-        "max_fraction": {"low": 0.0, "high": 0.4},  # of an axis that a mask hides
-        "width": [8, 12, 16, 24],
-    },
-}
-RANGE = {"low", "high", "log"}
-OF_TRAINING = {field.name for field in fields(Training)} - {"epochs", "patience", "keep"}  # which make trials unequal
-OF_MODEL = {"width", "dropout"}
-OF_MASKS = set(signature(AUGMENTATIONS["mel"]).parameters)
-
-
-def of(profile: "Profile") -> dict[str, Any]:
-    """What a profile searches: model, trials and space, by default those of `DEFAULTS`."""
-    return DEFAULTS | profile.search
-
-
-def check(search: dict[str, Any], where: str) -> None:
-    """Raise SoundFusionError for what a profile's [search] may not say.
-
-    Args:
-        where: whose it is, "profile mine.toml:".
-    """
-    settings.check_keys(search, DEFAULTS, f"{where} [search]")
-    if search.get("model", MODELS[0]) not in MODELS:
-        raise SoundFusionError(f"{where} [search] model = {settings.shown(search['model'])}: {' or '.join(MODELS)}")
-    settings.check({"trials": search.get("trials", DEFAULTS["trials"])}, f"{where} [search]")
-    space = search.get("space", DEFAULTS["space"])
-    if not isinstance(space, dict) or not space:
-        raise SoundFusionError(f"{where} [search] space must be a table, [search.space], with a setting or more")
-    allowed = _settings(search.get("model", MODELS[0]))
-    settings.check_keys(space, allowed, f"{where} [search.space]")
-    for name, values in space.items():
-        _check_values(name, values, f"{where} [search.space]")
-
-
-def check_found(found: dict[str, Any], where: str) -> None:
-    """The same for [searched], the settings that a search has found."""
-    settings.check_keys(found, OF_TRAINING | OF_MODEL | OF_MASKS, f"{where} [searched]")
-    settings.check(found, f"{where} [searched]")
-
-
-def _settings(model: str) -> set[str]:
-    return OF_TRAINING | OF_MODEL | (OF_MASKS if model == "resnet2d" else set())
-
-
-def _check_values(name: str, values: Any, where: str) -> None:
-    said = f"{where} {name} = {settings.shown(values)}"
-    if isinstance(values, list):
-        if len(values) < 2:
-            raise SoundFusionError(f"{said}: give two values or more to choose from")
-        tried = values
-    elif isinstance(values, dict) and {"low", "high"} <= values.keys() <= RANGE:
-        tried = [values["low"], values["high"]]
-    else:
-        raise SoundFusionError(f"{said}: give a list of values, or {{ low = …, high = …, log = true }}")
-    for value in tried:
-        settings.check({name: value}, where)
-    if isinstance(values, dict) and not (0 if values.get("log") else -float("inf")) < tried[0] < tried[1]:
-        raise SoundFusionError(f"{said}: low must be below high" + ", and above 0" * bool(values.get("log")))
 
 
 def distributions(space: Mapping[str, Any]) -> dict[str, "BaseDistribution"]:
@@ -122,7 +52,7 @@ def settings_of(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, A
 
 def as_toml(found: Mapping[str, Any]) -> str:
     """Settings that were found, as a profile has them."""
-    return "\n".join(["[searched]", *(f"{name} = {settings.shown(value)}" for name, value in rounded(found).items())])
+    return "\n".join(["[searched]", *(f"{name} = {shown(value)}" for name, value in rounded(found).items())])
 
 
 def rounded(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
 from soundfusion_lib.pool import prepare_pool
-from soundfusion_lib.study.profile import BUILT_IN, Profile, load_profile
+from soundfusion_lib.study.profile import BUILT_IN, REPORTED, Profile, load_profile
 from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
@@ -37,8 +37,6 @@ from soundfusion_lib.training.run import Run, kept_run
 from soundfusion_lib.training.train import train_or_find
 
 Name = TypeVar("Name")
-REPORTED = asdict(Training())
-REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # where it differs
 WHOLE_CLIP_MODELS = {"simple_cnn"}
 DPI = 120
 SCHEDULER, KEPT = "SOUNDFUSION_SCHEDULER", "SOUNDFUSION_KEPT"  # environment variables that notebooks' kernels inherit
@@ -158,7 +156,7 @@ class Study:
         role: str = "network",
         **options: Any,
     ) -> Experiment:
-        """An experiment with the report's settings, the profile's over them, and `options` over both.
+        """An experiment with the settings of `Profile.settings`, and `options` over them.
 
         A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs.
 
@@ -172,9 +170,9 @@ class Study:
         profile = self.profile
         if model not in MODELS:
             raise SoundFusionError(f"experiment {name!r}: there is no model {model!r}, only {', '.join(MODELS)}")
-        parts = [self._settings(part) for part, _ in options.get("parts", ())]
+        parts = [profile.settings(part) for part, _ in options.get("parts", ())]
         longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
-        settings = {**self._settings(model), **longest, **profile.models.get(model, {}), **options}
+        settings = {**profile.settings(model), **longest, **profile.models.get(model, {}), **options}
         training = Training(**{key: settings.pop(key) for key in REPORTED})
         inputs = MODELS[model].inputs
         return Experiment(
@@ -188,10 +186,6 @@ class Study:
             start=start,
             role=role,
         )
-
-    def _settings(self, model: str) -> dict[str, Any]:
-        """What the report and the profile say of a model's training and options."""
-        return REPORTED | REPORTED_OF.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
     def on_all_clips(self, experiment: Experiment) -> Experiment:
         """The experiment trained once, with the first seed, on all clips: none is left to test it."""

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from soundfusion_lib.audio import representations
-from soundfusion_lib.audio.augment import AUGMENTATIONS
+from soundfusion_lib.audio.augment import AUGMENTATIONS, augmentation
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.checks import check, one_sentence, options_of
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, AudioClassifier, build_model
@@ -128,9 +129,13 @@ class Experiment:
     folds: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise SoundFusionError(f"experiment {self.name!r}: no model {self.model!r}, only {', '.join(MODELS)}")
+        with one_sentence(None, f"experiment {self.name!r}:"):
+            check(options_of(MODELS[self.model]), self.options, f"{self.model}:")
+            for name, options in self.augment.items():
+                augmentation(name, **options)
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""

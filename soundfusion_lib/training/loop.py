@@ -6,19 +6,19 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import torch
+from pydantic import StrictBool
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from soundfusion_lib import settings
 from soundfusion_lib.audio.segments import Segments
+from soundfusion_lib.checks import Batch, Count, NotNegative, Positive, Share, checked
 from soundfusion_lib.device import autocast, keep_freed_memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
@@ -29,7 +29,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 MEMORY_FORMAT = torch.channels_last  # which convolutions are faster in
 
 
-@dataclass(frozen=True)
+@checked
 class Training:
     """How to train; the defaults are the report's recipe.
 
@@ -50,21 +50,18 @@ class Training:
             or of the "last": then patience has no effect.
     """
 
-    epochs: int = 60
-    patience: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    optimizer: str = "adam"
-    schedule: str = "constant"
-    averaging: float = 0.0
-    mixup: float = 0.0
-    label_smoothing: float = 0.0
-    random_starts: bool = False
-    keep: str = "best"
-
-    def __post_init__(self):
-        settings.check(vars(self), "Training:")
+    epochs: Count = 60
+    patience: Count = 10
+    batch_size: Batch = 32
+    learning_rate: Positive = 1e-4
+    weight_decay: NotNegative = 0.0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    averaging: Share = 0.0
+    mixup: NotNegative = 0.0
+    label_smoothing: Share = 0.0
+    random_starts: StrictBool = False
+    keep: Literal["best", "last"] = "best"
 
 
 class Diverged(SoundFusionError):
