@@ -26,7 +26,7 @@ def outlook(profile: str, notebooks: Collection[str] = (), device: str = "auto")
         study.store  # noqa: B018
     except NothingYet:
         if small:
-            return f"{study.profile.name}: its synthetic music is made first; then all its networks are trained"
+            return f"{study.profile.name}: its synthetic music is decoded first; then all its networks are trained"
         Study("prepare", profile, "cpu").store  # noqa: B018
         study = Look(profile)
     needed = {name: list(own) for name, own in needed_by(study).items() if not notebooks or name in notebooks}

@@ -1,35 +1,28 @@
 """A study that is only looked at: nothing is made, decoded or downloaded."""
 
 from pathlib import Path
-from typing import Any
 
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.datasets.kinds import is_to_be_made
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study.study import Study
 
 
 class NothingYet(SoundFusionError):
-    """A study has not begun: its corpus is not made, or not decoded."""
+    """A study has not begun: its corpus is not decoded."""
 
     def __init__(self, why: str, profile: str | Path):
         super().__init__(f"nothing is there yet: {why}: `soundfusion prepare {profile}`")
 
 
 class Look(Study):
-    """A study that raises NothingYet where it would have to synthesise or decode, and downloads nothing."""
+    """A study that raises NothingYet where it would have to decode, and downloads nothing."""
 
     def __init__(self, profile: str | Path):
         self._asked = profile
         super().__init__("status", profile, "cpu", progress=False)
-
-    def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
-        if is_to_be_made(spec):
-            raise NothingYet(f"the corpus {spec['kind']} is not made", self._asked)
-        return super()._open_corpus(spec)
 
     def fetch_published_weights(self) -> None:
         """Nothing is downloaded to look."""

@@ -21,7 +21,7 @@ from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.datasets.kinds import is_to_be_made, open_corpus
+from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
@@ -82,7 +82,7 @@ class Study:
     @cached_property
     def corpus(self) -> Corpus:
         """The profile's corpus; raises SoundFusionError if it has a split of its own and the profile asks for folds."""
-        corpus, folds = self._open_corpus(self.profile.corpus), list(self.profile.test_folds)
+        corpus, folds = open_corpus(self.profile.corpus), list(self.profile.test_folds)
         if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != [0]:
             raise SoundFusionError(
                 f"profile {self.profile.name}: test_folds = {folds}, and corpus {corpus.name!r} has one split of its "
@@ -198,14 +198,13 @@ class Study:
     def pretraining(self) -> Store:
         """The clips of the profile's corpus for pretraining, as spectrograms; raises as `check_pretraining`."""
         self.check_pretraining()
-        return self._build_store(self._open_corpus(self.profile.pretraining), [self.profile.mel])
+        return self._build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
 
     def check_pretraining(self) -> None:
         """Raise SoundFusionError if the profile names no corpus for pretraining, or one that cannot be had."""
         if not self.profile.pretraining:
             raise SoundFusionError('the profile names no corpus for pretraining: add [pretraining] kind = "gtzan"')
-        if not is_to_be_made(self.profile.pretraining):
-            open_corpus(self.profile.pretraining)
+        open_corpus(self.profile.pretraining)
 
     def fetch_published_weights(self) -> None:
         """See that ImageNet's weights are there: out of torchvision's cache, or downloaded now."""
@@ -221,9 +220,6 @@ class Study:
     def _one(self, experiment: Experiment, store: Store) -> Run:
         run = train.train_or_find(experiment, store, runs_dir(), self.device, progress=self.progress)
         return self._runs.setdefault(run.folder.name, run)
-
-    def _open_corpus(self, spec: dict[str, Any]) -> Corpus:
-        return open_corpus(spec)
 
     def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         shortest = self.profile.segmenting.seconds
