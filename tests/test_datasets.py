@@ -104,7 +104,7 @@ def test_fma_with_a_foreign_table(tmp_path):
         file.write_bytes(content)
         with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
             fma(tmp_path / "subset")
-    with pytest.raises(SoundFusionError, match='"large": must be one of small, medium'):
+    with pytest.raises(SoundFusionError, match="subset = 'large': must be one of small, medium"):
         fma(tmp_path, "large")
 
 
