@@ -8,9 +8,6 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.fma import fma
@@ -25,11 +22,11 @@ ODD = ["000613", "002926"]  # the broken track and the short one
 HELD_OUT = 0.2  # share of a label's tracks in the test set, and in the validation set
 
 
-def demo(tracks: Annotated[int, Field(ge=1)] | None = None) -> Corpus:
-    """FMA's eight genres: 320 good tracks of 3.5 s, one too short and one broken, split 60/20/20 with no artist in two sets.
+def demo(tracks: int | None = None) -> Corpus:
+    """FMA's eight genres: 320 tracks of 3.5 s, split 60/20/20 by artist; besides, one too short and one broken.
 
     Args:
-        tracks: a smaller corpus of the first good tracks of each genre and set: a multiple of 8, 24 to 320; None for all.
+        tracks: a smaller corpus of the first good tracks of each genre and set, a multiple of 8 from 24 to 320.
 
     Raises:
         SoundFusionError: another number of tracks, or the data folder cannot be written to.
@@ -38,17 +35,16 @@ def demo(tracks: Annotated[int, Field(ge=1)] | None = None) -> Corpus:
     return corpus if tracks is None else _first(replace(corpus, tracks=corpus.tracks.drop(ODD)), tracks)
 
 
-def demo_gtzan(tracks: Annotated[int, Field(ge=1)] | None = None) -> Corpus:
+def demo_gtzan(tracks: int | None = None) -> Corpus:
     """GTZAN's ten genres: 100 tracks of 3.5 s, without a split.
 
     Args:
-        tracks: a smaller corpus of the first tracks of each genre: a multiple of 10, 30 to 100; None for all.
+        tracks: a smaller corpus of the first tracks of each genre, a multiple of 10 from 30 to 100.
 
     Raises:
         SoundFusionError: as `demo`.
     """
-    corpus = gtzan(_unpacked() / "gtzan", fault_filtered=False)
-    corpus = replace(corpus, name="demo_gtzan", synthetic=True)
+    corpus = replace(gtzan(_unpacked() / "gtzan", fault_filtered=False), name="demo_gtzan", synthetic=True)
     return corpus if tracks is None else _first(corpus, tracks)
 
 

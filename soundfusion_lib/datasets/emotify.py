@@ -1,4 +1,4 @@
-"""Emotify: 400 excerpts of one minute from Magnatune's catalogue, made to study emotions; here the label is the genre."""
+"""Emotify: 400 excerpts of Magnatune's catalogue, made to study emotions; here the label is the genre."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,21 +22,20 @@ EMOTIFY = Source(  # its server knows no https
     needed=760_000_000,
     holds="classical",
 )
+Seconds = Annotated[float, Field(ge=0.01, le=14_400)]
 GENRES = ("classical", "electronic", "pop", "rock")
 NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 
 
-def emotify(
-    path: FolderPath | None = None, seconds: Annotated[float, Field(ge=0.01, le=14_400)] | None = 30.0
-) -> Corpus:
-    """Emotify: 100 excerpts each of classical, electronic, pop and rock, MP3 in stereo at 44.1 kHz and 128 kbit/s.
+def emotify(path: FolderPath | None = None, seconds: Seconds | None = 30.0) -> Corpus:
+    """Emotify: 100 excerpts each of classical, electronic, pop and rock: a minute of MP3, stereo, 44.1 kHz, 128 kbit/s.
 
     Pop and rock are hard to tell apart by design: the tags call 147 of these two hundred "Alternative Rock". Groups are
     the 137 artists in the files' ID3 tags (None where a tag names none, or a compilation); six of them are in two or
     three genres.
 
     Args:
-        path: folder that holds ``emotifymusic/classical/1.mp3`` and so on; None for the download's.
+        path: folder that holds ``emotifymusic/classical/1.mp3`` and so on; the download's by default.
         seconds: how much of each file is used, from its beginning (FMA's clips have 30 s); None for all.
 
     Raises:

@@ -44,7 +44,7 @@ def fma(path: FolderPath | None = None, subset: Literal["small", "medium"] = "sm
     FMA-small's training set: 098565, 098567, 098569, 099134, 108925, 133297).
 
     Args:
-        path: folder that holds ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``; None for the download's.
+        path: folder of ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``; the download's by default.
         subset: "small" or "medium".
 
     Raises:

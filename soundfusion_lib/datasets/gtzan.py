@@ -30,7 +30,7 @@ def gtzan(path: FolderPath | None = None, fault_filtered: bool = True) -> Corpus
     common copy) stays in the table: decoding finds it. The group is None: GTZAN names no artists.
 
     Args:
-        path: folder that holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); None for the download's.
+        path: folder that holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); the download's by default.
         fault_filtered: False takes every file, without a split: for a folder in GTZAN's layout that is not GTZAN.
 
     Raises:

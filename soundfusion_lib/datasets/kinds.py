@@ -55,7 +55,7 @@ def check_corpus(spec: dict[str, Any], where: str) -> None:
             TypeAdapter(hints.get(name, Any)).validate_python(value, strict=True)
         except ValidationError as error:
             said = error.errors()[0]["msg"].removeprefix("Input ").replace("should", "must")
-            raise SoundFusionError(f"{where} a corpus of kind {kind!r}: {name} = {value!r}: {said}") from None
+            raise SoundFusionError(f"{where} {name} = {value!r}: {said}") from None
     for name, argument in arguments.items():
         if argument.default is argument.empty and name not in spec:
             raise SoundFusionError(f"{where} a corpus of kind {kind!r} needs a {name}")
