@@ -187,13 +187,6 @@ def test_cut_connections_are_resumed_where_they_broke(site, tmp_path, waits):
     assert waits == [1, 2, 4]
 
 
-def test_a_later_call_goes_on_where_the_last_one_gave_up(site, tmp_path):
-    site.body = ZIP
-    kept = interrupted(site, tmp_path)
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked == [None, f"bytes={kept}-"] and site.sent[1] == len(site.body) - kept
-
-
 def test_a_server_that_ignores_ranges_is_read_from_the_start(site, tmp_path, capsys):
     site.body, site.ranges = ZIP, False
     kept = interrupted(site, tmp_path)
@@ -221,11 +214,6 @@ def test_a_part_that_is_complete_or_longer_than_the_file(site, tmp_path):
     assert read(get(site, tmp_path / "longer")) == FILES and site.asked[1:] == [f"bytes={len(ZIP) + 4}-", None]
 
 
-def test_a_server_that_does_not_tell_the_length(site, tmp_path):
-    site.body, site.length = ZIP, False
-    assert read(get(site, tmp_path)) == FILES
-
-
 def test_server_errors_are_tried_again_with_growing_waits(site, tmp_path, waits, capsys):
     site.body, site.statuses = ZIP, [500, 503, 429]
     assert read(get(site, tmp_path)) == FILES
@@ -240,20 +228,13 @@ def test_a_missing_file_is_not_tried_again(site, tmp_path):
     assert len(site.asked) == 1
 
 
-def test_attempts_end(site, tmp_path, waits):
-    site.body, site.cuts = ZIP, [0] * 100
-    with pytest.raises(SoundFusionError, match="did not arrive in 10 attempts"):
-        get(site, tmp_path)
-    assert len(site.asked) == 10 and waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-
-
 def test_no_server_at_all(tmp_path, waits):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(SoundFusionError, match="did not arrive in 10 attempts; the last: .*refused"):
         get(Site(port=port), tmp_path)
-    assert len(waits) == 9
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_wrong_checksum_deletes_what_came_and_names_both(site, tmp_path):
@@ -265,8 +246,8 @@ def test_a_wrong_checksum_deletes_what_came_and_names_both(site, tmp_path):
 
 
 def test_without_a_published_checksum_the_digest_is_told(site, tmp_path, capsys):
-    site.body = ZIP
-    get(site, tmp_path, sha1="")
+    site.body, site.length = ZIP, False  # nor does the server tell the length
+    assert read(get(site, tmp_path, sha1="")) == FILES
     printed = capsys.readouterr().out
     assert hashlib.sha256(site.body).hexdigest() in printed and "not verified" in printed
 
@@ -280,9 +261,8 @@ def test_a_checksum_that_the_server_tells_is_checked(site, tmp_path, capsys):
     assert names(tmp_path / "other") == set()
 
 
-@pytest.mark.parametrize("length", [True, False])
-def test_a_file_that_is_too_long_is_refused(site, tmp_path, length):
-    site.body, site.length = bytes(3_000_000), length
+def test_a_file_that_is_too_long_is_refused(site, tmp_path):
+    site.body, site.length = bytes(3_000_000), False  # nor is its length told
     with pytest.raises(SoundFusionError, match="has .*more than .*1,000,000"):
         get(site, tmp_path, needed=1_000_000)
     assert names(tmp_path) == set()
@@ -290,13 +270,10 @@ def test_a_file_that_is_too_long_is_refused(site, tmp_path, length):
 
 def test_free_space_is_checked_before_anything_is_asked(site, tmp_path, monkeypatch):
     site.body = ZIP
-    usage = SimpleNamespace(free=len(site.body) + 499_999)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=len(site.body) + 499_999))
     with pytest.raises(SoundFusionError, match="are free"):
         get(site, tmp_path)
     assert site.asked == []
-    usage.free += 1
-    assert read(get(site, tmp_path)) == FILES
 
 
 OUTSIDE = ["../evil.txt", "clips/../../evil.txt", "/evil.txt", "C:/evil.txt", "C:evil.txt", "clips\\..\\..\\evil.txt"]
@@ -340,23 +317,16 @@ def tar_of(members: int, size: int = 0, kind: bytes = tarfile.REGTYPE, content: 
     """A .tar.gz that holds one file so many times, or says so in its beginning, each of so many bytes."""
     member = tarfile.TarInfo("clips/a")
     member.size, member.type = size, kind
-    whole, rest = divmod(members, 1_000)
-    header = member.tobuf(tarfile.GNU_FORMAT)
-    return gzip.compress(1_000 * header) * whole + gzip.compress(rest * header + content)
+    return gzip.compress(members * member.tobuf(tarfile.GNU_FORMAT) + content)
 
 
 BOMBS = {
     "a list of a million files in a zip": ("zip", lambda: zip_of(1_000_000), "of it would have to be read at once"),
     "too many files in a zip": ("zip", lambda: zip_of(30_000), "holds more than 20,000 files"),
-    "a million files in a tar": ("tar.gz", lambda: tar_of(1_000_000), "holds more than 20,000 files"),
+    "too many files in a tar": ("tar.gz", lambda: tar_of(30_000), "holds more than 20,000 files"),
     "a terabyte in a zip": ("zip", lambda: zip_of(256, 2**32 - 2), "unpacks to more than"),
-    "zeros in a zip": ("zip", lambda: zipped({"clips/a": bytes(2_000_000)}), "unpacks to more than"),
     "a terabyte in a tar": ("tar.gz", lambda: tar_of(1, 2**40, content=bytes(10**7)), "unpacks to more than"),
-    "a name of a terabyte in a tar": (
-        "tar.gz",
-        lambda: tar_of(1, 2**40, tarfile.GNUTYPE_LONGNAME, bytes(10**7)),
-        "bytes of it would have to be read at once",
-    ),
+    "a long name in a tar": ("tar.gz", lambda: tar_of(1, 2**40, b"L", bytes(10**7)), "would have to be read at once"),
 }
 
 
@@ -379,16 +349,11 @@ def test_a_damaged_archive_is_deleted(site, tmp_path, kind, pack):
 
 def test_an_archive_of_the_folders_themselves_will_do_where_they_are_known(site, tmp_path):
     site.body = zipped({name.removeprefix("clips/"): content for name, content in FILES.items()})
-    with pytest.raises(SoundFusionError, match="no folder clips"):
-        get(site, tmp_path, holds="001")
+    for holds in ("", "001"):
+        with pytest.raises(SoundFusionError, match="cannot be unpacked and was deleted: it has no folder clips"):
+            get(site, tmp_path, holds=holds)
+        assert names(tmp_path) == set()
     assert read(get(site, tmp_path, holds="000")) == FILES
-
-
-def test_an_archive_of_something_else(site, tmp_path):
-    site.body = zipped({"other/file.txt": b"text"})
-    with pytest.raises(SoundFusionError, match="no folder clips"):
-        get(site, tmp_path)
-    assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -413,17 +378,14 @@ def test_an_interrupted_unpacking_keeps_the_archive(site, tmp_path, monkeypatch,
     assert len(site.asked) == 1  # the archive was complete, and not asked for again
 
 
-def test_two_downloads_of_the_same_at_once(site, tmp_path):
+def test_two_downloads_of_the_same_at_once_and_an_unusable_root(site, tmp_path):
     lock = filelock.FileLock(tmp_path / ".clips.zip.lock")
     with lock, pytest.raises(SoundFusionError, match="another process"):
         get(site, tmp_path)
-    assert site.asked == []
-
-
-def test_an_unusable_root(site, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SoundFusionError, match="cannot write"):
         get(site, tmp_path / "file")
+    assert site.asked == []
 
 
 def test_the_known_sources():

@@ -195,10 +195,10 @@ def test_the_outlook_counts_and_says_how_long(profile):
     assert "nothing" in outlook(profile, ["01_data"])
 
 
-def test_the_outlook_of_music_that_is_not_made_makes_none(tmp_path, monkeypatch):
+def test_the_outlook_of_music_that_is_not_decoded_decodes_none(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
-    assert "synthetic music is made first" in outlook("demo")
-    assert not (tmp_path / "data").exists()
+    assert "synthetic music is decoded first" in outlook("demo")
+    assert not list((tmp_path / "data").rglob("data.bin"))
 
 
 def test_a_corpus_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch):

@@ -140,8 +140,6 @@ def _fetch_rest(source: Source, part: Path) -> str:
             print(f"{source.name}: the server sends the whole file again")
             have = 0
         total = have + int(answer["Content-Length"]) if "Content-Length" in answer else None
-        if (total or 0) > source.needed:
-            raise SoundFusionError(f"{source.name}: {source.url} has {total:,} bytes, and more than {source.needed:,}")
         bar = tqdm(desc=source.name, initial=have, total=total, unit="B", unit_scale=True, disable=None)
         with bar, part.open("ab" if have else "wb") as file:
             # the bytes as sent: some servers label a .tar.gz with a content encoding, and requests would unzip it
