@@ -25,13 +25,12 @@ import torch
 from common import record
 from torchaudio import functional, transforms
 
-from soundfusion_lib.audio.decode import UnusableAudio, decode
+from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3
 from soundfusion_lib.audio.representations import MelSpectrogram, Representation, Waveform
 from soundfusion_lib.audio.store import SHORTEST, Store
 from soundfusion_lib.datasets import folder as folder_corpus
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.datasets.fma import fma
-from soundfusion_lib.datasets.synthetic.demo import write_demo
+from soundfusion_lib.datasets.demo import demo
 from soundfusion_lib.pool import cores, worker_pool
 
 MEL = MelSpectrogram()
@@ -126,6 +125,20 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
     return seconds, peak
 
 
+def long_demo(folder: Path, clips: int) -> Corpus:
+    """So many MP3s of 30 s in stereo at 44.1 kHz: tracks of the demo, one after the other."""
+    folder.mkdir()
+    corpus = demo(240)
+    sounds = [(decode(corpus.file(track)), label) for track, label in corpus.tracks["label"].items()]
+    sounds = [(samples, label) for (samples, rate), label in sounds if rate == 44_100 and samples.shape[1] == 2]
+    rows = {}
+    for clip in range(clips):
+        parts = [sounds[(clip + number) % len(sounds)][0] for number in range(9)]
+        (folder / f"{clip:05d}.mp3").write_bytes(encode_mp3(np.concatenate(parts)[: 30 * 44_100], 44_100))
+        rows[f"{clip:05d}"] = {"path": f"{clip:05d}.mp3", "label": sounds[clip % len(sounds)][1], "group": None}
+    return Corpus("demo", folder, pd.DataFrame.from_dict(rows, orient="index"), synthetic=True)
+
+
 @click.command(help=__doc__)
 @click.option(
     "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Music instead of synthetic clips."
@@ -136,7 +149,7 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
 def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        corpus = folder_corpus(folder) if folder else fma(write_demo(scratch / "demo", clips, 30.0, 0))
+        corpus = folder_corpus(folder) if folder else long_demo(scratch / "demo", clips)
         good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
         corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label_name, synthetic=not folder)
         files = [corpus.file(track) for track in good]

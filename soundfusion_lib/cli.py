@@ -44,21 +44,17 @@ def main():
 
 
 @main.command()
-@click.argument(
-    "what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan", "soundtracks", "soundtracks_b"])
-)
+@click.argument("what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan"]))
 def download(what):
     """Fetch a corpus: emotify (363 MB), fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB).
 
-    Or soundtracks of free games (876 MB) and others to pre-train on, soundtracks_b (276 MB), where there is apt.
+    Soundtracks of free games (876 MB) come by `python tooling/soundtracks.py`, where there is apt.
     """
-    from soundfusion_lib import datasets
+    from soundfusion_lib.datasets.download import download as fetch
+    from soundfusion_lib.datasets.kinds import SOURCES
     from soundfusion_lib.paths import data_dir
 
-    if what.startswith("soundtracks"):
-        folder = datasets.download_soundtracks(data_dir() / what, what)
-    else:
-        folder = datasets.download(what, data_dir() / what.split("_")[0])
+    folder = fetch(SOURCES[what], data_dir() / what.split("_")[0])
     click.echo(f"{what} is in {folder}")
 
 

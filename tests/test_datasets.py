@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from soundfusion_lib.datasets import fma, folder, gtzan
+from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.errors import SoundFusionError
 
 ROCK, POP = ("rock/a.wav", "rock/b.wav"), ("pop/c.wav", "pop/d.wav")
@@ -81,30 +82,32 @@ def test_fma_without_metadata_or_clips_says_what_to_run(tmp_path):
         fma(tmp_path, "medium")
 
 
+FAULTS = {
+    "none of the 0 clips": [(1, 1, "training", "large", "Folk")],
+    "none of the 1 clips": [("one", 1, "training", "small", "Folk")],
+    r"tracks\.csv: track '000007' is of genre 'Rokc', and FMA has Blues": [(7, 1, "training", "small", "Rokc")],
+    "track '000007' has no genre: mend its row": [*FMA_ROWS, (7, 1, "training", "small", "")],
+    "track '000005' occurs more than once": [*FMA_ROWS, (5, 1, "training", "small", "Folk")],
+    r"tracks\.csv: a track has no id: `soundfusion download fma": [*FMA_ROWS, ("", 1, "training", "small", "Folk")],
+    "track '000005' has a split that is none of train": [(5, 1, "dev", "small", "Folk")],
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_fma_with_faults(tmp_path, message):
+    with pytest.raises(SoundFusionError, match=message):
+        fma(make_fma(tmp_path, rows=FAULTS[message]))
+
+
 def test_fma_with_a_foreign_table(tmp_path):
     header = [("set", "split"), ("set", "subset"), ("track", "genre"), ("artist", "name"), ("track", "title")]
     with pytest.raises(SoundFusionError, match=r"tracks\.csv .*\('track', 'genre_top'\)"):
-        fma(make_fma(tmp_path / "columns", header=header))
-    with pytest.raises(SoundFusionError, match="none of the 0 clips"):
-        fma(make_fma(tmp_path / "subset", rows=[(1, 1, "training", "large", "Folk")]))
-    with pytest.raises(SoundFusionError, match="none of the 1 clips"):
-        fma(make_fma(tmp_path / "id", rows=[("one", 1, "training", "small", "Folk")]))
-    with pytest.raises(SoundFusionError, match=r"tracks\.csv: track '000007' is of genre 'Rokc', and FMA has Blues"):
-        fma(make_fma(tmp_path / "genre", rows=[*FMA_ROWS, (7, 1, "training", "small", "Rokc")]))
-    with pytest.raises(SoundFusionError, match="track '000007' has no genre: mend its row, or take it out"):
-        fma(make_fma(tmp_path / "none", rows=[*FMA_ROWS, (7, 1, "training", "small", "")]))
-    with pytest.raises(SoundFusionError, match="track '000005' occurs more than once: mend its row, or take it out"):
-        fma(make_fma(tmp_path / "twice", rows=[*FMA_ROWS, (5, 1, "training", "small", "Folk")]))
-    with pytest.raises(SoundFusionError, match=r"tracks\.csv: a track has no id: `soundfusion download fma_metadata`"):
-        fma(make_fma(tmp_path / "nameless", rows=[*FMA_ROWS, ("", 1, "training", "small", "Folk")]))
-    with pytest.raises(SoundFusionError, match="track '000005' has a split that is none of train"):
-        fma(make_fma(tmp_path / "split", rows=[(5, 1, "dev", "small", "Folk")]))
+        fma(make_fma(tmp_path, header=header))
     for content in (b"", b"\xff\xfe\x00PK\n", b"\n\n"):
-        file = tmp_path / "subset" / "fma_metadata" / "tracks.csv"
-        file.write_bytes(content)
+        (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(content)
         with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
-            fma(tmp_path / "subset")
-    with pytest.raises(SoundFusionError, match='"large": must be one of small, medium'):
+            fma(tmp_path)
+    with pytest.raises(SoundFusionError, match="subset = 'large': must be one of small, medium"):
         fma(tmp_path, "large")
 
 
@@ -142,7 +145,7 @@ def test_gtzan_refuses_a_folder_that_is_not_gtzan(tmp_path):
         gtzan(tmp_path / "nothing", fault_filtered=False)
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".au"])
+@pytest.mark.parametrize("suffix", [".wav", ".au", ".mp3"])
 def test_gtzan_in_layout_only(tmp_path, suffix):
     make_gtzan(tmp_path, 3, suffix)
     (tmp_path / "genres" / "blues" / "notes.txt").touch()
@@ -245,11 +248,13 @@ def test_the_order_of_metadata_changes_nothing(tmp_path):
     pd.testing.assert_frame_equal(folder(root).tracks, before)
 
 
-def test_metadata_from_windows(tmp_path):
+def test_metadata_from_windows_and_in_another_encoding(tmp_path):
     text = "file_name,genre\r\nrock/a.wav,Röck\r\npop/c.wav,pop\r\n"
     corpus = folder(with_metadata(tmp_path, text, encoding="utf-8-sig"))
     assert corpus.labels == ["Röck", "pop"]
     assert corpus.tracks["group"].tolist() == [None, None] and "split" not in corpus.tracks
+    with pytest.raises(SoundFusionError, match="cannot be read as CSV in UTF-8"):
+        folder(with_metadata(tmp_path, text, encoding="latin-1"))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +289,23 @@ def test_metadata_may_not_point_outside(tmp_path, name):
         folder(root)
 
 
-def test_metadata_in_another_encoding(tmp_path):
-    text = "file_name,genre\nrock/a.wav,Röck\npop/c.wav,pop\n"
-    with pytest.raises(SoundFusionError, match="cannot be read as CSV in UTF-8"):
-        folder(with_metadata(tmp_path, text, encoding="latin-1"))
+# ---- what a profile may name
+
+
+@pytest.mark.parametrize(
+    "spec, message",
+    [
+        ({}, "corpus: needs a kind: demo, demo_gtzan, emotify, fma, gtzan, folder"),
+        ({"kind": ["demo"]}, r"there is no corpus of kind \['demo'\], only demo"),
+        ({"kind": "folder"}, "a corpus of kind 'folder' needs a path"),
+        ({"kind": "folder", "path": ""}, "path = '': String must have at least 1 character"),
+        ({"kind": "demo", "seconds": 3.5}, "a corpus of kind 'demo' has no key 'seconds'; there are: tracks"),
+        ({"kind": "demo", "tracks": "many"}, "corpus: tracks = 'many': must be a valid integer"),
+        ({"kind": "emotify", "seconds": True}, "corpus: seconds = True: must be a valid number"),
+        ({"kind": "emotify", "seconds": 0}, "corpus: seconds = 0: must be greater than or equal to 0.01"),
+        ({"kind": "fma", "subset": "large"}, "corpus: subset = 'large': must be 'small' or 'medium'"),
+    ],
+)
+def test_a_corpus_that_cannot_be_named_so(spec, message):
+    with pytest.raises(SoundFusionError, match=message):
+        open_corpus(spec)

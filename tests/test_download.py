@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import hashlib
 import http.server
-import importlib
 import io
 import re
 import socket
@@ -20,10 +19,10 @@ import filelock
 import numpy as np
 import pytest
 
-from soundfusion_lib.datasets.download import BLOCK, SOURCES, Source, download
+from soundfusion_lib.datasets import download as module
+from soundfusion_lib.datasets.download import BLOCK, Source, download
+from soundfusion_lib.datasets.kinds import SOURCES
 from soundfusion_lib.errors import SoundFusionError
-
-module = importlib.import_module("soundfusion_lib.datasets.download")  # the package re-exports the function's name
 
 
 @dataclass
@@ -31,14 +30,11 @@ class Site:
     """What the server serves and how, and what it was asked and sent."""
 
     body: bytes = b""
-    etag: str | None = '"one"'
-    last_modified: str | None = None
     ranges: bool = True
-    if_range: bool = True
     length: bool = True
     encoding: str | None = None
     statuses: list = field(default_factory=list)  # answers before the real one
-    cuts: list = field(default_factory=list)  # bytes after which the connection ends, one an answer
+    cuts: list = field(default_factory=list)  # bytes after which the connection ends, one per answer
     linked: str | None = None  # the ETag of a redirect to the file, as Hugging Face has it
     asked: list = field(default_factory=list)  # the Range of each request
     sent: list = field(default_factory=list)  # bytes of each answer
@@ -58,17 +54,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        wanted = self.headers["Range"]
-        site.asked.append(wanted)
+        asked = self.headers["Range"]
+        site.asked.append(asked)
         if site.statuses:
             self.send_error(site.statuses.pop(0))
             return
-        version = site.etag or site.last_modified
         start = 0
-        if wanted and site.ranges and (not site.if_range or self.headers["If-Range"] == version):
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        if asked and site.ranges:
+            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
             if start >= len(site.body):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(site.body)}")
+                self.end_headers()
                 return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
@@ -76,8 +73,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
         body = site.body[start:]
         for name, value in (
-            ("ETag", site.etag),
-            ("Last-Modified", None if start else site.last_modified),  # as RFC 9110, 15.3.7 has it
             ("Content-Encoding", site.encoding),
             ("Content-Length", str(len(body)) if site.length else None),
         ):
@@ -146,10 +141,7 @@ def get(site, root, *, sha1="right", kind="zip", holds="", needed=None):
     if sha1 == "right":
         sha1 = hashlib.sha1(site.body).hexdigest()
     url = f"http://127.0.0.1:{site.port}/music/clips.{kind}"
-    source = Source(url, needed or len(site.body) + 500_000, sha1, holds)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SOURCES, "clips", source)
-        return download("clips", root)
+    return download(Source("clips", url, needed or len(site.body) + 500_000, sha1, holds), root)
 
 
 def read(folder):
@@ -157,38 +149,8 @@ def read(folder):
 
 
 def names(root):
-    return {path.name for path in root.iterdir()} - {"clips.zip.part.lock", "clips.tar.gz.part.lock"}
-
-
-def starts(site):
-    return [int(wanted[6:-1]) if wanted else 0 for wanted in site.asked]
-
-
-@pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
-def test_a_clean_download_unpacks_and_leaves_only_the_folder(site, tmp_path, capsys, kind, pack):
-    site.body = pack(FILES)
-    folder = get(site, tmp_path / "new", kind=kind)
-    assert folder == tmp_path / "new" / "clips"
-    assert read(folder) == FILES
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["clips"]
-    assert site.asked == [None]
-    assert "deleted the archive" in capsys.readouterr().out
-
-    assert get(site, tmp_path / "new", kind=kind) == folder
-    assert len(site.asked) == 1
-    assert "already" in capsys.readouterr().out
-
-
-def test_cut_connections_are_resumed_where_they_broke(site, tmp_path, waits):
-    site.body = ZIP
-    site.cuts = [150_000, 100_000, 70_000]
-    assert read(get(site, tmp_path)) == FILES
-    begun = starts(site)
-    assert len(begun) == 4 and begun[0] == 0
-    for previous, sent, start in zip(begun, site.sent, begun[1:], strict=False):
-        assert previous + sent - BLOCK < start <= previous + sent
-    assert sum(site.sent) < len(site.body) + 3 * BLOCK
-    assert waits == [1, 2, 4]
+    """What lies in a folder, without the lock."""
+    return {path.name for path in root.iterdir() if not path.name.endswith(".lock")}
 
 
 def interrupted(site, root, at=200_000):
@@ -200,86 +162,62 @@ def interrupted(site, root, at=200_000):
             get(site, root)
     kept = (root / "clips.zip.part").stat().st_size
     assert at - BLOCK < kept <= at and f"{kept:,} bytes are kept" in str(caught.value)
-    assert not (root / "clips").exists()
+    assert names(root) == {"clips.zip.part"}
     return kept
 
 
-@pytest.mark.parametrize("etag, date", [('"one"', None), (None, "Tue, 09 May 2017 10:00:00 GMT")])
-def test_a_later_call_goes_on_where_the_last_one_gave_up(site, tmp_path, etag, date):
-    site.body, site.etag, site.last_modified = ZIP, etag, date
-    kept = interrupted(site, tmp_path)
+@pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
+def test_a_clean_download_unpacks_and_leaves_only_the_folder(site, tmp_path, capsys, kind, pack):
+    site.body, site.encoding = pack(FILES), "gzip" if kind == "tar.gz" else None  # which some servers say of it
+    root = tmp_path / "new"
+    assert get(site, root, kind=kind) == root / "clips"
+    assert read(root / "clips") == FILES and names(root) == {"clips"} and site.asked == [None]
+    assert "deleted the archive" in capsys.readouterr().out
+    assert get(site, root, kind=kind) == root / "clips"
+    assert len(site.asked) == 1 and "already" in capsys.readouterr().out
+
+
+def test_cut_connections_are_resumed_where_they_broke(site, tmp_path, waits):
+    site.body, site.cuts = ZIP, [150_000, 100_000, 70_000]
     assert read(get(site, tmp_path)) == FILES
-    assert site.asked == [None, f"bytes={kept}-"]
-    assert site.sent[1] == len(site.body) - kept
+    starts = [int(asked[6:-1]) if asked else 0 for asked in site.asked]
+    assert len(starts) == 4 and starts[0] == 0
+    for previous, sent, start in zip(starts, site.sent, starts[1:], strict=False):
+        assert previous + sent - BLOCK < start <= previous + sent
+    assert waits == [1, 2, 4]
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_start(site, tmp_path, capsys):
     site.body, site.ranges = ZIP, False
     kept = interrupted(site, tmp_path)
     assert read(get(site, tmp_path)) == FILES
-    assert site.asked[1:] == [f"bytes={kept}-"]
-    assert site.sent[1] == len(site.body)
+    assert site.asked[1:] == [f"bytes={kept}-"] and site.sent[1] == len(site.body)
     assert "the whole file again" in capsys.readouterr().out
 
 
-def test_a_file_that_changed_on_the_server_is_read_from_the_start(site, tmp_path):
+def test_the_rest_of_another_file_does_not_pass(site, tmp_path):
     site.body = zipped({"clips/old.txt": NOISE})
-    kept = interrupted(site, tmp_path)
-    site.body, site.etag = ZIP, '"two"'
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked[1:] == [f"bytes={kept}-"]
-
-
-def test_the_rest_of_another_version_is_not_appended(site, tmp_path):
-    """A server that does not know If-Range sends the rest of the new file."""
-    site.body = zipped({"clips/old.txt": NOISE})
-    kept = interrupted(site, tmp_path)
-    site.body, site.etag, site.if_range = ZIP, '"two"', False
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked[1:] == [f"bytes={kept}-", None]
-
-
-@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
-def test_without_a_version_to_compare_nothing_is_appended(site, tmp_path, etag):
-    site.body, site.etag = ZIP, etag
     interrupted(site, tmp_path)
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked == [None, None]
-
-
-def test_a_part_longer_than_the_file_is_thrown_away(site, tmp_path):
     site.body = ZIP
-    interrupted(site, tmp_path)
-    with (tmp_path / "clips.zip.part").open("ab") as part:
-        part.write(bytes(len(site.body)))
-    length = (tmp_path / "clips.zip.part").stat().st_size
+    with pytest.raises(SoundFusionError, match="wrong checksum .*run the same command again"):
+        get(site, tmp_path)
+    assert names(tmp_path) == set()
     assert read(get(site, tmp_path)) == FILES
-    assert site.asked[1:] == [f"bytes={length}-", None]  # the first of these was answered 416
 
 
-def test_a_damaged_state_file_means_a_fresh_start(site, tmp_path):
+def test_a_part_that_is_complete_or_longer_than_the_file(site, tmp_path):
     site.body = ZIP
-    interrupted(site, tmp_path)
-    (tmp_path / "clips.zip.part.json").write_text('{"url": "htt')
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked == [None, None]
-
-
-def test_a_server_that_does_not_tell_the_length(site, tmp_path):
-    site.body, site.length = ZIP, False
-    assert read(get(site, tmp_path)) == FILES
-
-
-def test_bytes_are_kept_as_sent(site, tmp_path):
-    site.body, site.encoding = tarred(FILES), "gzip"
-    assert read(get(site, tmp_path, kind="tar.gz")) == FILES
+    (tmp_path / "clips.zip.part").write_bytes(ZIP)
+    assert read(get(site, tmp_path)) == FILES and site.asked == [f"bytes={len(ZIP)}-"] and site.sent == []
+    (tmp_path / "longer").mkdir()
+    (tmp_path / "longer" / "clips.zip.part").write_bytes(ZIP + b"more")
+    assert read(get(site, tmp_path / "longer")) == FILES and site.asked[1:] == [f"bytes={len(ZIP) + 4}-", None]
 
 
 def test_server_errors_are_tried_again_with_growing_waits(site, tmp_path, waits, capsys):
     site.body, site.statuses = ZIP, [500, 503, 429]
     assert read(get(site, tmp_path)) == FILES
-    assert len(site.asked) == 4
-    assert waits == [1, 2, 4]
+    assert len(site.asked) == 4 and waits == [1, 2, 4]
     assert "the server answered 503" in capsys.readouterr().out
 
 
@@ -290,21 +228,13 @@ def test_a_missing_file_is_not_tried_again(site, tmp_path):
     assert len(site.asked) == 1
 
 
-def test_attempts_end(site, tmp_path, waits):
-    site.body, site.cuts = ZIP, [0] * 100
-    with pytest.raises(SoundFusionError, match="did not arrive in 10 attempts"):
-        get(site, tmp_path)
-    assert len(site.asked) == 10
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-
-
 def test_no_server_at_all(tmp_path, waits):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(SoundFusionError, match="ConnectionError"):
+    with pytest.raises(SoundFusionError, match="did not arrive in 10 attempts; the last: .*refused"):
         get(Site(port=port), tmp_path)
-    assert len(waits) == 9
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_wrong_checksum_deletes_what_came_and_names_both(site, tmp_path):
@@ -316,42 +246,34 @@ def test_a_wrong_checksum_deletes_what_came_and_names_both(site, tmp_path):
 
 
 def test_without_a_published_checksum_the_digest_is_told(site, tmp_path, capsys):
-    site.body = ZIP
-    get(site, tmp_path, sha1="")
+    site.body, site.length = ZIP, False  # nor does the server tell the length
+    assert read(get(site, tmp_path, sha1="")) == FILES
     printed = capsys.readouterr().out
     assert hashlib.sha256(site.body).hexdigest() in printed and "not verified" in printed
 
 
 def test_a_checksum_that_the_server_tells_is_checked(site, tmp_path, capsys):
     site.body, site.linked = ZIP, hashlib.sha256(ZIP).hexdigest()
-    kept = interrupted(site, tmp_path)
-    assert read(get(site, tmp_path, sha1="")) == FILES
-    assert site.asked == [None, f"bytes={kept}-"] and "not verified" not in capsys.readouterr().out
+    assert read(get(site, tmp_path, sha1="")) == FILES and "not verified" not in capsys.readouterr().out
     site.linked = "0" * 64
     with pytest.raises(SoundFusionError, match=f"wrong checksum .*expected {'0' * 64}"):
         get(site, tmp_path / "other", sha1="")
     assert names(tmp_path / "other") == set()
 
 
-@pytest.mark.parametrize("length", [True, False])
-def test_a_file_that_is_too_long_is_refused(site, tmp_path, length):
-    site.body, site.length = bytes(3_000_000), length
-    message = "is 3,000,000 bytes long, and should be below" if length else "does not end after the 1,000,000 bytes"
-    with pytest.raises(SoundFusionError, match=message):
+def test_a_file_that_is_too_long_is_refused(site, tmp_path):
+    site.body, site.length = bytes(3_000_000), False  # nor is its length told
+    with pytest.raises(SoundFusionError, match="has .*more than .*1,000,000"):
         get(site, tmp_path, needed=1_000_000)
     assert names(tmp_path) == set()
 
 
 def test_free_space_is_checked_before_anything_is_asked(site, tmp_path, monkeypatch):
     site.body = ZIP
-    needed = len(site.body) + 500_000
-    usage = SimpleNamespace(free=needed - 1)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=len(site.body) + 499_999))
     with pytest.raises(SoundFusionError, match="are free"):
         get(site, tmp_path)
     assert site.asked == []
-    usage.free = needed
-    assert read(get(site, tmp_path)) == FILES
 
 
 OUTSIDE = ["../evil.txt", "clips/../../evil.txt", "/evil.txt", "C:/evil.txt", "C:evil.txt", "clips\\..\\..\\evil.txt"]
@@ -395,27 +317,16 @@ def tar_of(members: int, size: int = 0, kind: bytes = tarfile.REGTYPE, content: 
     """A .tar.gz that holds one file so many times, or says so in its beginning, each of so many bytes."""
     member = tarfile.TarInfo("clips/a")
     member.size, member.type = size, kind
-    whole, rest = divmod(members, 1_000)
-    header = member.tobuf(tarfile.GNU_FORMAT)
-    return gzip.compress(1_000 * header) * whole + gzip.compress(rest * header + content)
+    return gzip.compress(members * member.tobuf(tarfile.GNU_FORMAT) + content)
 
 
 BOMBS = {
-    "a list of a million files in a zip": (
-        "zip",
-        lambda: zip_of(1_000_000),
-        "bytes of it would have to be read at once",
-    ),
+    "a list of a million files in a zip": ("zip", lambda: zip_of(1_000_000), "of it would have to be read at once"),
     "too many files in a zip": ("zip", lambda: zip_of(30_000), "holds more than 20,000 files"),
-    "a million files in a tar": ("tar.gz", lambda: tar_of(1_000_000), "holds more than 20,000 files"),
+    "too many files in a tar": ("tar.gz", lambda: tar_of(30_000), "holds more than 20,000 files"),
     "a terabyte in a zip": ("zip", lambda: zip_of(256, 2**32 - 2), "unpacks to more than"),
-    "zeros in a zip": ("zip", lambda: zipped({"clips/a": bytes(2_000_000)}), "unpacks to more than"),
     "a terabyte in a tar": ("tar.gz", lambda: tar_of(1, 2**40, content=bytes(10**7)), "unpacks to more than"),
-    "a name of a terabyte in a tar": (
-        "tar.gz",
-        lambda: tar_of(1, 2**40, tarfile.GNUTYPE_LONGNAME, bytes(10**7)),
-        "1,099,511,627,776 bytes of it would have to be read at once",
-    ),
+    "a long name in a tar": ("tar.gz", lambda: tar_of(1, 2**40, b"L", bytes(10**7)), "would have to be read at once"),
 }
 
 
@@ -438,88 +349,47 @@ def test_a_damaged_archive_is_deleted(site, tmp_path, kind, pack):
 
 def test_an_archive_of_the_folders_themselves_will_do_where_they_are_known(site, tmp_path):
     site.body = zipped({name.removeprefix("clips/"): content for name, content in FILES.items()})
-    with pytest.raises(SoundFusionError, match="no folder clips"):
-        get(site, tmp_path, holds="001")
+    for holds in ("", "001"):
+        with pytest.raises(SoundFusionError, match="cannot be unpacked and was deleted: it has no folder clips"):
+            get(site, tmp_path, holds=holds)
+        assert names(tmp_path) == set()
     assert read(get(site, tmp_path, holds="000")) == FILES
 
 
-def test_an_archive_of_something_else(site, tmp_path):
-    site.body = zipped({"other/file.txt": b"text"})
-    with pytest.raises(SoundFusionError, match="no folder clips"):
-        get(site, tmp_path)
-    assert names(tmp_path) == set()
-
-
-def test_killed_while_unpacking(site, tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interrupted_unpacking_keeps_the_archive(site, tmp_path, monkeypatch, fault):
     site.body = ZIP
     extract, done = zipfile.ZipFile.extract, []
 
-    def extract_one_only(self, member, path):
+    def extract_only_one(self, member, path):
         if done:
-            raise KeyboardInterrupt
+            raise fault
         done.append(extract(self, member, path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "extract", extract_one_only)
+        patch.setattr(zipfile.ZipFile, "extract", extract_only_one)
         patch.setattr(module.shutil, "rmtree", lambda *args, **kwargs: None)  # a kill tidies nothing up
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises((KeyboardInterrupt, SoundFusionError)) as caught:
             get(site, tmp_path)
-    assert names(tmp_path) == {"clips.partial", "clips.zip.part", "clips.zip.part.json"}
+    assert caught.type is KeyboardInterrupt or "No space left" in str(caught.value)
+    assert names(tmp_path) == {"clips.partial", "clips.zip"}
     (tmp_path / "clips.partial" / "clips" / "stale.txt").write_text("half")
-
-    assert read(get(site, tmp_path)) == FILES
-    assert names(tmp_path) == {"clips"}
+    assert read(get(site, tmp_path)) == FILES and names(tmp_path) == {"clips"}
     assert len(site.asked) == 1  # the archive was complete, and not asked for again
 
 
-def test_killed_while_downloading(site, tmp_path, monkeypatch):
-    site.body = ZIP
-
-    class Bar(module.tqdm):
-        def update(self, n=1):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "tqdm", Bar)
-        with pytest.raises(KeyboardInterrupt):
-            get(site, tmp_path)
-    assert names(tmp_path) == {"clips.zip.part", "clips.zip.part.json"}
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked == [None, f"bytes={BLOCK}-"]
-
-
-def test_a_disk_that_fills_up_keeps_the_archive(site, tmp_path, monkeypatch):
-    site.body = ZIP
-    with monkeypatch.context() as patch:
-
-        def full(*args):
-            raise OSError(28, "No space left on device")
-
-        patch.setattr(zipfile.ZipFile, "extract", full)
-        with pytest.raises(SoundFusionError, match="No space left"):
-            get(site, tmp_path)
-    assert names(tmp_path) == {"clips.zip.part", "clips.zip.part.json"}
-    assert read(get(site, tmp_path)) == FILES
-    assert len(site.asked) == 1
-
-
-def test_two_downloads_of_the_same_at_once(site, tmp_path):
-    lock = filelock.FileLock(tmp_path / "clips.zip.part.lock")
+def test_two_downloads_of_the_same_at_once_and_an_unusable_root(site, tmp_path):
+    lock = filelock.FileLock(tmp_path / ".clips.zip.lock")
     with lock, pytest.raises(SoundFusionError, match="another process"):
         get(site, tmp_path)
-    assert site.asked == []
-
-
-def test_unknown_name_and_unusable_root(site, tmp_path):
-    with pytest.raises(SoundFusionError, match="fma_small, fma_metadata, gtzan"):
-        download("fma_large", tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(SoundFusionError, match="cannot write"):
         get(site, tmp_path / "file")
+    assert site.asked == []
 
 
 def test_the_known_sources():
-    assert list(SOURCES) == ["fma_small", "fma_metadata", "gtzan", "emotify"]
+    assert list(SOURCES) == ["emotify", "fma_small", "fma_metadata", "gtzan"]
     for name, source in SOURCES.items():
         scheme = "http://" if name == "emotify" else "https://"  # its server has no other
         assert source.url.startswith(scheme) and source.url.endswith((".zip", ".tar.gz"))

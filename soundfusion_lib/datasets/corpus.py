@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 
 from soundfusion_lib.errors import SoundFusionError
 
 SPLITS = ("train", "validation", "test")
+FolderPath = Annotated[str, Field(min_length=1)] | Path
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,11 @@ class Corpus:
     Args:
         name: short name, part of the names of files made from this corpus.
         root: folder that the paths of the tracks are relative to.
-        tracks: one row a track, indexed by track id (str) and sorted by it here. Columns: ``path`` (relative to root,
-            with ``/``), ``label``, ``group`` (the artist, or whatever must stay on one side of a split; None
-            where unknown) and, where the source has an official one, ``split`` ("train", "validation" or "test").
+        tracks: one row per track, indexed by track id (str) and sorted by it here. Columns: ``path`` (relative to root,
+            with ``/``), ``label``, ``group`` (the artist, or whatever must stay in one set of a split; None where
+            unknown) and, where the source has an official one, ``split`` ("train", "validation" or "test").
         label_name: what the labels are, for titles and axes ("genre", or "soundtrack").
-        synthetic: whether the music was made by a program; shown wherever results are.
+        synthetic: whether a program made the music; shown wherever results are.
         seconds: how much of each file is used, from its beginning; None for all.
 
     Raises:
@@ -36,7 +39,7 @@ class Corpus:
     seconds: float | None = None
 
     def __post_init__(self):
-        # splits and batches follow the order of the table, which that of the source's rows must not change
+        # splits and batches follow the order of this table, which must not depend on the order of the source's rows
         tracks = self.tracks.rename_axis("track").sort_index()
         object.__setattr__(self, "tracks", tracks)
         where = f"corpus {self.name!r} at {self.root}:"
@@ -62,7 +65,7 @@ class Corpus:
 
     @property
     def label_note(self) -> str:
-        """What to add to a title or caption where the label is no genre."""
+        """What to add to a title or caption where the label is not a genre."""
         return "" if self.label_name == "genre" else f", label: {self.label_name}"
 
     def file(self, track: str) -> Path:

@@ -1,105 +1,90 @@
-"""Download and unpack FMA-small, FMA's metadata, GTZAN, and Emotify's music.
+"""Download and unpack archives that are large, and may not be what they should.
 
-requests carries the bytes; the resuming is here because neither pooch nor torch.hub resumes, and 7 GiB get cut off.
+requests carries the bytes. The resuming is here because neither pooch nor torch.hub resumes, and 7 GB get cut off.
 """
 
+import gzip
 import hashlib
-import json
 import re
 import shutil
+import tarfile
 import time
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import filelock
 import requests
 import urllib3
 from tqdm import tqdm
 
-from soundfusion_lib.datasets import archives
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import lock, writing
 
-ATTEMPTS = 10  # connections made in one call, whatever ends them
+ATTEMPTS = 10  # connections in one call, whatever ends them
 TIMEOUT = (15, 60)  # seconds to connect, and to wait for the next bytes
 BLOCK = 1 << 16  # bytes; a cut connection loses at most one block
+MEMBERS = 20_000  # of an archive; FMA's have 8,000
+LARGEST_READ = 1 << 23  # bytes of an archive read at once; a list of so many members has less
 
 
 @dataclass(frozen=True)
 class Source:
-    """An archive on the web, .zip or .tar.gz, with one folder at its top, which has the archive's name."""
+    """A .zip or .tar.gz on the web that holds one folder, which has the archive's name.
 
+    Args:
+        name: what `soundfusion download` calls it.
+        needed: bytes of the archive and of its files, roughly; neither may have more.
+        sha1: of the archive; empty where nobody has published one.
+        holds: a folder in the folder: an archive with this one at its top is accepted, too.
+    """
+
+    name: str
     url: str
-    needed: int  # bytes of the archive and of its files, roughly; neither may be more
-    sha1: str = ""  # of the archive; empty where nobody has published one, or the server tells a SHA-256 with the file
-    holds: str = ""  # a folder in the folder: an archive with this one at its top will do too
+    needed: int
+    sha1: str = ""
+    holds: str = ""
 
 
-SOURCES = {
-    "fma_small": Source(
-        url="https://os.unil.cloud.switch.ch/fma/fma_small.zip",
-        needed=15_500_000_000,
-        sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
-    ),
-    "fma_metadata": Source(
-        url="https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
-        needed=2_400_000_000,
-        sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
-    ),
-    "gtzan": Source(  # the checksum in torchaudio is of the original archive, not of this copy, whose server tells one
-        url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
-        needed=2_700_000_000,
-    ),
-    "emotify": Source(
-        url="http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip",
-        needed=760_000_000,
-        holds="classical",
-    ),
-}
+def download(source: Source, root: Path) -> Path:
+    """Bring an archive's files into the folder root; after an interruption, the same call goes on where it stopped.
 
-
-def download(what, root) -> Path:
-    """Bring one of SOURCES into the folder root; after an interruption, the same call goes on where it stopped.
-
-    Returns the unpacked folder, which appears when it is complete.
+    Returns:
+        The unpacked folder, which appears when it is complete.
 
     Raises:
-        SoundFusionError: unknown name, no connection after all attempts, too little free space, wrong length or
-            checksum, an archive that cannot be unpacked or holds more than it should, another download of the same.
+        SoundFusionError: no connection after all attempts, too little free space, a wrong length or checksum, an
+            archive that cannot be unpacked or holds too much, another process at the same, a disk that refuses.
     """
-    if what not in SOURCES:
-        raise SoundFusionError(f"nothing to download is called {what!r}; there is {', '.join(SOURCES)}")
-    source = SOURCES[what]
-    archive = source.url.rsplit("/", 1)[-1]
-    target = Path(root) / archive.split(".")[0]
-    if target.exists():
-        print(f"{what}: {target} is there already, nothing to do")
-        return target
-    part = Path(root) / f"{archive}.part"
-    with alone(what, part):
-        check_space(what, source.needed - _size(part), part.parent)
-        _fetch(what, source, part)
-        _check_digest(what, source, part)
-        _unpack(what, source, part, target)
-        _discard(part)
-    print(f"{what}: unpacked to {target}; deleted the archive")
-    return target
+    archive = Path(root) / source.url.rsplit("/", 1)[-1]
+    part, folder = archive.with_name(f"{archive.name}.part"), archive.with_name(archive.name.split(".")[0])
+    if folder.exists():
+        print(f"{source.name}: {folder} is there already, nothing to do")
+        return folder
+    with only_process(source.name, archive):
+        check_space(source.name, source.needed - max(_size(part), _size(archive)), archive.parent)
+        if not archive.exists():
+            _check_digest(source, part, _fetch(source, part))
+            part.rename(archive)  # complete: an interrupted unpacking does not ask for it again
+        _unpack(source, archive, folder)
+        archive.unlink()
+    print(f"{source.name}: unpacked to {folder}; deleted the archive")
+    return folder
 
 
 @contextmanager
-def alone(what: str, made: Path) -> Iterator[None]:
-    """One process at a time makes this file or folder; what the disk refuses is said as a SoundFusionError."""
-    lock = filelock.FileLock(f"{made}.lock", timeout=0)
-    try:
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with lock:
-            yield
-        Path(lock.lock_file).unlink(missing_ok=True)
-    except filelock.Timeout as error:
-        raise SoundFusionError(f"{what}: another process is making {made} right now") from error
-    except OSError as error:  # no permission, disk full
-        raise SoundFusionError(f"{what}: cannot write to {made.parent}: {error}") from error
+def only_process(what: str, path: Path) -> Iterator[None]:
+    """Let one process at a time make this file or folder; say what the disk refuses as a SoundFusionError."""
+    with writing(path.parent):
+        try:
+            with lock(path.with_name(f".{path.name}.lock")).acquire(timeout=0):
+                yield
+        except filelock.Timeout as error:
+            raise SoundFusionError(f"{what}: another process is making {path} right now: wait for it") from error
 
 
 def check_space(what: str, needed: int, folder: Path) -> None:
@@ -107,123 +92,143 @@ def check_space(what: str, needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SoundFusionError(
-            f"{what} needs about {needed / 1e9:.1f} GB in {folder} while it is made, {free / 1e9:.1f} GB are free"
+            f"{what} needs about {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free: make room, or "
+            "name another folder by SOUNDFUSION_DATA"
         )
 
 
-def _fetch(what, source, part):
-    """Complete ``part``, over as many connections as it takes, up to ATTEMPTS."""
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _fetch(source: Source, part: Path) -> str:
+    """Complete the file `part`; returns the SHA-256 that the server tells, or an empty text."""
     for attempt in range(ATTEMPTS):
         try:
-            problem = _fetch_rest(what, source, part)
+            return _fetch_rest(source, part)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = f"{type(error).__name__} ({error})"
-        if problem is None:
-            return
+            problem = error
         if attempt + 1 < ATTEMPTS:
             wait = min(2**attempt, 60)
-            print(f"{what}: {problem}; trying again in {wait} s")
+            print(f"{source.name}: {problem}; trying again in {wait} s")
             time.sleep(wait)
     raise SoundFusionError(
-        f"{what}: {source.url} did not arrive in {ATTEMPTS} attempts; the last: {problem}. {_size(part):,} bytes are "
-        "kept: the same command goes on from there"
+        f"{source.name}: {source.url} did not arrive in {ATTEMPTS} attempts; the last: {problem}. {_size(part):,} "
+        "bytes are kept: the same command goes on from there"
     )
 
 
-def _fetch_rest(what, source, part) -> str | None:
-    """One connection: append to ``part`` what it lacks. Returns what went wrong, None when complete."""
-    url = source.url
-    have, version, total = _kept(part)
-    if have and have == total:
-        return None
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+def _fetch_rest(source: Source, part: Path) -> str:
+    """One connection: append to `part` what it lacks. If the file has changed meanwhile, its checksum will be wrong."""
+    have, again = _size(part), requests.ConnectionError  # what has `_fetch` try again
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         status, answer = response.status_code, response.headers
         if status >= 500 or status in (408, 429):
-            return f"the server answered {status} {response.reason}"
+            raise again(f"the server answered {status} {response.reason}")
         if status not in (200, 206, 416):
-            raise SoundFusionError(f"{what}: {url}: the server answered {status} {response.reason}")
-        # If-Range takes a strong ETag, else the date (RFC 9110, 13.1.5), which a 206 may omit
-        etag = answer.get("ETag", "W/")
-        sent = answer.get("Last-Modified") if etag.startswith("W/") else etag
-        if status == 200:
-            if have:
-                print(f"{what}: the server sends the whole file again: it has changed, or it cannot resume")
-            have, version = 0, sent
-        elif sent not in (None, version) or not answer.get("Content-Range", "").startswith(f"bytes {have}-"):
-            _discard(part)
-            return f"the server has no rest of the same version ({status}), starting over"
-        total = have + int(answer["Content-Length"]) if "Content-Length" in answer else None
-        if (total or 0) > source.needed:
-            raise SoundFusionError(f"{what}: {url} is {total:,} bytes long, and should be below {source.needed:,}")
+            raise SoundFusionError(f"{source.name}: {source.url}: the server answered {status} {response.reason}")
         told = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in [*response.history, response]]
         sha256 = next((tag for tag in told if re.fullmatch("[0-9a-f]{64}", tag)), "")  # as Hugging Face has it
-        bar = tqdm(desc=what, initial=have, total=total, unit="B", unit_scale=True, disable=None)
-        state = {"version": version, "total": total, "sha256": sha256}
+        span = answer.get("Content-Range", "")
+        if status == 416 and span == f"bytes */{have}":
+            return sha256  # an earlier call brought all of it
+        if status == 416 or (status == 206 and not span.startswith(f"bytes {have}-")):
+            part.unlink()
+            raise again(f"the server has no such rest of the file ({status}), starting over")
+        if status == 200 and have:
+            print(f"{source.name}: the server sends the whole file again")
+            have = 0
+        total = have + int(answer["Content-Length"]) if "Content-Length" in answer else None
+        bar = tqdm(desc=source.name, initial=have, total=total, unit="B", unit_scale=True, disable=None)
         with bar, part.open("ab" if have else "wb") as file:
-            _state(part).write_text(json.dumps(state), encoding="utf-8")
             # the bytes as sent: some servers label a .tar.gz with a content encoding, and requests would unzip it
             for block in response.raw.stream(BLOCK, decode_content=False):
                 bar.update(file.write(block))
                 if file.tell() > source.needed:
                     break
     if _size(part) > source.needed:
-        _discard(part)
-        raise SoundFusionError(f"{what}: {url} does not end after the {source.needed:,} bytes that it should be below")
-    return None if total in (None, _size(part)) else f"got {_size(part):,} of {total:,} bytes"
+        part.unlink()
+        raise SoundFusionError(f"{source.name}: {source.url} has more than the {source.needed:,} bytes that it should")
+    if total not in (None, _size(part)):
+        raise again(f"got {_size(part):,} of {total:,} bytes")
+    return sha256
 
 
-def _kept(part) -> tuple[int, str | None, int | None]:
-    """Bytes of ``part``, the version and length of the whole; 0 bytes where it is not known what they are a part of."""
-    try:
-        state = json.loads(_state(part).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # ValueError: the process was killed while writing it
-        return 0, None, None
-    return (_size(part) if state["version"] else 0), state["version"], state["total"]
-
-
-def _state(part) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _size(file) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-def _discard(part):
-    part.unlink(missing_ok=True)
-    _state(part).unlink(missing_ok=True)
-
-
-def _check_digest(what, source, part):
-    state = json.loads(_state(part).read_text(encoding="utf-8"))
-    algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", state.get("sha256"))
-    with part.open("rb") as file:
-        digest = hashlib.file_digest(file, algorithm).hexdigest()
+def _check_digest(source: Source, file: Path, sha256: str) -> None:
+    """Delete a file with the wrong checksum and raise SoundFusionError."""
+    algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", sha256)
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, algorithm).hexdigest()
     if not expected:
-        print(f"{what}: no checksum is published for {source.url}, so it was not verified; its SHA-256 is {digest}")
+        print(f"{source.name}: no checksum is published for {source.url}: not verified, its SHA-256 is {digest}")
     elif digest != expected:
-        _discard(part)
+        file.unlink()
         raise SoundFusionError(
-            f"{what}: {source.url} came with the wrong checksum and was deleted: {digest}, expected {expected}"
+            f"{source.name}: {source.url} came with the wrong checksum {digest} (expected {expected}) and was deleted: "
+            "run the same command again"
         )
 
 
-def _unpack(what, source, part, target):
-    """Into a folder aside, renamed when complete. Anything wrong leaves nothing behind."""
-    aside = target.with_name(target.name + ".partial")
+def _unpack(source: Source, archive: Path, folder: Path) -> None:
+    """Unpack into a folder aside, and rename it when complete. An archive that cannot be unpacked is deleted."""
+    aside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)  # from a process that was killed
     aside.mkdir()
     try:
-        (archives.extract_zip if source.url.endswith(".zip") else archives.extract_tar)(part, aside, source.needed)
-        top = aside if source.holds and (aside / source.holds).is_dir() else aside / target.name
+        _extract(archive, aside, source.needed)
+        top = aside if source.holds and (aside / source.holds).is_dir() else aside / folder.name
         if not top.is_dir():
-            raise archives.BadArchive(f"it has no folder {target.name}")
-        top.rename(target)
-    except archives.DAMAGED as error:
-        _discard(part)
-        raise SoundFusionError(f"{what}: {source.url} cannot be unpacked and was deleted: {error}") from error
+            raise ValueError(f"it has no folder {folder.name}")
+        top.rename(folder)
+    except (  # RuntimeError where a member is encrypted, ValueError where a name is no text
+        *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error),
+        *(EOFError, RuntimeError, ValueError),
+    ) as error:
+        archive.unlink()
+        raise SoundFusionError(
+            f"{source.name}: {source.url} cannot be unpacked and was deleted: {error}. Run the same command again"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path, most: int) -> None:
+    """Unpack an archive whose files have at most so many bytes; nothing leaves the folder."""
+    if archive.suffix == ".zip":
+        with archive.open("rb") as file, zipfile.ZipFile(_Sparing(file)) as opened:
+            for member in tqdm(_checked(opened.infolist(), "file_size", most), "unpacking", disable=None):
+                opened.extract(member, folder)  # inside the folder, whatever its name; a link as a file
+    else:
+        with gzip.open(archive) as file, tarfile.open(fileobj=_Sparing(file), mode="r:") as opened:
+            for member in _checked(opened, "size", most):
+                opened.extract(member, folder, filter="data")  # refuses links and names that lead out of the folder
+
+
+def _checked(members: Iterable, size: str, most: int) -> list:
+    """The members of an archive, unless they are too many or too large; they are counted before any is unpacked."""
+    checked, total = [], 0
+    for member in members:
+        checked.append(member)
+        total += getattr(member, size)
+        if len(checked) > MEMBERS:
+            raise ValueError(f"it holds more than {MEMBERS:,} files")
+        if total > most:
+            raise ValueError(f"it unpacks to more than the {most:,} bytes that it should")
+    return checked
+
+
+class _Sparing:
+    """A file that refuses to be read in large pieces: the list of a million members, or a name of 1 TB."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(LARGEST_READ + 1 if size < 0 else min(size, LARGEST_READ + 1))
+        if len(content) > LARGEST_READ:
+            raise ValueError(f"more than {LARGEST_READ:,} bytes of it would have to be read at once")
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)

@@ -1,42 +1,56 @@
-"""Emotify (Aljanaki, Wiering and Veltkamp, "Studying emotion induced by music through a crowdsourcing game",
-Information Processing and Management, 2016): 400 excerpts of one minute from Magnatune's catalogue."""
+"""Emotify: 400 excerpts of Magnatune's catalogue, made to study emotions; here the label is the genre."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.checks import Seconds
+from soundfusion_lib.datasets.corpus import Corpus, FolderPath
+from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import data_dir
 
+CITATION = (
+    "Aljanaki, Wiering and Veltkamp, Studying emotion induced by music through a crowdsourcing game, "
+    "Information Processing and Management 52(1), 2016"
+)
+LICENCE = "The music belongs to its artists and to Magnatune, which licenses it for non-commercial use."
+EMOTIFY = Source(  # its server knows no https
+    "emotify",
+    url="http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip",
+    needed=760_000_000,
+    holds="classical",
+)
 GENRES = ("classical", "electronic", "pop", "rock")
 NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 
 
-def emotify(root, seconds: float | None = 30.0) -> Corpus:
-    """Emotify: 100 excerpts each of classical, electronic, pop and rock, MP3 in stereo at 44.1 kHz and 128 kbit/s.
+def emotify(path: FolderPath | None = None, seconds: Seconds | None = 30.0) -> Corpus:
+    """Emotify: 100 excerpts each of classical, electronic, pop and rock: a minute of MP3, stereo, 44.1 kHz, 128 kbit/s.
 
-    Made to study emotions; here the label is the genre. Pop and rock are hard to tell apart by design: the tags call
-    147 of their two hundred "Alternative Rock". Groups are the 137 artists in the files' ID3 tags (None where a tag
-    names none, or a compilation), of whom six are in two or three genres.
+    Pop and rock are hard to tell apart by design: the tags call 147 of these two hundred "Alternative Rock". Groups are
+    the 137 artists in the files' ID3 tags (None where a tag names none, or a compilation); six of them are in two or
+    three genres.
 
     Args:
-        root: folder that holds ``emotifymusic/classical/1.mp3`` and so on.
-        seconds: how much of each file is used, from its beginning: FMA's clips have 30 s; None for all.
+        path: folder that holds ``emotifymusic/classical/1.mp3`` and so on; the download's by default.
+        seconds: how much of each file is used, from its beginning (FMA's clips have 30 s); None for all.
 
     Raises:
         SoundFusionError: a genre has no file.
     """
+    root = Path(path or data_dir() / "emotify")
     rows = {}
     for genre in GENRES:
-        folder = Path(root) / "emotifymusic" / genre
+        folder = root / "emotifymusic" / genre
         files = sorted(folder.glob("*.mp3"))
         if not files:
             raise SoundFusionError(f"{folder} holds no clip such as 1.mp3: `soundfusion download emotify` brings it")
         for file in files:
-            path = file.relative_to(root).as_posix()
-            rows[f"{genre}/{file.stem:>03}"] = {"path": path, "label": genre, "group": _artist(file)}
+            name = file.relative_to(root).as_posix()
+            rows[f"{genre}/{file.stem:>03}"] = {"path": name, "label": genre, "group": _artist(file)}
     tracks = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
-    return Corpus("emotify", Path(root), tracks, seconds=seconds)
+    return Corpus("emotify", root, tracks, seconds=seconds)
 
 
 def _artist(file: Path) -> str | None:

@@ -1,44 +1,59 @@
-"""FMA: A Dataset For Music Analysis (Defferrard, Benzi, Vandergheynst, Bresson, ISMIR 2017)."""
+"""FMA: music of the Free Music Archive, with the archive's own genres and artists."""
 
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from soundfusion_lib.checks import shown
-from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.corpus import Corpus, FolderPath
+from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import data_dir
 
+CITATION = "Defferrard, Benzi, Vandergheynst and Bresson, FMA: A Dataset For Music Analysis, ISMIR 2017"
+LICENCE = "Each track is under the Creative Commons licence in its metadata; the metadata are under CC BY 4.0."
+FMA_SMALL = Source(
+    "fma_small",
+    url="https://os.unil.cloud.switch.ch/fma/fma_small.zip",
+    needed=15_500_000_000,
+    sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
+)
+FMA_METADATA = Source(
+    "fma_metadata",
+    url="https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
+    needed=2_400_000_000,
+    sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
+)
 COLUMNS = {
     "subset": ("set", "subset"),
     "split": ("set", "split"),
     "label": ("track", "genre_top"),
     "group": ("artist", "id"),
 }
-
-
 GENRES = {  # top-level ones, of FMA-medium
     *("Blues", "Classical", "Country", "Easy Listening", "Electronic", "Experimental", "Folk", "Hip-Hop"),
     *("Instrumental", "International", "Jazz", "Old-Time / Historic", "Pop", "Rock", "Soul-RnB", "Spoken"),
 }
 
 
-def fma(root, subset="small") -> Corpus:
+def fma(path: FolderPath | None = None, subset: Literal["small", "medium"] = "small") -> Corpus:
     """FMA-small (8,000 clips of 30 s, 8 balanced genres) or FMA-medium (25,000 clips, 16 unbalanced genres).
 
-    The split is FMA's own: 80/10/10 within each genre, no artist on two sides. The label is the top-level genre, the
+    The split is FMA's own: 80/10/10 within each genre, no artist in two sets. The label is the top-level genre, the
     group FMA's artist id. A clip that is missing, too short or empty stays in the table: decoding finds it (six in
-    FMA-small's training part: 098565, 098567, 098569, 099134, 108925, 133297).
+    FMA-small's training set: 098565, 098567, 098569, 099134, 108925, 133297).
 
     Args:
-        root: folder that holds ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``.
+        path: folder of ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``; the download's by default.
         subset: "small" or "medium".
 
     Raises:
-        SoundFusionError: tracks.csv is missing or is not FMA's, names a genre that FMA lacks, or there is not one clip.
+        SoundFusionError: tracks.csv is missing or is not FMA's, it names a genre that FMA lacks, or there is no clip.
     """
     if subset not in ("small", "medium"):
         raise SoundFusionError(f"fma: subset = {shown(subset)}: must be one of small, medium")
-    root = Path(root)
+    root = Path(path or data_dir() / "fma")
     file = root / "fma_metadata" / "tracks.csv"
     if not file.is_file():
         raise SoundFusionError(f"{file} not found: `soundfusion download fma_metadata` brings it")
@@ -61,7 +76,7 @@ def fma(root, subset="small") -> Corpus:
     return Corpus(folder, root, tracks)
 
 
-def _read_tracks(file) -> pd.DataFrame:
+def _read_tracks(file: Path) -> pd.DataFrame:
     """tracks.csv as subset, split, label, group, indexed by six-digit track id."""
     try:
         # pandas cannot select columns under two header rows by name, so find their positions first
@@ -69,7 +84,7 @@ def _read_tracks(file) -> pd.DataFrame:
         names = list(zip(*header, strict=True))
         positions = [0, *(names.index(column) for column in COLUMNS.values())]
         table = pd.read_csv(file, header=None, skiprows=2, usecols=positions, dtype=str)
-    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors, too
         raise SoundFusionError(
             f"{file} is not FMA's tracks.csv ({error}): `soundfusion download fma_metadata` brings that"
         ) from error

@@ -1,14 +1,17 @@
-"""Any folder of music: one folder a label, or Hugging Face's AudioFolder convention (a metadata.csv)."""
+"""Any folder of music: one folder per label, or Hugging Face's AudioFolder convention (a metadata.csv)."""
 
 import posixpath
 import re
 from pathlib import Path, PureWindowsPath
+from typing import Annotated
 
 import pandas as pd
 import soundfile
+from pydantic import Field
 
-from soundfusion_lib.datasets.corpus import SPLITS, Corpus
+from soundfusion_lib.datasets.corpus import SPLITS, Corpus, FolderPath
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import data_dir
 
 # libsndfile's format names serve as suffixes, with these common ones besides; RAW has no header to decode by
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
@@ -16,17 +19,20 @@ SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".r
 }  # fmt: skip
 
 
-def folder(root, label="genre") -> Corpus:
-    """A corpus of one's own.
+SOUNDTRACKS = ("soundtracks", "soundtracks_b")  # folders in the data folder that tooling/soundtracks.py makes
 
-    With ``metadata.csv`` in root (UTF-8; one row a file): columns ``file_name`` (relative to root, with ``/``) and
-    ``genre``, and if there ``artist`` (empty where unknown) and ``split`` (train, validation or test). A listed file
-    that is missing stays in the table: decoding finds it. Without: each folder in root is a label, and what is named as
-    an audio file in it, however deep, a track, be it a broken link or a pipe: decoding finds that, too. What is hidden
-    is ignored, and no artist is known.
+
+def folder(path: FolderPath, label: Annotated[str, Field(min_length=1)] = "genre") -> Corpus:
+    """A corpus of your own.
+
+    With ``metadata.csv`` in the folder (UTF-8; one row per file): columns ``file_name`` (relative to the folder, with
+    ``/``) and ``genre``, and if you like ``artist`` (empty where unknown) and ``split`` (train, validation or test). A
+    listed file that is missing stays in the table: decoding finds it. Without it, each folder is a label, and every
+    audio file in it, however deep, a track, be it a broken link or a pipe: decoding finds that, too. Hidden files are
+    ignored, and no artist is known.
 
     Args:
-        root: the folder.
+        path: the folder.
         label: what the labels are, for titles and axes.
 
     Returns:
@@ -35,9 +41,11 @@ def folder(root, label="genre") -> Corpus:
     Raises:
         SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
     """
-    root = Path(root)
+    root = Path(path)
     if not root.is_dir():
-        raise SoundFusionError(f"{root}: no such folder")
+        made = root.parent.resolve() == data_dir() and root.name in SOUNDTRACKS
+        hint = f": `python tooling/soundtracks.py {root.name}` makes it" if made else ""
+        raise SoundFusionError(f"{root}: no such folder{hint}")
     metadata = root / "metadata.csv"
     tracks = _read_metadata(metadata) if metadata.is_file() else _walk(root)
     paths = list(tracks["path"])
@@ -53,8 +61,8 @@ def folder(root, label="genre") -> Corpus:
     return corpus
 
 
-def _walk(root) -> pd.DataFrame:
-    """One folder a label: every audio file below it."""
+def _walk(root: Path) -> pd.DataFrame:
+    """One folder per label: every audio file below it."""
     labels = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if labels and {path.name.lower() for path in labels} <= {*SPLITS, "valid", "val"}:
         raise SoundFusionError(
@@ -70,17 +78,17 @@ def _walk(root) -> pd.DataFrame:
                 rows.append({"path": path.as_posix(), "label": label.name, "group": None})
     if not rows:
         raise SoundFusionError(
-            f"{root}: no audio files; expected a folder a label with files in it (such as rock/song.mp3), or a "
+            f"{root}: no audio files; expected one folder per label with files in it (such as rock/song.mp3), or a "
             f"metadata.csv. Suffixes looked for: {' '.join(sorted(SUFFIXES))}"
         )
     return pd.DataFrame(rows, dtype=object)
 
 
-def _read_metadata(file) -> pd.DataFrame:
-    """metadata.csv as path, label, group and, where there is such a column, split."""
+def _read_metadata(file: Path) -> pd.DataFrame:
+    """metadata.csv as path, label, group and, where it has that column, split."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").astype(object)
-    except (OSError, ValueError) as error:  # pandas' own are ValueErrors, too
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors, too
         raise SoundFusionError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error
     table.columns = table.columns.str.strip()
     if not {"file_name", "genre"} <= set(table):

@@ -1,42 +1,52 @@
-"""GTZAN (Tzanetakis and Cook, "Musical genre classification of audio signals", IEEE TSAP 2002)."""
+"""GTZAN: the benchmark that most papers on genre recognition used, and its faults."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.corpus import Corpus, FolderPath
+from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import data_dir
 
+CITATION = "Tzanetakis and Cook, Musical genre classification of audio signals, IEEE TSAP 10(5), 2002"
+LICENCE = "None is stated: the clips are cut from commercial recordings, for research."
+GTZAN = Source(  # torchaudio's checksum is of the original archive, not of this copy, whose server tells one
+    "gtzan",
+    url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
+    needed=2_700_000_000,
+)
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+SUFFIXES = (".mp3", ".au", ".wav")  # where a clip has several, the last counts
 
 
-def gtzan(root, fault_filtered=True) -> Corpus:
+def gtzan(path: FolderPath | None = None, fault_filtered: bool = True) -> Corpus:
     """GTZAN: 1,000 clips of 30 s, mono, 22,050 Hz, 10 genres of 100 clips each.
 
     GTZAN repeats recordings, artists cross any random split, and some clips are distorted or wrongly labelled (Sturm,
     "The GTZAN dataset", 2013). The fault-filtered split (Kereliuk, Sturm, Larsen, "Deep learning and music
-    adversaries", 2015), here as torchaudio lists it, leaves out 70 such clips and keeps artists on one side:
-    443 train, 197 validation, 290 test. A listed clip whose file is missing, or cannot be decoded (the training clip
-    jazz.00054 in the common copy), stays in the table: decoding finds it. The group is None: GTZAN names no artists.
+    adversaries", 2015), here as torchaudio lists it, leaves out 70 such clips and keeps artists in one set: 443 train,
+    197 validation, 290 test. A listed clip that is missing or cannot be decoded (the training clip jazz.00054 in the
+    common copy) stays in the table: decoding finds it. The group is None: GTZAN names no artists.
 
     Args:
-        root: folder that holds ``genres/blues/blues.00000.wav`` and so on (or ``.au``).
+        path: folder that holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); the download's by default.
         fault_filtered: False takes every file, without a split: for a folder in GTZAN's layout that is not GTZAN.
 
     Raises:
         SoundFusionError: no clips, or fewer than half of those of the fault-filtered split.
     """
-    root = Path(root)
+    root = Path(path or data_dir() / "gtzan")
     files = {}
     for genre in GENRES:
-        for file in sorted((root / "genres" / genre).glob(f"{genre}.*")):
-            if file.suffix in (".au", ".wav"):  # where both exist, .wav comes last and stays
-                files[file.stem] = file.relative_to(root).as_posix()
+        clips = [file for file in (root / "genres" / genre).glob(f"{genre}.*") if file.suffix in SUFFIXES]
+        for file in sorted(clips, key=lambda file: (file.stem, SUFFIXES.index(file.suffix))):
+            files[file.stem] = file.relative_to(root).as_posix()
     split = _fault_filtered_split() if fault_filtered else dict.fromkeys(files)
-    found = len(split.keys() & files.keys())
-    if not found or 2 * found < len(split):
+    there = len(split.keys() & files.keys())
+    if not there or 2 * there < len(split):
         raise SoundFusionError(
-            f"{root / 'genres'} holds {found} of GTZAN's clips (such as blues/blues.00000.wav): it is not GTZAN, or "
+            f"{root / 'genres'} holds {there} of GTZAN's clips (such as blues/blues.00000.wav): it is not GTZAN, or "
             "not all of it. `soundfusion download gtzan` brings it"
         )
     genres = [track.split(".")[0] for track in split]
@@ -49,7 +59,7 @@ def gtzan(root, fault_filtered=True) -> Corpus:
 
 def _fault_filtered_split() -> dict[str, str]:
     """Track id -> split."""
-    from torchaudio.datasets import gtzan as lists  # imports torch: seconds, and only needed here
+    from torchaudio.datasets import gtzan as lists  # here: it imports torch, which takes seconds
 
     return {
         **dict.fromkeys(lists.filtered_train, "train"),

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import scipy
 
-from soundfusion_lib.datasets.synthetic.instruments import RATE
+from composer.instruments import RATE
 
 
 def place(loop: np.ndarray, at: int, sound: np.ndarray, gain: float) -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundfusion_lib.datasets.synthetic.genres import HABITS, Sound, draw_sound
-from soundfusion_lib.datasets.synthetic.instruments import RATE, drum, note
-from soundfusion_lib.datasets.synthetic.mixing import colour, distort, echoes, master, place, rms
+from composer.genres import HABITS, Sound, draw_sound
+from composer.instruments import RATE, drum, note
+from composer.mixing import colour, distort, echoes, master, place, rms
 
 UNUSUAL = 0.1  # how often a track departs from a habit of its artist
 BARS = 4  # in the loop that a track repeats
