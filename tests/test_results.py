@@ -56,7 +56,7 @@ def test_the_settings_that_a_profile_has_from_a_search_are_those_of_its_best_tri
     assert kept
     for file in kept:
         trials, profile = json.loads(file.read_text(encoding="utf-8"))["trials"], load_profile(file.parent.name)
-        assert len(trials) == space.of(profile)["trials"]
+        assert len(trials) == profile.search.trials
         best = min((trial for trial in trials if trial["state"] == "COMPLETE"), key=lambda trial: trial["value"])
         assert space.rounded(best["params"]) == profile.searched
 

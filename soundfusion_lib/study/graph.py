@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.train import Wanted
+from soundfusion_lib.training.parallel import Wanted
 
 if TYPE_CHECKING:
     from soundfusion_lib.study.study import Study

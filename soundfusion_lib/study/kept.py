@@ -10,7 +10,6 @@ from pathlib import Path
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, runs_dir, writing
-from soundfusion_lib.study import search
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.protocol import fine_tuned
 from soundfusion_lib.study.status import Look, NothingYet
@@ -33,6 +32,8 @@ def keep(profile: str | Path) -> list[str]:
     Raises:
         SoundFusionError: no such profile, or its corpus is not there or not decoded.
     """
+    from soundfusion_lib.study import search  # here: Optuna is an extra
+
     study = Look(profile)
     listed = list_runs(runs_dir(), study.decoded.content_id)
     runs = {key: load_run(runs_dir() / key) for key in listed.loc[listed["state"] == "done", "run"]}
@@ -47,7 +48,7 @@ def keep(profile: str | Path) -> list[str]:
     changed = [key for key in sorted(runs) if key in lacks_weights or not _is_same(runs[key].folder, folder / key)]
     for key in changed:
         _copy(runs[key].folder, folder / key, weights=key in needed)
-    if trials := search.written(study):
+    if trials := search.to_json(study):
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_json(folder.with_name(SEARCH), {"key": search.key_of(study), "trials": trials})
     return changed
@@ -78,12 +79,7 @@ def adopt(profile: str | Path) -> tuple[list[str], list[str]]:
             if not final.is_dir() or _has_weights(run) > _has_weights(final):
                 _copy(run, final, weights=True)
                 brought.append(run.name)
-    if (file := folder.with_name(SEARCH)).is_file():
-        try:
-            search.restore(**read_json(file))
-        except (*UNREADABLE, AttributeError):
-            warnings.warn(f"the search kept in {file} is damaged: it is left out", stacklevel=2)
-    elif not any(_kept(folder)):
+    if not any(_kept(folder)):
         raise SoundFusionError(f"nothing is kept in {folder}: `soundfusion reproduce {profile}` trains them")
     return brought, refused
 

@@ -1,7 +1,7 @@
 """Which experiments each notebook shows."""
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import further, protocol, space
+from soundfusion_lib.study import further, protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 
@@ -41,7 +41,7 @@ def needed_by(study: Study) -> dict[str, list[Experiment]]:
             *protocol.ablation(study).values(),
         ],
         "09_listen": table,
-        "10_search": [*further.fusions(study).values(), protocol.resnet(study, space.of(study.profile)["model"])],
+        "10_search": [*further.fusions(study).values(), protocol.resnet(study, study.profile.search.model)],
     }
     names = {experiment.name for experiments in needed.values() for experiment in experiments}
     if unknown := sorted(study.profile.seeds_of.keys() - names):

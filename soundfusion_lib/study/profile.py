@@ -65,7 +65,7 @@ class Profile:
     large: dict[str, Any] = field(default_factory=dict)  # over the settings of the large ResNets
     grid: dict[str, Any] = field(default_factory=dict)  # over those of SimpleCNN in the grid search of SpecAugment
     pretraining: dict[str, Any] = field(default_factory=dict)  # corpus that networks are trained on first
-    search: dict[str, Any] = field(default_factory=dict)  # of hyper-parameters, see `space`
+    search: space.Search = space.Search()  # of hyper-parameters
     searched: dict[str, Any] = field(default_factory=dict)  # what that search found: a row in the table of performance
     pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
     leave_out: tuple[str, ...] = ()  # models, and of `MANY_RUNS`, whose experiments are not run: they cost too much
@@ -118,6 +118,8 @@ def parse_profile(content: dict[str, Any], path: Path) -> Profile:
     for key in CORPORA:
         if "path" in content.get(key, {}):
             content[key]["path"] = str((path.parent / Path(content[key]["path"]).expanduser()).resolve())
+    space.check(content.get("search", {}), file)
+    content["search"] = space.Search(**content.get("search", {}))
     for key, kind in TABLES.items():
         content[key] = kind(**content.get(key, {}))
     profile = Profile(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
@@ -126,7 +128,6 @@ def parse_profile(content: dict[str, Any], path: Path) -> Profile:
     last = profile.split.folds - 1
     if max(profile.test_folds) > last:
         raise SoundFusionError(f"{file} test_folds = {list(profile.test_folds)}: [split] has folds 0 to {last}")
-    space.check(profile.search, file)
     space.check_found(profile.searched, file)
     for name in profile.leave_out:
         if name not in (*MODELS, *MANY_RUNS):

@@ -294,7 +294,7 @@ def searched(study: Study) -> dict[str, Experiment]:
 def winner(study: Study, settings: dict[str, Any]) -> Experiment:
     """The small network that the profile's search is about with the settings that were found. It is tested in the
     search's fold alone: in others some of the tracks that it was chosen by would test it."""
-    model = space.of(study.profile)["model"]
+    model = study.profile.search.model
     experiment = space.settled(resnet(study, model), f"{LABELS[model]}, searched", space.rounded(settings))
     return replace(experiment, folds=study.profile.test_folds[:1])
 

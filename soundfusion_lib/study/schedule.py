@@ -12,7 +12,7 @@ from soundfusion_lib.study import graph
 from soundfusion_lib.study.plan import CPU, core_hours, epoch_seconds, runs_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.train import Wanted, largest_first
+from soundfusion_lib.training.parallel import Wanted, largest_first
 
 
 def schedules(study: Study, experiments: Iterable[Experiment], workers: Sequence[int]) -> pd.DataFrame:

@@ -35,6 +35,7 @@ from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training import train
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import Training
+from soundfusion_lib.training.parallel import Wanted, train_many
 from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.result import RunGroup
 from soundfusion_lib.training.run import Run
@@ -68,11 +69,12 @@ class Study:
         scheduler: str = "",
     ):
         self.notebook = notebook
-        self.scheduler = scheduler or os.environ.get(SCHEDULER)
+        self.scheduler = scheduler or os.environ.get(SCHEDULER, "")
         self.device_name = device
         self.profile: Profile = load_profile(profile)
         self.device: torch.device = choose_device(device)
         self.progress = progress
+        self.kept = False  # whether to show what is kept among the results
         if self.device.type == "cpu" and not self.scheduler:
             prepare_pool()
         self._began = time.perf_counter()
@@ -151,17 +153,15 @@ class Study:
         """What the report and the profile say of a model's training and options."""
         return REPORTED | REPORTED_OF.get(model, {}) | self.profile.training | self.profile.models.get(model, {})
 
-    def train_elsewhere(self, wanted: Mapping[str, train.Wanted]) -> None:
-        """Train runs on the scheduler's workers, see `graph.wanted`; they are then found here."""
-        from soundfusion_lib.training.cluster import train_on_cluster  # here: Dask is an extra
-
-        for run in train_on_cluster(wanted, self.scheduler, self.device_name, self.progress):
+    def train_missing(self, runs: Mapping[str, Wanted]) -> None:
+        """Train the runs that are not trained yet, see `graph.wanted`, side by side or on the scheduler's workers."""
+        for run in train_many(runs, runs_dir(), self.device_name, self.progress, self.scheduler):
             self._runs.setdefault(run.folder.name, run)
 
     def train(self, experiment: Experiment) -> RunGroup:
         """Train an experiment with its seeds and in its folds, or find what is trained; first what it starts from."""
         if self.scheduler:
-            self.train_elsewhere(graph.wanted(self, [experiment]))
+            self.train_missing(graph.wanted(self, [experiment]))
         for part in graph.parts(self, experiment):
             self.train(part)
         runs = [self._one(one, self.store) for one in self._ready(experiment)]
@@ -170,14 +170,7 @@ class Study:
     def train_all(self, experiments_by_name: Mapping[Name, Experiment]) -> dict[Name, RunGroup]:
         """As `train`, for several experiments. On a CPU each core trains another run: for networks of this size that is
         faster than all cores on one. Where there is a scheduler, all of them go to its workers at once."""
-        experiments = experiments_by_name.values()
-        if self.scheduler:
-            self.train_elsewhere(graph.wanted(self, experiments))
-        elif self.device.type == "cpu" and cores() > 1:
-            ready = (one for experiment in experiments for one in self._ready(experiment))
-            wanted = {self.key(one): train.Wanted(one, self.store) for one in ready}
-            for run in train.train_side_by_side(wanted, runs_dir(), self.progress):
-                self._runs.setdefault(run.folder.name, run)
+        self.train_missing(graph.wanted(self, experiments_by_name.values()))
         return {name: self.train(experiment) for name, experiment in experiments_by_name.items()}
 
     def key(self, experiment: Experiment) -> str:
@@ -215,7 +208,7 @@ class Study:
         """Train an experiment on the corpus for pretraining, by its own split and with the first seed, or find it."""
         wanted = graph.pretraining(self, experiment)
         if self.scheduler:
-            self.train_elsewhere(wanted)
+            self.train_missing(wanted)
         return self._one(*wanted.popitem()[1])
 
     def _one(self, experiment: Experiment, store: Store) -> Run:

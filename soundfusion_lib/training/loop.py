@@ -5,6 +5,7 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,7 @@ def fit(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
-    until: int | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
     description: str = "training",
     progress: bool = True,
 ) -> tuple[pd.DataFrame, int, torch.Tensor | None]:
@@ -91,7 +92,7 @@ def fit(
         training: how.
         seed: of the order of the segments, the dropout and the augmentation.
         checkpoint: file to keep the state in after every epoch, and to go on from if it is there and can be read.
-        until: stop after this epoch; with the checkpoint, training goes on there another time, to the same numbers.
+        on_epoch: called after each epoch with its row; what it raises ends the training.
         description, progress: title of the progress bar, and whether to show it.
 
     Returns:
@@ -114,10 +115,9 @@ def fit(
     parts = _parts(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
     validated = parts["averaged"].module if training.averaging else model
     history, best = _resume(checkpoint, parts, train.device)
-    last = min(training.epochs, until or training.epochs)
     look = {"desc": description, "unit": "epoch", "leave": False, "disable": not progress}
-    with tqdm(total=last, initial=len(history), **look) as bar:
-        while len(history) < last and len(history) - best["epoch"] < training.patience:
+    with tqdm(total=training.epochs, initial=len(history), **look) as bar:
+        while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             train_loss, train_accuracy = _learn(parts, train, training, 1_000_003 * seed + epoch)
             log_p, loss, accuracy = _validate(validated, validation)
@@ -134,6 +134,8 @@ def fit(
             known = {} if validation is None else {"validation": f"{accuracy:.3f}"}
             bar.set_postfix(loss=f"{train_loss:.3f}", **known)
             bar.update()
+            if on_epoch:
+                on_epoch(row)
     model.load_state_dict(best["weights"])
     model.eval()
     return pd.DataFrame(history), best["epoch"], best["log_p"]

@@ -1,34 +1,28 @@
-"""Experiment (what to train) -> Run (what came out). A run is trained once and found again by its content; on a CPU
-several side by side, one on each core, for networks of this size faster than all cores on one."""
+"""Experiment (what to train) -> Run (what came out). A run is trained once and found again by its content."""
 
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from tqdm import tqdm
 
 from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.audio.segments import Segments
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import SPLITS
-from soundfusion_lib.device import describe, memory
+from soundfusion_lib.device import describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.paths import lock, writing
-from soundfusion_lib.pool import cores, worker_pool
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.loop import fit
@@ -36,16 +30,6 @@ from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.run import INFO, WEIGHTS, Run, checksum, damage, load_run, write_json
 
 RESULTS = ("experiment.json", "history.csv", "predictions.parquet", WEIGHTS)  # told by run.json
-RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
-CPU = torch.device("cpu")
-KILLED = "a process that trains was killed (out of memory?); start again: it goes on from there"
-
-
-class Wanted(NamedTuple):
-    """A run that is wanted."""
-
-    experiment: Experiment
-    store: Store
 
 
 def train_or_find(
@@ -87,63 +71,6 @@ def train_or_find(
     return Run(experiment, final, trained=True)
 
 
-def largest_first(wanted: Mapping[str, Wanted]) -> list[str]:
-    """The keys of these runs, the largest network first, so that nobody waits for it at the end; what another starts
-    from goes before it. In `wanted` it does so, too."""
-    sizes: dict[str, int] = {}
-    for key, (experiment, store) in reversed(wanted.items()):
-        with torch.device("meta"):
-            sizes[key] = max(sizes.get(key, 0), count_parameters(experiment.build(len(store.labels))))
-        for part in experiment.starts_from:
-            sizes[part] = max(sizes.get(part, 0), sizes[key])
-    return sorted(wanted, key=sizes.__getitem__, reverse=True)
-
-
-def cpu_pool() -> tuple[ProcessPoolExecutor, int]:
-    """Processes that train a run each, on as many threads as there are cores for each; and their number."""
-    available = cores()
-    workers = max(1, min(available, memory().total // RUN_BYTES))
-    return worker_pool(workers, available // workers), workers
-
-
-def train_side_by_side(wanted: dict[str, Wanted], folder: Path, progress: bool) -> Iterator[Run]:
-    """Train what is not trained yet of these, by their keys; each run as it is done.
-
-    A fusion of trained parts waits for these. One whose parts are neither trained nor wanted is left out, and so is
-    a single run, which had better have all cores.
-
-    Raises:
-        SoundFusionError: a process was killed; see also `train_or_find`.
-    """
-
-    def is_trained(key: str) -> bool:
-        return (folder / key).is_dir()
-
-    waiting = largest_first({key: one for key, one in wanted.items() if not is_trained(key)})
-    if len(waiting) < 2:
-        return
-    pool, _ = cpu_pool()
-    running: set[Future] = set()
-    try:
-        with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
-            while waiting or running:
-                able = [key for key in waiting if all(map(is_trained, wanted[key].experiment.starts_from))]
-                if not able and not running:
-                    return
-                waiting = [key for key in waiting if key not in able]
-                running |= {pool.submit(train_or_find, *wanted[key], folder, CPU, False) for key in able}
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    run = future.result()
-                    bar.set_postfix_str(run.experiment.name)
-                    bar.update()
-                    yield run
-    except BrokenProcessPool as error:
-        raise SoundFusionError(KILLED) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
     """The segments of each part ("train", "validation", "test"; "train" alone where all tracks train) as the
     experiment's model takes them."""
@@ -166,7 +93,7 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
     """Train, and write what comes out to the folder."""
     segments = segments_of(experiment, store, device)
     training, validation = segments["train"], segments.get("validation")
-    model = _untrained(experiment, store, training, folder.parent)
+    model = untrained(experiment, store, training, folder.parent)
     options = {"seed": experiment.seed, "checkpoint": folder / "checkpoint.pt", "progress": progress}
     history, best_epoch, validated = fit(
         model, training, validation, experiment.training, description=experiment.name, **options
@@ -203,28 +130,7 @@ def _train(experiment: Experiment, store: Store, folder: Path, device: torch.dev
         file.unlink()
 
 
-def train_a_while(
-    experiment: Experiment, store: Store, checkpoint: Path, device: torch.device, until: int
-) -> pd.DataFrame:
-    """Train an experiment up to an epoch, beginning where the checkpoint ends, and predict no test part.
-
-    Returns:
-        Its epochs, see `fit`.
-
-    Raises:
-        SoundFusionError: as `train_or_find`.
-    """
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    segments = segments_of(experiment, store, device)
-    model = _untrained(experiment, store, segments["train"], runs=checkpoint.parent)
-    options = {"seed": experiment.seed, "checkpoint": checkpoint, "until": until, "progress": False}
-    history, *_ = fit(
-        model, segments["train"], segments["validation"], experiment.training, description=experiment.name, **options
-    )
-    return history
-
-
-def _untrained(experiment: Experiment, store: Store, training: Segments, runs: Path) -> AudioClassifier:
+def untrained(experiment: Experiment, store: Store, training: Segments, runs: Path) -> AudioClassifier:
     """The model as training finds it: with the weights that it starts from, statistics and augmentation."""
     torch.manual_seed(experiment.seed)
     model = experiment.build(len(store.labels))
