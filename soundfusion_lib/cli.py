@@ -1,5 +1,6 @@
 """The command `soundfusion`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -113,17 +114,20 @@ def reproduce(profile, device, only, changes, scheduler):
 
 @main.command()
 @click.argument("scheduler")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="how many workers this is")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="how many processes to start")
 def worker(scheduler, count):
-    """Train what a Dask SCHEDULER (tcp://host:8786) has for this machine, until that ends.
+    """Train what a Dask SCHEDULER (tcp://host:8786) has to train, until it ends; see docs/cluster.md.
 
-    A worker trains a run at a time: take one for each core, or each GPU (CUDA_VISIBLE_DEVICES). Where SOUNDFUSION_DATA
-    is the folder that `reproduce` has, on a disk that both see, the runs are written there; elsewhere the clips are
-    sent once, and the runs back.
+    These are Dask's own workers, one thread each: start one for each core, or for each GPU (CUDA_VISIBLE_DEVICES).
     """
-    from soundfusion_lib.training.cluster import work
+    from soundfusion_lib.pool import environment
+    from soundfusion_lib.training.parallel import connected
 
-    work(scheduler, count)
+    with connected(scheduler):  # raises where none answers
+        pass
+    options = [f"--nworkers={count}", "--nthreads=1", "--memory-limit=0"]  # else mapped clips count as memory
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, *options]
+    os.execve(sys.executable, command, environment() | os.environ)
 
 
 @main.command()

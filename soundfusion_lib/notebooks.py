@@ -71,7 +71,7 @@ def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...]
         os.environ[SCHEDULER] = scheduler  # which the studies in the kernels ask, too
         study = Study("cluster", profile, device)
         needed = needed_by(study)
-        study.train_elsewhere(wanted(study, [one for file in files for one in needed.get(file.stem, ())]))
+        study.train_missing(wanted(study, [one for file in files for one in needed.get(file.stem, ())]))
     for number, file in enumerate(files, 1):
         print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
         started = time.perf_counter()

@@ -1,147 +1,141 @@
-"""The search of hyper-parameters: what it may be, how it ends, goes on, and what it leaves behind."""
+"""The search of hyper-parameters: how it ends, goes on, and what it leaves behind."""
 
 import json
-from concurrent.futures import Future
-from contextlib import contextmanager
+import shutil
+from types import SimpleNamespace
 
 import optuna
 import pandas as pd
 import pytest
 from conftest import SMALL_SIGNALS, copy_music
-from soundfusion_lib.study.kept import adopt, keep
 
 from soundfusion_lib.analysis import figures, searches
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import data_dir, results_dir, runs_dir
+from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
 from soundfusion_lib.study import further, protocol, search, space
+from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training import loop, train
+from soundfusion_lib.training import loop, parallel
 from soundfusion_lib.training.loop import Diverged
-from soundfusion_lib.training.trainers import Trainers
+from soundfusion_lib.training.run import write_json
 
-PROFILE = (
-    """
+PROFILE = f"""
 name = "searched"
 clip_seconds = 4
 test_folds = [1, 2]
+corpus = {{ kind = "folder", path = "music" }}
+training = {{ epochs = 4, batch_size = 8, keep = "last" }}
+models = {{ nnet1 = {{ width = 4 }}, nnet2 = {{ width = 4 }}, vgg16 = {{ width = 2 }} }}
 
-[corpus]
-kind = "folder"
-path = "music"
-
-"""
-    + SMALL_SIGNALS
-    + """
-[training]
-epochs = 4
-batch_size = 8
-keep = "last"
-
+{SMALL_SIGNALS}
 [widths]
-resnet1d = { small = 2, large = 4 }
-resnet2d = { small = 2 }
-
-[models]
-nnet1 = { width = 4 }
-nnet2 = { width = 4 }
-vgg16 = { width = 2 }
+resnet1d = {{ small = 2, large = 4 }}
+resnet2d = {{ small = 2 }}
 
 [search]
 trials = 6
 
 [search.space]
-learning_rate = { low = 1e-3, high = 3e-2, log = true }
-max_fraction = { low = 0.0, high = 0.3 }
+learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
+max_fraction = {{ low = 0.0, high = 0.3 }}
 width = [4, 6]
 """
-)
 
 
 @pytest.fixture(scope="module")
-def file(corpus, tmp_path_factory):
+def folder(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("user")
     copy_music(corpus, folder / "music")
-    file = folder / "searched.toml"
-    file.write_text(PROFILE)
-    return file
+    return folder
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+def begins_anew(folder, tmp_path, monkeypatch):
+    """No search has begun; the clips are decoded once for all tests."""
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "results"))
-    return tmp_path
+    shutil.rmtree(folder / "data" / "search", ignore_errors=True)
 
 
-def study_of(file) -> Study:
-    return Study("10_search", file, "cpu", progress=False)
+@pytest.fixture
+def one_core(monkeypatch):
+    """Trials run one after the other, in this process."""
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+
+
+@pytest.fixture
+def study_with(folder):
+    """A study of the profile with changes to its text."""
+
+    def study(*changes, more="") -> Study:
+        text = PROFILE
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "searched.toml").write_text(text + more)
+        return Study("10_search", folder / "searched.toml", "cpu", progress=False)
+
+    return study
 
 
 def state(found) -> list[tuple]:
-    return [(one.state.name, one.params, one.value, one.intermediate_values) for one in found.trials]
+    trials = search.ended(found)
+    return [(trial.state.name, trial.params, trial.value, trial.intermediate_values) for trial in trials]
 
 
-def trained_in_turn(study, monkeypatch, submit=None) -> None:
-    """Have one worker train, in this process."""
+def with_losses(monkeypatch, curves) -> None:
+    """Have trials report these validation losses; None diverges."""
 
-    def here(experiment, place, until) -> Future:
-        future = Future()
-        try:
-            future.set_result(train.train_a_while(experiment, study.store, data_dir() / place, study.device, until))
-        except Diverged as error:
-            future.set_exception(error)
-        return future
+    def fit(*_, description, on_epoch, **options):
+        curve = curves[int(description.split()[-1])]
+        if curve is None:
+            raise Diverged("loss not finite")
+        for epoch, loss in enumerate(curve, 1):
+            on_epoch({"epoch": epoch, "validation_loss": loss, "validation_accuracy": 0.5, "core_seconds": 1.0})
+        return None, len(curve), None
 
-    @contextmanager
-    def trainers(*_):
-        yield Trainers(1, submit or here)
-
-    monkeypatch.setattr(search, "_trainers", trainers)
+    monkeypatch.setattr(search, "fit", fit)
 
 
-def test_two_processes_search_and_nothing_else_is_left(file):
-    study = study_of(file)
-    assert search.trials_left(study) == 6 and not list(data_dir().glob("search/*.db"))
+def test_processes_share_a_search_and_leave_nothing_else(study_with, monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    study = study_with(("trials = 6", "trials = 3"))
+    assert search.trials_left(study) == 3 and not list(data_dir().glob("search/*.db"))
     found = search.search(study)
-    assert search.trials_left(study) == 0
-    assert len(found.trials) == 6 and all(trial.state.is_finished() for trial in found.trials)
-    assert {trial.params["width"] for trial in found.trials} <= {4, 6}
-    best = min(trial.value for trial in found.trials if trial.state.name == "COMPLETE")
-    assert found.best_value == best == found.best_trial.intermediate_values[4]
-    left = sorted(path.name for path in (data_dir() / "search").iterdir())
-    assert left == [f"{search.key_of(study)}.db", f"{search.key_of(study)}.lock"]
-    assert not list(runs_dir().glob("*"))  # no run, so no prediction of the test part
-    again = search.search(study)
-    assert state(again) == state(found)
+    assert search.trials_left(study) == 0 and len(found.trials) == len(search.ended(found)) == 3
+    assert found.best_value == found.best_trial.intermediate_values[4]
+    names = sorted(path.name for path in (data_dir() / "search").iterdir())
+    assert names == [f"{search.key_of(study)}.db", f"{search.key_of(study)}.lock"]
+    assert not list(runs_dir().glob("*"))  # no run, so no prediction of the test set
+    assert state(search.search(study)) == state(found)
+    assert len(search.search(study_with(("trials = 6", "trials = 4"))).trials) == 4
 
 
-def test_an_interrupted_search_ends_as_it_would_have(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "STARTUP", 1)
-    study = study_of(file)
-    trained_in_turn(study, monkeypatch)
+def test_an_interrupted_search_ends_as_it_would_have(study_with, one_core, monkeypatch):
+    """Every other interruption is a kill: the trial's file still has it in training."""
+    monkeypatch.setattr(search, "STARTUP", 2)
+    study = study_with()
     whole = state(search.search(study))
     assert {how for how, *_ in whole} == {"COMPLETE", "PRUNED"}
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "other"))
-    study = study_of(file)
-    trained_in_turn(study, monkeypatch)
-    save, epochs = loop._save, []
+    shutil.rmtree(data_dir() / "search")
+    validate, set_state = loop._validate, optuna.storages.RDBStorage.set_trial_state_values
+    epochs, failures = [], []
 
-    def save_and_stop(*arguments):
-        save(*arguments)
+    def validate_or_stop(*arguments):
         epochs.append(1)
         if len(epochs) % 5 == 0:
             raise KeyboardInterrupt
+        return validate(*arguments)
 
-    monkeypatch.setattr(loop, "_save", save_and_stop)
-    tell, told = optuna.Study.tell, []
+    def set_state_or_die(storage, number, state, values=None):
+        failures.extend([1] * (state.name == "FAIL"))
+        killed = (
+            state.name == "FAIL" and len(failures) % 3 == 1
+        )  # the next one to fail is this trial, at the next start
+        return killed or set_state(storage, number, state, values)
 
-    def stop_and_tell(*arguments, **options):
-        told.append(1)
-        if len(told) % 2:
-            raise KeyboardInterrupt
-        return tell(*arguments, **options)
-
-    monkeypatch.setattr(optuna.Study, "tell", stop_and_tell)
+    monkeypatch.setattr(loop, "_validate", validate_or_stop)
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", set_state_or_die)
     interrupted = 0
     while True:
         try:
@@ -149,37 +143,16 @@ def test_an_interrupted_search_ends_as_it_would_have(file, tmp_path, monkeypatch
             break
         except KeyboardInterrupt:
             interrupted += 1
-    assert interrupted >= 9 and state(found) == whole
+    assert interrupted >= 4 and len(failures) > interrupted and state(found) == whole
+    assert list(searches.trials(found)["trial"]) == list(range(6))
 
 
-def losses(*epochs: float) -> pd.DataFrame:
-    rows = {"epoch": range(1, len(epochs) + 1), "validation_loss": epochs, "validation_accuracy": 0.5}
-    return pd.DataFrame({**rows, "core_seconds": 1.0})
-
-
-def test_the_worse_half_is_stopped_at_a_rung_and_what_diverges_fails(file, monkeypatch):
-    study = study_of(file)
-    asked = []
-    curves = [[4, 3, 2, 1], [4, 3, 3, 3], [4, 2, 2, 2], [4, 3, 2, 2], [9, 9, 9, 0], [3, 3, 3, 0]]
-
-    def submit(experiment, place, until):
-        number = int(experiment.name.split()[-1])
-        asked.append((number, until))
-        future = Future()
-        if number == 1:
-            future.set_exception(Diverged("loss not finite"))
-        else:
-            future.set_result(losses(*curves[number][:until]))
-        return future
-
-    trained_in_turn(study, monkeypatch, submit)
-    file_of_seven = file.with_name("seven.toml")
-    file_of_seven.write_text(PROFILE.replace("trials = 6", "trials = 7").replace('"searched"', '"seven"'))
-    study = study_of(file_of_seven)
-    curves.append([3, 2, 2, 9])
+def test_the_worse_half_stops_at_a_rung_and_what_diverges_fails(study_with, one_core, monkeypatch):
+    curves = [[4, 3, 2, 1], None, [4, 2, 2, 2], [4, 3, 2, 2], [9, 9, 9, 0], [3, 3, 3, 0], [3, 2, 2, 9]]
+    with_losses(monkeypatch, curves)
+    study = study_with(("trials = 6", "trials = 7"))
     found = search.search(study)
-    # a half of 4 epochs, three quarters, all; after four complete ones (0, 2, 3 and, as 1 failed, 4)
-    assert [until for number, until in asked if number == 0] == [2, 3, 4]
+    # rungs after a half and three quarters of 4 epochs, once four trials are complete: 0, 2, 3 and 4
     table = searches.trials(found)
     assert list(table["how"]) == [*["to the end", "diverged"], *["to the end"] * 3, "stopped", "to the end"]
     assert list(table["epochs"]) == [4, 0, 4, 4, 4, 3, 4]
@@ -189,116 +162,108 @@ def test_the_worse_half_is_stopped_at_a_rung_and_what_diverges_fails(file, monke
     weights = searches.importances(found)
     assert set(weights["setting"]) == {"learning_rate", "max_fraction", "width"}
     assert weights["importance"].sum() == pytest.approx(1)
-    figure = figures.search(study, table, weights)
-    axis = figure.axes[0]
+    axis = figures.search(study, table, weights).axes[0]
     assert [len(points.get_offsets()) for points in axis.collections] == [5, 1]  # to the end, stopped
     assert list(axis.lines[0].get_ydata()) == [1, 1, 1, 0, 0]  # the lowest so far
 
 
-def test_the_profiles_own_settings_are_the_first_trial_if_the_space_has_them(file, monkeypatch):
-    inside = file.with_name("inside.toml")
-    text = PROFILE.replace('"searched"', '"inside"').replace("resnet2d = { small = 2 }", "resnet2d = { small = 4 }")
-    inside.write_text(text.replace("epochs = 4", "epochs = 4\nlearning_rate = 2e-3"))
-
-    def submit(experiment, place, until):
-        future = Future()
-        future.set_result(losses(*[4, 3, 2, 1][:until]))
-        return future
-
-    for profile, own in ((inside, {"learning_rate": 2e-3, "max_fraction": 0.3, "width": 4}), (file, None)):
-        study = study_of(profile)
-        trained_in_turn(study, monkeypatch, submit)
-        trials = search.search(study).trials
-        assert len(trials) == 6 and [trial.params == own for trial in trials] == [own is not None, *[False] * 5]
+def test_the_profiles_own_settings_are_the_first_trial_if_the_space_has_them(study_with, one_core, monkeypatch):
+    with_losses(monkeypatch, [[4, 3, 2, 1]] * 2)
+    fewer, rate = ("trials = 6", "trials = 2"), ("epochs = 4", "epochs = 4, learning_rate = 2e-3")
+    inside = search.search(study_with(fewer, rate, ("resnet2d = { small = 2 }", "resnet2d = { small = 4 }")))
+    own = {"learning_rate": 2e-3, "max_fraction": 0.3, "width": 4}
+    assert [trial.params == own for trial in inside.trials] == [True, False]
+    assert not any(trial.params == own for trial in search.search(study_with(fewer, rate)).trials)
 
 
-def test_a_search_in_which_all_diverge_says_so(file, monkeypatch):
-    future = Future()
-    future.set_exception(Diverged("loss not finite"))
-    study = study_of(file)
-    trained_in_turn(study, monkeypatch, lambda *_: future)
+def test_a_search_in_which_all_diverge_says_so(study_with, one_core, monkeypatch):
+    with_losses(monkeypatch, [None] * 6)
     with pytest.raises(SoundFusionError, match=r"no trial .* came to its end: give \[search.space\] lower"):
-        search.search(study)
+        search.search(study_with())
 
 
-def test_the_winner_is_tested_in_the_fold_of_the_search_alone(file):
-    study = study_of(file)
-    winner = protocol.winner(study, {"learning_rate": 0.00123456, "max_fraction": 0.25, "width": 3})
-    assert winner.folds == (1,) and [one.split.fold for one in study.variants(winner)] == [1]
+def test_the_winner_is_tested_in_the_fold_of_the_search_alone(study_with):
+    settings = {"learning_rate": 0.00123456, "max_fraction": 0.25, "width": 3}
+    study = study_with()
+    winner = protocol.winner(study, settings)
+    assert winner.folds == (1,) and [variant.split.fold for variant in study.variants(winner)] == [1]
     assert (winner.training.learning_rate, winner.options["width"]) == (0.00123, 3)
     assert winner.augment == {"mel": {"max_fraction": 0.25}}
     assert winner.training.epochs == 4 and winner.options["dropout"] == 0.3  # as the network that it is compared with
     assert protocol.searched(study) == {}
-    text = space.as_toml({"learning_rate": 0.00123456, "max_fraction": 0.25, "width": 3})
-    other = file.with_name("with.toml")
-    other.write_text(PROFILE.replace('"searched"', '"with"') + "\n" + text)
-    study = study_of(other)
+    study = study_with(more="\n" + space.as_toml(settings))
     assert study.key(study.variants(protocol.searched(study)["searched"])[0]) == study.key(study.variants(winner)[0])
 
 
-def test_what_a_search_depends_on_is_another_search(file):
-    key = search.key_of(study_of(file))
-
-    def of(name, *changes):
-        text = PROFILE.replace('"searched"', f'"{name}"')
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        other = file.with_name(f"{name}.toml")
-        other.write_text(text)
-        return search.key_of(study_of(other))
-
-    assert of("same", ("trials = 6", "trials = 60")) == key
-    assert of("space", ("width = [4, 6]", "width = [4, 8]")) != key
-    assert of("epochs", ("epochs = 4", "epochs = 5")) != key
-    assert of("fold", ("test_folds = [1, 2]", "test_folds = [2, 1]")) != key
+def test_what_a_search_depends_on_is_another_search(study_with):
+    key = search.key_of(study_with())
+    assert search.key_of(study_with(("trials = 6", "trials = 60"))) == key
+    for change in ("width = [4, 6]", "width = [4, 8]"), ("epochs = 4", "epochs = 5"), ("[1, 2]", "[2, 1]"):
+        assert search.key_of(study_with(change)) != key
 
 
-def test_trials_are_kept_and_adopted(file, tmp_path, monkeypatch):
-    found = search.search(study_of(file))
-    keep(file)
-    kept = json.loads((results_dir() / "searched" / "search.json").read_text())
-    assert len(kept["trials"]) == 6
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "elsewhere"))
-    whole = (results_dir() / "searched" / "search.json").read_text()
-    for damaged in (whole[:-9], whole.replace('"params"', '"parameters"'), whole.replace('"trials"', '"tried"'), "[]"):
-        (results_dir() / "searched" / "search.json").write_text(damaged)
-        with pytest.warns(UserWarning, match="search.json is damaged: it is left out"):
-            adopt(file)
-    (results_dir() / "searched" / "search.json").write_text(whole)
-    assert adopt(file) == ([], [])  # no run, but the search
-    study = study_of(file)
-    trained_in_turn(study, monkeypatch, submit=None)
-    monkeypatch.setattr(train, "train_a_while", None)  # nothing is trained
-    assert state(search.search(study)) == state(found)
-    assert searches.trials(search.search(study)).equals(searches.trials(found))
+def test_a_kept_search_is_shown_and_leaves_no_file(study_with, one_core, monkeypatch):
+    with_losses(monkeypatch, [[4, 3, 2, 1], None, [4, 2, 2, 2], *[[5, 5, 5, 5]] * 3])
+    study = study_with()
+    found = search.search(study)
+    file, content = study.folder / "search.json", {"key": search.key_of(study), "trials": search.to_json(study)}
+    file.parent.mkdir(parents=True)
+    write_json(file, content)
+    shutil.rmtree(data_dir() / "search")
+    assert search.trials_left(study) == 6
+    study.kept = True
+    assert search.trials_left(study) == 0 and state(search.search(study)) == state(found)
+    assert searches.trials(search.open_search(study)).equals(searches.trials(found))
+    assert not list(data_dir().glob("search/*.db"))
+    for other in ({"key": "of other settings"}, {"trials": content["trials"][:5]}):
+        write_json(file, content | other)
+        assert not search.open_search(study).trials
+    for damaged in (json.dumps(content)[:-9], json.dumps(content).replace('"params"', '"parameters"'), "[]"):
+        file.write_text(damaged)
+        with pytest.raises(SoundFusionError, match="search.json is damaged"):
+            search.open_search(study)
 
 
-def test_every_pair_and_way_of_fusing_is_an_experiment_on_equal_terms(file):
-    study = study_of(file)
+@pytest.mark.parametrize("name, run", [("emotify", "df97eff64d968e6e"), ("soundtracks", "9ca6d3047b92df51")])
+def test_the_committed_searches_are_found_by_their_keys(name, run, monkeypatch):
+    """`run` is the key of the run with the profile's own settings."""
+    monkeypatch.setattr(search, "experiment_of", lambda study: None)
+    profile, folder = load_profile(name), PROJECT / "results" / name
+    study = SimpleNamespace(profile=profile, folder=folder, kept=True, key=lambda experiment: run)
+    found = search.open_search(study)
+    assert space.rounded(found.best_params) == profile.searched
+    table = searches.trials(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    assert table == (folder / "tables" / "10_trials.csv").read_text(encoding="utf-8")
+    importances = searches.importances(found)
+    committed = pd.read_csv(folder / "tables" / "10_importance.csv")
+    pd.testing.assert_frame_equal(importances, committed, rtol=1e-4)
+
+
+def test_every_pair_and_way_of_fusing_is_an_experiment_on_equal_terms(study_with):
+    study = study_with()
     fusions = further.fusions(study)
     assert len(fusions) == 2 * 6 + 2  # pairs of 2 networks on waveforms and 6 on spectrograms, a gate, attention
     reported = fusions["SoundFusion-1"]
-    assert {one.training for one in fusions.values()} == {reported.training}
+    assert {fusion.training for fusion in fusions.values()} == {reported.training}
     assert fusions["Gated fusion"].model == "fusion_gated"
     assert fusions["ResNet1D-large + ResNet18-small"].options["parts"] == [
         ("resnet1d", {"width": 4}), ("resnet2d", {"width": 2, "pool": 1, "depth": 18}),
     ]  # fmt: skip
     assert fusions["ResNet1D-small + nnet2"].options["parts"][1] == ("nnet2", {"width": 4})
-    assert len({study.key(study.variants(one)[0]) for one in fusions.values()}) == len(fusions)
-    for one in fusions.values():
-        assert one.build(3).inputs == ("waveform", "mel")
+    assert len({study.key(study.variants(fusion)[0]) for fusion in fusions.values()}) == len(fusions)
+    assert {fusion.build(3).inputs for fusion in fusions.values()} == {("waveform", "mel")}
 
 
-def test_a_profile_chooses_its_pairs_or_leaves_a_model_out(file):
-    other = file.with_name("fewer.toml")
-    other.write_text('pairs = ["ResNet1D-small + nnet1"]\n' + PROFILE.replace('"searched"', '"fewer"'))
-    assert list(further.fusions(study_of(other))) == ["SoundFusion-1", *further.WAYS.values(), "ResNet1D-small + nnet1"]
-    other.write_text('pairs = ["nnet1"]\n' + PROFILE.replace('"searched"', '"fewer"'))
+def test_a_profile_chooses_its_pairs_or_leaves_a_model_out(study_with):
+    def fusions(line):
+        return list(further.fusions(study_with(('name = "searched"', f'name = "searched"\n{line}'))))
+
+    assert fusions('pairs = ["ResNet1D-small + nnet1"]') == [
+        "SoundFusion-1", *further.WAYS.values(), "ResNet1D-small + nnet1",
+    ]  # fmt: skip
     with pytest.raises(SoundFusionError, match="pairs: no 'nnet1'; there are: ResNet1D-small \\+ ResNet2D-small,"):
-        further.fusions(study_of(other))
-    other.write_text('leave_out = ["vgg16"]\n' + PROFILE.replace('"searched"', '"fewer"'))
-    assert not any("VGG16" in name for name in further.fusions(study_of(other)))
+        fusions('pairs = ["nnet1"]')
+    assert not any("VGG16" in name for name in fusions('leave_out = ["vgg16"]'))
 
 
 def test_the_best_of_a_size_and_of_a_time():

@@ -21,57 +21,55 @@ from soundfusion_lib.study.profile import OF_MASKS, OF_MODEL, OF_TRAINING
 from soundfusion_lib.training.experiment import Experiment
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    import optuna
 
 
-def distributions(space: Mapping[str, Any]) -> dict[str, "BaseDistribution"]:
-    """What Optuna draws each setting from."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    drawn: dict[str, BaseDistribution] = {}
+def suggest(trial: "optuna.Trial", space: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trial, as Optuna's sampler proposes them."""
     for name, values in space.items():
         if isinstance(values, list):
-            drawn[name] = CategoricalDistribution(values)
+            trial.suggest_categorical(name, values)
         else:
             whole = isinstance(values["low"], int) and isinstance(values["high"], int)
-            kind = IntDistribution if whole else FloatDistribution
-            drawn[name] = kind(values["low"], values["high"], log=values.get("log", False))
-    return drawn
+            propose = trial.suggest_int if whole else trial.suggest_float
+            propose(name, values["low"], values["high"], log=values.get("log", False))
+    return trial.params
 
 
 def settings_of(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, Any]:
-    """What an experiment has for each setting of a space; nothing where one lies outside of it."""
+    """The experiment's settings that a space searches; empty if one of them lies outside the space."""
     masks = {name: parameter.default for name, parameter in signature(AUGMENTATIONS["mel"]).parameters.items()}
-    own = {**masks, **experiment.augment.get("mel", {}), **experiment.options, **vars(experiment.training)}
+    settings = {**masks, **experiment.augment.get("mel", {}), **experiment.options, **vars(experiment.training)}
 
     def inside(name: str, values: Any) -> bool:
-        return own[name] in values if isinstance(values, list) else values["low"] <= own[name] <= values["high"]
+        if isinstance(values, list):
+            return settings[name] in values
+        return values["low"] <= settings[name] <= values["high"]
 
-    return {name: own[name] for name in space} if all(map(inside, space, space.values())) else {}
-
-
-def as_toml(found: Mapping[str, Any]) -> str:
-    """Settings that were found, as a profile has them."""
-    return "\n".join(["[searched]", *(f"{name} = {shown(value)}" for name, value in rounded(found).items())])
+    return {name: settings[name] for name in space} if all(map(inside, space, space.values())) else {}
 
 
-def rounded(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings to three digits, as they are written down and trained with."""
-    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in found.items()}
+def settled(experiment: Experiment, name: str, settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with these settings of training, model and masks, under another name."""
 
+    def among(names: set[str]) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if key in names}
 
-def settled(experiment: Experiment, name: str, found: Mapping[str, Any]) -> Experiment:
-    """An experiment with settings of a space: of training, of the model and of the spectrogram's masks."""
-
-    def own(names: set[str]) -> dict[str, Any]:
-        return {key: value for key, value in found.items() if key in names}
-
-    masks = {"mel": own(OF_MASKS)}
-    augment = {kind: {**options, **masks.get(kind, {})} for kind, options in experiment.augment.items()}
+    masks = {"mel": among(OF_MASKS)}
     return replace(
         experiment,
         name=name,
-        options={**experiment.options, **own(OF_MODEL)},
-        training=replace(experiment.training, **own(OF_TRAINING)),
-        augment=augment,
+        options={**experiment.options, **among(OF_MODEL)},
+        training=replace(experiment.training, **among(OF_TRAINING)),
+        augment={kind: {**options, **masks.get(kind, {})} for kind, options in experiment.augment.items()},
     )
+
+
+def rounded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings to three digits, as a profile has them and as the winner is trained."""
+    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in settings.items()}
+
+
+def as_toml(settings: Mapping[str, Any]) -> str:
+    """The table [searched] of a profile with these settings."""
+    return "\n".join(["[searched]", *(f"{name} = {shown(value)}" for name, value in rounded(settings).items())])

@@ -72,6 +72,7 @@ class Study:
     ):
         self.notebook = notebook
         self.profile: Profile = load_profile(profile)
+        self.device_name = device  # of each worker, where there is a scheduler
         self.device: torch.device = choose_device(device)
         self.progress = progress
         self.dry = dry
@@ -254,7 +255,8 @@ class Study:
         missing = {key: run for key, run in self.wanted(experiments.values()).items() if not self.is_trained(key)}
         if self.dry and missing:
             raise NothingYet(f"{len(missing)} runs are not trained: `soundfusion reproduce {self.profile.name}`")
-        for run in train_many(missing, runs_dir(), self.device, self.progress, self.scheduler):
+        options = self.device_name, self.progress, self.scheduler, self.kept
+        for run in train_many(missing, runs_dir(), *options):
             self._runs.setdefault(run.key, run)
         return {name: self._result(experiment) for name, experiment in experiments.items()}
 

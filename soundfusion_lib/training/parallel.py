@@ -1,89 +1,226 @@
-"""Runs side by side."""
+"""Runs side by side: on the cores of this machine, or on the workers of a Dask cluster that share its disk."""
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from soundfusion_lib.audio.store import Store
-from soundfusion_lib.device import memory
+from soundfusion_lib.device import choose_device, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
+from soundfusion_lib.paths import data_dir, writing
 from soundfusion_lib.pool import cores, worker_pool
 from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.provenance import versions
 from soundfusion_lib.training.run import Run
 from soundfusion_lib.training.train import train_or_find
 
-RUN_BYTES = 5 * 2**30  # of memory that a run may take: what the whole VGG16 does
-CPU = torch.device("cpu")
-KILLED = "a process that trains was killed (out of memory?); start again: it goes on from there"
+if TYPE_CHECKING:
+    from distributed import Client
+
+RUN_BYTES = 5 * 2**30  # memory of a run: what VGG16 takes at its full width
+SECONDS = 10  # that a scheduler may take to answer
+AGAIN = "start again: finished runs are kept, the others go on at their last epoch"
 
 
 class Wanted(NamedTuple):
-    """A run that is wanted."""
+    """A run to train."""
 
     experiment: Experiment
     store: Store
 
 
-def largest_first(wanted: Mapping[str, Wanted]) -> list[str]:
-    """The keys of these runs, the largest network first, so that nobody waits for it at the end; what another starts
-    from goes before it. In `wanted` it does so, too."""
+class Task(NamedTuple):
+    """A call of a function, which also takes `device` and `progress`, after the tasks with these keys."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    after: tuple[str, ...] = ()
+
+
+def train_many(
+    runs: Mapping[str, Wanted],
+    folder: Path,
+    device: str,
+    progress: bool,
+    scheduler: str = "",
+    kept: Path | None = None,
+) -> Iterator[Run]:
+    """Train the runs that the folder lacks, and yield each one when it is done.
+
+    Args:
+        runs: by key. A run stands behind those that it starts from.
+        folder, kept: where runs are, see `train_or_find`.
+        device, progress, scheduler: see `run_tasks`.
+
+    Raises:
+        SoundFusionError: see `train_or_find` and `run_tasks`.
+    """
+    missing = {key: run for key, run in runs.items() if not (folder / key).is_dir()}
+    train = partial(train_or_find, kept=kept)
+    calls = {key: Task(train, (*run, folder), run.experiment.starts_from) for key, run in missing.items()}
+    yield from run_tasks({key: calls[key] for key in largest_first(missing)}, device, progress, scheduler)
+
+
+def largest_first(runs: Mapping[str, Wanted]) -> list[str]:
+    """The keys of these runs, largest network first, so that no core waits for it at the end; but a run stands behind
+    those that it starts from, as in `runs`."""
     sizes: dict[str, int] = {}
-    for key, (experiment, store) in reversed(wanted.items()):
+    for key, (experiment, store) in reversed(runs.items()):
         with torch.device("meta"):
             sizes[key] = max(sizes.get(key, 0), count_parameters(experiment.build(len(store.labels))))
         for part in experiment.starts_from:
             sizes[part] = max(sizes.get(part, 0), sizes[key])
-    return sorted(wanted, key=sizes.__getitem__, reverse=True)
+    return sorted(runs, key=sizes.__getitem__, reverse=True)
 
 
-def cpu_pool() -> tuple[ProcessPoolExecutor, int]:
-    """Processes that train a run each, on as many threads as there are cores for each; and their number."""
-    available = cores()
-    workers = max(1, min(available, memory().total // RUN_BYTES))
-    return worker_pool(workers, available // workers), workers
+def run_tasks(
+    tasks: Mapping[str, Task], device: str, progress: bool, scheduler: str = "", unit: str = "run"
+) -> Iterator[Any]:
+    """Call what the tasks say, the first one first, and yield each result when it is there.
 
-
-def train_many(
-    wanted: dict[str, Wanted], folder: Path, device: torch.device, progress: bool, scheduler: str = ""
-) -> Iterator[Run]:
-    """Train what is not trained yet of these, by their keys; each run as it is done.
-
-    A fusion of trained parts waits for these. One whose parts are neither trained nor wanted is left out, and so is
-    a single run, which had better have all cores.
+    Args:
+        device: name of a device, see `choose_device`: the tasks share the CPU's cores, and take turns on any other.
+        progress: show progress bars.
+        scheduler: address of a Dask scheduler, tcp://host:8786, whose workers each have such a device; "" for none.
 
     Raises:
-        SoundFusionError: a process was killed; see also `train_or_find`.
+        SoundFusionError: a process was killed; the scheduler does not answer, or is lost; a worker has another disk,
+            other versions of packages, or several threads.
     """
-
-    def is_trained(key: str) -> bool:
-        return (folder / key).is_dir()
-
-    waiting = largest_first({key: one for key, one in wanted.items() if not is_trained(key)})
-    if len(waiting) < 2 or device.type != "cpu" or cores() == 1:
+    if not tasks:
         return
-    pool, _ = cpu_pool()
-    running: set[Future] = set()
+    if scheduler:
+        results = _on_cluster(tasks, device, progress, scheduler, unit)
+    elif (here := choose_device(device)).type == "cpu" and min(cores(), len(tasks)) > 1:
+        results = _on_cores(tasks)
+    else:
+        results = (task.function(*task.arguments, device=here, progress=progress) for task in tasks.values())
+    options = {"desc": "training", "unit": unit, "leave": False, "disable": not progress or len(tasks) == 1}
+    with tqdm(total=len(tasks), **options) as bar:
+        for result in results:
+            bar.update()
+            yield result
+
+
+def _on_cores(tasks: Mapping[str, Task]) -> Iterator[Any]:
+    workers = max(1, min(cores(), memory().total // RUN_BYTES))
+    waiting, running = dict(tasks), dict[Future, str]()
+    pool = worker_pool(workers)
     try:
-        with tqdm(total=len(waiting), desc="training", unit="run", leave=False, disable=not progress) as bar:
-            while waiting or running:
-                able = [key for key in waiting if all(map(is_trained, wanted[key].experiment.starts_from))]
-                if not able and not running:
-                    return
-                waiting = [key for key in waiting if key not in able]
-                running |= {pool.submit(train_or_find, *wanted[key], folder, CPU, False) for key in able}
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    run = future.result()
-                    bar.set_postfix_str(run.experiment.name)
-                    bar.update()
-                    yield run
+        while waiting or running:
+            undone = {*waiting, *running.values()}
+            ready = [key for key, task in waiting.items() if undone.isdisjoint(task.after)]
+            for key in ready[: workers - len(running)]:
+                task = waiting.pop(key)
+                call = pool.submit(task.function, *task.arguments, device=torch.device("cpu"), progress=False)
+                running[call] = key
+            for call in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[call]
+                yield call.result()
     except BrokenProcessPool as error:
-        raise SoundFusionError(KILLED) from error
+        raise SoundFusionError(f"a process that trains was killed (out of memory?); {AGAIN}") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, scheduler: str, unit: str) -> Iterator[Any]:
+    """Dask chooses the worker of each task, and another one where that is killed."""
+    with connected(scheduler) as client, _marker() as marker:
+        from distributed import as_completed
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
+
+        if progress:
+            workers = f"{len(client.nthreads())} workers of {scheduler} (more: `soundfusion worker {scheduler}`)"
+            print(f"{len(tasks)} {unit}s go to {workers}; dashboard: {client.dashboard_link}", file=sys.stderr)
+        job, calls = uuid.uuid4().hex, {}  # another client may want the same runs
+        stores = {id(value): value for task in tasks.values() for value in task.arguments if isinstance(value, Store)}
+        # as a task's result, a store is sent once, and each worker keeps what it has moved to its GPU
+        stores = {name: client.submit(_itself, store, key=f"store-{name}-{job}") for name, store in stores.items()}
+        for place, (key, task) in enumerate(tasks.items()):
+            parts = [calls[part] for part in task.after if part in calls]
+            arguments = [stores.get(id(value), value) for value in task.arguments]
+            options = {"key": f"{unit}-{key}-{job}", "priority": -place}
+            setting = marker, versions(), device
+            calls[key] = client.submit(_on_worker, setting, parts, task.function, *arguments, **options)
+        try:
+            for call in as_completed(calls.values(), loop=client.loop):
+                yield call.result()
+        except FutureCancelledError as error:
+            raise SoundFusionError(f"the connection to the scheduler {scheduler} is lost; {AGAIN}") from error
+        except KilledWorker as error:
+            deaths = error.allowed_failures + 1
+            raise SoundFusionError(f"{deaths} workers died of the same task (out of memory?); {AGAIN}") from error
+
+
+def _itself(store: Store) -> Store:
+    return store
+
+
+def _on_worker(setting: tuple[Path, dict[str, str], str], _parts: list, function: Callable, *arguments: Any) -> Any:
+    """Call a function in the data folder of the study that asks, if this worker gives the same numbers there."""
+    from distributed import get_worker
+
+    (marker, expected, device), worker = setting, get_worker()
+    name, data = f"worker {worker.address}", marker.parent
+    if not marker.is_file():
+        needed = "on a cluster the data folder (SOUNDFUSION_DATA) is on a disk that all machines see under this path"
+        raise SoundFusionError(f"{name} does not see {data}: {needed}")
+    if versions() != expected:
+        raise SoundFusionError(f"{name} has {versions()}, not {expected}: start it in the same environment")
+    if worker.state.nthreads > 1:
+        raise SoundFusionError(f"{name} has several threads, which would share random numbers: give it --nthreads 1")
+    os.environ["SOUNDFUSION_DATA"] = str(data)
+    return function(*arguments, device=choose_device(device), progress=False)
+
+
+@contextmanager
+def _marker() -> Iterator[Path]:
+    """A file in the data folder, which a worker sees if it has the same disk."""
+    with writing(data_dir()):
+        data_dir().mkdir(parents=True, exist_ok=True)
+        marker = NamedTemporaryFile(dir=data_dir(), prefix=".cluster-")  # noqa: SIM115
+    with marker:
+        yield Path(marker.name)
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator["Client"]:
+    """A client of a Dask scheduler; raises SoundFusionError if none answers."""
+    if find_spec("distributed") is None:
+        raise SoundFusionError("a cluster needs Dask: pip install 'soundfusion[cluster]'")
+    from distributed import Client
+
+    try:
+        with ThreadPoolExecutor(1) as thread:  # beside a notebook's event loop
+            thread.submit(asyncio.run, _check_answer(scheduler)).result()
+        client = Client(scheduler, timeout=SECONDS, set_as_default=False)
+    except Exception as error:  # of many kinds: Dask takes the first bytes of another protocol for a size in memory
+        advice = "start one with `dask scheduler`, and give the address that it prints, tcp://host:8786"
+        raise SoundFusionError(f"no Dask scheduler answers at {scheduler!r}: {advice}") from error
+    with client:
+        yield client
+
+
+async def _check_answer(scheduler: str) -> None:
+    """Raise an error unless a scheduler answers: `Client` would wait without end for a port that says nothing."""
+    from distributed import Security, rpc
+
+    encryption = Security().get_connection_args("client")
+    async with asyncio.timeout(SECONDS), rpc(scheduler, connection_args=encryption) as remote:
+        if (await remote.identity())["type"] != "Scheduler":
+            raise ConnectionError(scheduler)
