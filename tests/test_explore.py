@@ -13,11 +13,11 @@ from soundfusion_lib import explore
 from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
-from soundfusion_lib.explore import grad_cam, pictures
-from soundfusion_lib.explore.explorer import CELL, LABEL, MISSED, Explorer
-from soundfusion_lib.explore.judgements import Judgements, agreement, missed_table
-from soundfusion_lib.explore.looked_at import looked_at
-from soundfusion_lib.explore.sound import BYTES, sound
+from soundfusion_lib.explorer import grad_cam, pictures
+from soundfusion_lib.explorer.explore import CELL, LABEL, MISSED, Explorer
+from soundfusion_lib.explorer.judgements import Judgements, agreement, missed_table
+from soundfusion_lib.explorer.looked_at import looked_at
+from soundfusion_lib.explorer.player import BYTES, sound
 from soundfusion_lib.models import build_model
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.study.study import Study
@@ -276,18 +276,18 @@ def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch
     long = dataclasses.replace(corpus, root=tmp_path)
     soundfile.write(long.file("low00"), np.tile(samples, (12, 1)), rate)  # 48 s, at 83 kbit/s
     assert 0.8 * BYTES < len(sound(long, "low00")) < 1.1 * BYTES
-    monkeypatch.setattr("soundfusion_lib.explore.sound.LONGEST", 4)
+    monkeypatch.setattr("soundfusion_lib.explorer.player.LONGEST", 4)
     assert len(sound(long, "low00")) == pytest.approx(len(whole), rel=0.05)
     gone = corpus.tracks.assign(path="gone.wav")
     with pytest.raises(UnreadableFile):
         sound(dataclasses.replace(corpus, tracks=gone), "low00")
 
 
-def test_of_many_labels_the_most_probable_and_the_true_one_are_shown(study):
-    labels = [f"label{number:02d}" for number in range(30)]
-    probabilities = pd.DataFrame([np.linspace(0, 1, 30)], columns=labels)
-    shown = pictures._shown(probabilities, labels, "label03")
-    assert shown == ["label03", *labels[-(pictures.MOST_LABELS - 1) :]]
+def test_of_many_labels_the_most_probable_and_the_true_one_are_shown(monkeypatch, judgements):
+    table = pd.DataFrame([np.linspace(0, 1, 30)], columns=[f"label{number:02d}" for number in range(30)])
+    monkeypatch.setattr(Judgements, "of_clip", lambda *_: table)
+    rows = pictures._of_each_label(judgements, "one", "t", "label03")
+    assert [row.name for row in rows] == ["label03", *table.columns[-(pictures.MOST_LABELS - 1) :]]
 
 
 def test_notebooks_in_git_hold_no_widgets_and_the_explorer_is_a_picture_with_a_text():
