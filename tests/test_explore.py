@@ -1,5 +1,4 @@
 import dataclasses
-import shutil
 
 import nbformat
 import numpy as np
@@ -7,6 +6,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import copy_music
 from IPython.display import Image, Markdown
 
 from soundfusion_lib import explore
@@ -56,15 +56,15 @@ batch_size = 16
 
 def group(folder, name, runs):
     """Runs with these predictions: by seed and fold, rows of part, track, segment, target, probability of "a"."""
-    found = []
+    written = []
     for (seed, fold), rows in runs.items():
-        one = folder / f"{name}{seed}{fold}"
-        one.mkdir()
+        place = folder / f"{name}{seed}{fold}"
+        place.mkdir()
         table = pd.DataFrame(rows, columns=["part", "track", "segment", "target", "p_a"])
-        table.assign(p_b=1 - table["p_a"]).to_parquet(one / "predictions.parquet")
+        table.assign(p_b=1 - table["p_a"]).to_parquet(place / "predictions.parquet")
         split = dataclasses.replace(Split(), fold=fold)
-        found.append(Run(Experiment(name, "simple_cnn", (), split=split, seed=seed), one))
-    return RunGroup(found, pd.Series({track: track for track in "tuvw"}))
+        written.append(Run(Experiment(name, "simple_cnn", (), split=split, seed=seed), place))
+    return RunGroup(written, pd.Series({track: track for track in "tuvw"}))
 
 
 @pytest.fixture
@@ -126,10 +126,10 @@ def test_grad_cam_is_the_gradient_s_mean_times_the_feature_maps():
     maps = model.layers[:9](x).detach().requires_grad_()  # up to the third stage: (2, 32, 8, 13)
     logits = model.head(model.layers[9:](maps).mean(dim=(2, 3)))
     logits[:, 1].sum().backward()
-    wanted = (maps.grad.mean((2, 3))[:, :, None, None] * maps).sum(1).relu()  # (2, 8, 13)
+    expected = (maps.grad.mean((2, 3))[:, :, None, None] * maps).sum(1).relu()  # (2, 8, 13)
     heat = grad_cam.grad_cam(model, (x,), 1)
     assert heat.shape == (2, 64, 100) and heat.max() > 0
-    rows = torch.nn.functional.interpolate(wanted[:, None], (64, 100), mode="bilinear")[:, 0]
+    rows = torch.nn.functional.interpolate(expected[:, None], (64, 100), mode="bilinear")[:, 0]
     torch.testing.assert_close(heat, rows)
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -169,11 +169,9 @@ def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
 
 @pytest.fixture(scope="module")
 def study(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("listening")
-    shutil.copytree(corpus.root, folder / "music")
-    tracks = corpus.tracks.rename(columns={"path": "file_name", "group": "artist"})
-    tracks = tracks.assign(genre=tracks["label"].replace("high", SCRIPT))
-    tracks[["file_name", "genre", "artist"]].to_csv(folder / "music" / "metadata.csv", index=False)
+    folder = tmp_path_factory.mktemp("explore")
+    labels = corpus.tracks["label"].replace("high", SCRIPT)
+    copy_music(dataclasses.replace(corpus, tracks=corpus.tracks.assign(label=labels)), folder / "music")
     (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
@@ -185,7 +183,7 @@ def study(corpus, tmp_path_factory):
 def runs(study):
     networks = {"cnn": study.experiment("cnn", "simple_cnn")}
     networks["waves"] = study.experiment("waves", "resnet1d", width=4)
-    return {name: study.train(one) for name, one in networks.items()}
+    return {name: study.train(experiment) for name, experiment in networks.items()}
 
 
 @pytest.fixture(scope="module")
@@ -197,21 +195,21 @@ def explorer(study, still, runs=None):
     return Explorer(study, Judgements(runs) if runs else None, still)
 
 
-def test_where_nobody_looks_it_is_a_picture_that_is_filed(study, still, runs):
+def test_without_a_front_end_it_is_a_picture_that_is_saved(study, still, runs):
     assert isinstance(still, Image)
     still = explore(study, runs)
     assert (study.folder / "figures" / "09_explore.png").read_bytes() == still.data
-    assert "its waveform and its mel spectrogram, and what networks hear" in still.alt
+    assert "its waveform and its mel spectrogram, and what networks predict" in still.alt
 
 
 def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study, still):
     shown = explorer(study, still)
     shown._label.value = SCRIPT
-    assert [track for _, track in shown._clip.options] == list(study.tracks.index[study.tracks["label"] == SCRIPT])
+    tracks = list(study.tracks.index[study.tracks["label"] == SCRIPT])
+    assert [track for _, track in shown._clip.options] == tracks and shown._clip.value == tracks[0]
     before = shown._picture.value
-    shown._step(1)
-    assert shown._clip.index == 1 and shown._count.value == "2 of 12" and shown._picture.value != before
-    assert 'src="data:audio/mpeg;base64,' in shown._sound.value
+    shown._clip.value = tracks[1]
+    assert shown._picture.value != before and 'src="data:audio/mpeg;base64,' in shown._sound.value
     assert "<script>" not in shown._picture.value and "&lt;script&gt;" in shown._picture.value
 
 
@@ -223,50 +221,45 @@ def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, 
     assert tracks and set(tracks) < set(study.tracks.index[study.tracks["label"] == "low"])  # not those it trained on
     assert set(tracks) <= set(judgements.labels.index)
     shown._ways.selected_index = CELL
-    cells = [cell for cell in shown._matrix.children if getattr(cell, "tooltip", None) and not cell.disabled]
-    for cell in cells:
-        cell.click()
-        assert len(shown._clip.options) == int(cell.description)
-        assert shown._count.value == f"1 of {cell.description}"
+    for (true, predicted), button in shown._matrix._buttons.items():
+        if not button.disabled:
+            button.click()
+            clips = judgements.cell(shown._network.value, true, predicted)
+            assert [track for _, track in shown._clip.options] == clips and len(clips) == int(button.description)
+            assert shown._clip.value == clips[0]
     shown._ways.selected_index = MISSED
     assert [track for _, track in shown._clip.options] == judgements.missed
     texts = "".join(cell.value for cell in shown._matrix.children if hasattr(cell, "value"))
     assert "<script>" not in texts and "&lt;script&gt;" in texts
 
 
-def test_what_a_network_looked_at_is_asked_of_those_that_get_spectrograms(study, still, runs):
+def test_a_network_can_be_asked_where_it_looked_if_it_gets_spectrograms_and_its_weights_are_there(study, still, runs):
     shown = explorer(study, still, runs)
-    shown._ways.selected_index = LABEL
-    shown._network.value = "cnn"
+    shown._ways.selected_index, shown._network.value = LABEL, "cnn"
     before = shown._picture.value
     shown._looked.value = True
-    assert shown._picture.value != before
+    assert shown._picture.value != before and isinstance(looked_at(study, runs["cnn"]), Image)
     shown._network.value = "waves"
-    assert shown._looked.disabled
+    assert shown._looked.disabled and "where waves looked: it gets no" in looked_at(study, runs["waves"]).data
+    [run] = runs["cnn"].runs
+    checksum = run.info["checksums"].pop("model.safetensors")  # as in a run that keeps predictions only
+    sentence = looked_at(study, runs["cnn"])
+    shown._network.value = "cnn"
+    run.info["checksums"]["model.safetensors"] = checksum
+    assert isinstance(sentence, Markdown) and sentence.data.startswith("*No picture of where cnn looked: ")
+    assert "Where cnn looked cannot be shown" in shown._note.value and "<img" in shown._picture.value
+    shown._looked.value = False
+    assert not shown._note.value
 
 
-def test_a_file_that_is_gone_is_seen_and_said_not_to_be_heard(study, still, runs):
+def test_a_missing_file_has_a_picture_and_a_sentence_in_place_of_its_sound(study, still):
     shown = explorer(study, still)
-    track = shown._clip.options[1][1]
-    file = study.corpus.file(track)
+    file = study.corpus.file(shown._clip.options[1][1])
     aside = file.rename(file.with_suffix(".aside"))
     shown._clip.index = 1
     aside.rename(file)
-    assert shown._sound.value == "" and "cannot be heard: file not found" in shown._note.value
+    assert "<audio" not in shown._sound.value and "cannot be heard: file not found" in shown._sound.value
     assert "<img" in shown._picture.value
-
-
-def test_a_run_without_weights_has_a_sentence_for_a_picture(study, still, runs):
-    assert "waves looked at: it gets no spectrogram" in looked_at(study, runs["waves"]).data
-    assert isinstance(looked_at(study, runs["cnn"]), Image)
-    [run] = runs["cnn"].runs
-    checksum = run.info["checksums"].pop("model.safetensors")  # as in a run of which only predictions are kept
-    said = looked_at(study, runs["cnn"])
-    shown = explorer(study, still, runs)
-    shown._network.value, shown._looked.value = "cnn", True
-    run.info["checksums"]["model.safetensors"] = checksum
-    assert isinstance(said, Markdown) and said.data.startswith("*No picture of what cnn looked at: ")
-    assert "What cnn looked at cannot be seen" in shown._note.value and "<img" in shown._picture.value
 
 
 def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch):

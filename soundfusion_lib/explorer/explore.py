@@ -53,14 +53,13 @@ class Explorer(widgets.HBox):
     def __init__(self, study: Study, judgements: Judgements | None, still: Image) -> None:
         self._study, self._judgements, self._still = study, judgements, still
         self._label = widgets.ToggleButtons(options=study.store.labels, style={"button_width": "auto"})
-        self._clip = widgets.Select(rows=5, layout={"width": "auto"})
+        self._clip = widgets.Select(rows=4, layout={"width": "auto"})
         self._looked = widgets.ToggleButton(description="what did it look at?", tooltip="Grad-CAM of the network above")
         self._sound, self._note, self._picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        choices, below = [self._label], [self._clip, self._sound, self._note]
+        left = [self._label, self._clip, self._sound]
         if judgements:
-            self._network = widgets.Dropdown(
-                options=list(judgements.runs), value=judgements.best, layout={"width": "auto"}
-            )
+            options = {"options": list(judgements.runs), "value": judgements.best}
+            self._network = widgets.Dropdown(**options, layout={"width": "auto"})
             self._matrix = Matrix(self._list)
             missed = f"{len(judgements.missed)} of {len(judgements.right)} test clips: every network is wrong on them"
             self._ways = widgets.Tab([self._label, self._matrix, widgets.Label(missed)])
@@ -68,16 +67,17 @@ class Explorer(widgets.HBox):
             self._ways.selected_index = MISSED if judgements.missed else LABEL
             self._ways.observe(self._list, "selected_index")
             self._network.observe(self._change_network, "value")
-            choices, below = [self._network, self._ways], [self._clip, self._looked, self._sound, self._note]
-            self._change_network()
+            left = [self._network, self._ways, self._clip, self._sound, self._looked, self._note]
         self._label.observe(self._list, "value")
         self._clip.observe(self._hear, "value")
         self._looked.observe(self._draw, "value")
-        left = widgets.VBox([*choices, *below], layout={"flex": "0 1 400px"})
-        right = widgets.Box([self._picture], layout={"flex": "1 1 480px"})
-        super().__init__([left, right], layout={"flex_flow": "row wrap"})
+        boxes = (
+            widgets.VBox(left, layout={"flex": "0 1 440px"}),
+            widgets.Box([self._picture], layout={"flex": "1 1 480px"}),
+        )
+        super().__init__(boxes, layout={"flex_flow": "row wrap"})
         self.add_class(PLAYER)
-        self._list()
+        self._change_network() if judgements else self._list()
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widgets, and the still picture for front ends without them."""
@@ -108,36 +108,38 @@ class Explorer(widgets.HBox):
         return f"{track}: {label}, {f'artist {artist}, ' if isinstance(artist, str) else ''}{said}"
 
     def _change_network(self, _: Any = None) -> None:
-        group = self._judgements.runs[self._network.value]
-        self._matrix.fill(confusion(group))
+        group, track = self._judgements.runs[self._network.value], self._clip.value
         self._looked.disabled = not looks_at_spectrograms(group.experiment)
+        self._matrix.fill(confusion(group))
         self._list()
-        self._draw()
+        if self._clip.value == track:  # another clip is drawn already
+            self._draw()
 
     def _hear(self, _: Any) -> None:
         """Show the sound and the picture of the clip chosen."""
-        track, self._sound.value, self._note.value = self._clip.value, "", ""
+        corpus, track, self._sound.value = self._study.corpus, self._clip.value, ""
         try:
             if track:
-                seconds = self._study.tracks.loc[track, "seconds"]
-                self._sound.value = sound_element(sound(self._study.corpus, track), seconds)
+                self._sound.value = sound_element(sound(corpus, track), self._study.tracks.loc[track, "seconds"])
         except UnusableAudio as reason:
-            self._note.value = html.escape(f"{self._study.corpus.file(track)} cannot be heard: {reason}")
+            self._sound.value = html.escape(f"{corpus.file(track)} cannot be heard: {reason}")
         self._draw()
 
     def _draw(self, _: Any = None) -> None:
-        track, network, over = self._clip.value, "", None
+        """Show the picture of the clip chosen."""
+        track, judgements, network, over = self._clip.value, self._judgements, "", None
+        self._note.value = ""
         if track is None:
             self._picture.value = ""
             return
-        if self._judgements:
+        if judgements:
             network = self._network.value
-            label = self._judgements.labels.loc[track, network]  # NaN of a clip that it trained on
-            if self._looked.value and not self._looked.disabled and isinstance(label, str):
-                try:
-                    over = heat(self._study, self._judgements, network, track, label)
-                except SoundFusionError as error:
-                    self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
-        figure = pictures.clip(self._study, track, self._judgements, network, over)
-        described = pictures.description(self._study, track, self._judgements)
-        self._picture.value = picture_element(figure, self._study.tracks.loc[track, "seconds"], described)
+            label = judgements.labels.loc[track, network]  # NaN if the network trained on the clip
+            try:
+                if self._looked.value and not self._looked.disabled and isinstance(label, str):
+                    over = heat(self._study, judgements, network, track, label)
+            except SoundFusionError as error:
+                self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
+        figure = pictures.clip(self._study, track, judgements, network, over)
+        description = pictures.description(self._study, track, judgements)
+        self._picture.value = picture_element(figure, self._study.tracks.loc[track, "seconds"], description)

@@ -11,9 +11,9 @@ from matplotlib.colors import to_hex
 from soundfusion_lib.analysis.figures.results import LIGHT_BLUES
 
 MOST = 16  # labels with room: those with the most mistakes
-SIZE = {"width": "34px", "height": "26px", "margin": "1px", "padding": "0"}
-ROW = "text-align: right; white-space: nowrap; padding-right: 6px; line-height: 28px"
-COLUMN = "writing-mode: vertical-rl; transform: rotate(180deg); line-height: 36px; padding-top: 4px"
+SIZE = {"width": "29px", "height": "24px", "margin": "1px", "padding": "0"}
+ROW = "text-align: right; white-space: nowrap; padding-right: 6px; line-height: 26px"
+COLUMN = "writing-mode: vertical-rl; transform: rotate(180deg); line-height: 31px; padding-top: 4px"
 
 
 class Matrix(widgets.GridBox):
@@ -38,7 +38,7 @@ class Matrix(widgets.GridBox):
         cells = [_text("true ↓ predicted →", ROW), *(_text(label, COLUMN) for label in labels)]
         for true in labels:
             cells += [_text(true, ROW), *(self._buttons[true, predicted] for predicted in labels)]
-        self.layout.grid_template_columns = f"max-content repeat({len(labels)}, 36px)"
+        self.layout.grid_template_columns = f"max-content repeat({len(labels)}, 31px)"
         self.children = cells
         self._mark(*mistakes.stack().idxmax())
 
