@@ -39,7 +39,7 @@ readme: $(READY)
 	$(BIN)/python tooling/readme.py
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 site: $(READY)
 	$(BIN)/soundfusion site

@@ -55,7 +55,7 @@ def opened(folder: Path, name: str, environment: Mapping[str, str], dark: bool =
         page.get_by_text("| Idle").wait_for(timeout=90_000)  # before its kernel runs it would ask for one
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator("[data-command='runmenu:run-all']").click()
-        page.locator(f".soundfusion-player img, {ERROR}").first.wait_for(timeout=120_000)
+        page.locator(f".soundfusion-player img, {ERROR}").first.wait_for(timeout=300_000)
         for error in page.locator(ERROR).all_inner_texts():
             raise RuntimeError(error)
         yield page

@@ -59,7 +59,7 @@ def clip(
     titles = [f"mel spectrogram, in colour what speaks for {heat.label} to {network}" if heat else "mel spectrogram"]
     if judgements:
         titles.append(f"{network}: probability of each {study.corpus.label_name}")
-        titles.append("each network: probability of the true label; in words the most probable one")
+        titles.append("each network: probability of the true label, and its prediction")
         figure.colorbar(ScalarMappable(cmap="Blues"), ax=axes[2:], label="probability", pad=0.01)
     for axis, rows in zip(axes[2:], panels, strict=True):
         _along_time(axis, rows, seconds, true)

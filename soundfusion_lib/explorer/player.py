@@ -20,11 +20,6 @@ RATE = 44_100  # Hz
 BYTES = 500_000  # Jupyter drops messages beyond 3 MB within 3 s, so long clips get fewer bits
 LONGEST = 300  # s
 AROUND = f"this.closest('.{PLAYER}')"
-RUN = AROUND + ".style.setProperty('--played', this.currentTime / {seconds})"
-SEEK = (
-    f"const sound = {AROUND}.querySelector('audio'); if (sound) {{{{ "
-    "sound.currentTime = event.offsetX / this.clientWidth * {seconds}; sound.play() }}"
-)
 LINE = (
     "position: absolute; width: 2px; height: 100%; left: calc(100% * var(--played, 0)); background: #d55e00; "
     "transition: left 0.25s linear; pointer-events: none"
@@ -41,7 +36,7 @@ def sound(corpus: Corpus, track: str) -> bytes:
 
 def sound_element(mp3: bytes, seconds: float) -> str:
     """A player of a clip that lasts this many seconds."""
-    run = html.escape(RUN.format(seconds=seconds))
+    run = f"{AROUND}.style.setProperty('--played', this.currentTime / {seconds})"
     source = f"data:audio/mpeg;base64,{b64encode(mp3).decode()}"
     return f'<audio controls src="{source}" style="width: 100%" onloadeddata="{run}" ontimeupdate="{run}"></audio>'
 
@@ -52,16 +47,16 @@ def picture_element(figure: Figure, seconds: float, description: str) -> str:
     figure.savefig(content, dpi=DPI)
     boxes = [axis.get_position() for axis in figure.axes]  # in shares of the figure; the layout is known once drawn
     plt.close(figure)
-    area = {
-        "left": boxes[0].x0,
-        "right": 1 - boxes[0].x1,
-        "top": 1 - boxes[0].y1,
-        "bottom": min(box.y0 for box in boxes),
-    }
-    style = "; ".join(f"{side}: {share:.3%}" for side, share in area.items())
+    left, right, top, bottom = boxes[0].x0, 1 - boxes[0].x1, 1 - boxes[0].y1, min(box.y0 for box in boxes)
+    area = f"left: {left:.3%}; right: {right:.3%}; top: {top:.3%}; bottom: {bottom:.3%}"
+    seek = (
+        f"const sound = {AROUND}.querySelector('audio'); "
+        f"if (sound) {{ sound.currentTime = event.offsetX / this.clientWidth * {seconds}; sound.play() }}"
+    )
+    source = f"data:image/png;base64,{b64encode(content.getvalue()).decode()}"
     return (
         '<div style="position: relative">'
-        f'<img src="data:image/png;base64,{b64encode(content.getvalue()).decode()}" alt="{html.escape(description)}"'
-        f' style="width: 100%; display: block"><div style="position: absolute; cursor: pointer; {style}"'
-        f' onclick="{html.escape(SEEK.format(seconds=seconds))}"><div style="{LINE}"></div></div></div>'
+        f'<img src="{source}" alt="{html.escape(description)}" style="width: 100%; display: block">'
+        f'<div style="position: absolute; cursor: pointer; {area}" onclick="{seek}">'
+        f'<div class="soundfusion-line" style="{LINE}"></div></div></div>'
     )
