@@ -12,9 +12,8 @@ from soundfusion_lib.analysis.tables import confusion
 from soundfusion_lib.audio.decode import UnusableAudio
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.explorer import pictures
-from soundfusion_lib.explorer.grad_cam import looks_at_spectrograms
+from soundfusion_lib.explorer.grad_cam import heat, looks_at_spectrograms
 from soundfusion_lib.explorer.judgements import Judgements
-from soundfusion_lib.explorer.looked_at import heat
 from soundfusion_lib.explorer.matrix import Matrix
 from soundfusion_lib.explorer.player import PLAYER, picture_element, sound, sound_element
 from soundfusion_lib.study.study import Study
@@ -24,8 +23,8 @@ LABEL, CELL, MISSED = range(3)  # what clips are chosen by: the numbers of the t
 
 
 def explore(study: Study, runs: Mapping[str, RunGroup] | None = None) -> "Explorer | Image":
-    """The study's clips, to choose, to hear and to see; with runs also what these predict of clips that they did not
-    train on, chosen by label, by a cell of a confusion matrix, or because every network is wrong on them.
+    """The study's clips, to choose, to hear and to see; with runs also what these predict of clips that they were
+    tested on, chosen by label, by a cell of a confusion matrix, or because every network is wrong on them.
 
     Where no person's front end shows the notebook while it runs (papermill, nbval) it is a picture of one clip, also
     saved as a figure of the study: the first that every network is wrong on, or else the first.
@@ -134,7 +133,7 @@ class Explorer(widgets.HBox):
             return
         if judgements:
             network = self._network.value
-            label = judgements.labels.loc[track, network]  # NaN if the network trained on the clip
+            label = judgements.labels.loc[track, network]  # NaN if the network was not tested on the clip
             try:
                 if self._looked.value and not self._looked.disabled and isinstance(label, str):
                     over = heat(self._study, judgements, network, track, label)

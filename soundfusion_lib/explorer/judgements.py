@@ -14,7 +14,7 @@ from soundfusion_lib.training.run import Run
 
 @dataclass(frozen=True)
 class Judgements:
-    """What networks predict of the clips that they were tested on or validated on.
+    """What networks predict of the clips that they were tested on.
 
     Args:
         runs: by the network's name.
@@ -55,39 +55,34 @@ class Judgements:
     @cached_property
     def segments(self) -> dict[str, pd.DataFrame]:
         """By network, its predictions of segments, the mean over seeds: indexed by track and segment, columns `target`
-        and each label's probability. A clip that no fold tested has its predictions in validation."""
-        tables = {}
-        for network, group in self.runs.items():
-            test, validation = (_mean(pd.concat(group.predictions(part))) for part in ("test", "validation"))
-            tested = validation.index.isin(test.index.unique("track"), level="track")
-            tables[network] = pd.concat([test, validation[~tested]])
-        return tables
+        and each label's probability."""
+        return {network: _mean(pd.concat(group.predictions("test"))) for network, group in self.runs.items()}
 
     @cached_property
     def labels(self) -> pd.DataFrame:
         """The label that each network's `segments` vote for, and the `true` one: one row per clip that any network
-        predicted, NaN where a network did not."""
+        tested, NaN where a network did not."""
         votes = {network: _votes(table.reset_index()).set_index("track") for network, table in self.segments.items()}
         true = pd.concat([table["true"] for table in votes.values()])
         labels = pd.DataFrame({network: table["predicted"] for network, table in votes.items()})
         return labels.assign(true=true[~true.index.duplicated()])
 
     def of_clip(self, network: str, track: str) -> pd.DataFrame | None:
-        """A network's probabilities of a clip, (segments, labels); None if the network trained on it."""
+        """A network's probabilities of a clip, (segments, labels); None if it was not tested on the clip."""
         if track not in self.segments[network].index:
             return None
         table = self.segments[network].loc[track]
         return table[probability_columns(table)].set_axis(classes_of(table), axis=1)
 
     def tally(self, track: str) -> str:
-        """How many of the networks that predicted a clip are right on it, in words."""
+        """How many of the networks tested on a clip are right on it, in words."""
         predicted = self.labels.loc[track, list(self.runs)].dropna()
         return f"{predicted.eq(self.labels.loc[track, 'true']).sum()} of {len(predicted)} networks right"
 
     def run(self, network: str, track: str) -> Run:
-        """The run of the first seed that predicted a clip: in its test set or, if there is none, in validation."""
-        runs = [(run, part) for part in ("test", "validation") for run in self.runs[network].runs]
-        return next(run for run, part in runs if run.predictions(part)["track"].astype(str).eq(track).any())
+        """The run of the first seed that was tested on a clip."""
+        runs = self.runs[network].runs
+        return next(run for run in runs if run.predictions("test")["track"].astype(str).eq(track).any())
 
 
 def missed_table(judgements: Judgements, tracks: pd.DataFrame) -> pd.DataFrame:

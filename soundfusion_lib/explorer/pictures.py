@@ -18,6 +18,7 @@ from soundfusion_lib.study.study import Study
 WIDTH = 8.0  # inches
 MOST_NAMED = 8  # segments with room for text
 MOST_LABELS = 12  # rows of a network's probabilities
+Rows = dict[str, tuple[Segmenting, pd.Series, pd.Series] | None]  # by name: each segment's probability and its text
 
 
 class Heat(NamedTuple):
@@ -25,15 +26,6 @@ class Heat(NamedTuple):
 
     label: str
     values: np.ndarray  # (n_mels, frames), 0 or more
-
-
-class Row(NamedTuple):
-    """Probabilities along a clip: of each segment, with a text; None if the network trained on the clip."""
-
-    name: str
-    segmenting: Segmenting
-    values: pd.Series | None = None
-    texts: pd.Series | None = None
 
 
 @common.themed
@@ -48,21 +40,21 @@ def clip(
         heat: of that network, drawn over the spectrogram.
     """
     true, seconds = study.tracks.loc[track, ["label", "seconds"]]
+    titles = [f"mel spectrogram, in colour what speaks for {heat.label} to {network}" if heat else "mel spectrogram"]
     heights, panels = [0.8, 1.3], []
     if judgements:
-        panels = [_of_each_label(judgements, network, track, true), _of_true_label(judgements, track, true)]
+        titles.append(f"{network}: probability of each {study.corpus.label_name}")
+        titles.append("each network: probability of the true label, and its prediction")
+        panels = [_of_each_label(judgements, network, track, true), _of_each_network(judgements, track, true)]
         heights += [0.19 * len(rows) + 0.1 for rows in panels]
     size = (WIDTH, sum(heights) + 1.5)
     figure, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights, sharex=True)
     _waveform(axes[0], study, track)
     figure.colorbar(spectrogram(axes[1], study, track, heat), ax=axes[1], label="power in dB", pad=0.01)
-    titles = [f"mel spectrogram, in colour what speaks for {heat.label} to {network}" if heat else "mel spectrogram"]
-    if judgements:
-        titles.append(f"{network}: probability of each {study.corpus.label_name}")
-        titles.append("each network: probability of the true label, and its prediction")
-        figure.colorbar(ScalarMappable(cmap="Blues"), ax=axes[2:], label="probability", pad=0.01)
     for axis, rows in zip(axes[2:], panels, strict=True):
         _along_time(axis, rows, seconds, true)
+    if judgements:
+        figure.colorbar(ScalarMappable(cmap="Blues"), ax=axes[2:], label="probability", pad=0.01)
     for axis, title in zip(axes[1:], titles, strict=True):
         axis.set_title(title, loc="left")
     axes[-1].set(xlabel="time in s", xlim=(0, seconds))
@@ -100,40 +92,43 @@ def _waveform(axis: Axes, study: Study, track: str) -> None:
     axis.grid(visible=False)
 
 
-def _of_each_label(judgements: Judgements, network: str, track: str, true: str) -> list[Row]:
+def _of_each_label(judgements: Judgements, network: str, track: str, true: str) -> Rows:
     """One network's probability of each label; of many labels the most probable ones and the true one."""
-    segmenting, table = judgements.runs[network].experiment.segmenting, judgements.of_clip(network, track)
+    table, segmenting = judgements.of_clip(network, track), judgements.runs[network].experiment.segmenting
     if table is None:
-        return [Row("", segmenting)]
+        return {"": None}
     best = {*table.mean().nlargest(MOST_LABELS - 1).index, true}
     labels = [label for label in table if label in best or table.shape[1] <= MOST_LABELS]
-    return [Row(label, segmenting, table[label], table[label].map("{:.2f}".format)) for label in labels]
+    return {label: (segmenting, table[label], table[label].map("{:.2f}".format)) for label in labels}
 
 
-def _of_true_label(judgements: Judgements, track: str, true: str) -> list[Row]:
+def _of_each_network(judgements: Judgements, track: str, true: str) -> Rows:
     """Each network's probability of the true label, and the label that it finds the most probable."""
-    tables = {network: judgements.of_clip(network, track) for network in judgements.runs}
-    known = {network: (table[true], table.idxmax(axis=1)) for network, table in tables.items() if table is not None}
-    runs = judgements.runs.items()
-    return [Row(network, group.experiment.segmenting, *known.get(network, ())) for network, group in runs]
+    rows: Rows = {}
+    for network, group in judgements.runs.items():
+        table = judgements.of_clip(network, track)
+        known = table is not None
+        rows[network] = (group.experiment.segmenting, table[true], table.idxmax(axis=1)) if known else None
+    return rows
 
 
-def _along_time(axis: Axes, rows: list[Row], seconds: float, true: str) -> None:
+def _along_time(axis: Axes, rows: Rows, seconds: float, true: str) -> None:
     """Draw each segment's probability as a shade of blue, up to the middle of where it overlaps the next, with its
     text if there is room; the true label is bold."""
-    for number, row in enumerate(rows):
-        if row.values is None:
-            axis.text(seconds / 2, number + 0.5, "it trained on this clip", ha="center", va="center", color="0.4")
+    for number, row in enumerate(rows.values()):
+        if row is None:
+            axis.text(seconds / 2, number + 0.5, "not tested on this clip", ha="center", va="center", color="0.4")
             continue
-        starts = row.segmenting.starts(seconds)
-        ends = np.minimum(starts + row.segmenting.seconds, seconds)
+        segmenting, values, texts = row
+        starts = segmenting.starts(seconds)
+        ends = np.minimum(starts + segmenting.seconds, seconds)
         edges = np.concatenate([starts[:1], (ends[:-1] + starts[1:]) / 2, ends[-1:]])
-        axis.pcolormesh(edges, [number, number + 1], [row.values], vmin=0, vmax=1, cmap="Blues", edgecolor="white")
-        for x, value, text in zip((edges[:-1] + edges[1:]) / 2, row.values, row.texts, strict=True):
+        axis.pcolormesh(edges, [number, number + 1], [values], vmin=0, vmax=1, cmap="Blues", edgecolor="white")
+        for x, value, text in zip((edges[:-1] + edges[1:]) / 2, values, texts, strict=True):
             look = {"color": "white" if value > 0.6 else "black", "weight": "bold" if text == true else "normal"}
             if len(starts) <= MOST_NAMED:
                 axis.text(x, number + 0.5, text, ha="center", va="center", size=7, clip_on=True, **look)
-    axis.set(yticks=np.arange(len(rows)) + 0.5, ylim=(len(rows), 0), yticklabels=[row.name for row in rows])
+    axis.set(yticks=np.arange(len(rows)) + 0.5, ylim=(len(rows), 0), yticklabels=list(rows))
     for text in axis.get_yticklabels():
         text.set_weight("bold" if text.get_text() == true else "normal")
     axis.grid(visible=False)
