@@ -39,7 +39,7 @@ readme: $(READY)
 	$(BIN)/python tooling/readme.py
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 site: $(READY)
 	$(BIN)/python -c "import myst_nb, sphinx_book_theme, sphinx_external_toc" 2>/dev/null || $(BIN)/pip install --quiet --no-build-isolation --constraint requirements.lock --editable ".[site]"

@@ -14,7 +14,7 @@ _EXPORTS = {
     "build_model": "models",
     "check_parameters": "study.parameters",
     "count_parameters": "models",
-    "explore": "explore.explore",
+    "explore": "explorer.explore",
     "load_profile": "study.profile",
     "load_recognizer": "predict.recognizer",
     "load_run": "training.run",

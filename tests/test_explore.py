@@ -1,5 +1,4 @@
 import dataclasses
-import shutil
 
 import nbformat
 import numpy as np
@@ -7,17 +6,18 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import copy_music
 from IPython.display import Image, Markdown
 
 from soundfusion_lib import explore
 from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
-from soundfusion_lib.explore import grad_cam, pictures
-from soundfusion_lib.explore.explorer import CELL, LABEL, MISSED, Explorer
-from soundfusion_lib.explore.judgements import Judgements, agreement, missed_table
-from soundfusion_lib.explore.looked_at import looked_at
-from soundfusion_lib.explore.sound import BYTES, sound
+from soundfusion_lib.explorer import grad_cam, pictures
+from soundfusion_lib.explorer.explore import CELL, LABEL, MISSED, Explorer
+from soundfusion_lib.explorer.grad_cam import looked_at
+from soundfusion_lib.explorer.judgements import Judgements, agreement, missed_table
+from soundfusion_lib.explorer.player import BYTES, sound
 from soundfusion_lib.models import build_model
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.study.study import Study
@@ -56,68 +56,62 @@ batch_size = 16
 
 def group(folder, name, runs):
     """Runs with these predictions: by seed and fold, rows of part, track, segment, target, probability of "a"."""
-    found = []
+    written = []
     for (seed, fold), rows in runs.items():
-        one = folder / f"{name}{seed}{fold}"
-        one.mkdir()
+        place = folder / f"{name}{seed}{fold}"
+        place.mkdir()
         table = pd.DataFrame(rows, columns=["part", "track", "segment", "target", "p_a"])
-        table.assign(p_b=1 - table["p_a"]).to_parquet(one / "predictions.parquet")
+        table.assign(p_b=1 - table["p_a"]).to_parquet(place / "predictions.parquet")
         split = dataclasses.replace(Split(), fold=fold)
-        found.append(Run(Experiment(name, "simple_cnn", (), split=split, seed=seed), one))
-    return RunGroup(found, pd.Series({track: track for track in "tuvw"}))
+        written.append(Run(Experiment(name, "simple_cnn", (), split=split, seed=seed), place))
+    return RunGroup(written, pd.Series({track: track for track in "tuvw"}))
 
 
 @pytest.fixture
 def judgements(tmp_path):
+    """Of "one" two seeds in two folds, of "two" one seed in one; neither was tested on v, and "two" not on w."""
     first = {
         (0, 0): [("test", "t", 0, 0, 0.9), ("test", "t", 1, 0, 0.8), ("validation", "u", 0, 1, 0.9)],
-        (0, 1): [("test", "u", 0, 1, 0.6), ("validation", "w", 0, 0, 0.7), ("validation", "t", 0, 0, 0.0)],
+        (0, 1): [("test", "u", 0, 1, 0.6), ("test", "w", 0, 0, 0.7), ("validation", "t", 0, 0, 0.0)],
         (1, 0): [("test", "t", 0, 0, 0.1), ("test", "t", 1, 0, 0.2), ("validation", "u", 0, 1, 0.9)],
-        (1, 1): [("test", "u", 0, 1, 0.8), ("validation", "w", 0, 0, 0.9), ("validation", "t", 0, 0, 0.0)],
+        (1, 1): [("test", "u", 0, 1, 0.8), ("test", "w", 0, 0, 0.9), ("validation", "t", 0, 0, 0.0)],
     }
     second = {(0, 0): [("test", "t", 0, 0, 0.4), ("test", "u", 0, 1, 0.7), ("validation", "v", 0, 1, 0.1)]}
     return Judgements({"one": group(tmp_path, "one", first), "two": group(tmp_path, "two", second)})
 
 
-def test_a_cell_holds_what_any_run_puts_there(judgements):
-    assert judgements.cell("one", "a", "a") == ["t"] and judgements.cell("one", "a", "b") == ["t"]
-    assert judgements.cell("one", "b", "a") == ["u"] and judgements.cell("one", "b", "b") == []
+def test_a_cell_holds_what_any_run_puts_there_and_missed_what_none_gets_right(judgements):
+    cells = {(true, predicted): judgements.cell("one", true, predicted) for true in "ab" for predicted in "ab"}
+    assert cells == {("a", "a"): ["t", "w"], ("a", "b"): ["t"], ("b", "a"): ["u"], ("b", "b"): []}
     assert judgements.cell("two", "a", "b") == ["t"]
-
-
-def test_missed_are_the_clips_that_no_run_of_any_network_gets_right(judgements):
     assert judgements.missed == ["u"] and judgements.best == "one"
     assert judgements.right.to_dict() == {"one": {"t": 0.5, "u": 0}, "two": {"t": 0, "u": 0}}
     tracks = pd.DataFrame({"label": "b", "group": "x"}, index=["u"])
     assert missed_table(judgements, tracks).to_dict("index") == {"u": {"label": "b", "artist": "x", "heard as": "a 3"}}
 
 
-def test_what_is_expected_of_networks_that_err_on_their_own(judgements):
+def test_networks_and_not_their_seeds_are_expected_to_err_independently(judgements, tmp_path):
     table = agreement(judgements)
     assert table.loc["b"].tolist() == [1, 0, 0.0, 1, 1.0]
     assert table.loc["a"].tolist() == [1, 0, 0.0, 0, 0.0]  # a seed of "one" is right on it, so "one" is not wrong
     assert table.loc["all"].tolist() == [2, 0, 0.0, 1, 1.0]
 
-
-def test_networks_and_not_their_seeds_are_expected_to_err_on_their_own(tmp_path):
     def tested(right):
         return [("test", track, 0, 0, 0.9 if track in right else 0.1) for track in "tuvw"]
 
     first = {(0, 0): tested("tu"), (1, 0): tested("t")}  # always right on one of four clips, never on two
-    made = {"one": group(tmp_path, "one", first), "two": group(tmp_path, "two", {(0, 0): tested("tv")})}
+    made = {"x": group(tmp_path, "x", first), "y": group(tmp_path, "y", {(0, 0): tested("tv")})}
     assert agreement(Judgements(made)).loc["a"].tolist() == [4, 1, 4 * 1 / 4 * 1 / 2, 1, 4 * 2 / 4 * 1 / 2]
 
 
-def test_a_clip_has_the_mean_of_the_seeds_tested_before_validated(judgements):
+def test_a_clip_has_the_mean_of_the_seeds_that_were_tested_on_it(judgements):
     assert judgements.of_clip("one", "t")["a"].tolist() == pytest.approx([0.5, 0.5])
-    assert judgements.of_clip("one", "w").loc[0].tolist() == pytest.approx([0.8, 0.2])
-    assert judgements.of_clip("one", "u")["a"].tolist() == pytest.approx([0.7])
-    assert judgements.of_clip("one", "v") is None and judgements.of_clip("two", "v") is not None
-    assert judgements.tally("v") == "1 of 1 networks right" and judgements.tally("u") == "0 of 2 networks right"
-    assert judgements.labels.loc["w", "true"] == "a"
+    assert judgements.of_clip("one", "u").loc[0].tolist() == pytest.approx([0.7, 0.3])
+    assert judgements.of_clip("one", "v") is None and judgements.of_clip("two", "w") is None
+    assert judgements.tally("w") == "1 of 1 networks right" and judgements.tally("u") == "0 of 2 networks right"
+    assert judgements.labels["true"].to_dict() == {"t": "a", "u": "b", "w": "a"}
     run = judgements.run("one", "u").experiment
     assert (run.seed, run.split.fold) == (0, 1)
-    assert judgements.run("one", "w").experiment.split.fold == 1
 
 
 def test_grad_cam_is_the_gradient_s_mean_times_the_feature_maps():
@@ -126,10 +120,10 @@ def test_grad_cam_is_the_gradient_s_mean_times_the_feature_maps():
     maps = model.layers[:9](x).detach().requires_grad_()  # up to the third stage: (2, 32, 8, 13)
     logits = model.head(model.layers[9:](maps).mean(dim=(2, 3)))
     logits[:, 1].sum().backward()
-    wanted = (maps.grad.mean((2, 3))[:, :, None, None] * maps).sum(1).relu()  # (2, 8, 13)
+    expected = (maps.grad.mean((2, 3))[:, :, None, None] * maps).sum(1).relu()  # (2, 8, 13)
     heat = grad_cam.grad_cam(model, (x,), 1)
     assert heat.shape == (2, 64, 100) and heat.max() > 0
-    rows = torch.nn.functional.interpolate(wanted[:, None], (64, 100), mode="bilinear")[:, 0]
+    rows = torch.nn.functional.interpolate(expected[:, None], (64, 100), mode="bilinear")[:, 0]
     torch.testing.assert_close(heat, rows)
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -169,11 +163,9 @@ def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
 
 @pytest.fixture(scope="module")
 def study(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("listening")
-    shutil.copytree(corpus.root, folder / "music")
-    tracks = corpus.tracks.rename(columns={"path": "file_name", "group": "artist"})
-    tracks = tracks.assign(genre=tracks["label"].replace("high", SCRIPT))
-    tracks[["file_name", "genre", "artist"]].to_csv(folder / "music" / "metadata.csv", index=False)
+    folder = tmp_path_factory.mktemp("explore")
+    labels = corpus.tracks["label"].replace("high", SCRIPT)
+    copy_music(dataclasses.replace(corpus, tracks=corpus.tracks.assign(label=labels)), folder / "music")
     (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
@@ -185,7 +177,7 @@ def study(corpus, tmp_path_factory):
 def runs(study):
     networks = {"cnn": study.experiment("cnn", "simple_cnn")}
     networks["waves"] = study.experiment("waves", "resnet1d", width=4)
-    return {name: study.train(one) for name, one in networks.items()}
+    return {name: study.train(experiment) for name, experiment in networks.items()}
 
 
 @pytest.fixture(scope="module")
@@ -197,21 +189,21 @@ def explorer(study, still, runs=None):
     return Explorer(study, Judgements(runs) if runs else None, still)
 
 
-def test_where_nobody_looks_it_is_a_picture_that_is_filed(study, still, runs):
+def test_without_a_front_end_it_is_a_picture_that_is_saved(study, still, runs):
     assert isinstance(still, Image)
     still = explore(study, runs)
     assert (study.folder / "figures" / "09_explore.png").read_bytes() == still.data
-    assert "its waveform and its mel spectrogram, and what networks hear" in still.alt
+    assert "its waveform and its mel spectrogram, and what networks predict" in still.alt
 
 
 def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study, still):
     shown = explorer(study, still)
     shown._label.value = SCRIPT
-    assert [track for _, track in shown._clip.options] == list(study.tracks.index[study.tracks["label"] == SCRIPT])
+    tracks = list(study.tracks.index[study.tracks["label"] == SCRIPT])
+    assert [track for _, track in shown._clip.options] == tracks and shown._clip.value == tracks[0]
     before = shown._picture.value
-    shown._step(1)
-    assert shown._clip.index == 1 and shown._count.value == "2 of 12" and shown._picture.value != before
-    assert 'src="data:audio/mpeg;base64,' in shown._sound.value
+    shown._clip.value = tracks[1]
+    assert shown._picture.value != before and 'src="data:audio/mpeg;base64,' in shown._sound.value
     assert "<script>" not in shown._picture.value and "&lt;script&gt;" in shown._picture.value
 
 
@@ -223,50 +215,45 @@ def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, 
     assert tracks and set(tracks) < set(study.tracks.index[study.tracks["label"] == "low"])  # not those it trained on
     assert set(tracks) <= set(judgements.labels.index)
     shown._ways.selected_index = CELL
-    cells = [cell for cell in shown._matrix.children if getattr(cell, "tooltip", None) and not cell.disabled]
-    for cell in cells:
-        cell.click()
-        assert len(shown._clip.options) == int(cell.description)
-        assert shown._count.value == f"1 of {cell.description}"
+    for (true, predicted), button in shown._matrix._buttons.items():
+        if not button.disabled:
+            button.click()
+            clips = judgements.cell(shown._network.value, true, predicted)
+            assert [track for _, track in shown._clip.options] == clips and len(clips) == int(button.description)
+            assert shown._clip.value == clips[0]
     shown._ways.selected_index = MISSED
     assert [track for _, track in shown._clip.options] == judgements.missed
     texts = "".join(cell.value for cell in shown._matrix.children if hasattr(cell, "value"))
     assert "<script>" not in texts and "&lt;script&gt;" in texts
 
 
-def test_what_a_network_looked_at_is_asked_of_those_that_get_spectrograms(study, still, runs):
+def test_a_network_can_be_asked_where_it_looked_if_it_gets_spectrograms_and_its_weights_are_there(study, still, runs):
     shown = explorer(study, still, runs)
-    shown._ways.selected_index = LABEL
-    shown._network.value = "cnn"
+    shown._ways.selected_index, shown._network.value = LABEL, "cnn"
     before = shown._picture.value
     shown._looked.value = True
-    assert shown._picture.value != before
+    assert shown._picture.value != before and isinstance(looked_at(study, runs["cnn"]), Image)
     shown._network.value = "waves"
-    assert shown._looked.disabled
+    assert shown._looked.disabled and "where waves looked: it gets no" in looked_at(study, runs["waves"]).data
+    [run] = runs["cnn"].runs
+    checksum = run.info["checksums"].pop("model.safetensors")  # as in a run that keeps predictions only
+    sentence = looked_at(study, runs["cnn"])
+    shown._network.value = "cnn"
+    run.info["checksums"]["model.safetensors"] = checksum
+    assert isinstance(sentence, Markdown) and sentence.data.startswith("*No picture of where cnn looked: ")
+    assert "Where cnn looked cannot be shown" in shown._note.value and "<img" in shown._picture.value
+    shown._looked.value = False
+    assert not shown._note.value
 
 
-def test_a_file_that_is_gone_is_seen_and_said_not_to_be_heard(study, still, runs):
+def test_a_missing_file_has_a_picture_and_a_sentence_in_place_of_its_sound(study, still):
     shown = explorer(study, still)
-    track = shown._clip.options[1][1]
-    file = study.corpus.file(track)
+    file = study.corpus.file(shown._clip.options[1][1])
     aside = file.rename(file.with_suffix(".aside"))
     shown._clip.index = 1
     aside.rename(file)
-    assert shown._sound.value == "" and "cannot be heard: file not found" in shown._note.value
+    assert "<audio" not in shown._sound.value and "cannot be heard: file not found" in shown._sound.value
     assert "<img" in shown._picture.value
-
-
-def test_a_run_without_weights_has_a_sentence_for_a_picture(study, still, runs):
-    assert "waves looked at: it gets no spectrogram" in looked_at(study, runs["waves"]).data
-    assert isinstance(looked_at(study, runs["cnn"]), Image)
-    [run] = runs["cnn"].runs
-    checksum = run.info["checksums"].pop("model.safetensors")  # as in a run of which only predictions are kept
-    said = looked_at(study, runs["cnn"])
-    shown = explorer(study, still, runs)
-    shown._network.value, shown._looked.value = "cnn", True
-    run.info["checksums"]["model.safetensors"] = checksum
-    assert isinstance(said, Markdown) and said.data.startswith("*No picture of what cnn looked at: ")
-    assert "What cnn looked at cannot be seen" in shown._note.value and "<img" in shown._picture.value
 
 
 def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch):
@@ -276,18 +263,18 @@ def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch
     long = dataclasses.replace(corpus, root=tmp_path)
     soundfile.write(long.file("low00"), np.tile(samples, (12, 1)), rate)  # 48 s, at 83 kbit/s
     assert 0.8 * BYTES < len(sound(long, "low00")) < 1.1 * BYTES
-    monkeypatch.setattr("soundfusion_lib.explore.sound.LONGEST", 4)
+    monkeypatch.setattr("soundfusion_lib.explorer.player.LONGEST", 4)
     assert len(sound(long, "low00")) == pytest.approx(len(whole), rel=0.05)
     gone = corpus.tracks.assign(path="gone.wav")
     with pytest.raises(UnreadableFile):
         sound(dataclasses.replace(corpus, tracks=gone), "low00")
 
 
-def test_of_many_labels_the_most_probable_and_the_true_one_are_shown(study):
-    labels = [f"label{number:02d}" for number in range(30)]
-    probabilities = pd.DataFrame([np.linspace(0, 1, 30)], columns=labels)
-    shown = pictures._shown(probabilities, labels, "label03")
-    assert shown == ["label03", *labels[-(pictures.MOST_LABELS - 1) :]]
+def test_of_many_labels_the_most_probable_and_the_true_one_are_shown(monkeypatch, judgements):
+    table = pd.DataFrame([np.linspace(0, 1, 30)], columns=[f"label{number:02d}" for number in range(30)])
+    monkeypatch.setattr(Judgements, "of_clip", lambda *_: table)
+    rows = pictures._of_each_label(judgements, "one", "t", "label03")
+    assert list(rows) == ["label03", *table.columns[-(pictures.MOST_LABELS - 1) :]]
 
 
 def test_notebooks_in_git_hold_no_widgets_and_the_explorer_is_a_picture_with_a_text():

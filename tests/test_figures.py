@@ -2,6 +2,7 @@ import io
 import itertools
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -12,8 +13,12 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 from soundfusion_lib.analysis import figures
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.datasets import Corpus
 
 LABELS = ["doom", "quake", "zelda"]
+ODD = "Ba$$ & Drum <b>"
 
 
 @pytest.fixture
@@ -22,26 +27,33 @@ def study():
     plt.close("all")
 
 
-def accuracies(low, high):
-    table = pd.DataFrame({"model": ["one", "two"]})
+def accuracies(low=0.4, high=0.6, models=("one", "two")):
+    table = pd.DataFrame({"model": models, "input": ["1D", "2D"], "core_minutes": [7.0, 80.0]})
     for by in ("segment", "track"):
         table = table.assign(**{f"{by}_accuracy": 0.5, f"{by}_low": low, f"{by}_high": high})
-    return table.assign(segment_reported=[0.4, np.nan])
+    return table.assign(segment_reported=[0.4, np.nan], track_reported=[0.4, np.nan])
+
+
+def group(runs=1):
+    history = pd.DataFrame({"epoch": [1, 2]})
+    for part, quantity in itertools.product(("train", "validation"), ("loss", "accuracy")):
+        history[f"{part}_{quantity}"] = [0.3, 0.5]
+    return SimpleNamespace(history=history, runs=[SimpleNamespace(info={"best_epoch": 2})] * runs)
 
 
 @pytest.mark.parametrize("bounds", [(np.nan, np.nan), ([0.4, np.nan], [0.6, np.nan]), (0.5, 0.5), (0.5 + 1e-16, 1.0)])
 def test_a_value_without_an_interval_is_a_point_alone(study, bounds):
-    drawn = figures.accuracies(study, accuracies(*bounds))
-    lines, marks = drawn.axes[0].collections
+    lines, marks = figures.accuracies(study, accuracies(*bounds)).axes[0].collections
     assert len(lines.get_segments()) == np.isfinite(np.broadcast_to(bounds[0], 2)).sum()
     assert marks.get_offsets().tolist() == [[0.5, 0], [0.5, 1]]
-    table = pd.DataFrame({"model": "one", "label": LABELS, "recall": [0.5, 1, np.nan], "low": np.nan, "high": np.nan})
-    assert figures.recalls(study, table).axes[0].get_xlabel()
 
 
-def test_titles_say_that_music_is_synthetic_and_the_label_no_genre(study):
-    title = figures.accuracies(study, accuracies(0.4, 0.6)).get_suptitle()
+def test_titles_say_that_music_is_synthetic_the_label_no_genre_and_which_run_is_shown(study):
+    title = figures.accuracies(study, accuracies()).get_suptitle()
     assert title == "Accuracy (games corpus, synthetic music, label: soundtrack)"
+    for draw in (figures.training_curves, figures.comparison_curves):
+        titles = [draw(study, {"x": group(runs)}).get_suptitle() for runs in (1, 2)]
+        assert ["first seed and fold" in title for title in titles] == [False, True]
 
 
 def test_confusion_counts_are_whole_and_light_where_they_are_low(study):
@@ -78,22 +90,17 @@ def test_fusions_and_controls_are_sorted_by_what_they_gain(study):
     table = table.assign(difference=[-0.02, 0.03, 0.01], low=-0.1, high=0.1)
     axis = figures.gains(study, table).axes[0]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["two\n- part", "wide\n- part", "one\n- part"]
-    fusion, control = (axis.collections[number].get_offsets().tolist() for number in (1, 3))
-    assert (fusion, control) == ([[0.03, 0], [-0.02, 2]], [[0.01, 1]])
-    colors = [
-        tuple(one.get_facecolor()[0] if number % 2 else one.get_color()[0])
-        for number, one in enumerate(axis.collections)
-    ]
-    assert colors[0] == colors[1] != colors[2] == colors[3]
+    lines, fusion, other_lines, control = axis.collections
+    assert fusion.get_offsets().tolist() == [[0.03, 0], [-0.02, 2]] and control.get_offsets().tolist() == [[0.01, 1]]
+    colors = [tuple(map(tuple, marks.get_facecolor())) for marks in (fusion, control)]
+    assert [tuple(map(tuple, bars.get_color())) for bars in (lines, other_lines)] == colors and colors[0] != colors[1]
 
 
 def test_a_figure_drawn_again_is_the_same_to_the_byte_and_settings_stay(study):
-    before, pictures = dict(matplotlib.rcParams), []
-    for _ in range(2):
-        picture = io.BytesIO()
-        figures.accuracies(study, accuracies(0.4, 0.6)).savefig(picture, format="png")
-        pictures.append(picture.getvalue())
-    assert pictures[0] == pictures[1] and dict(matplotlib.rcParams) == before
+    before, pictures = dict(matplotlib.rcParams), [io.BytesIO(), io.BytesIO()]
+    for picture in pictures:
+        figures.accuracies(study, accuracies()).savefig(picture, format="png")
+    assert pictures[0].getvalue() == pictures[1].getvalue() and dict(matplotlib.rcParams) == before
 
 
 def test_seaborn_is_imported_when_there_is_something_to_draw():
@@ -117,3 +124,67 @@ def test_a_line_for_each_start_in_a_panel_for_each_network(study):
     one, two = figures.by_block(study, table.assign(track_accuracy=0.5, track_low=0.4, track_high=0.6)).axes
     assert one.get_legend_handles_labels()[1] == ["x", "y", "chance"] and one.get_title() == "a"
     assert [len(line.get_xdata()) for line in two.lines[:2]] == [2, 0]
+
+
+def odd_figures(store):
+    """Each figure by its name, of a corpus and networks whose names matplotlib would read as mathematics."""
+    tracks = store.tracks.assign(label=ODD, split=["train", "test"] * (len(store.tracks) // 2))
+    corpus = Corpus(ODD, store.corpus.root, tracks, label_name=ODD)
+    profile = SimpleNamespace(waveform=Waveform(), mel=MelSpectrogram(), segmenting=Segmenting())
+    study = SimpleNamespace(corpus=corpus, tracks=tracks, profile=profile)
+    odd = SimpleNamespace(corpus=corpus, tracks=tracks, arrays=store.arrays)
+    table, matrix = accuracies(models=[ODD, "two"]), pd.DataFrame([[2, 1], [0, 3]], [ODD, "two"], [ODD, "two"])
+    between = {"difference": 0.1, "low": 0.0, "high": 0.2, "first": ODD, "second": ODD}
+    answer = {"question": ODD, "reported": 0.1, "answer": "yes", "reported_answer": "no"}
+    answer |= {"first_epochs": 1, "second_epochs": 2}
+    widths = {"model": ["resnet1d", "resnet2d"], "size": ODD, "parameters": [1e5, 1e6], "epochs": 2, "tracks": [3, 4]}
+    widths |= {"reported_parameters": [1e5, 1e6], "reported_accuracy": 0.5}
+    trials = {"trial": [0, 1], "how": ["to the end", "stopped"], "validation_loss": [1.0, 2.0]}
+    block = {
+        "network": ODD,
+        "weights": ODD,
+        "block": [1, 2],
+        "track_accuracy": 0.5,
+        "track_low": 0.4,
+        "track_high": 0.6,
+    }
+    grid = {"probability": 1.0, "n_masks": [1, 2], "max_mask_fraction": 0.1, "reported": 0.4}
+    recalls = {"model": ODD, "label": [ODD, "two"], "recall": 0.5, "low": [0.4, np.nan], "high": [0.6, np.nan]}
+    front = {"best_of_size": "yes", "best_of_time": ["no", "yes"], "parameters": [1e5, 3e5]}
+    return {
+        "accuracies": lambda: figures.accuracies(study, table),
+        "by_block": lambda: figures.by_block(study, pd.DataFrame(block)),
+        "clip": lambda: figures.clip(odd, tracks.index[0]),
+        "comparison_curves": lambda: figures.comparison_curves(study, {ODD: group()}),
+        "conclusions": lambda: figures.conclusions(study, pd.DataFrame([between | answer])),
+        "confusion": lambda: figures.confusion(study, ODD, matrix, matrix),
+        "cost": lambda: figures.cost(study, table),
+        "fronts": lambda: figures.fronts(study, table.assign(**front)),
+        "fusions": lambda: figures.fusions(study),
+        "gains": lambda: figures.gains(study, pd.DataFrame([between]).assign(kind="fusion")),
+        "grid_search": lambda: figures.grid_search(study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
+        "performance": lambda: figures.performance(study, table),
+        "recalls": lambda: figures.recalls(study, pd.DataFrame(recalls)),
+        "search": lambda: figures.search(
+            study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})
+        ),
+        "segments": lambda: figures.segments(4.0, Segmenting()),
+        "split_distribution": lambda: figures.split_distribution(study),
+        "training_curves": lambda: figures.training_curves(study, {ODD: group()}),
+        "width_scaling": lambda: figures.width_scaling(
+            study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))
+        ),
+    }
+
+
+def test_labels_and_names_are_never_read_as_mathematics(store):
+    drawn = odd_figures(store)
+    assert {*drawn, "corpus_note"} == set(figures.__all__)
+    for name, draw in drawn.items():
+        figure = draw()
+        figure.canvas.draw()  # raises where a text is read as a formula
+        texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+        assert bool(texts) == (name not in ("fusions", "segments")), name
+        assert not any(text.get_parse_math() for text in texts), name
+        assert not any("mathdefault" in text.get_text() for text in texts), name  # a power of ten, drawn as its source
+        plt.close(figure)

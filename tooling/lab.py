@@ -41,13 +41,13 @@ def copy_notebook(name: str, folder: Path, profile: str) -> None:
 
 
 @contextmanager
-def opened(folder: Path, name: str, environment: Mapping[str, str], height: int) -> Iterator[Page]:
-    """A notebook of a folder, all its cells run up to the explorer, in a window 1,280 px wide; JupyterLab and its
+def opened(folder: Path, name: str, environment: Mapping[str, str], dark: bool = False) -> Iterator[Page]:
+    """A notebook of a folder, its cells run up to the explorer, in a window of 1,366 x 768 px; JupyterLab and its
     kernels end with it. `page.errors` holds the errors that the console shows."""
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with _jupyterlab(folder, environment) as address, sync_playwright() as playwright:
+    with _jupyterlab(folder, environment, dark) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": height})
+        page = browser.new_page(viewport={"width": 1366, "height": 768})
         page.errors = []
         page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -55,7 +55,7 @@ def opened(folder: Path, name: str, environment: Mapping[str, str], height: int)
         page.get_by_text("| Idle").wait_for(timeout=90_000)  # before its kernel runs it would ask for one
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator("[data-command='runmenu:run-all']").click()
-        page.locator(f".soundfusion-player img, {ERROR}").first.wait_for(timeout=120_000)
+        page.locator(f".soundfusion-player img, {ERROR}").first.wait_for(timeout=300_000)
         for error in page.locator(ERROR).all_inner_texts():
             raise RuntimeError(error)
         yield page
@@ -63,16 +63,17 @@ def opened(folder: Path, name: str, environment: Mapping[str, str], height: int)
 
 
 @contextmanager
-def _jupyterlab(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def _jupyterlab(folder: Path, environment: Mapping[str, str], dark: bool) -> Iterator[str]:
     """The address of JupyterLab in a folder, which keeps its settings there, too."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     own = {name: str(folder / ".jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter"), "PYTHONPATH": str(ROOT), **environment}
-    for name, content in SETTINGS.items():
+    theme = {"apputils-extension/themes": '{"theme": "JupyterLab Dark"}'} if dark else {}
+    for name, content in (SETTINGS | theme).items():
         file = folder / ".jupyter/lab/user-settings/@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     options = [f"--port={address.rpartition(':')[2]}", f"--IdentityProvider.token={TOKEN}", "--ip=127.0.0.1"]
     options += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root"]
@@ -109,7 +110,7 @@ def main(profile: str, file: str) -> None:
         folder = Path(name)
         copy_notebook("09_listen", folder, profile)
         results = os.environ.get("SOUNDFUSION_RESULTS") or str(folder / "results")
-        with opened(folder, "09_listen", {"SOUNDFUSION_RESULTS": results}, height=1480) as page:
+        with opened(folder, "09_listen", {"SOUNDFUSION_RESULTS": results}) as page:
             page.keyboard.press("Control+b")  # no list of files
             page.locator(".lm-TabBar-tab", has_text="by confusion").click()
             page.wait_for_timeout(5_000)

@@ -1,9 +1,10 @@
-"""Notebook 9 in JupyterLab, in a real browser that chooses, hears and sees: `make test-browser`."""
+"""Notebook 9 in JupyterLab, in a real browser: `make test-browser`."""
 
+import dataclasses
 import runpy
-import shutil
 
 import pytest
+from conftest import copy_music
 
 from soundfusion_lib import Study
 from soundfusion_lib.paths import PROJECT
@@ -54,10 +55,8 @@ resnet2d = { small = 4, medium = 4 }
 def page(corpus, tmp_path_factory):
     """The notebook on a corpus of tones, all its cells run."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(corpus.root, folder / "music")
-    tracks = corpus.tracks.rename(columns={"path": "file_name", "group": "artist"})
-    tracks = tracks.assign(genre=tracks["label"].replace("low", MARKED))
-    tracks[["file_name", "genre", "artist"]].to_csv(folder / "music" / "metadata.csv", index=False)
+    labels = corpus.tracks["label"].replace("low", MARKED)
+    copy_music(dataclasses.replace(corpus, tracks=corpus.tracks.assign(label=labels)), folder / "music")
     (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
     LAB["copy_notebook"]("09_listen", folder, "tones.toml")
     environment = {name: str(folder / name) for name in ("SOUNDFUSION_DATA", "SOUNDFUSION_RESULTS")}
@@ -67,7 +66,7 @@ def page(corpus, tmp_path_factory):
         study = Study("09_listen", folder / "tones.toml", "cpu", progress=False)
         for experiment in protocol.performance(study).values():
             study.train(experiment)
-    with LAB["opened"](folder, "09_listen", environment, height=1000) as page:
+    with LAB["opened"](folder, "09_listen", environment) as page:
         yield page
 
 
@@ -98,43 +97,45 @@ def test_a_label_chosen_brings_another_picture_and_another_sound(page, explorer)
     assert explorer.locator("i:has-text('low')").count() == 0
 
 
-def test_the_next_clip_and_what_the_network_looked_at_are_other_pictures(page, explorer):
+def test_the_picture_stands_beside_the_choices_in_a_small_window(page, explorer):
+    choices, picture = explorer.get_by_role("tablist").bounding_box(), explorer.locator("img").bounding_box()
+    assert picture["x"] > choices["x"] + choices["width"] and picture["y"] < choices["y"] + choices["height"]
+
+
+def test_the_next_clip_and_where_the_network_looked_are_other_pictures(page, explorer):
     explorer.get_by_role("tab", name="by sound").click()
-    changes(page, ".soundfusion-player img", "src", lambda: explorer.locator("button[title=next]").click())
-    explorer.get_by_role("button", name="ResNet2D-small").click()
+    clips = explorer.get_by_role("listbox")
+    changes(page, ".soundfusion-player img", "src", lambda: clips.press("ArrowDown"))
+    explorer.get_by_role("combobox").select_option("ResNet2D-small")
     changes(page, ".soundfusion-player img", "src", explorer.get_by_role("button", name="what did it look at?").click)
 
 
 def test_a_click_on_a_cell_of_the_matrix_lists_its_clips(page, explorer):
     explorer.get_by_role("tab", name="by confusion").click()
-    cell = explorer.locator("button[title*='heard as']:not([disabled])").first
-    true, count = cell.get_attribute("title").split(", heard as ")[0], int(cell.inner_text())
+    cell = explorer.locator("button[title*='predicted as']:not([disabled])").first
+    true, count = cell.get_attribute("title").split(", predicted as ")[0], int(cell.inner_text())
     cell.click()
     script = """([label, count]) => {
-        const options = [...document.querySelectorAll('.soundfusion-player select option')]
-        const clips = options.map(one => one.textContent.replaceAll("\\u00a0", " "))
+        const options = [...document.querySelectorAll('.soundfusion-player select[size] option')]
+        const clips = options.map(option => option.textContent.replaceAll("\\u00a0", " "))
         return clips.length == count && clips.every(clip => clip.includes(`: ${label}, artist`))
     }"""
     page.wait_for_function(script, arg=[true, count])
 
 
 def test_a_click_on_the_picture_plays_from_there_and_a_line_runs_with_the_sound(page, explorer):
-    sound, line = explorer.locator("audio"), explorer.locator("[data-seconds]")
-    assert sound.evaluate("sound => [sound.currentTime, sound.error, Math.abs(sound.duration - 4.3) < 0.4]") == [
-        0,
-        None,
-        True,
-    ]
-    box = explorer.locator("img").bounding_box()
-    start = float(line.evaluate("line => line.offsetLeft"))
-    explorer.locator("img").click(position={"x": box["width"] * 0.6, "y": 100})
+    sound, line = explorer.locator("audio"), explorer.locator(".soundfusion-line")
+    assert sound.evaluate("sound => [sound.currentTime, sound.error]") == [0, None]
+    assert sound.evaluate("sound => sound.duration") == pytest.approx(4.3, abs=0.4)
+    area = line.evaluate("line => line.parentElement.clientWidth")
+    line.locator("..").click(position={"x": 0.6 * area, "y": 100})
     page.wait_for_function("() => document.querySelector('.soundfusion-player audio').currentTime > 1.5")
-    runs = "start => document.querySelector('.soundfusion-player [data-seconds]').offsetLeft > start + 100"
-    page.wait_for_function(runs, arg=start)
     sound.evaluate("sound => sound.pause()")
+    runs = "least => document.querySelector('.soundfusion-player .soundfusion-line').offsetLeft > least"
+    page.wait_for_function(runs, arg=0.5 * area)
     act = explorer.get_by_role("button", name="what did it look at?").click
     changes(page, ".soundfusion-player img", "src", act)
-    page.wait_for_function(runs, arg=start)  # in another picture, too
+    page.wait_for_function(runs, arg=0.5 * area)  # in another picture, too
 
 
 def test_nothing_went_wrong_on_the_way(page):

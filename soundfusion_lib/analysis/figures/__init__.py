@@ -1,15 +1,8 @@
 """Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
 
 from soundfusion_lib.analysis.figures.costs import cost, fronts, search
-from soundfusion_lib.analysis.figures.data import (
-    accuracies,
-    clip,
-    corpus_note,
-    segments,
-    split_distribution,
-    training_curves,
-)
-from soundfusion_lib.analysis.figures.diagrams import fusions
+from soundfusion_lib.analysis.figures.data import accuracies, clip, corpus_note, fusions, segments, split_distribution
+from soundfusion_lib.analysis.figures.data import training_curves as training_curves
 from soundfusion_lib.analysis.figures.results import (
     by_block,
     comparison_curves,
