@@ -99,8 +99,9 @@ def prepare(profile, strict):
 @main.command()
 @profile_argument
 @device_option
-@click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
+@click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (repeatable)")
 @set_option
+@click.option("--kept", is_flag=True, help="take the runs that results/PROFILE keeps for trained")
 @click.option(
     "--scheduler",
     default="",
@@ -108,22 +109,19 @@ def prepare(profile, strict):
     metavar="ADDRESS",
     help="train on the workers of a Dask scheduler, e.g. tcp://host:8786; see `soundfusion worker`",
 )
-def reproduce(profile, device, only, changes, scheduler):
-    """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/.
+def reproduce(profile, device, only, changes, kept, scheduler):
+    """Run the notebooks on PROFILE; tables, figures, summary and executed notebooks go to results/<profile>/.
 
-    That trains every experiment of the report which the notebooks show; it says how many are left, and about how long
-    they take, before it starts. `soundfusion train` trains one network.
+    That trains every experiment of the report that the notebooks show. `soundfusion status` says how much is left, and
+    `soundfusion train` trains one network.
     """
     from soundfusion_lib.notebooks import notebook_files
     from soundfusion_lib.notebooks import reproduce as run_notebooks
     from soundfusion_lib.study.changes import changed
-    from soundfusion_lib.study.outlook import outlook
 
-    notebooks = [file.stem for file in notebook_files(only)]
-    profile = changed(profile, changes)
-    click.echo(outlook(profile, notebooks, device), err=True)
-    folder = run_notebooks(profile, device, only, scheduler)
-    click.echo(f"tables, figures and summary are in {folder}")
+    notebook_files(only)  # raises before a changed profile is written
+    folder = run_notebooks(changed(profile, changes), device, only, scheduler, kept)
+    click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 
 
 @main.command()

@@ -93,3 +93,8 @@ def refuse_in_import() -> None:
     """Raise RuntimeError in a process still importing the script that started it: it would wait for itself."""
     if _importing():
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')
+
+
+def environment() -> dict[str, str]:
+    """Variables that a process computes faster with, to be set before it starts: one thread per run."""
+    return {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
