@@ -21,8 +21,6 @@ from soundfusion_lib.study import profile as profiles
 
 FILES = notebooks.notebook_files()
 PROBLEM = "a function, a class or a cell longer than a screen: that belongs into the library"
-    "a cell that defines a function or class, or is longer than a screen, hides the idea in the notebook's own library"
-)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
