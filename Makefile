@@ -1,4 +1,5 @@
-# make reproduce   set up, then run every notebook (PROFILE=demo, or fma_small, or a profile file of yours)
+# make reproduce   set up, then run every notebook into results/ (PROFILE=demo, or fma_small, or a profile file of yours)
+# make notebooks   set up, then run them on the demo and renew the outputs that notebooks/ shows
 # make test        set up, then lint, unit tests and the notebooks through nbval
 # make test-browser  set up, then notebook 9 in JupyterLab and the site in Chromium; `make test` calls it where Chromium is on the PATH
 # make test-slow   set up, then the tests that take minutes: kills at random moments; they append to benchmarks/results/
@@ -12,10 +13,14 @@ BIN := .venv/bin
 READY := .venv/ready
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test test-browser test-slow lint readme lab site lock clean
+.PHONY: reproduce notebooks test test-browser test-slow lint readme lab site lock clean
 
 reproduce: $(READY)
 	$(BIN)/soundfusion reproduce $(PROFILE)
+
+notebooks: $(READY)
+	SOUNDFUSION_RESULTS=results $(BIN)/soundfusion reproduce
+	cp results/demo/notebooks/[0-9]*.ipynb notebooks
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile
@@ -51,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (SoundFusion)" >/dev/null
+	$(BIN)/python tooling/kernel.py
 	touch $@
 
 lock:

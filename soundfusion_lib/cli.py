@@ -85,8 +85,9 @@ def prepare(profile, strict):
 @main.command()
 @profile_argument
 @device_option
-@click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (may be repeated)")
+@click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (repeatable)")
 @set_option
+@click.option("--kept", is_flag=True, help="take the runs that results/PROFILE keeps for trained")
 @click.option(
     "--scheduler",
     default="",
@@ -94,22 +95,22 @@ def prepare(profile, strict):
     metavar="ADDRESS",
     help="train on the workers of a Dask scheduler, e.g. tcp://host:8786; see `soundfusion worker`",
 )
-def reproduce(profile, device, only, changes, scheduler):
-    """Run the notebooks on PROFILE; tables, figures and summary go to results/<profile>/.
+def reproduce(profile, device, only, changes, kept, scheduler):
+    """Run the notebooks on PROFILE; tables, figures, summary and executed notebooks go to results/<profile>/.
 
-    That trains every experiment of the report which the notebooks show; it says how many are left, and about how long
-    they take, before it starts. `soundfusion train` trains one network.
+    That trains every experiment of the report that the notebooks show; before it starts it says how many are left, and
+    how long they take. `soundfusion train` trains one network.
     """
     from soundfusion_lib.notebooks import notebook_files
     from soundfusion_lib.notebooks import reproduce as run_notebooks
-    from soundfusion_lib.study.outlook import outlook
     from soundfusion_lib.study.profile import changed
+    from soundfusion_lib.study.status import left_to_train
 
-    notebooks = [file.stem for file in notebook_files(only)]
+    names = [file.stem for file in notebook_files(only)]
     profile = changed(profile, changes)
-    click.echo(outlook(profile, notebooks, device), err=True)
-    folder = run_notebooks(profile, device, only, scheduler)
-    click.echo(f"tables, figures and summary are in {folder}")
+    click.echo(left_to_train(profile, names, kept), err=True)
+    folder = run_notebooks(profile, device, only, scheduler, kept)
+    click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""The notebooks in batch: each executed by papermill in a fresh kernel, whole or not at all."""
+"""The notebooks in batch: papermill executes each in a fresh kernel, whole or not at all."""
 
 import os
 import sys
@@ -10,24 +10,23 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from soundfusion_lib import pool
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
-from soundfusion_lib.study.graph import wanted
-from soundfusion_lib.study.needs import needed_by
+from soundfusion_lib.study import catalogue
 from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profile import load_profile
-from soundfusion_lib.study.study import SCHEDULER, Study
+from soundfusion_lib.study.study import Study
 from soundfusion_lib.study.summary import edit_summary, read_summary
 
-SOUND = "data:audio"  # begins the address of one within a page
+SOUND = "data:audio"  # begins the address of a sound within a page
 
 
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     """The numbered notebooks, in order; `only` those whose names begin so. Raises SoundFusionError if none does."""
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    files = [file for file in files if not file.stem.endswith(".failed")]  # a copy that a failed one left
     if not files:
         raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
     names = [file.stem for file in files]
@@ -37,64 +36,65 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     return [file for file in files if not only or file.stem.startswith(only)]
 
 
-def reproduce(profile: str = "demo", device: str = "auto", only: tuple[str, ...] = (), scheduler: str = "") -> Path:
-    """Execute the notebooks on a profile, one after the other; returns the folder of the results.
-
-    Where there is a scheduler, what they are known to train goes to its workers first, all of it at once.
-
-    With the default parameters the project's notebooks take up the outputs, with others their copies in
-    results/<profile>/notebooks/ do.
+def reproduce(
+    profile: str = "demo", device: str = "auto", only: tuple[str, ...] = (), scheduler: str = "", kept: bool = False
+) -> Path:
+    """Execute the notebooks on a profile, one after the other; the executed copies are in results/<profile>/notebooks.
 
     Args:
         profile: see `load_profile`.
         device: see `choose_device`.
         only: see `notebook_files`.
-        scheduler: see `Study`.
+        scheduler: address of a Dask scheduler whose workers train, see `Study`.
+        kept: take the runs that results/<profile> keeps for trained, see `Study`.
+
+    Returns:
+        The folder of the results.
 
     Raises:
-        SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what it had
-            finished is kept).
+        SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what was
+            trained is kept).
     """
     files = notebook_files(only)
     loaded = load_profile(profile)
     choose_device(device)
     if profile.endswith(".toml"):
         profile = str(Path(profile).resolve())  # the kernels work in another folder
-    parameters = {"profile": profile, "device": device}
+    given = {"profile": profile, "device": device}
+    parameters = {name: value for name, value in given.items() if value != DEFAULTS[name]}
+    sounds = loaded.corpus["kind"] == "demo"
     folder = results_dir() / loaded.name
-    output = folder / "notebooks"
-    if parameters == DEFAULTS:
-        parameters, output = {}, PROJECT / "notebooks"
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    # what the kernels inherit
+    os.environ.update(pool.environment(), MPLBACKEND="module://matplotlib_inline.backend_inline")
+    os.environ.update({"SOUNDFUSION_SCHEDULER": scheduler} if scheduler else {})
+    os.environ.update({"SOUNDFUSION_KEPT": "1"} if kept else {})
     began = time.perf_counter()
-    if scheduler:
-        os.environ[SCHEDULER] = scheduler  # which the studies in the kernels ask, too
-        study = Study("cluster", profile, device)
-        needed = needed_by(study)
-        study.train_missing(wanted(study, [one for file in files for one in needed.get(file.stem, ())]))
+    if scheduler:  # all runs at once, not one notebook's after the other's
+        study = Study("cluster", profile, device, scheduler=scheduler, kept=kept)
+        shown = catalogue.by_notebook(study)
+        study.train(dict(enumerate(experiment for file in files for experiment in shown.get(file.stem, ()))))
     for number, file in enumerate(files, 1):
         print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
         started = time.perf_counter()
-        with writing(output), lock(folder / f".{file.name}.lock"):  # another process may execute the same one
-            output.mkdir(parents=True, exist_ok=True)
-            _execute(file, output / file.name, parameters)
+        with writing(folder), lock(folder / f".{file.name}.lock"):  # another process may execute the same notebook
+            _execute(file, folder / "notebooks" / file.name, parameters, sounds)
         seconds = time.perf_counter() - started
         print(f"    {seconds:.0f} s", file=sys.stderr, flush=True)
         with edit_summary(folder / "summary.json") as summary:
-            entry = summary.get("notebooks", {}).get(file.stem)
-            if entry:  # with the start of its kernel, which the notebook itself cannot time
-                entry["wall_seconds"] = round(seconds, 1)
+            if entry := summary.get("notebooks", {}).get(file.stem):
+                entry["wall_seconds"] = round(seconds, 1)  # with the start of its kernel
             summary["wall_seconds"] = round(time.perf_counter() - began, 1)
     if read_summary(folder / "summary.json").get("notebooks"):
         write_page(loaded.name)
     return folder
 
 
-def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
+def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: bool) -> None:
     """Run a notebook with these parameters; the target is written when all of it has run."""
     missing = sorted(DEFAULTS.keys() - papermill.inspect_notebook(source).keys())
     if missing:  # papermill would only warn, and run with the wrong ones
         raise SoundFusionError(f"{source}: its cell tagged `parameters` lacks {', '.join(missing)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.stem}.running.ipynb")
     failed = target.with_name(f"{target.stem}.failed.ipynb")
     try:
@@ -106,7 +106,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
             cwd=source.parent,
             progress_bar=False,  # of cells; those of the training, on stderr, say more
             stderr_file=sys.stderr,
-            extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=CRITICAL"],  # a kernel logs as an error that it is interrupted to end
         )
     except PapermillExecutionError as error:
         os.replace(aside, failed)
@@ -119,17 +119,18 @@ def _execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
             f"{source.name}: its kernel was killed (out of memory?); what was trained is kept: start again"
         ) from error
     notebook = nbformat.read(aside, as_version=4)
-    _clean(notebook, sounds=not parameters)
+    _clean(notebook, sounds)
     nbformat.write(notebook, aside)
     os.replace(aside, target)
     failed.unlink(missing_ok=True)  # of an earlier call
 
 
 def _clean(notebook: nbformat.NotebookNode, sounds: bool) -> None:
-    """Take out, in place, what differs from one execution to the next: progress bars, times, widget state; and, unless
-    `sounds`, what was to be heard: a copy may be given to others, and the music belongs to its artists.
+    """Take out, in place, what differs between two executions: times, progress bars, the state of widgets. Without
+    `sounds` also every sound: a copy may be given to others, and the music belongs to its artists.
 
-    What JupyterLab writes stays (ids of cells, what the kernel says of itself): opening and saving changes nothing.
+    The ids of cells and what the kernel says of itself stay: opening a notebook in JupyterLab and saving it changes
+    nothing.
     """
     kept = "kernelspec", "language_info"
     notebook.metadata = {key: notebook.metadata[key] for key in kept if key in notebook.metadata}
@@ -142,8 +143,7 @@ def _clean(notebook: nbformat.NotebookNode, sounds: bool) -> None:
             if output.get("name") == "stderr":  # a progress bar is a line with carriage returns
                 lines = [line for line in output.text.split("\n") if "\r" not in line and line.strip()]
                 output.text = "".join(line + "\n" for line in lines)
+            if not sounds and SOUND in output.get("data", {}).get("text/html", ""):
+                output.data = {"text/plain": "A sound, which is not kept in copies of the notebook."}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
-            for output in cell.outputs:
-                if not sounds and SOUND in output.get("data", {}).get("text/html", ""):
-                    output.data = {"text/plain": "A sound, which is not kept in copies of the notebook."}

@@ -127,7 +127,7 @@ def test_runs_wait_for_what_they_start_from_and_equal_the_serial_ones(profile, d
         serial = outcomes()
     with in_folder(dask.folder):
         study = study_of(profile, dask.address)
-        groups = study.train_all(experiments(study))
+        groups = study.train(experiments(study))
         assert [len(group.runs) for group in groups.values()] == [1, 1] and len(serial) == 5
         assert outcomes() == serial
         assert study.finish().loc["cluster"].to_dict() == {"runs": 5, "trained now": 5, "found": 0}

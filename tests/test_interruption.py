@@ -114,7 +114,7 @@ wanted = {
     name: dataclasses.replace(study.experiment(name, name, augment=True, **options), seeds=(seed,))
     for seed, (name, options) in enumerate(OPTIONS.items())
 }
-runs = study.train_all(wanted)
+runs = study.train(wanted)
 ---
 for name, group in runs.items():
     table = study.save_table(group.predictions()[0].round(6), name, f"Of {name}")

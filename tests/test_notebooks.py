@@ -16,9 +16,11 @@ from test_pool import assert_ended, family
 
 from soundfusion_lib import check_parameters, notebooks, paths
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.pool import environment
 from soundfusion_lib.study import profile as profiles
 
 FILES = notebooks.notebook_files()
+PROBLEM = "a function, a class or a cell longer than a screen: that belongs into the library"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -31,12 +33,17 @@ def test_notebooks_are_thin_and_executed(file):
     assert "\ncheck_parameters(In)\nstudy = Study(" in code[1].source
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     for cell in code:
-        assert len(cell.source.splitlines()) <= 25
-        assert not [
-            node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        ]
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert len(cell.source.splitlines()) <= 25, PROBLEM
+        assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in nodes), PROBLEM
         assert all(output.output_type != "error" for output in cell.outputs)
     assert file.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("file", FILES[:8], ids=lambda file: file.stem)
+def test_what_a_notebook_does_by_hand_is_held_to_the_library(file):
+    by_hand = [cell.source for cell in nbformat.read(file, 4).cells if cell.id.startswith("by-hand")]
+    assert any("assert" in source for source in by_hand)
 
 
 def test_each_notebook_links_to_those_before_and_after():
@@ -64,24 +71,82 @@ def test_opening_and_saving_a_notebook_leaves_it_as_it_is(file):
     assert but_for_the_machine(saved_by_jupyterlab(file)) == but_for_the_machine(file.read_text(encoding="utf-8"))
 
 
-def test_an_executed_notebook_is_as_jupyterlab_saves_it(project):
-    file = small_project(project, "1 + 1")
-    notebook = nbformat.read(file, 4)
-    notebook.metadata.kernelspec.display_name = get_kernel_spec("python3").display_name
-    nbformat.write(notebook, file)
-    ids = [cell.id for cell in notebook.cells]
+def small_project(root, *cells):
+    """A project with one notebook of these cells after the parameters."""
+    spec = {"name": "python3", "language": "python", "display_name": get_kernel_spec("python3").display_name}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
+    parameters = nbformat.v4.new_code_cell('profile = "demo"\ndevice = "auto"', metadata={"tags": ["parameters"]})
+    notebook.cells = [parameters, *map(nbformat.v4.new_code_cell, cells)]
+    (root / "notebooks").mkdir()
+    nbformat.write(notebook, root / "notebooks" / "01_small.ipynb")
+    return root / "notebooks" / "01_small.ipynb"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "PROJECT", tmp_path)
+    before = dict(os.environ)
+    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "results"))
+    yield tmp_path
+    os.environ.clear()  # of what a reproduction sets for its kernels
+    os.environ.update(before)
+
+
+def copy_of(file, profile="demo"):
+    return file.parents[1] / "results" / profile / "notebooks" / file.name
+
+
+def texts(file):
+    return [output.text for cell in nbformat.read(file, 4).cells for output in cell.get("outputs", [])]
+
+
+def test_the_executed_copy_is_in_results_and_the_same_each_time(project):
+    bar = "import sys; sys.stderr.write('\\r 50%|#| 1/2\\r100%|##| 2/2\\n'); _ = sys.stderr.write('kept\\n')"
+    file = small_project(project, "print(profile, device)", bar)
+    before = file.read_bytes()
     notebooks.reproduce()
-    assert file.read_text(encoding="utf-8") == saved_by_jupyterlab(file)
-    assert [cell.id for cell in nbformat.read(file, 4).cells] == ids
+    copy = copy_of(file)
+    assert texts(copy) == ["demo auto\n", "kept\n"]  # no progress bars
+    assert [cell.id for cell in nbformat.read(copy, 4).cells] == [cell.id for cell in nbformat.read(file, 4).cells]
+    assert copy.read_text(encoding="utf-8") == saved_by_jupyterlab(copy)
+    first = copy.read_bytes()
+    notebooks.reproduce()
+    assert copy.read_bytes() == first and file.read_bytes() == before
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name]
+    assert [entry.name for entry in copy.parent.iterdir()] == [file.name]
 
 
-def test_sounds_stay_in_the_demo_s_notebooks_and_not_in_copies(project):
+def test_a_profile_and_a_device_are_injected_and_the_profile_s_path_is_absolute(project, monkeypatch):
+    source = small_project(project, "print(profile, device)")
+    mine = project / "mine.toml"
+    mine.write_text('[corpus]\nkind = "folder"\npath = "music"\n')
+    monkeypatch.chdir(project)
+    folder = notebooks.reproduce("mine.toml", "cpu")
+    copy = copy_of(source, "mine")
+    assert folder == project / "results" / "mine" and texts(copy) == [f"{mine} cpu\n"]
+    first = copy.read_bytes()
+    notebooks.reproduce("mine.toml", "cpu")
+    assert copy.read_bytes() == first
+
+
+def test_what_kernels_are_told_by_the_environment(project, monkeypatch):
+    names = "SOUNDFUSION_KEPT", "SOUNDFUSION_SCHEDULER", "OMP_NUM_THREADS"
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    source = small_project(project, f"import os\nprint(*map(os.environ.get, {names}))")
+    notebooks.reproduce()
+    assert texts(copy_of(source)) == ["None None 1\n"]
+    notebooks.reproduce(kept=True, scheduler="tcp://127.0.0.1:1")
+    assert texts(copy_of(source)) == ["1 tcp://127.0.0.1:1 1\n"]
+
+
+def test_sounds_of_synthetic_music_stay_and_those_of_others_do_not(project):
     file = small_project(project, "from IPython.display import Audio\n\nAudio([0.0, 0.5] * 100, rate=4000)")
     notebooks.reproduce()
-    assert "data:audio" in file.read_text(encoding="utf-8")
     notebooks.reproduce("emotify")
-    copy = (project / "results" / "emotify" / "notebooks" / file.name).read_text(encoding="utf-8")
-    assert "data:audio" not in copy and "A sound, which is not kept" in copy
+    demo, emotify = (copy_of(file, profile).read_text(encoding="utf-8") for profile in ("demo", "emotify"))
+    assert "data:audio" in demo
+    assert "data:audio" not in emotify and "A sound, which is not kept" in emotify
 
 
 def test_papermill_by_hand_with_a_misspelt_parameter_runs_nothing(tmp_path):
@@ -99,67 +164,20 @@ def test_parameters_that_a_notebook_has_and_cells_that_papermill_did_not_write_p
         check_parameters(["", '# Parameters\nprofile = "demo"\ndevise = "cpu"\n'])
 
 
-def small_project(root, *cells):
-    """A project with one notebook of these cells after the parameters."""
-    spec = {"name": "python3", "language": "python", "display_name": ""}
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
-    parameters = nbformat.v4.new_code_cell('profile = "demo"\ndevice = "auto"', metadata={"tags": ["parameters"]})
-    notebook.cells = [parameters, *map(nbformat.v4.new_code_cell, cells)]
-    (root / "notebooks").mkdir()
-    nbformat.write(notebook, root / "notebooks" / "01_small.ipynb")
-    return root / "notebooks" / "01_small.ipynb"
+def test_a_later_cell_run_first_says_what_to_run(project, monkeypatch):
+    monkeypatch.setenv("PYTHONSTARTUP", str(paths.PROJECT / "tooling" / "startup.py"))  # as the kernel's specification
+    file = small_project(project, "study.tracks")
+    with pytest.raises(SoundFusionError, match="NameError: name 'study' is not defined"):
+        notebooks.reproduce()
+    failed = copy_of(file).with_name("01_small.failed.ipynb")
+    assert "Run those first: menu Run, Run All Above Selected Cell." in failed.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setattr(notebooks, "PROJECT", tmp_path)
-    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "results"))
-    return tmp_path
-
-
-def texts(file):
-    return [output.text for cell in nbformat.read(file, 4).cells for output in cell.get("outputs", [])]
-
-
-def test_demo_fills_the_notebooks_themselves_without_progress_bars(project):
-    bar = "import sys; sys.stderr.write('\\r 50%|#| 1/2\\r100%|##| 2/2\\n'); _ = sys.stderr.write('kept\\n')"
-    file = small_project(project, "print(profile, device)", bar)
-    notebooks.reproduce()
-    assert texts(file) == ["demo auto\n", "kept\n"]
-    assert len(nbformat.read(file, 4).cells) == 3  # no cell injected
-    first = file.read_bytes()
-    notebooks.reproduce()
-    assert file.read_bytes() == first  # executing again changes nothing
-    assert (project / "results" / "demo" / "summary.json").exists()
-    assert [entry.name for entry in file.parent.iterdir()] == ["01_small.ipynb"]
-
-
-def test_another_profile_gets_copies_and_its_path_is_absolute(project, monkeypatch):
-    source = small_project(project, "print(profile)")
-    before = source.read_bytes()
-    mine = project / "mine.toml"
-    mine.write_text('[corpus]\nkind = "folder"\npath = "music"\n')
-    monkeypatch.chdir(project)
-    folder = notebooks.reproduce("mine.toml", "cpu")
-    assert folder == project / "results" / "mine"
-    copy = folder / "notebooks" / "01_small.ipynb"
-    assert texts(copy) == [f"{mine}\n"]
-    assert source.read_bytes() == before
-    first = copy.read_bytes()
-    notebooks.reproduce("mine.toml", "cpu")
-    assert copy.read_bytes() == first
-
-
-def test_the_demo_with_another_device_leaves_the_project_s_notebooks_alone(project):
-    source = small_project(project, "print(device)")
-    before = source.read_bytes()
-    folder = notebooks.reproduce("demo", "cpu")
-    copy = folder / "notebooks" / "01_small.ipynb"
-    assert folder == project / "results" / "demo" and texts(copy) == ["cpu\n"]
-    assert source.read_bytes() == before
-    assert "parameters" in str([cell.metadata for cell in nbformat.read(copy, 4).cells])
-    notebooks.reproduce()  # as it stands again: nothing of the other device is left in it
-    assert texts(source) == ["auto\n"] and texts(copy) == ["cpu\n"]
+def test_the_kernel_that_make_installs_has_the_environment_and_the_advice(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    runpy.run_path(str(paths.PROJECT / "tooling" / "kernel.py"), run_name="__main__")
+    spec = json.loads((tmp_path / "share/jupyter/kernels/python3/kernel.json").read_text(encoding="utf-8"))
+    assert spec["env"] == {**environment(), "PYTHONSTARTUP": str(paths.PROJECT / "tooling" / "startup.py")}
 
 
 def test_a_copy_of_the_demo_under_its_name_runs_nothing(project):
@@ -186,20 +204,18 @@ def test_the_wall_time_of_a_notebook_is_filed_with_what_it_filed_itself(project)
     assert (folder / "README.md").exists()
 
 
-def test_a_failing_cell_is_named_and_leaves_the_notebook_as_it_was(project):
+def test_a_failing_cell_is_named_and_leaves_the_copy_as_it_was(project):
     file = small_project(project, "print('before')", "1 / 0", "print('never')")
-    before = file.read_bytes()
+    before, copy = file.read_bytes(), copy_of(file)
     with pytest.raises(SoundFusionError, match="01_small.ipynb, cell 3: ZeroDivisionError.*\n.*01_small.failed.ipynb"):
         notebooks.reproduce()
-    assert file.read_bytes() == before
-    failed = file.with_name("01_small.failed.ipynb")
+    failed = copy.with_name("01_small.failed.ipynb")
     outputs = [output for cell in nbformat.read(failed, 4).cells for output in cell.get("outputs", [])]
     assert {"before\n", "ZeroDivisionError"} <= {output.get("text") or output.get("ename") for output in outputs}
-    assert not list(file.parent.glob(".*.running.ipynb"))
-    assert notebooks.notebook_files() == [file]  # the next start does not run the copy
+    assert [entry.name for entry in copy.parent.iterdir()] == [failed.name] and file.read_bytes() == before
     file.write_bytes(before.replace(b"1 / 0", b"1 / 1"))
     notebooks.reproduce()
-    assert not failed.exists()  # it speaks of a failure that is no more
+    assert [entry.name for entry in copy.parent.iterdir()] == [copy.name]  # the failure is no more
 
 
 def test_parameters_that_a_notebook_does_not_have_are_an_error(project):
@@ -255,7 +271,7 @@ def test_a_killed_reproduce_or_kernel_leaves_no_process_behind(project, killed):
         while not (project / "notebooks" / "begun").exists() and started.poll() is None:
             time.sleep(0.1)
         first, *others = family(psutil.Process(started.pid))
-        (kernel,) = [one for one in others if "ipykernel_launcher" in one.cmdline()]
+        (kernel,) = [process for process in others if "ipykernel_launcher" in process.cmdline()]
         if killed == "reproduce":
             first.kill()
         else:

@@ -73,6 +73,15 @@ def sentence(study: Study, table: pd.DataFrame) -> str:
     )
 
 
+def left_to_train(profile: str, notebooks: Collection[str], kept: bool) -> str:
+    """What `soundfusion reproduce` has to train for these notebooks, in words, said before it starts."""
+    study = Study("status", profile, "cpu", kept=kept, dry=True)
+    try:
+        return sentence(study, progress(study, notebooks))
+    except NothingYet:
+        return f"{study.profile.name}: clips are decoded first, then all networks are trained"
+
+
 def _likeness(experiment: Experiment) -> str:
     return f"{experiment.model} {experiment.options} {experiment.segmenting} {experiment.training.batch_size}"
 
