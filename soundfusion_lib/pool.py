@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 
@@ -15,11 +17,23 @@ from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.errors import SoundFusionError
 
-# Workers are forked from a server; forking this process itself would copy locks of threads that the copy lacks.
-FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
+# Workers are forked from a server, which imports torch once for all of them (joblib's import it each: 6 core-seconds
+# and 380 MB); forking this process itself would copy locks of threads that the copy lacks. Windows can only spawn.
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
-if FORKS:  # what the server imports, once for all; every optimizer imports torch._dynamo at its first step
-    CONTEXT.set_forkserver_preload(["soundfusion_lib.training.train", "torch._dynamo"])
+
+
+def environment() -> dict[str, str]:
+    """Variables of the environment that a process which trains begins with.
+
+    One thread, as a second never pays for these networks, and one that sleeps while it waits; and memory that tensors
+    free is kept, where glibc would give large blocks back to the system and get them anew, page by page.
+
+    They work only from a process's beginning. The workers of `worker_pool` have them, and so do kernels and commands
+    that are started with them; a script that trains by itself without them comes to the same numbers, in more time.
+    """
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return threads | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1"}
 
 
 def cores() -> int:
@@ -30,17 +44,15 @@ def cores() -> int:
 def worker_pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
     """Processes of so many threads each, the first of which has begun; SoundFusionError if it could not.
 
-    They end with this one, however it ends, and the server that they are forked from ends with the last of them. A
-    script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
+    They end with this one, however it ends. A script that uses them needs ``if __name__ == "__main__":`` around what
+    it does, as each process imports it.
     """
     refuse_in_import()
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None)  # none in a notebook
+    advice = 'write it to a file, with what it does under `if __name__ == "__main__":`, and run that'
     if script and not getattr(main, "__spec__", None) and not os.path.isfile(script):
-        raise SoundFusionError(
-            f"the processes that share the work import the script that starts them, and {script} is no file: write it "
-            'to a file, with what it does under `if __name__ == "__main__":`, and run that'
-        )
+        raise SoundFusionError(f"processes that share the work import the script, and {script} is no file: {advice}")
     prepare_pool()
     executor = ProcessPoolExecutor(workers, CONTEXT, _begin, (threads,))
     try:
@@ -61,21 +73,21 @@ def _begin(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the process that started this one to end, and end, too.
-
-    A worker waits for work on a pipe whose other end it holds itself, so that it would not notice; and while it lives,
-    so does the server that it is forked from.
-    """
+    """End when the process that started this one ends, which a worker does not notice: it waits for work on a pipe
+    whose other end it holds itself."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def prepare_pool() -> None:
-    """Have the server's imports begin now, beside this process.
+    """Have the server import now, beside this process, what this one has imported of the library.
 
     It starts with interrupts blocked: the one that Jupyter ends a kernel with would break its imports.
     """
+    os.environ.update(environment() | os.environ)  # what processes begin with; too late for this one
     if FORKS and not _importing():
+        library = [name for name in sys.modules if name.startswith("soundfusion_lib.")]
+        CONTEXT.set_forkserver_preload([*library, "torch._dynamo"])  # which every optimizer imports at its first step
         resource_tracker.ensure_running()  # first, as it unblocks them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -93,3 +105,14 @@ def refuse_in_import() -> None:
     """Raise RuntimeError in a process still importing the script that started it: it would wait for itself."""
     if _importing():
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')
+
+
+def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
+    """The results of a function in the order of its arguments; at most so many wait to be taken."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -21,10 +21,10 @@ import pandas as pd
 import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
+from soundfusion_lib.audio.digests import digest
 from test_download import FILES, Handler, Site, read, zipped
 from test_pool import assert_ended, family
 
-from soundfusion_lib.audio.digests import digest
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import PROJECT
 

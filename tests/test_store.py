@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import SMALL_MEL
+from soundfusion_lib.audio.digests import RECENT, digests
 from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.audio import decoding
 from soundfusion_lib.audio import digests as digests_module
 from soundfusion_lib.audio.clips import STORE_REVISION, Pool
 from soundfusion_lib.audio.decode import decode, encode_mp3
-from soundfusion_lib.audio.digests import RECENT, digests
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus

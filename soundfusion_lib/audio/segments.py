@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 
 from soundfusion_lib import settings
-from soundfusion_lib.audio.decoding import in_order
 from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.pool import in_order
 
 PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
 
