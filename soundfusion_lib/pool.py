@@ -12,25 +12,22 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 
 import joblib
-import torch
 from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.errors import SoundFusionError
 
-# Workers are forked from a server, which imports torch once for all of them (joblib's import it each: 6 core-seconds
-# and 380 MB); forking this process itself would copy locks of threads that the copy lacks. Windows can only spawn.
+# Workers are forked from a server that imports torch once, beside this process; each of joblib's imports it anew, in 6
+# core-seconds and 380 MB. Forking this process itself would copy locks of threads that the copy lacks.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 
 def environment() -> dict[str, str]:
-    """Variables of the environment that a process which trains begins with.
+    """Variables of the environment that a process which trains starts with; they have no effect on a running one.
 
-    One thread, as a second never pays for these networks, and one that sleeps while it waits; and memory that tensors
-    free is kept, where glibc would give large blocks back to the system and get them anew, page by page.
-
-    They work only from a process's beginning. The workers of `worker_pool` have them, and so do kernels and commands
-    that are started with them; a script that trains by itself without them comes to the same numbers, in more time.
+    One thread, since a second never pays for these networks; and glibc keeps the memory that tensors free, which it
+    would give back to the system and get anew, page by page. A script that starts without them trains slower, to the
+    same numbers as long as torch has one thread; the workers of `worker_pool` have them in any case.
     """
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return threads | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1"}
@@ -48,23 +45,21 @@ def worker_pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
     it does, as each process imports it.
     """
     refuse_in_import()
-    main = sys.modules["__main__"]
-    script = getattr(main, "__file__", None)  # none in a notebook
-    advice = 'write it to a file, with what it does under `if __name__ == "__main__":`, and run that'
-    if script and not getattr(main, "__spec__", None) and not os.path.isfile(script):
-        raise SoundFusionError(f"processes that share the work import the script, and {script} is no file: {advice}")
     prepare_pool()
     executor = ProcessPoolExecutor(workers, CONTEXT, _begin, (threads,))
     try:
         executor.submit(os.getpid).result()
     except BrokenProcessPool as error:
         executor.shutdown()  # or Python, ending, would wake a thread of it that is closing its pipe
-        advice = f'it imports {script}: put what that does under `if __name__ == "__main__":`; ' if script else ""
-        raise SoundFusionError(f"a process ended while it began: {advice}what it said is printed above") from error
+        script = getattr(sys.modules["__main__"], "__file__", None)  # none in a notebook
+        guard = f'it imports {script}, a file with what it does under `if __name__ == "__main__":`; ' if script else ""
+        raise SoundFusionError(f"a process ended while it began: {guard}what it said is printed above") from error
     return executor
 
 
 def _begin(threads: int) -> None:
+    import torch  # here: the commands that ask for `environment` or `cores` need not wait for it
+
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if FORKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `prepare_pool`
@@ -84,8 +79,8 @@ def prepare_pool() -> None:
 
     It starts with interrupts blocked: the one that Jupyter ends a kernel with would break its imports.
     """
-    os.environ.update(environment() | os.environ)  # what processes begin with; too late for this one
-    if FORKS and not _importing():
+    os.environ.update(environment() | os.environ)  # for the processes, what is set already first
+    if FORKS and not getattr(multiprocessing.current_process(), "_inheriting", False):
         library = [name for name in sys.modules if name.startswith("soundfusion_lib.")]
         CONTEXT.set_forkserver_preload([*library, "torch._dynamo"])  # which every optimizer imports at its first step
         resource_tracker.ensure_running()  # first, as it unblocks them
@@ -96,14 +91,9 @@ def prepare_pool() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _importing() -> bool:
-    """Whether this is such a process, still importing the script that started it."""
-    return getattr(multiprocessing.current_process(), "_inheriting", False)
-
-
 def refuse_in_import() -> None:
     """Raise RuntimeError in a process still importing the script that started it: it would wait for itself."""
-    if _importing():
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')
 
 

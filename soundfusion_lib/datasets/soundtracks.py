@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from soundfusion_lib.audio.decode import to_channels
+from soundfusion_lib.audio.decode import encode_mp3, to_channels
 from soundfusion_lib.datasets import debian
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.download import alone, check_space
 from soundfusion_lib.datasets.folder import SUFFIXES, folder
-from soundfusion_lib.datasets.lame import encode_mp3
 from soundfusion_lib.errors import SoundFusionError
 
 CLIP = 30  # seconds

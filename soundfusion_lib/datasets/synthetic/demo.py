@@ -15,7 +15,7 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
-from soundfusion_lib.datasets.lame import encode_mp3
+from soundfusion_lib.audio.decode import encode_mp3
 from soundfusion_lib.datasets.synthetic.composer import synthesise
 from soundfusion_lib.datasets.synthetic.genres import FMA_STYLES, GTZAN_STYLES
 from soundfusion_lib.datasets.synthetic.instruments import RATE
