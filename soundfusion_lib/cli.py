@@ -42,6 +42,9 @@ def main():
     clips and trained models are kept in data/ (or where SOUNDFUSION_DATA says), results in results/
     (SOUNDFUSION_RESULTS); these folders are relative to the project's, wherever the command is called.
     """
+    from soundfusion_lib.pool import environment
+
+    os.environ.update(environment() | os.environ)  # before torch is imported, which asks how many threads it may have
 
 
 @main.command()

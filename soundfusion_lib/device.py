@@ -15,9 +15,10 @@ from soundfusion_lib.errors import SoundFusionError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in glibc's malloc.h
 SYSTEM = Path("/")
-# Control groups: folder; files of limit, use and statistics; what the names of statistics begin with
-VERSION_1 = "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"), "total_"
-VERSION_2 = "sys/fs/cgroup", ("memory.max", "memory.current", "memory.stat"), ""
+GROUPS = {  # of versions 1 and 2 of control groups: folder, and files of the limit and of what is used
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    "": ("sys/fs/cgroup", "memory.max", "memory.current"),
+}
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -76,19 +77,15 @@ def _limits() -> Iterator[Memory]:
     groups = SYSTEM / "proc/self/cgroup"
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, group = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root, files, prefix = VERSION_1 if controllers else VERSION_2
-        own = SYSTEM / root / group.strip("/")
-        for folder in (own, *own.parents):  # a container may see its own as the root
-            try:
-                limit, used, statistics = ((folder / name).read_text().split() for name in files)
-            except OSError:
-                continue
-            if limit != ["max"]:
-                sizes = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=True))
-                cached = sizes.get(f"{prefix}active_file", 0) + sizes.get(f"{prefix}inactive_file", 0)
-                yield Memory(int(limit[0]), int(limit[0]) - int(used[0]) + cached)
+        for root, *names in [GROUPS[name] for name in controllers.split(",") if name in GROUPS]:
+            folder = SYSTEM / root / group.strip("/")
+            for around in (folder, *folder.parents):  # a container may see its own group as the root
+                with contextlib.suppress(OSError, ValueError):  # not there; "max", which is no limit
+                    limit, used = (int((around / name).read_text()) for name in names)
+                    sizes = dict(line.split() for line in (around / "memory.stat").read_text().splitlines())
+                    prefix = "total_" if controllers else ""
+                    cached = sum(int(sizes.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+                    yield Memory(limit, limit - used + cached)
 
 
 def fits(size: int, device: torch.device) -> bool:

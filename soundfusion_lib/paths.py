@@ -1,4 +1,4 @@
-"""Folders: the project's own, those of data and results, which the environment may set, and what is written there."""
+"""Folders of the project, of data and of results; files that are written whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def data_dir() -> Path:
-    """Folder of corpora, stores and runs: SOUNDFUSION_DATA, or data; relative to the project's folder."""
+    """Folder of datasets, stores and runs: SOUNDFUSION_DATA, or data; relative to the project's folder."""
     return _folder("SOUNDFUSION_DATA", "data")
 
 
 def runs_dir() -> Path:
-    """Folder of all trained runs, whatever their corpus: a run's key says what it was trained on."""
+    """Folder of all trained runs of all datasets: a run's key says what it was trained on."""
     return data_dir() / "runs"
 
 
@@ -31,25 +31,18 @@ def _folder(variable: str, default: str) -> Path:
     return (PROJECT / Path(os.environ.get(variable) or default).expanduser()).resolve()
 
 
-def _set() -> Iterator[tuple[str, Path]]:
-    """Variables of the environment that name a folder, and that folder."""
-    for variable, folder in (("SOUNDFUSION_DATA", data_dir), ("SOUNDFUSION_RESULTS", results_dir)):
-        if os.environ.get(variable):
-            yield variable, folder()
-
-
 @contextmanager
 def writing(folder: Path, *others: type[Exception]) -> Iterator[None]:
-    """Say what the disk refuses, full or read-only, as a SoundFusionError; `others` are errors that a library has for
-    it instead of OSError."""
+    """Turn what a full or read-only disk raises, `others` included, into a SoundFusionError."""
     try:
         yield
     except (OSError, *others) as error:
         reason = getattr(error, "strerror", None) or error
-        named = "".join(f" ({variable} names it)" for variable, own in _set() if Path(folder).is_relative_to(own))
+        variables = {"SOUNDFUSION_DATA": data_dir(), "SOUNDFUSION_RESULTS": results_dir()}
+        named = [name for name, of in variables.items() if os.environ.get(name) and Path(folder).is_relative_to(of)]
         raise SoundFusionError(
             f"cannot write to {folder} ({reason}): what was finished is kept; make room, or a folder that may be "
-            f"written to{named}, and start again"
+            f"written to{''.join(f' ({name} names it)' for name in named)}, and start again"
         ) from error
 
 

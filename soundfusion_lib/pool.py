@@ -5,21 +5,32 @@ import os
 import signal
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 
 import joblib
-import torch
 from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.errors import SoundFusionError
 
-# Workers are forked from a server; forking this process itself would copy locks of threads that the copy lacks.
-FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
+# Workers are forked from a server that imports torch once, beside this process; each of joblib's imports it anew, in 6
+# core-seconds and 380 MB. Forking this process itself would copy locks of threads that the copy lacks.
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
-if FORKS:  # what the server imports, once for all; every optimizer imports torch._dynamo at its first step
-    CONTEXT.set_forkserver_preload(["soundfusion_lib.training.train", "torch._dynamo"])
+
+
+def environment() -> dict[str, str]:
+    """Variables of the environment that a process which trains starts with; they have no effect on a running one.
+
+    One thread, since a second never pays for these networks; and glibc keeps the memory that tensors free, which it
+    would give back to the system and get anew, page by page. A script that starts without them trains slower, to the
+    same numbers as long as torch has one thread; the workers of `worker_pool` have them in any case.
+    """
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return threads | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1"}
 
 
 def environment() -> dict[str, str]:
@@ -36,29 +47,25 @@ def cores() -> int:
 def worker_pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
     """Processes of so many threads each, the first of which has begun; SoundFusionError if it could not.
 
-    They end with this one, however it ends, and the server that they are forked from ends with the last of them. A
-    script that uses them needs ``if __name__ == "__main__":`` around what it does, as each process imports it.
+    They end with this one, however it ends. A script that uses them needs ``if __name__ == "__main__":`` around what
+    it does, as each process imports it.
     """
     refuse_in_import()
-    main = sys.modules["__main__"]
-    script = getattr(main, "__file__", None)  # none in a notebook
-    if script and not getattr(main, "__spec__", None) and not os.path.isfile(script):
-        raise SoundFusionError(
-            f"the processes that share the work import the script that starts them, and {script} is no file: write it "
-            'to a file, with what it does under `if __name__ == "__main__":`, and run that'
-        )
     prepare_pool()
     executor = ProcessPoolExecutor(workers, CONTEXT, _begin, (threads,))
     try:
         executor.submit(os.getpid).result()
     except BrokenProcessPool as error:
         executor.shutdown()  # or Python, ending, would wake a thread of it that is closing its pipe
-        advice = f'it imports {script}: put what that does under `if __name__ == "__main__":`; ' if script else ""
-        raise SoundFusionError(f"a process ended while it began: {advice}what it said is printed above") from error
+        script = getattr(sys.modules["__main__"], "__file__", None)  # none in a notebook
+        guard = f'it imports {script}, a file with what it does under `if __name__ == "__main__":`; ' if script else ""
+        raise SoundFusionError(f"a process ended while it began: {guard}what it said is printed above") from error
     return executor
 
 
 def _begin(threads: int) -> None:
+    import torch  # here: the commands that ask for `environment` or `cores` need not wait for it
+
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if FORKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `prepare_pool`
@@ -67,21 +74,21 @@ def _begin(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the process that started this one to end, and end, too.
-
-    A worker waits for work on a pipe whose other end it holds itself, so that it would not notice; and while it lives,
-    so does the server that it is forked from.
-    """
+    """End when the process that started this one ends, which a worker does not notice: it waits for work on a pipe
+    whose other end it holds itself."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def prepare_pool() -> None:
-    """Have the server's imports begin now, beside this process.
+    """Have the server import now, beside this process, what this one has imported of the library.
 
     It starts with interrupts blocked: the one that Jupyter ends a kernel with would break its imports.
     """
-    if FORKS and not _importing():
+    os.environ.update(environment() | os.environ)  # for the processes, what is set already first
+    if FORKS and not getattr(multiprocessing.current_process(), "_inheriting", False):
+        library = [name for name in sys.modules if name.startswith("soundfusion_lib.")]
+        CONTEXT.set_forkserver_preload([*library, "torch._dynamo"])  # which every optimizer imports at its first step
         resource_tracker.ensure_running()  # first, as it unblocks them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -90,12 +97,18 @@ def prepare_pool() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _importing() -> bool:
-    """Whether this is such a process, still importing the script that started it."""
-    return getattr(multiprocessing.current_process(), "_inheriting", False)
-
-
 def refuse_in_import() -> None:
     """Raise RuntimeError in a process still importing the script that started it: it would wait for itself."""
-    if _importing():
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')
+
+
+def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
+    """The results of a function in the order of its arguments; at most so many wait to be taken."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -59,10 +59,11 @@ def _samples(folder: Path) -> dict[str, str | None]:
     def with_one(value: float) -> np.ndarray:
         return np.append(sound, value)
 
+    infinite = "holds samples that are not finite"
     samples = {
-        "nan.wav": (with_one(np.nan), "holds samples that are not finite"),
-        "infinity.wav": (with_one(np.inf), "holds samples that are not finite"),
-        "minus infinity.wav": (with_one(-np.inf), "holds samples that are not finite"),
+        "nan.wav": (with_one(np.nan), infinite),
+        "infinity.wav": (with_one(np.inf), infinite),
+        "minus infinity.wav": (with_one(-np.inf), infinite),
         "1e30.wav": (1e30 * sound, r"its samples reach .+e\+29, far beyond full scale, which is 1"),
         "one of -1e30.wav": (with_one(-1e30), r"its samples reach 1e\+30, far beyond full scale, which is 1"),
         "whole numbers.wav": (np.round(32_767 * sound), "its samples reach .+, far beyond full scale, which is 1"),

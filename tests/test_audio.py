@@ -1,12 +1,26 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 import soundfile
 
-from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, decode, encode_mp3, resample, to_channels
+from soundfusion_lib.audio import decode as decode_module
+from soundfusion_lib.audio import streaming
+from soundfusion_lib.audio.decode import (
+    UnreadableFile,
+    UnusableAudio,
+    decode,
+    encode_mp3,
+    resample,
+    stream,
+    to_channels,
+)
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.streaming import streamed
+from soundfusion_lib.errors import SoundFusionError
 
 
 def sine(frequency, seconds, rate):
@@ -15,28 +29,42 @@ def sine(frequency, seconds, rate):
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_decodes_what_libsndfile_reads(tmp_path, suffix):
-    wanted = np.stack([sine(440, 1, 44_100), 0.5 * sine(880, 1, 44_100)], 1)
-    soundfile.write(tmp_path / f"x.{suffix}", 0.5 * wanted, 44_100)
+    expected = np.stack([sine(440, 1, 44_100), 0.5 * sine(880, 1, 44_100)], 1)
+    soundfile.write(tmp_path / f"x.{suffix}", 0.5 * expected, 44_100)
     samples, rate = decode(tmp_path / f"x.{suffix}")
     assert rate == 44_100 and samples.dtype == np.float32 and samples.shape == (44_100, 2)
-    assert np.corrcoef(samples[1000:-1000, 0], wanted[1000:-1000, 0])[0, 1] > 0.99
+    assert np.corrcoef(samples[1000:-1000, 0], expected[1000:-1000, 0])[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("content", [b"", b"no music, but bytes " * 99])
-@pytest.mark.parametrize("name", ["x.mp3", "x.raw"])  # libsndfile would decode the second if it were told how
-def test_unusable_files_give_their_reason(tmp_path, name, content):
-    file = tmp_path / name
-    file.write_bytes(content)
-    with pytest.raises(UnusableAudio, match="cannot be decoded") as caught:
-        decode(file)
-    assert not isinstance(caught.value, UnreadableFile)
+@pytest.mark.parametrize("rate, kilobits", [(44_100, 128), (44_100, 32), (22_050, 64), (8_000, 32)])
+def test_an_mp3_has_the_sound_and_the_bit_rate_that_were_asked_for(tmp_path, rate, kilobits):
+    sound = 0.5 * sine(440, 4, rate)
+    mono, stereo = encode_mp3(sound, rate, kilobits), encode_mp3(np.stack([sound, 4 * sound], 1), rate, kilobits)
+    for mp3, channels in ((mono, 1), (stereo, 2)):
+        assert len(mp3) == pytest.approx(125 * kilobits * 4, rel=0.1)
+        (tmp_path / "x.mp3").write_bytes(mp3)
+        samples, decoded_rate = decode(tmp_path / "x.mp3")
+        assert decoded_rate == rate and samples.shape[1] == channels
+        assert 0 <= len(samples) - len(sound) < 2_500  # where the bits are few, none say where the padding ends
+        assert np.abs(np.fft.rfft(samples[rate : 2 * rate, 0])).argmax() == 440
+        assert np.abs(samples).max() < 1.7  # the second channel is clipped
 
 
-def test_what_the_system_says_is_told_from_what_a_file_holds(tmp_path):
-    with pytest.raises(UnreadableFile, match="^file not found$"):
-        decode(tmp_path / "x.mp3")
-    with pytest.raises(UnreadableFile, match="^not a file$"):
-        decode(tmp_path)
+def test_unusable_files_give_their_reason_decoded_at_once_or_in_blocks(tmp_path):
+    for name in ("x.mp3", "x.raw"):  # libsndfile would decode the second if it were told how
+        (tmp_path / f"empty {name}").write_bytes(b"")
+        (tmp_path / f"text {name}").write_bytes(b"no music, but bytes " * 99)
+    soundfile.write(tmp_path / "empty.wav", np.zeros((0, 2)), 44_100)
+    late = np.append(sine(440, 20, 44_100), np.nan)
+    soundfile.write(tmp_path / "nan.wav", late, 44_100, subtype="FLOAT")
+    (tmp_path / "folder").mkdir()
+    broken = {f"{content} {name}": "^cannot be decoded" for content in ("empty", "text") for name in ("x.mp3", "x.raw")}
+    unreadable = {"none.mp3": "^file not found$", "folder": "^not a file$"}
+    for name, reason in {**broken, **unreadable, "empty.wav": "^holds no audio$", "nan.wav": "not finite"}.items():
+        for read in (decode, lambda file: list(stream(file))):
+            with pytest.raises(UnusableAudio, match=reason) as caught:
+                read(tmp_path / name)
+            assert isinstance(caught.value, UnreadableFile) == (name in unreadable)
 
 
 DESCRIPTORS = """
@@ -73,15 +101,6 @@ def test_a_damaged_mp3_is_decoded_in_silence(tmp_path, capfd):
     assert capfd.readouterr().err == "heard"
 
 
-def test_no_samples_and_infinite_samples_are_unusable(tmp_path):
-    soundfile.write(tmp_path / "empty.wav", np.zeros((0, 2)), 44_100)
-    with pytest.raises(UnusableAudio, match="holds no audio"):
-        decode(tmp_path / "empty.wav")
-    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 44_100, subtype="FLOAT")
-    with pytest.raises(UnusableAudio, match="not finite"):
-        decode(tmp_path / "nan.wav")
-
-
 def test_channels():
     stereo = np.array([[1.0, 0.0], [0.5, -0.5]], np.float32)
     np.testing.assert_array_equal(to_channels(stereo, 1), [[0.5], [0.0]])
@@ -97,3 +116,94 @@ def test_resampling_keeps_a_tone_and_its_length(rate):
     assert abs(len(resampled) - 22_050) <= 1
     middle = slice(2_000, 20_000)
     np.testing.assert_allclose(resampled[middle, 0], sine(1000, 1.01, 22_050)[: len(resampled)][middle], atol=2e-3)
+
+
+# ---- a file read piece by piece has the values of the whole
+
+SPECS = [
+    Waveform(),
+    Waveform(44_100),
+    MelSpectrogram(),
+    MelSpectrogram(22_050, 1, 128),
+    MelSpectrogram(22_050, 2, 16, n_fft=301, hop_length=450),  # an odd window, shorter than the hop
+    MelSpectrogram(22_050, 1, 32, n_fft=1024, hop_length=2048, top_db=30),
+]
+FILES = {  # seconds, rate, channels, suffix
+    "short": (0.004, 22_050, 1, "wav"),
+    "mono": (3.1, 48_000, 1, "flac"),
+    "stereo": (2.7, 44_100, 2, "mp3"),
+    "many": (4.03, 11_025, 3, "wav"),
+    "level": (3.0, 22_050, 2, "ogg"),
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Sounds that get louder, so that the loudest value of all comes at the end."""
+    folder, random = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
+    paths = {}
+    for name, (seconds, rate, channels, suffix) in FILES.items():
+        tones = np.sin(np.cumsum(random.uniform(0, 1, (int(seconds * rate), channels)), axis=0))
+        paths[name] = folder / f"{name}.{suffix}"
+        soundfile.write(paths[name], tones * np.linspace(0.01, 0.9, len(tones))[:, None], rate)
+    return paths
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank:UserWarning")
+def test_pieces_are_the_whole_at_every_border(files, name, monkeypatch):
+    monkeypatch.setattr(decode_module, "BLOCK", 5_003)  # many borders in a short file
+    monkeypatch.setattr(streaming, "CHUNK", 6_007)
+    samples, rate = decode(files[name])
+    blocks = list(stream(files[name]))
+    assert {rate for _, rate in blocks} == {FILES[name][1]} and max(len(block) for block, _ in blocks) <= 5_003
+    np.testing.assert_array_equal(np.concatenate([block for block, _ in blocks]), samples)
+    with streamed(files[name], SPECS) as (seconds, arrays):
+        for spec, array in zip(SPECS, arrays, strict=True):
+            whole = spec.transform(samples, rate)
+            assert seconds == len(samples) / rate and array.frames == len(whole) and array.spec == spec
+            assert array.silence == spec.silence(whole)
+            pieces = np.concatenate([array.read(start, start + 7) for start in range(0, array.frames, 7)])
+            assert pieces.dtype == whole.dtype
+            # resampling and transforming short pieces may round another last digit: 1 of 32,768, or float16's at 80 dB
+            digit = 1.0 if spec.kind == "waveform" else float(np.spacing(np.float16(80)))
+            np.testing.assert_allclose(pieces.astype(float), whole.astype(float), atol=1.01 * digit)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
+def test_a_full_temporary_folder_is_said_to_be_full(files, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "r+b", 0))  # noqa: SIM115
+    full = pytest.raises(SoundFusionError, match="does not take what is decoded.*set TMPDIR")
+    with full, streamed(files["mono"], [Waveform()]):
+        pass
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.streaming import streamed
+
+def peak(file):
+    with streamed(Path(file), [Waveform(), MelSpectrogram()]) as (_, arrays):
+        for array in arrays:
+            for start in range(0, array.frames, 10_000):
+                array.read(start, start + 10_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+before = peak(sys.argv[1])
+print(peak(sys.argv[2]) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such count")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """Ten minutes are 200 MB of samples alone, and several times that on the way to a spectrogram."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 20, 2)).astype(np.float32)
+    for name, times in (("short", 1), ("long", 30)):
+        with soundfile.SoundFile(tmp_path / f"{name}.wav", "w", 44_100, 2) as file:
+            for _ in range(times):
+                file.write(noise)
+    command = [sys.executable, "-c", PEAK, *(str(tmp_path / f"{name}.wav") for name in ("short", "long"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60  # MiB

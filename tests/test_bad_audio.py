@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import soundfile
 from bad_audio import RATE, USED, music, write_all
 from click.testing import CliRunner
 
-from soundfusion_lib.audio.clips import Clip, Pool
+from soundfusion_lib.audio.clips import ClipFolder
 from soundfusion_lib.audio.decode import AT_ONCE, LongAudio, UnreadableFile, UnusableAudio, decode, stream
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.store import Store
@@ -25,20 +26,21 @@ from soundfusion_lib.study.study import Study
 
 SPECS = [Waveform(8_000), MelSpectrogram(8_000, 1, 16, 256, 256)]
 PROFILE = """
-[corpus]
-kind = "folder"
-path = "music"
-[waveform]
-sample_rate = 8000
-[mel]
-sample_rate = 8000
-channels = 1
-n_mels = 16
-n_fft = 256
-hop_length = 256
-[segmenting]
-seconds = 1
+corpus = { kind = "folder", path = "music" }
+waveform = { sample_rate = 8000 }
+mel = { sample_rate = 8000, channels = 1, n_mels = 16, n_fft = 256, hop_length = 256 }
+segmenting = { seconds = 1 }
 """
+
+
+def corpus_of(root: Path, *names: str, **columns) -> Corpus:
+    """A corpus of these files, its ids their names without the suffix."""
+    table = {"path": names, "label": "l", "group": None, **columns}
+    return Corpus("files", root, pd.DataFrame(table, index=[name.split(".")[0] for name in names]))
+
+
+def build(corpus: Corpus, cache: Path, specs=SPECS, **options) -> Store:
+    return Store.build(corpus, specs, cache, **{"shortest": 1.0, "workers": 1, "progress": False, **options})
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_p
     lost = {name: reason for name, reason in outcomes.items() if reason is not USED}
     assert listed.keys() == lost.keys() and f"{len(lost)} clips left out:" in result.output
     assert {name: reason for name, reason in lost.items() if not re.fullmatch(reason, listed[name])} == {}
-    store = Store.build(folder(tmp_path / "music"), SPECS, tmp_path / "data" / "store", shortest=1.0, decode=False)
+    store = build(folder(tmp_path / "music"), tmp_path / "data" / "store", decode=False)
     assert len(store.tracks) == 1 + len(outcomes) - len(lost)
     for array in store.arrays.values():
         assert np.isfinite(array.data.astype(np.float32)).all()
@@ -98,20 +100,14 @@ def write_long(file: Path, hours: float, rate: int = 8_000) -> Path:
 PEAK = """
 import resource, sys
 from pathlib import Path
-import pandas as pd
-from soundfusion_lib.datasets import Corpus
-from soundfusion_lib.audio.store import Store
-from test_bad_audio import SPECS
+from test_bad_audio import build, corpus_of
 
 root, cache = map(Path, sys.argv[1:])
-tracks = pd.DataFrame({"path": ["short.au", "long.au"], "label": "x", "group": None}, index=["short", "long"])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-def build(track):
-    return Store.build(Corpus("long", root, tracks.loc[[track]]), SPECS, cache, workers=1, progress=False)
-build("short")
+build(corpus_of(root, "short.au"), cache)
 before = peak()
-store = build("long")
+store = build(corpus_of(root, "long.au"), cache)
 sounds = [array.clip("long")[-10_000:].std() > 0 for array in store.arrays.values()]
 print(peak() - before, store.tracks["seconds"].item(), *sounds)
 """
@@ -142,10 +138,9 @@ def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
 
 def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "x.wav", music(8_000, seconds=20), 8_000)
-    corpus = Corpus("x", tmp_path, pd.DataFrame({"path": ["x.wav"], "label": "x", "group": None}, index=["x"]))
-    whole = Store.build(corpus, SPECS, tmp_path / "whole", workers=1, progress=False)
+    whole = build(corpus_of(tmp_path, "x.wav"), tmp_path / "whole")
     monkeypatch.setattr("soundfusion_lib.audio.decode.AT_ONCE", 1_000)
-    pieces = Store.build(corpus, SPECS, tmp_path / "pieces", workers=1, progress=False)
+    pieces = build(corpus_of(tmp_path, "x.wav"), tmp_path / "pieces")
     assert pieces.content_id == whole.content_id
     for kind, array in whole.arrays.items():
         np.testing.assert_array_equal(pieces.arrays[kind].data, array.data)
@@ -155,24 +150,13 @@ def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
 # ---- what is no file, and what was stored before
 
 
-class Waited(BaseException):
-    """Too long: what waits for a pipe's other end would wait for ever."""
-
-
-@pytest.fixture
-def impatient():
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_does_not_block(tmp_path):
     def stop(*_):
-        raise Waited
+        raise KeyboardInterrupt("it waits for the pipe's other end")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
-def test_a_pipe_does_not_block(tmp_path, impatient):
+    signal.alarm(60)
     os.mkfifo(tmp_path / "x.mp3")
     for read in (decode, lambda file: next(stream(file))):
         with pytest.raises(UnreadableFile, match="^not a file$"):
@@ -181,21 +165,21 @@ def test_a_pipe_does_not_block(tmp_path, impatient):
         (tmp_path / "emotifymusic" / genre).mkdir(parents=True)
         os.mkfifo(tmp_path / "emotifymusic" / genre / "1.mp3")
     assert emotify(tmp_path).tracks["group"].tolist() == [None] * 4
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def test_what_was_stored_of_1e30_is_left_out_now(tmp_path):
-    soundfile.write(tmp_path / "x.wav", music(), RATE)
-    soundfile.write(tmp_path / "y.wav", music(seed=1), RATE)
-    table = pd.DataFrame({"path": ["x.wav", "y.wav"], "label": ["x", "y"], "group": None}, index=["x", "y"])
-    corpus = Corpus("old", tmp_path, table)
-    build = {"shortest": 1.0, "workers": 1, "progress": False}
-    good = Store.build(corpus, SPECS, tmp_path / "cache", **build)
-    pool = Pool(tmp_path / "cache" / "old", SPECS[1])
-    lines = [clip if clip.start else Clip(**{**vars(clip), "silence": np.nan}) for clip in pool.read().values()]
-    pool.journal.write_bytes(b"".join(clip.line() for clip in lines))
-    store = Store.build(corpus, SPECS, tmp_path / "cache", **build)
+    for seed, name in enumerate("xy"):
+        soundfile.write(tmp_path / f"{name}.wav", music(seed=seed), RATE)
+    corpus = corpus_of(tmp_path, "x.wav", "y.wav")
+    assert list(build(corpus, tmp_path / "cache").tracks.index) == ["x", "y"]
+    mel = ClipFolder(tmp_path / "cache" / "files", SPECS[1])
+    lines = [clip if clip.start else replace(clip, silence=np.nan) for clip in mel.read().values()]
+    mel.journal.write_bytes(b"".join(clip.line() for clip in lines))
+    store = build(corpus, tmp_path / "cache")
     assert store.left_out["reason"].to_dict() == {"x": "holds samples far beyond full scale"}
-    assert list(store.tracks.index) == ["y"] and list(good.tracks.index) == ["x", "y"]
+    assert list(store.tracks.index) == ["y"]
 
 
 # ---- files that kill the process that decodes them
@@ -204,11 +188,11 @@ KILLING = """
 import os, signal
 from pathlib import Path
 from soundfusion_lib.datasets import folder
-from soundfusion_lib.audio import decoding
+from soundfusion_lib.audio import prepare
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
 
-decode, once = decoding.decode, Path("killed")
+decode, once = prepare.decode, Path("killed")
 
 def killing(file, seconds):
     if file.name == "killer.wav" or (file.name == "chance.wav" and not once.exists()):
@@ -216,7 +200,7 @@ def killing(file, seconds):
         os.kill(os.getpid(), signal.SIGKILL)
     return decode(file, seconds)
 
-decoding.decode = killing  # in the processes, too: each imports this script
+prepare.decode = killing  # in the processes, too: each imports this script
 
 if __name__ == "__main__":
     for _ in range(2):  # again, when it is the only one that is left
@@ -232,19 +216,16 @@ def test_a_file_that_kills_its_process_twice_is_left_out_and_the_rest_goes_on(tm
         (tmp_path / "music" / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / "music" / name, music(seed=seed), RATE)
     (tmp_path / "script.py").write_text(KILLING)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     reason = {"b/killer": "the process that decodes it was killed, twice (out of memory?)"}
     assert done.stdout == f"{reason}\n{reason}\n", done.stderr
     (tmp_path / "music" / "b" / "killer.wav").unlink()
-    build = {"shortest": 1.0, "workers": 1, "progress": False}
-    whole = Store.build(folder(tmp_path / "music"), SPECS[:1], tmp_path / "whole", **build)
-    kept = Pool(tmp_path / "cache" / "music", SPECS[0])
+    whole = build(folder(tmp_path / "music"), tmp_path / "whole", SPECS[:1])
+    kept = ClipFolder(tmp_path / "cache" / "music", SPECS[0])
     assert kept.data.read_bytes() == whole.arrays["waveform"].data.tobytes()
 
 
 # ---- copies
-
-PARTED = "x and y hold the same bytes, and a split may part them, as they are not of one group"
 
 
 def test_copies_that_leak_are_said_before_training(profile, tmp_path):
@@ -260,25 +241,15 @@ def test_copies_that_leak_are_said_before_training(profile, tmp_path):
         study.store  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "columns, said",
-    [
-        ({"group": ["a", "a"]}, []),
-        (
-            {"group": ["a", "b"]},
-            ["x and y hold the same bytes, and a split may part them, as they are not of one group"],
-        ),
-        (
-            {"group": [None, None]},
-            ["x and y hold the same bytes, and a split may part them, as they are not of one group"],
-        ),
-        ({"group": [None, None], "split": ["test", "test"]}, []),
-        ({"group": ["a", "a"], "split": ["train", "test"]}, ["x and y hold the same bytes, and are in train and test"]),
-    ],
-)
-def test_copies_are_leakage_where_a_split_may_part_them(tmp_path, columns, said):
+def test_copies_are_leakage_where_a_split_may_part_them(tmp_path):
     for name in ("x.wav", "y.WAV"):
         soundfile.write(tmp_path / name, music(), RATE)
-    table = pd.DataFrame({"path": ["x.wav", "y.WAV"], "label": "l", **columns}, index=["x", "y"])
-    store = Store.build(Corpus("copies", tmp_path, table), SPECS, tmp_path / "cache", shortest=1.0, workers=1)
-    assert store.copies == said
+    parted = ["x and y hold the same bytes, and a split may part them, as they are not of one group"]
+    for columns, said in (
+        ({"group": ["a", "a"]}, []),
+        ({"group": ["a", "b"]}, parted),
+        ({"group": [None, None]}, parted),
+        ({"group": [None, None], "split": ["test", "test"]}, []),
+        ({"group": ["a", "a"], "split": ["train", "test"]}, ["x and y hold the same bytes, and are in train and test"]),
+    ):
+        assert build(corpus_of(tmp_path, "x.wav", "y.WAV", **columns), tmp_path / "cache").copies == said

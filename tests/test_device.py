@@ -68,48 +68,39 @@ def write_group(folder, version, limit, used, statistics=STATISTICS):
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
-    """The root of a file system without control groups, of a machine of 64 GiB with 40 free."""
+    """The root of a file system of a machine of 64 GiB with 40 free, and of a process in a group of version 2."""
     monkeypatch.setattr(device_module, "SYSTEM", tmp_path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * GIB, available=40 * GIB))
+    assert memory() == (64 * GIB, 40 * GIB)  # as on Windows or macOS, where there are no groups
     (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
     return tmp_path
 
 
-def test_memory_is_the_machine_s_where_nothing_limits_it(system, cpu):
-    assert memory() == (64 * GIB, 40 * GIB)  # as on Windows or macOS
-    (system / "proc/self/cgroup").write_text("0::/\n")
-    assert memory() == (64 * GIB, 40 * GIB)
-    write_group(system / "sys/fs/cgroup", 2, "max", 5 * GIB)
-    assert memory() == (64 * GIB, 40 * GIB)
-    assert fits(20 * GIB, cpu) and not fits(20 * GIB + 1, cpu)
-
-
-def test_memory_of_a_container_is_its_limit_and_cached_files_are_free(system, cpu):
-    (system / "proc/self/cgroup").write_text("0::/\n")
-    write_group(system / "sys/fs/cgroup", 2, 8 * GIB, 5 * GIB)
-    assert memory() == (8 * GIB, 4.5 * GIB)
-    assert fits(2 * GIB, cpu) and not fits(3 * GIB, cpu)
+def test_memory_is_the_machine_s_or_the_container_s_and_cached_files_are_free(system, cpu):
+    for limit, expected in ((None, (64, 40)), ("max", (64, 40)), (8 * GIB, (8, 4.5))):
+        if limit:
+            write_group(system / "sys/fs/cgroup", 2, limit, 5 * GIB)
+        assert memory() == tuple(number * GIB for number in expected)
+        half = int(expected[1] * GIB / 2)
+        assert fits(half, cpu) and not fits(half + 1, cpu)
 
 
 def test_the_lowest_limit_of_a_group_and_those_around_it_counts(system):
     (system / "proc/self/cgroup").write_text("12:cpu,cpuacct:/x\n0::/user/job:1\n")
     group = system / "sys/fs/cgroup/user"
-    write_group(group / "job:1", 2, "max", 2 * GIB)
     write_group(group, 2, 6 * GIB, 7 * GIB)
-    assert memory() == (6 * GIB, 0.5 * GIB)
-    write_group(group / "job:1", 2, 3 * GIB, 4 * GIB)
-    assert memory() == (3 * GIB, 0.5 * GIB)
-    write_group(group / "job:1", 2, 3 * GIB, 6 * GIB)
-    assert memory() == (3 * GIB, 0)
+    for limit, used, expected in (("max", 2, (6, 0.5)), (3 * GIB, 4, (3, 0.5)), (3 * GIB, 6, (3, 0))):
+        write_group(group / "job:1", 2, limit, used * GIB)
+        assert memory() == tuple(number * GIB for number in expected)
 
 
 def test_memory_of_a_container_with_groups_of_version_1(system):
     """Within a container the group has the host's path, but its files are at the root."""
     (system / "proc/self/cgroup").write_text("4:cpuset,memory:/docker/5a\n3:cpu:/\n0::/\n")
-    write_group(system / "sys/fs/cgroup/memory", 1, 4 * GIB, 3 * GIB)
-    assert memory() == (4 * GIB, 2.5 * GIB)
-    write_group(system / "sys/fs/cgroup/memory", 1, 2**63 - 4096, 3 * GIB)  # none
-    assert memory() == (64 * GIB, 40 * GIB)
+    for limit, expected in ((4 * GIB, (4, 2.5)), (2**63 - 4096, (64, 40))):  # the second is none
+        write_group(system / "sys/fs/cgroup/memory", 1, limit, 3 * GIB)
+        assert memory() == tuple(number * GIB for number in expected)
 
 
 def test_memory_of_this_machine():

@@ -24,7 +24,7 @@ from jupyter_client.manager import start_new_kernel
 from test_download import FILES, Handler, Site, read, zipped
 from test_pool import assert_ended, family
 
-from soundfusion_lib.audio.digests import digest
+from soundfusion_lib.audio.clips import digest
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import PROJECT
 
@@ -41,9 +41,9 @@ def note(*words):
         log.write(" ".join(map(str, words)) + "\\n")
 
 if "resource_tracker" not in " ".join(sys.orig_argv):
-    from soundfusion_lib.audio import decoding
+    from soundfusion_lib.audio import prepare
     from soundfusion_lib.training import loop
-    decode, learn = decoding.decode, loop._learn
+    decode, learn = prepare.decode, loop._learn
 
     def watched_decode(file, seconds=None):
         time.sleep(0.05)
@@ -54,7 +54,7 @@ if "resource_tracker" not in " ".join(sys.orig_argv):
         note("epoch", seed // 1_000_003, seed % 1_000_003)
         return learn(parts, train, training, seed)
 
-    decoding.decode, loop._learn = watched_decode, watched_learn
+    prepare.decode, loop._learn = watched_decode, watched_learn
 """
 COMMAND = """
 import sys

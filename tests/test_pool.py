@@ -9,19 +9,21 @@ import psutil
 import pytest
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.pool import worker_pool
+from soundfusion_lib.pool import environment, worker_pool
 
-INTERRUPTED = """
-import os, signal
-from soundfusion_lib.pool import cores, prepare_pool, worker_pool
-
-if __name__ == "__main__":
-    prepare_pool()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.killpg(0, signal.SIGINT)  # to this process and to the server, which is still importing
-    with worker_pool(1) as pool:
+GUARD = 'if __name__ == "__main__":'
+SPAWN = 'import multiprocessing\nmultiprocessing.get_all_start_methods = lambda: ["spawn"]'  # as on Windows
+SHARING = """
+    with worker_pool(2) as pool:
         print(pool.submit(abs, -1).result())
 """
+
+
+def run_script(tmp_path, work, before="", guard=GUARD) -> subprocess.CompletedProcess:
+    script = tmp_path / "script.py"
+    script.write_text(f"{before}\nimport os\nfrom soundfusion_lib.pool import *\n{guard}{work}")
+    command = [sys.executable, script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, start_new_session=True)
 
 
 def interrupt_yourself() -> None:
@@ -29,11 +31,17 @@ def interrupt_yourself() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+INTERRUPTED = f"""
+    prepare_pool()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.killpg(0, signal.SIGINT)  # to this process and to the server, which is still importing
+{SHARING}
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
 def test_an_interrupt_while_the_server_imports_does_no_harm(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, start_new_session=True, timeout=120)
+    done = run_script(tmp_path, INTERRUPTED)
     assert done.stdout == "1\n" and done.stderr == ""
 
 
@@ -42,52 +50,20 @@ def test_a_worker_can_be_interrupted():
         pool.submit(interrupt_yourself).result()
 
 
-SCRIPT = """
-{before}
-from soundfusion_lib.pool import cores, prepare_pool, worker_pool
-
-{guard}
-    with worker_pool(2) as pool:
-        print(pool.submit(abs, -1).result())
-"""
-GUARD = 'if __name__ == "__main__":'
-SPAWN = 'import multiprocessing\nmultiprocessing.get_all_start_methods = lambda: ["spawn"]'  # as on Windows
-
-
-def run_script(tmp_path, before="", guard=GUARD, standard_input=False) -> subprocess.CompletedProcess:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(before=before, guard=guard))
-    command, text = ([sys.executable, "-"], script.read_text()) if standard_input else ([sys.executable, script], None)
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-
-
-start_method = pytest.mark.parametrize("before", ["", SPAWN], ids=["default", "spawn"])
-
-
-@start_method
-def test_a_script_with_a_main_guard_shares_its_work(tmp_path, before):
-    done = run_script(tmp_path, before)
+@pytest.mark.parametrize("before", ["", SPAWN], ids=["default", "spawn"])
+def test_a_script_needs_a_main_guard_and_is_told_so(tmp_path, before):
+    done = run_script(tmp_path, SHARING, before)
     assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
-
-
-@start_method
-def test_a_script_without_a_main_guard_is_told_so(tmp_path, before):
-    done = run_script(tmp_path, before, guard="if True:")
+    done = run_script(tmp_path, SHARING, before, guard="if True:")
     said = done.stderr.splitlines()[-1]
     assert "SoundFusionError: a process ended while it began" in said and "script.py" in said and GUARD in said
     assert "out of memory" not in done.stderr and done.stdout == "" and done.returncode == 1
 
 
 def test_an_error_of_the_script_in_a_process_alone_is_not_put_on_the_memory(tmp_path):
-    done = run_script(tmp_path, 'if __name__ != "__main__":\n    raise ValueError("only in a process")')
+    done = run_script(tmp_path, SHARING, 'if __name__ != "__main__":\n    raise ValueError("only in a process")')
     assert "ValueError: only in a process" in done.stderr
     assert "a process ended while it began" in done.stderr.splitlines()[-1] and "out of memory" not in done.stderr
-
-
-def test_a_script_on_standard_input_is_told_so_before_a_process_starts(tmp_path):
-    done = run_script(tmp_path, standard_input=True)
-    assert "SoundFusionError" in done.stderr and "<stdin> is no file" in done.stderr.splitlines()[-1]
-    assert "FileNotFoundError" not in done.stderr and done.returncode == 1
 
 
 def test_a_pool_that_could_not_begin_leaves_no_thread(monkeypatch):
@@ -98,25 +74,47 @@ def test_a_pool_that_could_not_begin_leaves_no_thread(monkeypatch):
     assert set(threading.enumerate()) <= before
 
 
-def end_yourself() -> None:
-    os._exit(7)
-
-
 def test_a_process_that_dies_later_breaks_the_pool():
     with worker_pool(1) as pool, pytest.raises(BrokenProcessPool):
-        pool.submit(end_yourself).result()
+        pool.submit(os._exit, 7).result()
+
+
+def test_workers_start_with_the_variables_and_keep_those_that_are_set(tmp_path):
+    asking = f"""
+    names = {sorted(environment())}
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ["OMP_NUM_THREADS"] = "3"
+    with worker_pool(1) as pool:
+        print(*pool.map(os.getenv, names))
+"""
+    done = run_script(tmp_path, asking)
+    expected = environment() | {"OMP_NUM_THREADS": "3"}
+    assert done.stdout.split() == [expected[name] for name in sorted(expected)], done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another C library")
+def test_the_variables_keep_the_memory_that_tensors_free():
+    code = (
+        "import resource, torch\nx = torch.ones(8_000_000)\nfor step in range(30):\n    y = x + 1; del y\n"
+        "    if step == 9: before = resource.getrusage(0).ru_minflt\nprint(resource.getrusage(0).ru_minflt - before)"
+    )
+    plain, kept = (
+        int(subprocess.check_output([sys.executable, "-c", code], env=os.environ | variables, text=True))
+        for variables in ({"MALLOC_MMAP_MAX_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}, environment())
+    )
+    assert plain > 20 * 7_000 and kept < plain / 10  # 32 MB are 7,800 pages of 4 KiB
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity here")
-def test_cores_are_those_that_the_process_may_use():
-    script = "import os; os.sched_setaffinity(0, [0]); from soundfusion_lib.pool import cores; print(cores())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+def test_cores_are_those_that_the_process_may_use(tmp_path):
+    done = run_script(tmp_path, "\n    os.sched_setaffinity(0, [0])\n    print(cores())")
     assert done.stdout == "1\n", done.stderr
 
 
 WORKING = """
 import sys, time
-from soundfusion_lib.pool import cores, prepare_pool, worker_pool
+from soundfusion_lib.pool import worker_pool
 
 if __name__ == "__main__":
     with worker_pool(2) as pool:

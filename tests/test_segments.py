@@ -70,16 +70,15 @@ def test_a_whole_clip_is_padded_with_its_own_silence_never_with_the_next_clip(st
     assert waveform.shape[2] == 97_020 and len(batch) == len(store.tracks)
     row = list(batch.table["track"]).index("low00")  # 4.0 s
     clip = store.arrays["mel"].clip("low00")
-    np.testing.assert_array_equal(
-        waveform[row, 0, : 4 * 22_050], store.arrays["waveform"].clip("low00")[:, 0, 0] / 32_768
-    )
+    samples = {
+        track: store.arrays["waveform"].clip(track)[:, 0, 0] / np.float32(32_768) for track in ("low00", "low03")
+    }
+    np.testing.assert_array_equal(waveform[row, 0, : 4 * 22_050], samples["low00"])
     assert (waveform[row, 0, 4 * 22_050 :] == 0).all()
     np.testing.assert_array_equal(mel[row, :, :, : len(clip)], clip.transpose(1, 2, 0).astype(np.float32))
     assert torch.allclose(mel[row, :, :, len(clip) :], torch.tensor(float(clip.max()) - 80), atol=0.05)
     longest = list(batch.table["track"]).index("low03")  # 4.6 s: cut
-    np.testing.assert_array_equal(
-        waveform[longest, 0], store.arrays["waveform"].clip("low03")[:97_020, 0, 0] / np.float32(32_768)
-    )
+    np.testing.assert_array_equal(waveform[longest, 0], samples["low03"][:97_020])
 
 
 def test_prefetched_batches_are_the_same(store, cpu, monkeypatch):
@@ -97,21 +96,17 @@ def fresh(store):
     return Store(store.corpus, {kind: replace(array) for kind, array in store.arrays.items()})
 
 
-def test_arrays_move_together_or_stay_together(store, monkeypatch):
+def test_arrays_move_together_or_stay_together_and_once(store, monkeypatch):
     """A device of the size of the larger array, by decree: each alone would fit, both do not."""
     sizes = [store.arrays[kind].data.nbytes for kind in ("waveform", "mel")]
     asked = []
-
-    def fits(size, device):
-        asked.append((size, device.type))
-        return size <= max(sizes)
-
-    monkeypatch.setattr(segments_module, "fits", fits)
-    meta = torch.device("meta")
-    stayed, moved = of(fresh(store), meta), of(fresh(store), meta, ("mel",))
-    assert asked == [(sum(sizes), "meta"), (sizes[1], "meta")]
+    monkeypatch.setattr(segments_module, "fits", lambda size, _: asked.append(size) or size <= max(sizes))
+    meta, unmoved = torch.device("meta"), fresh(store)
+    stayed, moved, both = (of(unmoved, meta, kinds) for kinds in (("waveform", "mel"), ("mel",), ("waveform", "mel")))
+    of(unmoved, meta)
+    assert asked == [sum(sizes), sizes[1], sizes[0], 0]  # what is on the device already takes no more of it
     assert [windows.data.device.type for windows in stayed._windows + moved._windows] == ["cpu", "cpu", "meta"]
-    for segments in (stayed, moved):
+    for segments in (stayed, moved, both):
         for inputs, targets in segments.batches(16, torch.Generator().manual_seed(0)):
             assert {x.device for x in (*inputs, targets)} == {meta}
 
@@ -137,16 +132,6 @@ def test_the_order_of_an_epoch_moves_to_the_device_once(store):
     assert moves.counts == {torch.int64: 1}
 
 
-def test_what_is_on_the_device_already_takes_no_more_of_it(store, monkeypatch):
-    asked = []
-    monkeypatch.setattr(segments_module, "fits", lambda size, device: asked.append(size) or True)
-    sizes = [store.arrays[kind].data.nbytes for kind in ("waveform", "mel")]
-    unmoved = fresh(store)
-    for kinds in (("mel",), ("waveform", "mel"), ("waveform", "mel")):
-        of(unmoved, torch.device("meta"), kinds)
-    assert asked == [sizes[1], sizes[0], 0]
-
-
 @pytest.mark.parametrize("batch_size, sizes", [(8, [8, 9]), (16, [17]), (5, [5, 5, 5, 2]), (99, [17])])
 def test_a_last_batch_of_one_segment_joins_the_one_before(store, cpu, batch_size, sizes):
     segments = of(store, cpu, ("mel",), Segmenting(1.0, None), store.tracks.index[:17])
@@ -159,24 +144,20 @@ def test_a_last_batch_of_one_segment_joins_the_one_before(store, cpu, batch_size
 def test_random_starts_are_anywhere_in_the_track_and_the_same_moment_in_both_inputs(store, cpu):
     segmenting = Segmenting(1.0, 0.0)
     segments = of(store, cpu, ("waveform", "mel"), segmenting)
-    offsets = []
+    room = torch.tensor(store.tracks.loc[segments.table["track"], "seconds"].to_numpy()) - segmenting.seconds
+    shares = []
     for seed in range(40):
         share = torch.rand(len(segments), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         starts = [windows.random_start(share) - windows.clip for windows in segments._windows]
-        rates = [22_050, 22_050 / 256]
-        wave, mel = (start / rate for start, rate in zip(starts, rates, strict=True))
-        assert (
-            wave - mel
-        ).abs().max() < 0.025  # two frames: the spectrogram's first and last are half outside the clip
-        offsets.append(wave)
-    offsets = torch.stack(offsets)
-    room = torch.tensor(store.tracks.loc[segments.table["track"], "seconds"].to_numpy()) - segmenting.seconds
-    assert (offsets >= 0).all() and (offsets <= room + 1e-9).all()
-    assert torch.allclose((offsets / room).mean(), torch.tensor(0.5, dtype=torch.float64), atol=0.03)
-    one, other = (
+        wave, mel = (start / rate for start, rate in zip(starts, [22_050, 22_050 / 256], strict=True))
+        assert (wave - mel).abs().max() < 0.025  # two frames: the first and the last are half outside the clip
+        assert (wave >= 0).all() and (wave <= room + 1e-9).all()
+        shares.append(wave / room)
+    assert torch.stack(shares).mean().item() == pytest.approx(0.5, abs=0.03)
+    anywhere, cut = (
         [x for (x, _), _ in segments.batches(9, torch.Generator().manual_seed(1), random)] for random in (True, False)
     )
-    assert one[0].shape == other[0].shape and not torch.equal(one[0], other[0])
+    assert anywhere[0].shape == cut[0].shape and not torch.equal(anywhere[0], cut[0])
 
 
 def test_statistics_are_those_of_all_segments_per_band(store, cpu):

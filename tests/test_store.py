@@ -1,7 +1,6 @@
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -18,11 +17,10 @@ import soundfile
 from conftest import SMALL_MEL
 from threadpoolctl import threadpool_limits
 
-from soundfusion_lib.audio import decoding
-from soundfusion_lib.audio import digests as digests_module
-from soundfusion_lib.audio.clips import STORE_REVISION, Pool
+from soundfusion_lib.audio import clips as clips_module
+from soundfusion_lib.audio import prepare
+from soundfusion_lib.audio.clips import RECENT, STORE_REVISION, ClipFolder, digests
 from soundfusion_lib.audio.decode import decode, encode_mp3
-from soundfusion_lib.audio.digests import RECENT, digests
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
@@ -33,111 +31,38 @@ def build(corpus, cache, specs=(Waveform(), SMALL_MEL), **options):
     return Store.build(corpus, list(specs), cache, **{"shortest": 1.0, "workers": 1, "progress": False, **options})
 
 
-def test_every_clip_is_where_the_index_says(store, corpus):
-    assert list(store.tracks.index) == list(corpus.tracks.index)
-    assert store.left_out.empty
-    for track in ("low00", "high03", "noise05"):
-        samples, rate = decode(corpus.file(track))
-        for spec in (Waveform(), SMALL_MEL):
-            with threadpool_limits(1):  # as the store does: on more threads sums are added up in another order
-                expected = spec.transform(samples, rate)
-            np.testing.assert_array_equal(store.arrays[spec.kind].clip(track), expected)
-    mono = store.arrays["mel"].clip("low05")
-    np.testing.assert_array_equal(mono[:, 0], mono[:, 1])
+def assert_same_files(store, expected, names=("data.bin",)):
+    for kind, array in expected.arrays.items():
+        for name in names:
+            assert (store.arrays[kind].folder / name).read_bytes() == (array.folder / name).read_bytes()
 
 
-def test_files_on_disk_are_exactly_the_arrays(store):
-    for array in store.arrays.values():
-        about = json.loads((array.folder / "store.json").read_text())
-        assert about["dtype"] == array.data.dtype.name
-        assert (array.folder / "data.bin").stat().st_size == array.data.nbytes
-    assert store.bytes == sum(array.data.nbytes for array in store.arrays.values())
+def mono(file: Path) -> np.ndarray:
+    """A file's waveform as the store has it."""
+    return Waveform().transform(*decode(file))[:, 0, 0]
 
 
-def test_one_decode_serves_all_representations_and_nothing_is_decoded_twice(corpus, tmp_path, decoded):
-    build(corpus, tmp_path)
-    assert len(decoded) == len(corpus.tracks)
-    build(corpus, tmp_path)
-    build(corpus, tmp_path, [SMALL_MEL])
-    assert len(decoded) == len(corpus.tracks)
-    build(corpus, tmp_path, [Waveform(8_000), SMALL_MEL])  # one of them is new
-    assert len(decoded) == 2 * len(corpus.tracks)
-    mel = Pool(tmp_path / corpus.name, SMALL_MEL)
-    assert len(mel.journal.read_bytes().splitlines()) == len(corpus.tracks)
-
-
-@pytest.mark.parametrize("start", sorted({*multiprocessing.get_all_start_methods()} - {"fork"}))
-def test_worker_processes_give_the_same_arrays(store, corpus, tmp_path, monkeypatch, start):
-    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [start])
-    parallel = build(corpus, tmp_path, workers=2)
-    for kind, array in store.arrays.items():
-        assert (parallel.arrays[kind].folder / "data.bin").read_bytes() == (array.folder / "data.bin").read_bytes()
-        pd.testing.assert_frame_equal(parallel.arrays[kind].tracks, array.tracks)
-
-
-@pytest.fixture
-def flawed(corpus, tmp_path) -> Corpus:
-    """Two good clips among one of each fault."""
-    root = tmp_path / "flawed"
-    root.mkdir()
-    (root / "good1.wav").write_bytes(corpus.file("low00").read_bytes())
-    (root / "good2.wav").write_bytes(corpus.file("high00").read_bytes())
-    (root / "garbage.mp3").write_bytes(b"this is no music " * 100)
-    soundfile.write(root / "short.wav", np.linspace(-0.1, 0.1, 11_025), 22_050)
-    soundfile.write(root / "empty.wav", np.zeros(0), 22_050)
-    names = ["garbage.mp3", "good1.wav", "missing.wav", "short.wav", "good2.wav", "empty.wav"]
-    table = pd.DataFrame(
-        {"path": names, "label": ["a", "b"] * 3, "group": None}, index=[n.split(".")[0] for n in names]
-    )
-    return Corpus("flawed", root, table)
-
-
-def test_unusable_clips_are_left_out_and_reported_never_replaced(flawed, tmp_path):
-    store = build(flawed, tmp_path / "cache")
-    assert list(store.tracks.index) == ["good1", "good2"]
-    reasons = store.left_out["reason"].to_dict()
-    assert reasons.pop("garbage").startswith("cannot be decoded")
-    assert reasons == {
-        "missing": "file not found",
-        "short": "too short (0.5 s of at least 1 s)",
-        "empty": "holds no audio",
-    }
-    clips = [array.clip(track) for array in store.arrays.values() for track in store.tracks.index]
-    assert store.bytes == sum(clip.nbytes for clip in clips)
-    with pytest.raises(SoundFusionError, match="short.*left out.*too short"):
-        store.arrays["mel"].clip("short")
-
-
-def test_a_corpus_without_a_usable_clip_is_refused(flawed, tmp_path):
-    with pytest.raises(SoundFusionError, match="none of its 6 clips is usable"):
-        build(flawed, tmp_path / "cache", shortest=60.0)
+def stored(store, track: str) -> np.ndarray:
+    return store.arrays["waveform"].clip(track)[:, 0, 0]
 
 
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """Names of the files decoded by this process."""
     names = []
-
-    def watched(file, seconds):
-        names.append(file.name)
-        return decode(file, seconds)
-
-    monkeypatch.setattr(decoding, "decode", watched)
+    monkeypatch.setattr(prepare, "decode", lambda file, seconds: names.append(file.name) or decode(file, seconds))
     return names
 
 
 @pytest.fixture
 def few(corpus, tmp_path) -> Corpus:
     """A copy of four clips, two of each of two labels."""
-    return copy_of(corpus, tmp_path / "few", ["high00", "high01", "low00", "low01"])
-
-
-def copy_of(corpus: Corpus, root: Path, tracks: list[str]) -> Corpus:
-    """Some tracks in a folder of their own, which is older than two seconds as most are."""
+    tracks = ["high00", "high01", "low00", "low01"]
+    root = tmp_path / "few"
     root.mkdir()
     for track in tracks:
         shutil.copyfile(corpus.file(track), root / f"{track}.wav")
-    return Corpus(root.name, root, corpus.tracks.loc[tracks])
+    return Corpus("few", root, corpus.tracks.loc[tracks])
 
 
 def settle() -> None:
@@ -145,10 +70,111 @@ def settle() -> None:
     time.sleep(RECENT / 1e9 + 0.1)
 
 
+# ---- what is stored
+
+
+def test_every_clip_is_where_the_journal_says_and_the_files_hold_nothing_else(store, corpus):
+    assert list(store.tracks.index) == list(corpus.tracks.index) and store.left_out.empty
+    for track in ("low00", "high03", "noise05"):
+        samples, rate = decode(corpus.file(track))
+        for spec in (Waveform(), SMALL_MEL):
+            with threadpool_limits(1):  # as the store does: on more threads sums are added up in another order
+                expected = spec.transform(samples, rate)
+            np.testing.assert_array_equal(store.arrays[spec.kind].clip(track), expected)
+    mel = store.arrays["mel"].clip("low05")  # of a mono file
+    np.testing.assert_array_equal(mel[:, 0], mel[:, 1])
+    for array in store.arrays.values():
+        about = json.loads((array.folder / "store.json").read_text())
+        assert about["dtype"] == array.data.dtype.name
+        assert (array.folder / "data.bin").stat().st_size == array.data.nbytes
+    assert store.bytes == sum(array.data.nbytes for array in store.arrays.values())
+    with pytest.raises(ValueError, match="read-only"):
+        store.arrays["waveform"].clip("low00")[100] += 7
+
+
+def test_one_decode_serves_all_representations_and_nothing_is_decoded_twice(corpus, tmp_path, decoded):
+    assert build(corpus, tmp_path, decode=False) is None
+    build(corpus, tmp_path, [SMALL_MEL])
+    assert len(decoded) == len(corpus.tracks)
+    opened = build(corpus, tmp_path, [SMALL_MEL], decode=False)
+    assert build(corpus, tmp_path, decode=False) is None
+    assert build(corpus, tmp_path).content_id == opened.content_id
+    build(corpus, tmp_path)
+    assert len(decoded) == 2 * len(corpus.tracks)
+    build(corpus, tmp_path, [Waveform(8_000), SMALL_MEL])  # one of them is new
+    assert len(decoded) == 3 * len(corpus.tracks)
+    mel = ClipFolder(tmp_path / corpus.name, SMALL_MEL)
+    assert len(mel.journal.read_bytes().splitlines()) == len(corpus.tracks)
+
+
+def test_worker_processes_give_the_same_arrays(store, corpus, tmp_path):
+    parallel = build(corpus, tmp_path, workers=2)
+    assert_same_files(parallel, store)
+    for kind, array in store.arrays.items():
+        pd.testing.assert_frame_equal(parallel.arrays[kind].tracks, array.tracks)
+
+
+def test_unusable_clips_are_left_out_and_reported_never_replaced(corpus, tmp_path):
+    shutil.copyfile(corpus.file("low00"), tmp_path / "good1.wav")
+    shutil.copyfile(corpus.file("high00"), tmp_path / "good2.wav")
+    (tmp_path / "garbage.mp3").write_bytes(b"this is no music " * 100)
+    soundfile.write(tmp_path / "short.wav", np.linspace(-0.1, 0.1, 11_025), 22_050)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 22_050)
+    names = ["garbage.mp3", "good1.wav", "missing.wav", "short.wav", "good2.wav", "empty.wav"]
+    table = {"path": names, "label": ["a", "b"] * 3, "group": None}
+    flawed = Corpus("flawed", tmp_path, pd.DataFrame(table, index=[name.split(".")[0] for name in names]))
+    store = build(flawed, tmp_path / "cache")
+    assert list(store.tracks.index) == ["good1", "good2"]
+    reasons = store.left_out["reason"].to_dict()
+    assert reasons.pop("garbage").startswith("cannot be decoded")
+    short = "too short (0.5 s of at least 1 s)"
+    assert reasons == {"missing": "file not found", "short": short, "empty": "holds no audio"}
+    clips = [array.clip(track) for array in store.arrays.values() for track in store.tracks.index]
+    assert store.bytes == sum(clip.nbytes for clip in clips)
+    with pytest.raises(SoundFusionError, match="short.*left out.*too short"):
+        store.arrays["mel"].clip("short")
+    with pytest.raises(SoundFusionError, match="none of its 6 clips is usable"):
+        build(flawed, tmp_path / "cache", shortest=60.0)
+
+
+def test_labels_that_lost_all_their_clips_are_refused_with_the_reason(few, tmp_path):
+    build(few, tmp_path / "cache").check_labels()
+    for track in ("low00", "low01"):
+        few.file(track).write_bytes(b"this is no music " * 100)
+    store = build(few, tmp_path / "cache")
+    assert store.labels == ["high"]
+    with pytest.raises(SoundFusionError, match="none of the 2 clips of genre 'low' is usable.*cannot be decoded"):
+        store.check_labels()
+    alone = Corpus(few.name, few.root, few.tracks[few.tracks["label"] == "high"])
+    with pytest.raises(SoundFusionError, match="only one genre"):
+        build(alone, tmp_path / "cache").check_labels()
+
+
+def test_the_shortest_clips_that_there_are_can_be_stored(tmp_path):
+    for length in (2, 3, 300):  # one sample is silence
+        soundfile.write(tmp_path / f"{length}.wav", np.linspace(0, 0.1, length), 48_000)
+    ids = ["2", "3", "300"]
+    tracks = pd.DataFrame({"path": [f"{track}.wav" for track in ids], "label": "x", "group": None}, index=ids)
+    assert len(build(Corpus("tiny", tmp_path, tracks), tmp_path / "cache", shortest=0.0).tracks) == 3
+
+
+def test_an_array_sent_to_another_process_maps_the_same_file(few, corpus, tmp_path):
+    array = build(few, tmp_path / "cache").arrays["mel"]
+    clip = array.clip("low01").copy()
+    text = pickle.dumps(array)
+    assert len(text) < 10_000
+    shutil.copyfile(corpus.file("noise00"), few.root / "noise00.wav")
+    build(Corpus(few.name, few.root, corpus.tracks.loc[["high00", "noise00"]]), tmp_path / "cache")  # the file grows
+    np.testing.assert_array_equal(pickle.loads(text).clip("low01"), clip)
+
+
+# ---- clips are found by their content
+
+
 def test_a_file_replaced_by_one_of_the_same_size_is_another_clip(few, corpus, tmp_path, decoded):
-    before = build(few, tmp_path / "cache")
+    build(few, tmp_path / "cache")
     settle()
-    build(few, tmp_path / "cache")  # which remembers the digests
+    before = build(few, tmp_path / "cache")  # which remembers the digests
     times = few.file("high01").stat()
     shutil.copyfile(corpus.file("noise01"), few.file("high01"))
     if sys.platform != "win32":  # where a change of the times themselves leaves no trace
@@ -157,47 +183,38 @@ def test_a_file_replaced_by_one_of_the_same_size_is_another_clip(few, corpus, tm
     decoded.clear()
     after = build(few, tmp_path / "cache")
     assert decoded == ["high01.wav"]
-    np.testing.assert_array_equal(after.arrays["waveform"].clip("high01")[:, 0, 0], mono(corpus.file("noise01")))
-    np.testing.assert_array_equal(after.arrays["mel"].clip("low00"), before.arrays["mel"].clip("low00"))
+    np.testing.assert_array_equal(stored(after, "high01"), mono(corpus.file("noise01")))
+    np.testing.assert_array_equal(stored(after, "low00"), stored(before, "low00"))
     assert after.content_id != before.content_id
 
 
-def mono(file: Path) -> np.ndarray:
-    """A file's waveform as the store has it."""
-    return Waveform().transform(*decode(file))[:, 0, 0]
-
-
-def test_files_are_hashed_once(few, tmp_path, monkeypatch):
-    build(few, tmp_path / "cache")
-    settle()
-    first = build(few, tmp_path / "cache")
-    monkeypatch.setattr(digests_module, "digest", None)
-    assert build(few, tmp_path / "cache").content_id == first.content_id
-
-
-def test_a_file_written_a_moment_ago_is_hashed_again(few, tmp_path):
-    """Its times may stay as they are when it is written once more."""
+def test_files_are_hashed_once_but_for_those_written_a_moment_ago(few, tmp_path, monkeypatch):
+    """Their times may stay as they are when they are written once more."""
     file = few.file("low00")
-    old = digests([file], tmp_path)
-    times = file.stat()
+    old, times = digests([file], tmp_path), file.stat()
     file.write_bytes(file.read_bytes()[::-1])
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert digests([file], tmp_path) != old
+    new = digests([file], tmp_path)
+    assert new != old
+    settle()
+    assert digests([file], tmp_path) == new
+    monkeypatch.setattr(clips_module, "digest", None)
+    assert digests([file], tmp_path) == new
 
 
 def test_processes_that_hash_at_once_remember_for_each_other(few, tmp_path):
     files = [few.file(track) for track in few.tracks.index]
     settle()
     code = (
-        "import sys; from pathlib import Path; from soundfusion_lib.audio.digests import digests\n"
+        "import sys; from pathlib import Path; from soundfusion_lib.audio.clips import digests\n"
         "print(digests([Path(file) for file in sys.argv[2:]], sys.argv[1], progress=False))"
     )
     command = [sys.executable, "-c", code, str(tmp_path), *map(str, files)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     expected = [hashlib.sha256(file.read_bytes()).hexdigest() + ".wav" for file in files]
     assert {process.communicate()[0] for process in started} == {f"{expected}\n"}
-    with contextlib.closing(sqlite3.connect(tmp_path / "digests.sqlite")) as memory:
-        assert sorted(memory.execute("SELECT digest FROM files")) == sorted((content,) for content in expected)
+    with contextlib.closing(sqlite3.connect(tmp_path / "digests.sqlite")) as database:
+        assert sorted(database.execute("SELECT digest FROM files")) == sorted((content,) for content in expected)
 
 
 def test_digests_that_cannot_be_used_are_named(few, tmp_path):
@@ -214,31 +231,22 @@ def test_one_file_more_is_the_only_one_decoded(few, corpus, tmp_path, decoded):
     after = build(more, tmp_path / "cache")
     assert decoded == ["low02.wav"]
     for track in more.tracks.index:
-        np.testing.assert_array_equal(after.arrays["waveform"].clip(track)[:, 0, 0], mono(corpus.file(track)))
+        np.testing.assert_array_equal(stored(after, track), mono(corpus.file(track)))
     fewer = build(few, tmp_path / "cache")
     assert fewer.content_id == before.content_id and fewer.bytes == before.bytes < after.bytes
-    assert len(decoded) == 1
 
 
-def test_a_music_folder_renamed_is_not_decoded_again(few, tmp_path, decoded):
+def test_a_music_folder_renamed_or_listed_in_another_order_is_not_decoded_again(few, tmp_path, decoded):
     before = build(few, tmp_path / "cache")
-    root = few.root.rename(tmp_path / "renamed")
-    moved = Corpus("renamed", root, few.tracks)
     decoded.clear()
+    other = build(Corpus(few.name, few.root, few.tracks[::-1]), tmp_path / "cache")
+    pd.testing.assert_frame_equal(other.tracks, before.tracks)
+    moved = Corpus("renamed", few.root.rename(tmp_path / "renamed"), few.tracks)
     after = build(moved, tmp_path / "cache")
-    assert decoded == [] and after.content_id == before.content_id
-    for kind, array in before.arrays.items():
-        assert (after.arrays[kind].folder / "data.bin").read_bytes() == (array.folder / "data.bin").read_bytes()
+    assert decoded == [] and before.content_id == other.content_id == after.content_id
+    assert_same_files(after, before)
     shutil.rmtree(tmp_path / "cache" / few.name)  # each has its own
-    assert build(moved, tmp_path / "cache").arrays["mel"].clip("low00").any()
-
-
-def test_the_order_of_a_corpus_s_table_changes_nothing(few, tmp_path, decoded):
-    before = build(few, tmp_path / "cache")
-    decoded.clear()
-    after = build(Corpus(few.name, few.root, few.tracks[::-1]), tmp_path / "cache")
-    assert decoded == [] and after.content_id == before.content_id
-    pd.testing.assert_frame_equal(after.tracks, before.tracks)
+    assert build(moved, tmp_path / "cache").arrays["mel"].clip("low00").any() and decoded == []
 
 
 def test_the_shortest_usable_clip_is_not_of_the_arrays(few, tmp_path, decoded):
@@ -256,8 +264,7 @@ def test_the_content_id_is_of_the_usable_tracks(few, tmp_path):
 
     listed = few.tracks.copy()
     listed.loc["gone"] = ["gone.wav", "low", None]
-    assert content() == content(listed)
-    assert content() == content(few.tracks.assign(notes="something"))
+    assert content() == content(listed) == content(few.tracks.assign(notes="something"))
     changed = few.tracks.assign(group=[None, *few.tracks["group"][1:]])
     assert len({content(), content(few.tracks.assign(label=["low", "low", "high", "high"])), content(changed)}) == 3
     assert content(few.tracks.assign(split="train")) not in (content(), content(few.tracks.assign(split="test")))
@@ -272,21 +279,49 @@ def test_two_tracks_with_the_same_bytes_are_one_clip(few, tmp_path, decoded):
     assert store.bytes == sum((array.folder / "data.bin").stat().st_size for array in store.arrays.values())
 
 
-def test_a_file_that_cannot_be_read_for_now_is_tried_again(few, tmp_path, monkeypatch):
-    def gone(file):
-        file.rename(file.with_suffix(".away"))
-        try:
-            return decode(file)
-        finally:
-            file.with_suffix(".away").rename(file)
+def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):
+    """It finds the first frame of an MP3 behind other bytes only where the name ends in .mp3."""
+    mp3 = bytes(500) + encode_mp3(np.sin(np.arange(3 * 44_100) / 20), 44_100)
+    for name in ("a.bin", "b.MP3"):
+        (tmp_path / name).write_bytes(mp3)
+    tracks = pd.DataFrame({"path": ["a.bin", "b.MP3"], "label": ["x", "y"], "group": None}, index=["a", "b"])
+    store = build(Corpus("mp3", tmp_path, tracks), tmp_path / "cache")
+    assert list(store.tracks.index) == ["b"] and list(store.left_out.index) == ["a"]
 
-    monkeypatch.setattr(decoding, "decode", lambda file, _: (gone if file.name == "low01.wav" else decode)(file))
-    assert build(few, tmp_path / "cache").left_out["reason"].to_dict() == {"low01": "file not found"}
+
+def test_another_revision_of_the_store_is_not_used(few, tmp_path, decoded, monkeypatch):
+    before = build(few, tmp_path / "cache").content_id
+    for module in ("clips", "store"):
+        monkeypatch.setattr(f"soundfusion_lib.audio.{module}.STORE_REVISION", STORE_REVISION + 1)
+    assert build(few, tmp_path / "cache").content_id != before and len(decoded) == 8
+
+
+# ---- files that cannot be read now
+
+
+def gone(file, seconds):
+    file.rename(file.with_suffix(".away"))
+    try:
+        return decode(file, seconds)
+    finally:
+        file.with_suffix(".away").rename(file)
+
+
+def changed(file, seconds):
+    samples = decode(file, seconds)
+    soundfile.write(file, samples[0][::-1], samples[1])
+    return samples
+
+
+@pytest.mark.parametrize("fault, reason", [(gone, "file not found"), (changed, "changed while it was read")])
+def test_a_file_that_cannot_be_read_for_now_is_tried_again(few, tmp_path, monkeypatch, fault, reason):
+    monkeypatch.setattr(prepare, "decode", lambda file, _: (fault if file.name == "low01.wav" else decode)(file, None))
+    assert build(few, tmp_path / "cache").left_out["reason"].to_dict() == {"low01": reason}
     assert build(few, tmp_path / "cache", decode=False) is None
     monkeypatch.undo()
     store = build(few, tmp_path / "cache")
     assert store.left_out.empty
-    np.testing.assert_array_equal(store.arrays["waveform"].clip("low01")[:, 0, 0], mono(few.file("low01")))
+    np.testing.assert_array_equal(stored(store, "low01"), mono(few.file("low01")))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has other words, and links for administrators alone")
@@ -303,93 +338,19 @@ def test_a_file_that_the_system_does_not_give_is_left_out_with_its_words(few, tm
     assert list(build(few, tmp_path / "cache").left_out.index) == ["high00"]
 
 
-def test_a_file_that_changes_while_it_is_decoded_is_left_out_this_time(few, corpus, tmp_path, monkeypatch):
-    def replaced(file, seconds):
-        samples = decode(file, seconds)
-        if file.name == "low01.wav":
-            shutil.copyfile(corpus.file("noise01"), file)
-        return samples
-
-    monkeypatch.setattr(decoding, "decode", replaced)
-    assert build(few, tmp_path / "cache").left_out["reason"].to_dict() == {"low01": "changed while it was read"}
-    monkeypatch.undo()
-    store = build(few, tmp_path / "cache")
-    np.testing.assert_array_equal(store.arrays["waveform"].clip("low01")[:, 0, 0], mono(corpus.file("noise01")))
-
-
-def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):
-    """It finds the first frame of an MP3 behind other bytes only where the name ends in .mp3."""
-    mp3 = bytes(500) + encode_mp3(np.sin(np.arange(3 * 44_100) / 20), 44_100)
-    for name in ("a.bin", "b.MP3"):
-        (tmp_path / name).write_bytes(mp3)
-    tracks = pd.DataFrame({"path": ["a.bin", "b.MP3"], "label": ["x", "y"], "group": None}, index=["a", "b"])
-    store = build(Corpus("mp3", tmp_path, tracks), tmp_path / "cache")
-    assert list(store.tracks.index) == ["b"] and list(store.left_out.index) == ["a"]
-
-
-def test_the_shortest_clips_that_there_are_can_be_stored(tmp_path):
-    for length in (2, 3, 300):  # one sample is silence
-        soundfile.write(tmp_path / f"{length}.wav", np.linspace(0, 0.1, length), 48_000)
-    ids = ["2", "3", "300"]
-    tracks = pd.DataFrame({"path": [f"{track}.wav" for track in ids], "label": "x", "group": None}, index=ids)
-    assert len(build(Corpus("tiny", tmp_path, tracks), tmp_path / "cache", shortest=0.0).tracks) == 3
-
-
-def test_a_store_can_be_opened_without_decoding(few, tmp_path, decoded):
-    cache = tmp_path / "cache"
-    assert build(few, cache, decode=False) is None
-    build(few, cache, [SMALL_MEL])
-    decoded.clear()
-    assert build(few, cache, decode=False) is None
-    opened = build(few, cache, [SMALL_MEL], decode=False)
-    assert decoded == []
-    assert opened.content_id == build(few, cache).content_id
-    (few.root / "low01.wav").write_bytes((few.root / "low00.wav").read_bytes()[:-100])
-    assert build(few, cache, decode=False) is None
-
-
-def test_labels_that_lost_all_their_clips_are_refused_with_the_reason(few, tmp_path):
-    build(few, tmp_path / "cache").check_labels()
-    for track in ("low00", "low01"):
-        few.file(track).write_bytes(b"this is no music " * 100)
-    store = build(few, tmp_path / "cache")
-    assert store.labels == ["high"]
-    with pytest.raises(SoundFusionError, match="none of the 2 clips of genre 'low' is usable.*cannot be decoded"):
-        store.check_labels()
-    alone = Corpus(few.name, few.root, few.tracks[few.tracks["label"] == "high"])
-    with pytest.raises(SoundFusionError, match="only one genre"):
-        build(alone, tmp_path / "cache").check_labels()
-
-
-def test_another_revision_of_the_store_is_not_used(few, tmp_path, decoded, monkeypatch):
-    before = build(few, tmp_path / "cache").content_id
-    monkeypatch.setattr("soundfusion_lib.audio.clips.STORE_REVISION", STORE_REVISION + 1)
-    monkeypatch.setattr("soundfusion_lib.audio.store.STORE_REVISION", STORE_REVISION + 1)
-    assert build(few, tmp_path / "cache").content_id != before
-    assert len(decoded) == 8
-
-
-def test_an_array_sent_to_another_process_maps_the_same_file(few, corpus, tmp_path):
-    array = build(few, tmp_path / "cache").arrays["mel"]
-    clip = array.clip("low01").copy()
-    text = pickle.dumps(array)
-    assert len(text) < 10_000
-    shutil.copyfile(corpus.file("noise00"), few.root / "noise00.wav")
-    build(Corpus(few.name, few.root, corpus.tracks.loc[["high00", "noise00"]]), tmp_path / "cache")  # the file grows
-    np.testing.assert_array_equal(pickle.loads(text).clip("low01"), clip)
-
+# ---- interrupted, and two at once
 
 SCRIPT = """
 import sys, time
 import pandas as pd
 from conftest import SMALL_MEL
-from soundfusion_lib.audio import decoding
+from soundfusion_lib.audio import prepare
 from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
 
 root, table, cache, stop_after = sys.argv[1:]
-decode, done = decoding.decode, 0
+decode, done = prepare.decode, 0
 
 def stopping(file, seconds):
     global done
@@ -399,7 +360,7 @@ def stopping(file, seconds):
     done += 1
     return decode(file, seconds)
 
-decoding.decode = stopping
+prepare.decode = stopping
 corpus = Corpus("tones", root, pd.read_pickle(table))
 Store.build(corpus, [Waveform(), SMALL_MEL], cache, shortest=1.0, workers=1, progress=False)
 """
@@ -410,7 +371,7 @@ def start_building(corpus: Corpus, cache: Path, stop_after: int = -1) -> subproc
     table = cache.parent / "tracks.pickle"
     corpus.tracks.to_pickle(table)
     command = [sys.executable, "-c", SCRIPT, str(corpus.root), str(table), str(cache), str(stop_after)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -419,25 +380,20 @@ def test_a_killed_build_goes_on_where_it_stopped(store, corpus, tmp_path, decode
     with start_building(corpus, cache, stop_after=10) as process:
         assert process.stdout.readline() == "stopped\n"
         process.kill()
-    with open(Pool(cache / "tones", Waveform()).data, "ab") as half_written:
+    with open(ClipFolder(cache / "tones", Waveform()).data, "ab") as half_written:
         half_written.write(b"\1" * 999)
-    with open(Pool(cache / "tones", SMALL_MEL).journal, "a") as torn:
+    with open(ClipFolder(cache / "tones", SMALL_MEL).journal, "a") as torn:
         torn.write('{"digest": "ab')
-
     resumed = build(corpus, cache)
     assert len(decoded) == len(corpus.tracks) - 10
-    for kind, array in store.arrays.items():
-        for name in ("data.bin", "clips.jsonl"):
-            assert (resumed.arrays[kind].folder / name).read_bytes() == (array.folder / name).read_bytes()
+    assert_same_files(resumed, store, ["data.bin", "clips.jsonl"])
 
 
 def test_processes_that_build_at_once_share_the_work(store, corpus, tmp_path):
     for process in [start_building(corpus, tmp_path / "cache") for _ in range(2)]:
         assert process.wait() == 0
         process.stdout.close()
-    for array in store.arrays.values():
-        folder = tmp_path / "cache" / "tones" / array.folder.name
-        assert (folder / "data.bin").read_bytes() == (array.folder / "data.bin").read_bytes()
+    assert_same_files(build(corpus, tmp_path / "cache", decode=False), store)
 
 
 def test_arrays_shorter_than_their_journal_are_made_anew(store, corpus, tmp_path, decoded):
@@ -448,32 +404,19 @@ def test_arrays_shorter_than_their_journal_are_made_anew(store, corpus, tmp_path
     decoded.clear()
     rebuilt = build(corpus, tmp_path)
     assert len(decoded) == len(corpus.tracks) - 2
-    for kind, array in store.arrays.items():
-        np.testing.assert_array_equal(rebuilt.arrays[kind].data, array.data)
+    assert_same_files(rebuilt, store)
 
 
-def test_a_clip_is_not_to_be_written_to(store):
-    with pytest.raises(ValueError, match="read-only"):
-        store.arrays["waveform"].clip("low00")[100] += 7
-
-
-def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(corpus, tmp_path):
+def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(few, tmp_path):
+    few.tracks.to_pickle(tmp_path / "tracks")
     script = tmp_path / "script.py"
     script.write_text(
-        "from soundfusion_lib.datasets import folder\n"
+        "import pandas as pd\n"
+        "from soundfusion_lib.datasets import Corpus\n"
         "from soundfusion_lib.audio.representations import Waveform\n"
         "from soundfusion_lib.audio.store import Store\n"
-        f"corpus = folder({str(labelled(corpus, tmp_path))!r})\n"
-        f"Store.build(corpus, [Waveform()], {str(tmp_path / 'cache')!r}, shortest=1.0, workers=2)\n"
+        "corpus = Corpus('few', 'few', pd.read_pickle('tracks'))\n"
+        "Store.build(corpus, [Waveform()], 'cache', shortest=1.0, workers=2)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr
-
-
-def labelled(corpus: Corpus, tmp_path: Path) -> Path:
-    """The corpus's files in a folder a label."""
-    root = tmp_path / "labelled"
-    for track, row in corpus.tracks.iterrows():
-        (root / row["label"]).mkdir(parents=True, exist_ok=True)
-        (root / row["label"] / f"{track}.wav").symlink_to(corpus.file(track))
-    return root

@@ -5,9 +5,9 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
-import lameenc
 import numpy as np
 import soundfile
 import soxr
@@ -17,7 +17,7 @@ AT_ONCE = 2**26  # samples of all channels that `decode` takes; 12 minutes of st
 RATES = 4_000, 384_000  # Hz; a header that says 1 Hz would make a second a day at 44.1 kHz
 LOUDEST = 10.0  # times full scale; decoded music reaches 1.6, broken frames 1e8; squares of 1e30 are infinite
 QUIETEST = 2**-16  # between the lowest and the highest sample: half a step of 16 bits
-MP3_FRAME = 1152  # samples; one that is damaged decodes to zeros
+MP3_FRAME = 1152  # samples; a damaged one decodes to zeros
 ZEROS = 0.5  # share of an MP3's frames that may be zeros; in music with rests up to a fifth are
 STANDARD_ERROR = threading.Lock()
 SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
@@ -28,7 +28,90 @@ class UnusableAudio(Exception):
 
 
 class UnreadableFile(UnusableAudio):
-    """A file that cannot be read now, whatever it holds: another time it may be."""
+    """A file that cannot be read now; its content may be good, so it is tried again."""
+
+
+class LongAudio(UnusableAudio):
+    """More than `decode` takes; `stream` gives it piece by piece."""
+
+
+def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """Read an MP3, FLAC, OGG or WAV file (whatever libsndfile reads), or its first seconds.
+
+    Returns:
+        Samples (time, channels), float32, full scale at +-1; the sample rate in Hz.
+
+    Raises:
+        UnreadableFile: there is no such file, it is a folder or a pipe, or the system refuses to read it.
+        LongAudio: more than `AT_ONCE` samples.
+        UnusableAudio: it cannot be decoded, its sample rate is out of range, or it holds no usable sound (`_sound`).
+    """
+    ((samples, rate),) = stream(file, seconds, whole=True)
+    return samples, rate
+
+
+def stream(file: Path, seconds: float | None = None, whole: bool = False) -> Iterator[tuple[np.ndarray, int]]:
+    """Read as `decode` does, one block of at most `BLOCK` samples after the other, or `whole` in a single one; each
+    comes with the sample rate. What can only be told at the end of the file is raised after its last block."""
+    with _reasons():
+        check_regular(file)
+        open(file, "rb").close()  # libsndfile has one message for all that the system may say
+        # by its name, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else;
+        # names are bytes but on Windows, and need not be text
+        opened = soundfile.SoundFile(str(file) if os.name == "nt" else os.fsencode(file))
+    with opened:
+        rate, channels = opened.samplerate, opened.channels
+        if not RATES[0] <= rate <= RATES[1]:
+            raise UnusableAudio(f"sample rate of {rate:,} Hz, which is not {RATES[0]:,} to {RATES[1]:,}")
+        frames = opened.frames if seconds is None else min(opened.frames, int(seconds * rate))
+        if whole and frames * channels > AT_ONCE:
+            raise LongAudio(f"longer than the {AT_ONCE:,} samples that are decoded at once")
+        size = frames if whole else max(1, 2 * BLOCK // max(2, channels))
+        for samples in _sound(_blocks(opened, frames, size), opened.format in ("MPEG", "MP3")):
+            yield samples, rate
+
+
+def _blocks(opened: soundfile.SoundFile, frames: int, size: int) -> Iterator[np.ndarray]:
+    while frames > 0:
+        with _reasons():
+            samples = opened.read(min(size, frames), dtype="float32", always_2d=True)
+        if len(samples):
+            yield samples
+        frames = frames - size if len(samples) == size else 0  # the header may promise more than there is
+
+
+def _sound(blocks: Iterator[np.ndarray], mp3: bool) -> Iterator[np.ndarray]:
+    """The blocks, (time, channels) each, of a file whose sound can be used.
+
+    Raises UnusableAudio for samples that are not finite or too loud; and at the end where there are no samples; where
+    all of a channel are the same, or all of the file within half a step of 16 bits; and where more than `ZEROS` of an
+    MP3's frames are zeros, which damaged ones decode to.
+    """
+    lowest, highest, moves, mp3_frames, zeros = np.inf, -np.inf, False, 0, 0
+    for samples in blocks:
+        low, high = samples.min(), samples.max()  # NaN where there is one
+        if not np.isfinite([low, high]).all():
+            raise UnusableAudio("holds samples that are not finite")
+        if max(-low, high) > LOUDEST:
+            raise UnusableAudio(f"its samples reach {max(-low, high):.3g}, far beyond full scale, which is 1")
+        lowest, highest = min(lowest, low), max(highest, high)
+        moves = moves or bool((samples[1:] != samples[:-1]).any())
+        if mp3:
+            whole = samples[: len(samples) // MP3_FRAME * MP3_FRAME].reshape(-1, MP3_FRAME * samples.shape[1])
+            mp3_frames, zeros = mp3_frames + len(whole), zeros + (~whole.any(1)).sum()
+        yield samples
+    if lowest > highest:
+        raise UnusableAudio("holds no audio")
+    if not moves or highest - lowest < QUIETEST:
+        raise UnusableAudio("silent")
+    if zeros > ZEROS * mp3_frames:
+        raise UnusableAudio(f"silent in {zeros / mp3_frames:.0%} of its MP3 frames, as damaged ones are")
+
+
+def check_regular(file: Path) -> None:
+    """Raise UnreadableFile for a folder or a pipe: opening a pipe would wait for its other end."""
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise UnreadableFile("not a file")
 
 
 def unreadable(error: OSError) -> UnreadableFile:
@@ -37,120 +120,21 @@ def unreadable(error: OSError) -> UnreadableFile:
     return UnreadableFile("file not found" if missing else f"cannot be read ({error.strerror or error})")
 
 
-class LongAudio(UnusableAudio):
-    """More than `decode` takes; `stream` gives it piece by piece."""
-
-
-def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """An MP3, FLAC, OGG or WAV file (whatever libsndfile reads), or its first seconds -> samples (time, channels),
-    float32, full scale at +-1, and the sample rate in Hz.
-
-    Raises:
-        UnreadableFile: no such file, no file but a folder or a pipe, or the system could not read it.
-        LongAudio: more than `AT_ONCE` samples.
-        UnusableAudio: it cannot be decoded, its sample rate is none of music's, it holds no audio, only silence (see
-            `Level`), or samples that are not finite or far beyond full scale.
-    """
-    with _open(file) as opened:
-        rate, level = opened.samplerate, Level(opened.format)
-        wanted = opened.frames if seconds is None else min(opened.frames, int(seconds * rate))
-        if wanted * opened.channels > AT_ONCE:
-            raise LongAudio(f"longer than the {AT_ONCE:,} samples that are decoded at once")
-        with _reasons():
-            samples = opened.read(wanted, dtype="float32", always_2d=True)
-    level.add(samples)
-    level.check()
-    return samples, rate
-
-
-def stream(file: Path, seconds: float | None = None) -> Iterator[tuple[np.ndarray, int]]:
-    """As `decode`, and the same samples, one block of at most `BLOCK` after the other, each with the sample rate."""
-    with _open(file) as opened:
-        rate, level = opened.samplerate, Level(opened.format)
-        size = max(1, 2 * BLOCK // max(2, opened.channels))
-        left = opened.frames if seconds is None else int(seconds * rate)  # fewer where the header lies
-        while left > 0:
-            with _reasons():
-                samples = opened.read(min(size, left), dtype="float32", always_2d=True)
-            if not len(samples):
-                break
-            left -= len(samples)
-            level.add(samples)
-            yield samples, rate
-        level.check()
-
-
-@contextmanager
-def _open(file: Path) -> Iterator[soundfile.SoundFile]:
-    with _reasons():
-        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for its other end
-            raise UnreadableFile("not a file")
-        open(file, "rb").close()  # libsndfile has one message for all that the system may say
-        # by its path, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else
-        opened = soundfile.SoundFile(_name(file))
-    with opened:
-        lowest, highest = RATES
-        if not lowest <= opened.samplerate <= highest:
-            raise UnusableAudio(f"sample rate of {opened.samplerate:,} Hz, which is not {lowest:,} to {highest:,}")
-        yield opened
-
-
-class Level:
-    """What the samples of a file reach, block by block: whether they are sound.
-
-    Raises UnusableAudio, from `add` for what no later samples can mend, from `check` at the end: no samples; silence,
-    which is channels whose samples are all the same, or all within half a step of 16 bits; zeros for more than `ZEROS`
-    of an MP3, as damaged frames decode to.
-
-    Args:
-        format: of the file, as libsndfile calls it.
-    """
-
-    def __init__(self, format: str):
-        self.mp3 = format in ("MPEG", "MP3")
-        self.lowest, self.highest = np.inf, -np.inf
-        self.moves = False  # whether any sample of a channel differs from the one before
-        self.frames, self.zeros = 0, 0  # of an MP3's frames, in whole ones of each block
-
-    def add(self, samples: np.ndarray) -> None:
-        """The next samples, (time, channels)."""
-        if not samples.size:
-            return
-        lowest, highest = samples.min(), samples.max()  # NaN where there is one
-        if not np.isfinite([lowest, highest]).all():
-            raise UnusableAudio("holds samples that are not finite")
-        peak = max(-lowest, highest)
-        if peak > LOUDEST:
-            raise UnusableAudio(f"its samples reach {peak:.3g}, far beyond full scale, which is 1")
-        self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
-        flat, channels = samples.ravel(), samples.shape[1]
-        self.moves = self.moves or bool((flat[channels:] != flat[:-channels]).any())
-        if self.mp3:
-            count = len(samples) // MP3_FRAME
-            self.frames += count
-            self.zeros += count - samples[: count * MP3_FRAME].reshape(count, MP3_FRAME * channels).any(1).sum()
-
-    def check(self) -> None:
-        """At the end of the file."""
-        if self.lowest > self.highest:
-            raise UnusableAudio("holds no audio")
-        if not self.moves or self.highest - self.lowest < QUIETEST:
-            raise UnusableAudio("silent")
-        if self.zeros > ZEROS * self.frames:
-            raise UnusableAudio(f"silent in {self.zeros / self.frames:.0%} of its MP3 frames, as damaged ones are")
-
-
-def _name(file: Path) -> str | bytes:
-    """A file's name as libsndfile takes it: on systems whose names are bytes, these, which need be no text."""
-    return str(file) if os.name == "nt" else os.fsencode(file)
-
-
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """What reading a file raises, as a reason to leave it out; nothing of it on the terminal."""
+    """Turn what reading a file raises into a reason to leave it out, and keep libmpg123's notes off the terminal.
+
+    It writes them to file descriptor 2, past Python's `sys.stderr`; one thread at a time may replace that.
+    """
     try:
-        with _silent():
-            yield
+        with STANDARD_ERROR, open(os.devnull, "wb") as nowhere:
+            terminal = os.dup(2)
+            os.dup2(nowhere.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(terminal, 2)
+                os.close(terminal)
     except OSError as error:
         raise unreadable(error) from error
     except (RuntimeError, TypeError) as error:  # soundfile's are of the first kind, and for .raw of the second
@@ -160,19 +144,6 @@ def _reasons() -> Iterator[None]:
         if reason.startswith("File does not exist"):  # libsndfile's words for an MP3 without a frame, too
             reason = "no audio found in it"
         raise UnusableAudio(f"cannot be decoded ({reason})") from error
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing is written to file descriptor 2, where libmpg123 notes damaged frames, past Python's `sys.stderr`."""
-    with STANDARD_ERROR, open(os.devnull, "wb") as nowhere:  # one thread at a time, or the second keeps the first's
-        kept = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def to_channels(samples: np.ndarray, channels: int) -> np.ndarray:
@@ -193,12 +164,9 @@ def resample(samples: np.ndarray, sample_rate: int, target: int) -> np.ndarray:
 
 
 def encode_mp3(samples: np.ndarray, rate: int, kilobits: int = 128) -> bytes:
-    """(time,) or (time, 2), full scale at +-1, at `rate` Hz -> MP3, 3.6 times as fast as libsndfile makes it."""
-    encoder = lameenc.Encoder()
-    encoder.silence()
-    encoder.set_bit_rate(kilobits)
-    encoder.set_in_sample_rate(rate)
-    encoder.set_channels(1 if samples.ndim == 1 else 2)
-    encoder.set_quality(7)
-    pcm = np.rint(np.clip(samples, -1, 1) * 32_767).astype("<i2")
-    return bytes(encoder.encode(pcm.tobytes())) + bytes(encoder.flush())
+    """Samples (time,) or (time, 2), full scale at +-1, at `rate` Hz -> MP3 of a constant bit rate."""
+    lowest, highest = (32, 320) if rate >= 32_000 else (8, 160) if rate >= 16_000 else (8, 64)  # MPEG 1, 2, 2.5
+    level = np.clip((highest - kilobits) / (highest - lowest), 0, 0.99)  # libsndfile refuses 1
+    mp3, options = BytesIO(), {"bitrate_mode": "CONSTANT", "compression_level": level}
+    soundfile.write(mp3, np.clip(samples, -1, 1), rate, format="MP3", **options)
+    return mp3.getvalue()

@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from pydantic import Field
 
-from soundfusion_lib.audio.decoding import in_order
 from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.checks import Number, Seconds, checked
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.pool import in_order
 
 PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
 

@@ -1,7 +1,7 @@
 """Every track decoded once, into memory-mapped arrays that segments are slices of.
 
     <cache>/<corpus>/<representation>-r2/data.bin      all clips, one after the other, time-major
-                                         clips.jsonl   a line a clip: its digest, where it starts, why it is unusable
+                                         clips.jsonl   one line per clip: its digest, its start, why it is unusable
                                          store.json    dtype, layout and spec
     <cache>/digests.sqlite                             the digests of the files
 
@@ -20,17 +20,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
+from tqdm import tqdm
 
-from soundfusion_lib.audio.clips import STORE_REVISION, Clip, Pool
+from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, digests
 from soundfusion_lib.audio.decode import UnreadableFile
-from soundfusion_lib.audio.decoding import CUT, decode_missing, missing
-from soundfusion_lib.audio.digests import DIGITS, digests
+from soundfusion_lib.audio.prepare import Job, represent_all
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import writing
+from soundfusion_lib.pool import refuse_in_import
 
 SHORTEST = 5.0  # seconds; one segment of the report
+DIGITS = 64  # of the SHA-256 that a digest begins with
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,11 @@ class Store:
         progress: bool = True,
         decode: bool = True,
     ) -> "Store | None":
-        """Open the store of a corpus, decoding first what is not there yet; each file is decoded once for all.
+        """Open the store of a corpus, decoding first what is not there yet.
 
         A clip that cannot be used is left out and reported (`left_out`), never replaced. What is wrong with a file's
-        content is remembered; a file that cannot be read is tried again by the next build. One that is interrupted
-        goes on where it stopped.
+        content is remembered; a file that cannot be read is tried again by the next build. An interrupted build goes
+        on where it stopped.
 
         Args:
             representations: at most one of each kind.
@@ -116,19 +119,20 @@ class Store:
         Raises:
             SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
         """
-        files = _files(corpus, Path(cache_dir), progress)
-        pools = [Pool(Path(cache_dir) / corpus.name, spec) for spec in representations]
-        if missing(corpus, files, pools):
+        paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
+        contents = dict(zip(corpus.tracks.index, digests(paths, cache_dir, progress), strict=True))
+        folders = [ClipFolder(Path(cache_dir) / corpus.name, spec) for spec in representations]
+        if _jobs(corpus, contents, folders):
             if not decode:
                 return None
             with writing(Path(cache_dir)):
-                files |= decode_missing(corpus, files, pools, workers, progress)
-        found = [pool.read() for pool in pools]
-        rows = [_judged([clips.get(file.digest, file) for clips in found], shortest) for file in files.values()]
+                contents = _decode(corpus, contents, folders, workers, progress)
+        stored = [folder.read() for folder in folders]
+        rows = [_judged(corpus, content, stored, shortest) for content in contents.values()]
         arrays = {}
-        for pool, clips in zip(pools, zip(*rows, strict=True), strict=True):
+        for folder, clips in zip(folders, zip(*rows, strict=True), strict=True):
             tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
-            arrays[pool.representation.kind] = StoredArray(pool.representation, pool.folder, tracks)
+            arrays[folder.representation.kind] = StoredArray(folder.representation, folder.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
             lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {store.left_out['reason'].mode()[0]}"
@@ -199,16 +203,56 @@ class Store:
         return sum(array.clip(track).nbytes for array in self.arrays.values() for track in clips)
 
 
-def _files(corpus: Corpus, cache_dir: Path, progress: bool) -> dict[str, Clip]:
-    """By track: its clip, of which no more is known than its digest, or why its file cannot be read."""
-    cut = "" if corpus.seconds is None else f"{CUT}{corpus.seconds:g}s"  # another cut of the same file is another clip
-    found = digests([Path(corpus.root) / path for path in corpus.tracks["path"]], cache_dir, progress)
-    clips = [Clip("", reason=str(file)) if isinstance(file, UnreadableFile) else Clip(file + cut) for file in found]
-    return dict(zip(corpus.tracks.index, clips, strict=True))
+Contents = dict[str, str | UnreadableFile]  # by track: its file's digest, or why it cannot be read
 
 
-def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
-    """The clips of a track, each with the reason why the track is left out if there is one."""
+def _clip(corpus: Corpus, content: str) -> str:
+    """The digest of a clip: another cut of the same file is another clip."""
+    return content if corpus.seconds is None else f"{content} first {corpus.seconds:g}s"
+
+
+def _jobs(corpus: Corpus, contents: Contents, folders: list[ClipFolder]) -> list[Job]:
+    """What is left to decode of a corpus."""
+    stored = [(folder, folder.read()) for folder in folders]
+    jobs = {}
+    for track, content in contents.items():
+        if isinstance(content, str) and content not in jobs:
+            clip = _clip(corpus, content)
+            lacking = [folder for folder, clips in stored if clip not in clips]
+            if lacking:
+                jobs[content] = Job(corpus.file(track), content, clip, corpus.seconds, lacking)
+    return list(jobs.values())
+
+
+def _decode(
+    corpus: Corpus, contents: Contents, folders: list[ClipFolder], workers: int | None, progress: bool
+) -> Contents:
+    """Decode what is left, one process at a time; returns the contents, without those that could not be read now."""
+    refuse_in_import()  # it would wait for the lock
+    cache = folders[0].folder.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "build.lock"):
+        for folder in folders:
+            folder.prepare({_clip(corpus, content) for content in contents.values() if isinstance(content, str)})
+        jobs, failed = _jobs(corpus, contents, folders), {}
+        results = represent_all(jobs, workers)
+        bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
+        for job, result in zip(jobs, bar, strict=True):
+            if isinstance(result, UnreadableFile):
+                failed[job.content] = result
+                continue
+            for folder, (clip, array) in zip(job.folders, result, strict=True):
+                folder.add(clip, array)
+    return {track: failed.get(content, content) for track, content in contents.items()}
+
+
+def _judged(
+    corpus: Corpus, content: str | UnreadableFile, stored: list[dict[str, Clip]], shortest: float
+) -> list[Clip]:
+    """A track's clip in each representation, with the reason why the track is left out if there is one."""
+    if isinstance(content, UnreadableFile):
+        return [Clip("", reason=str(content))] * len(stored)
+    clips = [known[_clip(corpus, content)] for known in stored]
     reasons = [clip.reason for clip in clips if clip.reason]
     if not all(math.isfinite(clip.silence) for clip in clips):  # decoded before such samples were refused
         reasons = ["holds samples far beyond full scale"]

@@ -1,5 +1,4 @@
-"""One file of any length -> its representations, in bounded memory: the very values that `transform` gives of all of
-it."""
+"""One file of any length -> its representations, in bounded memory: the values that `transform` gives of all of it."""
 
 import math
 import tempfile
@@ -12,8 +11,8 @@ import numpy as np
 import soxr
 import torch
 
-from soundfusion_lib.audio import decode as audio
-from soundfusion_lib.audio.representations import MelSpectrogram, Representation
+from soundfusion_lib.audio.decode import UnusableAudio, stream, to_channels
+from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.errors import SoundFusionError
 
 CHUNK = 2**18  # samples that are transformed at once
@@ -23,8 +22,8 @@ UNBOUNDED = 1_000.0  # dB: a top_db that cuts nothing
 class StreamedArray:
     """One representation of a file, in a temporary file: what `spec.transform` gives, read piece by piece.
 
-    A spectrogram's floor is `top_db` below the loudest value of all of it, which is known at the end: until then
-    values are kept without it.
+    A spectrogram's floor is `top_db` below the loudest value of the whole file, which is known at its end: what is
+    stored has no floor, `read` adds it.
 
     Attributes:
         spec: the representation.
@@ -33,20 +32,21 @@ class StreamedArray:
     """
 
     def __init__(self, spec: Representation, sample_rate: int, folder: ExitStack):
-        self.spec = spec
-        self.frames = 0
+        self.spec, self.frames = spec, 0
         self._file = folder.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         same = sample_rate == spec.sample_rate
         self._resampler = None if same else soxr.ResampleStream(sample_rate, spec.sample_rate, spec.channels, "float32")
-        self._transform = _MelInChunks(spec) if spec.kind == "mel" else _waveform_of(spec)
         self._loudest = np.full((1, 1, 1), -np.inf, np.float32)
+        self._waiting = np.empty((0, spec.channels), np.float32)  # resampled samples that later frames need
+        self._given = 0  # frames of those that are stored already
 
     def add(self, samples: np.ndarray, last: bool = False) -> None:
-        """Take in the next samples, (time, channels) of the file's; `last` ends it."""
-        samples = audio.to_channels(samples, self.spec.channels)
+        """Take the next samples of the file, (time, channels); `last` ends it."""
+        samples = to_channels(samples, self.spec.channels)
         if self._resampler:
             samples = self._resampler.resample_chunk(np.ascontiguousarray(samples), last=last)
-        array = self._transform(samples, last)
+        mel = self.spec.kind == "mel"
+        array = self._mel(samples, last) if mel else self.spec.transform(samples, self.spec.sample_rate)
         if len(array):
             self._loudest = np.maximum(self._loudest, array.max())
             self.frames += len(array)
@@ -58,8 +58,22 @@ class StreamedArray:
                     "make room there, or set TMPDIR to another folder"
                 ) from error
 
+    def _mel(self, samples: np.ndarray, last: bool) -> np.ndarray:
+        """The next frames of the spectrogram that the samples so far complete: float32, without a floor."""
+        self._waiting = np.concatenate([self._waiting, samples])
+        spec, length = replace(self.spec, top_db=UNBOUNDED), len(self._waiting)
+        if not last and length < CHUNK + 4 * spec.n_fft:
+            return np.empty((0, spec.channels, spec.bands), np.float32)
+        mel = spec.decibels(self._waiting, spec.sample_rate).numpy()
+        if not last:  # the last windows reach beyond the samples so far
+            mel = mel[: 1 + (length + spec.n_fft // 2 - spec.n_fft) // spec.hop_length]
+        new, lead = mel[self._given :], spec.n_fft // 2 // spec.hop_length + 2  # frames, more than half a window
+        first = max(0, len(mel) - lead)
+        self._waiting, self._given = self._waiting[first * spec.hop_length :].copy(), len(mel) - first
+        return new
+
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames from start to stop, of those that there are: (frames, channels, bands), of the spec's dtype."""
+        """Frames from start to stop, as far as there are: (frames, channels, bands), of the spec's dtype."""
         shape = (-1, self.spec.channels, self.spec.bands)
         size = self.spec.channels * self.spec.bands * np.dtype(self.spec.dtype).itemsize
         self._file.seek(start * size)
@@ -78,50 +92,22 @@ class StreamedArray:
 def streamed(
     file: Path, specs: list[Representation], seconds: float | None = None, longest: float = math.inf
 ) -> Iterator[tuple[float, list[StreamedArray]]]:
-    """The length in seconds of a file, or of its first seconds, and its representations; it is decoded once, block by
-    block.
+    """Decode a file, or its first seconds, once, block by block: its length in seconds, and its representations.
 
     Raises:
-        UnusableAudio: as `audio.stream`; longer than `longest` seconds.
+        UnusableAudio: as `decode`; longer than `longest` seconds.
         SoundFusionError: the temporary folder is full.
     """
     with ExitStack() as folder:
         arrays: list[StreamedArray] = []
-        seen, rate = 0, 1
-        for samples, rate in audio.stream(file, seconds):
+        read, rate = 0, 1
+        for samples, rate in stream(file, seconds):
             arrays = arrays or [StreamedArray(spec, rate, folder) for spec in specs]
-            seen += len(samples)
-            if seen > longest * rate:
-                raise audio.UnusableAudio(f"longer than {longest / 3600:g} hours")
+            read += len(samples)
+            if read > longest * rate:
+                raise UnusableAudio(f"longer than {longest / 3600:g} hours")
             for array in arrays:
                 array.add(samples)
         for array in arrays:
             array.add(samples[:0], last=True)
-        yield seen / rate, arrays
-
-
-class _MelInChunks:
-    """Resampled samples (time, channels), as they come -> frames of the spectrogram, float32, without a floor."""
-
-    def __init__(self, spec: MelSpectrogram):
-        self.spec = spec
-        self.unbounded = replace(spec, top_db=UNBOUNDED)
-        self.lead = spec.n_fft // 2 // spec.hop_length + 2  # frames before the next one, more than half a window
-        self.samples = np.empty((0, spec.channels), np.float32)
-        self.done = 0  # frames of `samples` that are given already
-
-    def __call__(self, samples: np.ndarray, last: bool) -> np.ndarray:
-        self.samples = np.concatenate([self.samples, samples])
-        spec, length = self.spec, len(self.samples)
-        if not last and length < CHUNK + 4 * spec.n_fft:
-            return np.empty((0, spec.channels, spec.bands), np.float32)
-        mel = self.unbounded.decibels(self.samples, spec.sample_rate).numpy()
-        if not last:  # the last windows reach beyond what is there yet
-            mel = mel[: 1 + (length + spec.n_fft // 2 - spec.n_fft) // spec.hop_length]
-        new, first = mel[self.done :], max(0, len(mel) - self.lead)
-        self.samples, self.done = self.samples[first * spec.hop_length :].copy(), len(mel) - first
-        return new
-
-
-def _waveform_of(spec: Representation):
-    return lambda samples, last: spec.transform(samples, spec.sample_rate)
+        yield read / rate, arrays
