@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from soundfusion_lib.audio.decode import encode_mp3
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting, Segments
-from soundfusion_lib.device import autocast, choose_device, describe, keep_freed_memory
+from soundfusion_lib.device import autocast, choose_device, describe
 from soundfusion_lib.models import build_model
 
 BATCH = 32
@@ -105,8 +105,6 @@ def from_store(segments: Segments):
 
 def step_seconds(kind: str, device: torch.device, steps: int) -> float:
     """A training step of the small network on one batch, again and again, without any input."""
-    if device.type == "cpu":
-        keep_freed_memory()
     model = build_model(MODELS[kind], 8).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     shape = (1, SPECS[kind].frames(5.0)) if kind == "waveform" else (2, 64, SPECS[kind].frames(5.0))

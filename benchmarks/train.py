@@ -53,7 +53,6 @@ MODELS = {  # name: (model, options, batch size)
 SPECS = [Waveform(), MelSpectrogram()]
 LEVERS = [
     "fit(), no lever",
-    "+ freed memory is kept",
     "+ channels_last",
     "+ gradients as products",
     "gradients as chosen, a run a core",
@@ -65,11 +64,9 @@ EPOCHS = 3  # the best of the last two counts
 def pull(lever: int) -> None:
     """Set up this process so that fit() has the first so many levers; with all, it chooses the gradients itself."""
     if lever < 1:
-        loop.keep_freed_memory = lambda: None
-    if lever < 2:
         loop.MEMORY_FORMAT = torch.contiguous_format
     if lever < ALL:
-        convolution1d.PRODUCTS = lever == 3
+        convolution1d.PRODUCTS = lever == 2
 
 
 def segments_for(name: str, folder: Path, steps: int, device: torch.device) -> tuple[Segments, Segments]:

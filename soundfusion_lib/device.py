@@ -1,7 +1,6 @@
 """Where to compute, with which numbers, and in how much memory."""
 
 import contextlib
-import ctypes
 import platform
 import re
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import torch
 
 from soundfusion_lib.errors import SoundFusionError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in glibc's malloc.h
 SYSTEM = Path("/")
 GROUPS = {  # of versions 1 and 2 of control groups: folder, and files of the limit and of what is used
     "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -94,15 +92,3 @@ def fits(size: int, device: torch.device) -> bool:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for tensors to come
         return size <= (torch.cuda.mem_get_info(device)[0] + kept) // 2
     return size <= memory().available // 2
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep the memory that tensors on the CPU free, until the process ends.
-
-    By default it gives large blocks back to the system and gets them anew, page by page, at every operation: a large
-    part of a step of ResNet1D (benchmarks/train.py shows it).
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, another system
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)

@@ -33,12 +33,6 @@ def environment() -> dict[str, str]:
     return threads | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1"}
 
 
-def environment() -> dict[str, str]:
-    """Variables of the environment that a process which trains begins with."""
-    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return threads | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1"}
-
-
 def cores() -> int:
     """Processor cores that this process may use: its affinity and its container's limit count."""
     return joblib.cpu_count()

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from soundfusion_lib.audio.segments import Segments
 from soundfusion_lib.checks import Batch, Count, NotNegative, Positive, Share, checked
-from soundfusion_lib.device import autocast, keep_freed_memory
+from soundfusion_lib.device import autocast
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.paths import writing
@@ -119,8 +119,6 @@ def fit(
         raise SoundFusionError(f"{description}: the training set is a single segment: add tracks, or cut them shorter")
     if validation is None and training.keep == "best":
         raise SoundFusionError(f'{description}: there is no validation set: set keep = "last" and the epochs it takes')
-    if train.device.type == "cpu":
-        keep_freed_memory()
     torch.backends.cudnn.benchmark = True
     state = _state(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
     evaluated = state["averaged"].module if training.averaging else model
