@@ -18,7 +18,6 @@ import torch
 from click.testing import CliRunner
 from conftest import SMALL_SIGNALS, copy_music
 from distributed import Client, LocalCluster
-from soundfusion_lib.study.graph import wanted
 
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
@@ -26,6 +25,7 @@ from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
 from soundfusion_lib.study import search
 from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.training import parallel
+from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.parallel import Task, run_tasks
 from soundfusion_lib.training.run import WEIGHTS, load_run
 
@@ -102,16 +102,16 @@ def study_of(profile, scheduler="") -> Study:
 def experiments(study):
     """A fusion that waits for its parts, and a network that starts from other music."""
     parts = [study.experiment(f"part {rate}", "simple_cnn", learning_rate=rate) for rate in (1e-3, 2e-3)]
-    of_parts = {"parts": [("simple_cnn", {}), ("simple_cnn", {})], "start": {"trained": parts}}
+    of_parts = {"parts": [("simple_cnn", {}), ("simple_cnn", {})], "start": FromParts(tuple(parts))}
     fused = study.experiment("fused", "fusion_concat", **of_parts)
-    tuned = study.experiment("tuned", "simple_cnn", start={"pretrained": parts[0]})
+    tuned = study.experiment("tuned", "simple_cnn", start=FromRun(parts[0]))
     return {"fused": fused, "tuned": tuned}
 
 
 def outcomes() -> dict:
     """By key of each run, what must be the same to the last bit."""
     return {
-        run.folder.name: (
+        run.key: (
             run.info["checksums"][WEIGHTS],
             run.history[["train_loss", "validation_loss"]].to_numpy().tolist(),
             run.predictions().to_numpy().tolist(),
@@ -147,7 +147,7 @@ def test_the_benchmark_times_runs(profile, dask, tmp_path, monkeypatch):
     benchmark = runpy.run_path(str(PROJECT / "benchmarks" / "cluster.py"))
     with in_folder(tmp_path):
         study = study_of(profile)
-        runs = wanted(study, [study.experiment("part", "simple_cnn", epochs=1)])
+        runs = study.wanted([study.experiment("part", "simple_cnn", epochs=1)])
         seconds, training = benchmark["timed"](runs, dask.address)
         assert seconds > 0 and training > 0
 
@@ -160,7 +160,7 @@ class Started(threading.Thread):
         self.study, self.error = study_of(profile, scheduler), None
         experiment = self.study.experiment("long", "simple_cnn", epochs=LONG, patience=LONG)
         self.experiment = replace(experiment, seeds=(seed,))
-        self.key = next(iter(wanted(self.study, [self.experiment])))
+        self.key = next(iter(self.study.wanted([self.experiment])))
         self.start()
         while len(self.epochs()) < 3:
             assert self.is_alive()

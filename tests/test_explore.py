@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import copy_music
+from conftest import SMALL_MEL, copy_music, run_of
 from IPython.display import Image, Markdown
 
 from soundfusion_lib import explore
@@ -22,8 +22,7 @@ from soundfusion_lib.models import build_model
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.result import RunGroup
-from soundfusion_lib.training.run import Run
+from soundfusion_lib.training.result import of_runs
 
 SCRIPT = "<script>alert(1)</script> & $high$"  # a label is text, whatever it looks like
 PROFILE = """
@@ -54,21 +53,19 @@ batch_size = 16
 """
 
 
-def group(folder, name, runs):
+def group(name, runs):
     """Runs with these predictions: by seed and fold, rows of part, track, segment, target, probability of "a"."""
-    written = []
+    made = []
     for (seed, fold), rows in runs.items():
-        place = folder / f"{name}{seed}{fold}"
-        place.mkdir()
         table = pd.DataFrame(rows, columns=["part", "track", "segment", "target", "p_a"])
-        table.assign(p_b=1 - table["p_a"]).to_parquet(place / "predictions.parquet")
-        split = dataclasses.replace(Split(), fold=fold)
-        written.append(Run(Experiment(name, "simple_cnn", (), split=split, seed=seed), place))
-    return RunGroup(written, pd.Series({track: track for track in "tuvw"}))
+        table = table.assign(p_b=1 - table["p_a"])
+        experiment = Experiment(name, "simple_cnn", (SMALL_MEL,), split=Split(fold=fold), seed=seed)
+        made.append(run_of(experiment, predictions=table))
+    return of_runs(made, pd.Series({track: track for track in "tuvw"}))
 
 
 @pytest.fixture
-def judgements(tmp_path):
+def judgements():
     """Of "one" two seeds in two folds, of "two" one seed in one; neither was tested on v, and "two" not on w."""
     first = {
         (0, 0): [("test", "t", 0, 0, 0.9), ("test", "t", 1, 0, 0.8), ("validation", "u", 0, 1, 0.9)],
@@ -77,7 +74,7 @@ def judgements(tmp_path):
         (1, 1): [("test", "u", 0, 1, 0.8), ("test", "w", 0, 0, 0.9), ("validation", "t", 0, 0, 0.0)],
     }
     second = {(0, 0): [("test", "t", 0, 0, 0.4), ("test", "u", 0, 1, 0.7), ("validation", "v", 0, 1, 0.1)]}
-    return Judgements({"one": group(tmp_path, "one", first), "two": group(tmp_path, "two", second)})
+    return Judgements({"one": group("one", first), "two": group("two", second)})
 
 
 def test_a_cell_holds_what_any_run_puts_there_and_missed_what_none_gets_right(judgements):
@@ -90,7 +87,7 @@ def test_a_cell_holds_what_any_run_puts_there_and_missed_what_none_gets_right(ju
     assert missed_table(judgements, tracks).to_dict("index") == {"u": {"label": "b", "artist": "x", "heard as": "a 3"}}
 
 
-def test_networks_and_not_their_seeds_are_expected_to_err_independently(judgements, tmp_path):
+def test_networks_and_not_their_seeds_are_expected_to_err_independently(judgements):
     table = agreement(judgements)
     assert table.loc["b"].tolist() == [1, 0, 0.0, 1, 1.0]
     assert table.loc["a"].tolist() == [1, 0, 0.0, 0, 0.0]  # a seed of "one" is right on it, so "one" is not wrong
@@ -100,7 +97,7 @@ def test_networks_and_not_their_seeds_are_expected_to_err_independently(judgemen
         return [("test", track, 0, 0, 0.9 if track in right else 0.1) for track in "tuvw"]
 
     first = {(0, 0): tested("tu"), (1, 0): tested("t")}  # always right on one of four clips, never on two
-    made = {"x": group(tmp_path, "x", first), "y": group(tmp_path, "y", {(0, 0): tested("tv")})}
+    made = {"x": group("x", first), "y": group("y", {(0, 0): tested("tv")})}
     assert agreement(Judgements(made)).loc["a"].tolist() == [4, 1, 4 * 1 / 4 * 1 / 2, 1, 4 * 2 / 4 * 1 / 2]
 
 

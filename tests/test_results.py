@@ -10,7 +10,7 @@ from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study import space
 from soundfusion_lib.study.profile import BUILT_IN, load_profile
-from soundfusion_lib.training.run import load_run
+from soundfusion_lib.training.run import kept_run
 
 REAL = ("emotify", "soundtracks")
 
@@ -45,10 +45,11 @@ def test_no_row_on_real_music_is_of_a_training_that_had_not_ended(name):
 
 @pytest.mark.parametrize("folder", sorted((PROJECT / "results").glob("*/runs")), ids=lambda folder: folder.parent.name)
 def test_every_kept_run_is_whole_and_found_by_this_version(folder):
-    for run in folder.iterdir():
-        about = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
-        assert load_run(run).experiment.key(about["content_id"]) == run.name
-        assert "dirty" not in load_run(run).info["commit"]
+    for key, about in json.loads((folder / "runs.json").read_text(encoding="utf-8")).items():
+        run = kept_run(key, folder)
+        assert run.experiment.key(about["content_id"]) == key
+        assert "dirty" not in run.info["commit"] and len(run.history) >= run.info["best_epoch"]
+        assert len(run.predictions("test")) == run.info["segments"]["test"]
 
 
 def test_the_settings_that_a_profile_has_from_a_search_are_those_of_its_best_trial():
