@@ -190,7 +190,7 @@ def _trials(
         running[trainers.submit(experiment, f"{folder}/{trial.number}.pt", until)] = trial, until
 
     while True:
-        while len(running) < trainers.workers and (waiting or _asked(found) < wanted.trials):
+        while len(running) < trainers.workers and (waiting or _asked(found) < wanted["trials"]):
             if not waiting:  # a sampler of each trial's own, so that an interrupted search draws as it would have
                 seed = base.seed + _asked(found)
                 found.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True)
