@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from inspect import signature
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
+import numpy as np
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError, WrapValidator
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
@@ -15,18 +16,11 @@ from soundfusion_lib.errors import SoundFusionError
 
 T = TypeVar("T")
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
-WORDS = {
-    "boolean": "true or false",
-    "string": "a text that is not empty",
-    "array": "a list",
-}  # of a JSON schema's types
-LIMITS = {  # and of its limits
-    "minimum": " of {} or more",
-    "exclusiveMinimum": " above {}",
-    "maximum": " to {}",
-    "exclusiveMaximum": " and below {}",
-}
-UNKNOWN = "extra_forbidden", "unexpected_keyword_argument", "unexpected_positional_argument"  # faults, to pydantic
+# Types and limits of a JSON schema, in words
+WORDS = {"boolean": "true or false", "string": "a text that is not empty", "array": "a list"}
+LIMITS = {"minimum": " of {} or more", "exclusiveMinimum": " above {}"}
+LIMITS |= {"maximum": " to {}", "exclusiveMaximum": " and below {}"}
+UNKNOWN = "extra_forbidden", "unexpected_keyword_argument", "unexpected_positional_argument"  # keys, to pydantic
 
 Whole = Annotated[int, Strict()]  # neither true nor 8.0
 Number = Annotated[float, Strict()]
@@ -58,7 +52,7 @@ def checked(kind: type[T]) -> type[T]:
     return kind
 
 
-def check(kind: Any, values: Any, where: str) -> Any:
+def check(kind: Any, values: Any, where: str = "") -> Any:
     """The values as an object of this type; raises SoundFusionError if they cannot be one.
 
     Args:
@@ -72,7 +66,8 @@ def check(kind: Any, values: Any, where: str) -> Any:
 def options(*functions: Callable) -> dict[str, Any]:
     """Names and types of the optional arguments of these functions."""
     arguments = [argument for function in functions for argument in signature(function).parameters.values()]
-    return {argument.name: argument.annotation for argument in arguments if argument.default is not argument.empty}
+    optional = [argument for argument in arguments if argument.default is not argument.empty]
+    return {arg.name: Any if arg.annotation is arg.empty else arg.annotation for arg in optional}
 
 
 def table(keys: dict[str, Any]) -> Any:
@@ -83,7 +78,7 @@ def table(keys: dict[str, Any]) -> Any:
 
 
 options_of = cache(lambda function: table(options(function)))  # type of a function's options
-_adapter = cache(TypeAdapter)
+_adapter = lru_cache(64)(TypeAdapter)
 
 
 @contextmanager
@@ -95,7 +90,8 @@ def one_sentence(kind: Any, where: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise SoundFusionError(f"{where} {_sentence(error.errors()[0], _adapter(kind).json_schema())}") from error
+        said = _sentence(error.errors()[0], _adapter(kind).json_schema())
+        raise SoundFusionError(f"{where} {said}".strip()) from error
     except SoundFusionError as error:  # of a rule between several values
         raise SoundFusionError(f"{where} {error}") from error
 
@@ -104,7 +100,7 @@ def _plain(value: Any) -> Any:
     """A number of NumPy as one of Python, in a dictionary too."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _sentence(fault: Mapping[str, Any], schema: dict[str, Any]) -> str:
@@ -117,15 +113,13 @@ def _sentence(fault: Mapping[str, Any], schema: dict[str, Any]) -> str:
     said = str(fault.get("ctx", {}).get("error", "")) or f"must be {_allowed(node, names)}"
     if fault["type"] == "value_error" and node.get("type") == "object":  # a rule between the values of a table
         return _in_table(names) + said
-    in_table = _in_table(names[:-1])
     if fault["type"] == "missing":
-        return f"{in_table}needs {names[-1]}"
+        return f"{_in_table(names[:-1])}needs {names[-1]}"
     if fault["type"] in UNKNOWN:
-        return (
-            f"{in_table}has no key {path[-1]!r}; there are: {', '.join(sorted(_at(schema, path[:-1])['properties']))}"
-        )
+        known = ", ".join(sorted(_at(schema, path[:-1])["properties"]))
+        return f"{_in_table(names[:-1])}has no key {path[-1]!r}; there are: {known}"
     items = "".join(f"[{number}]" for number in path if isinstance(number, int))
-    return f"{in_table}{names[-1]}{items} = {shown(fault['input'])}: {said}"
+    return f"{_in_table(names[:-1])}{names[-1]}{items} = {shown(fault['input'])}: {said}"
 
 
 def _in_table(names: list[str]) -> str:
@@ -135,14 +129,10 @@ def _in_table(names: list[str]) -> str:
 def _at(schema: dict[str, Any], path: list[str | int]) -> dict[str, Any]:
     """The part of a JSON schema that is about the value at this path; empty where there is none."""
     node = schema
-    for name in (None, *path):
-        if name is not None:
-            inner = (
-                node.get("properties", {}) if isinstance(name, str) else dict(enumerate(node.get("prefixItems", [])))
-            )
-            node = inner.get(name) or node.get("items") or node.get("additionalProperties") or {}
-        if "anyOf" in node:  # this, or null
-            node = node["anyOf"][0]
+    for name in path:
+        inner = node.get("properties") or dict(enumerate(node.get("prefixItems", [])))
+        node = inner.get(name) or node.get("items") or node.get("additionalProperties") or {}
+        node = node.get("anyOf", [node])[0]  # this, or null
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     return node

@@ -15,11 +15,11 @@ from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import build_model
+from soundfusion_lib.models import MODELS, build_model
 from soundfusion_lib.study import profile as profiles
-from soundfusion_lib.study.profile import SIZES, Profile, Search, changed, load_profile
+from soundfusion_lib.study.profile import Profile, Search, changed, load_profile
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.loop import OPTIMIZERS, Training
+from soundfusion_lib.training.loop import Training
 
 CORPUS = '[corpus]\nkind = "folder"\npath = "music"\n'
 
@@ -36,52 +36,27 @@ name = "my-study_2.1"
 clip_seconds = 10
 seeds = [0, 3]
 test_folds = [0, 2]
-large_batch = 8
-leave_out = ["vgg16", "nnet1"]
+leave_out = ["vgg16", "ablation"]
 seeds_of = { nnet2 = [0, 1] }
-[corpus]
-kind = "folder"
-path = "music"
-label = "sound"
-[pretraining]
-kind = "demo_gtzan"
-[split]
-scheme = "artist"
-folds = 3
-seed = 5
-[waveform]
-sample_rate = 8000
-[mel]
-channels = 1
-top_db = 60
-[segmenting]
-seconds = 1
-overlap = 0
-[training]
-learning_rate = 1
-optimizer = "adamw"
-[models.resnet1d]
-variant = "allamy"
-batch_size = 4
-[models.vgg16]
-dropout = 0.5
-[models.fusion_decision]
-dropout = 0
-[augment]
-waveform = { max_db = 20, min_db = -20.5 }
+corpus = { kind = "folder", path = "music", label = "sound" }
+pretraining = { kind = "demo_gtzan" }
+split = { scheme = "artist", folds = 3, seed = 5 }
+waveform = { sample_rate = 8000 }
+mel = { channels = 1, top_db = 60 }
+segmenting = { seconds = 1, overlap = 0 }
+training = { learning_rate = 1, optimizer = "adamw" }
+augment.waveform = { max_db = 20, min_db = -20.5 }
+large = { epochs = 1 }
+search = { trials = 3 }
+searched = { width = 8 }
+[models]
+resnet1d = { variant = "allamy", batch_size = 4 }
+fusion_decision = { dropout = 0 }
 [widths.resnet2d]
 small = 4
-[large]
-epochs = 1
-[grid]
-epochs = 2
-[search]
-trials = 3
-[searched]
-width = 8
 """
     loaded = load_profile(profile(tmp_path, text))
-    assert loaded.seeds == (0, 3) and loaded.test_folds == (0, 2) and loaded.leave_out == ("vgg16", "nnet1")
+    assert loaded.seeds == (0, 3) and loaded.test_folds == (0, 2) and loaded.leave_out == ("vgg16", "ablation")
     assert loaded.corpus["path"] == str(tmp_path / "music") and loaded.seeds_of == {"nnet2": (0, 1)}
     assert loaded.split == Split("artist", 3, 0, 5) and loaded.segmenting == Segmenting(1.0, 0.0)
     assert loaded.width("resnet2d", "small") == 4 and loaded.width("resnet2d", "large") == 64
@@ -118,48 +93,34 @@ def test_the_order_of_precedence(tmp_path):
 FAULTS = [
     ("[training]\nepochs = 'ten'", '[training] epochs = "ten": must be a whole number of 1 or more'),
     ("[training]\nepochs = 1.5", "[training] epochs = 1.5: must be a whole number of 1 or more"),
-    ("[training]\nepochs = true", "[training] epochs = true: must be a whole number"),
     ("[training]\nepochs = 0", "[training] epochs = 0: must be a whole number of 1 or more"),
-    ("[training]\nepochs = { a = 1 }", "[training] epochs = {'a': 1}: must be a whole number"),
     ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a whole number of 2 or more"),
     ("[training]\nlearning_rate = '1e-3'", '[training] learning_rate = "1e-3": must be a number above 0'),
     ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a number above 0"),
-    ("[training]\nlearning_rate = inf", "[training] learning_rate = inf: must be a number above 0"),
     ("[training]\nrandom_starts = 1", "[training] random_starts = 1: must be true or false"),
     ("[training]\noptimizer = ['adam']", '[training] optimizer = ["adam"]: must be one of adam, adamw'),
     ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, epochs,"),
     ("[[training]]\nepochs = 3", 'training = [{"epochs": 3}]: must be a table, [training]'),
-    ("[large]\nepochs = 'one'", '[large] epochs = "one": must be a whole number'),
-    ("[grid]\npatience = 0", "[grid] patience = 0: must be a whole number"),
     ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, dropout,"),
     ("[models.nnet2]\ndropout = 2", "[models.nnet2] dropout = 2: must be a number of 0 or more and below 1"),
-    ("[models.resnet1d]\nvariant = 'x'", '[models.resnet1d] variant = "x": must be one of soundfusion, allamy'),
     ("[models]\nvgg16 = 3", "[models] vgg16 = 3: must be a table, [models.vgg16]"),
     ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
-    ("[models.fusion_gated]", "[models] has no key 'fusion_gated'; there are: fusion_concat,"),
     ("[augment.mel]\nmax_fraction = 'x'", '[augment.mel] max_fraction = "x": must be a number of 0 to 1'),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
     ("[augment.waveform]\nmin_db = 20", "[augment.waveform] NoiseAndGain: min_db = 20: must not be above max_db = 12"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be a whole number of 2 or more"),
-    ("[widths]\nresnet1d = { tiny = 4 }", "[widths.resnet1d] has no key 'tiny'; there are: large, medium, small"),
     ("[pretraining]", "[pretraining] needs a kind: demo, demo_gtzan,"),
     ("[pretraining]\nkind = ['demo']", "[pretraining] there is no corpus of kind ['demo'], only demo,"),
     ("[pretraining]\nkind = 'fma'\nsubset = 1", "subset = 1: "),
     ("[segmenting]\noverlap = 1.0", "[segmenting] overlap = 1.0: must be a number of 0 to 0.99"),
-    ("[segmenting]\noverlap = false", "[segmenting] overlap = false: must be a number"),
     ("[segmenting]\nseconds = 1e-9", "[segmenting] seconds = 1e-09: must be a number of 0.01 to 14400"),
     ("[split]\nfolds = 2", "[split] folds = 2: must be a whole number of 3 or more"),
-    ("[split]\nscheme = 'random'", '[split] scheme = "random": must be one of auto, official, artist, stratified'),
     ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
     ("[split]\nseed = -1", "[split] seed = -1: must be a whole number of 0 to 4294967295"),
-    ("[mel]\nhop_length = 0", "[mel] hop_length = 0: must be a whole number of 1 to 65536"),
     ("[mel]\nchannels = 3", "[mel] channels = 3: must be a whole number of 1 to 2"),
-    ("[mel]\nn_fft = 1_000_000", "[mel] n_fft = 1000000: must be a whole number of 2 to 65536"),
     ("[mel]\ntop_db = 1e300", "[mel] top_db = 1e+300: must be a number of 1 to 1000"),
     ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be a whole number of 1000 to 384000"),
     ("[search]\ntrial = 3", "[search] has no key 'trial'; there are: model, space, trials"),
-    ('[search]\nmodel = "vgg16"', '[search] model = "vgg16": must be one of resnet2d, resnet1d'),
-    ("[search]\ntrials = 0", "[search] trials = 0: must be a whole number of 1 or more"),
     ("[search]\nspace = {}", "[search] space = {}: give a setting or more"),
     ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),
     ('[search]\nmodel = "resnet1d"\nspace = { max_fraction = [0.1, 0.2] }', "space.max_fraction: resnet1d has no spec"),
@@ -170,38 +131,29 @@ FAULTS = [
         "give a list of two values or more, or { low = …, high = …, log = true }",
     ),
     ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
-    ("[search.space]\nmixup = { low = 0.0, high = 0.1, log = true }", "low must be below high, and above 0"),
     ("[search.space]\nmixup = { low = -1, high = 0.1 }", "[search.space] mixup = -1: must be a number of 0 or more"),
     ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
-    ("[searched]\nlearning_rate = 0", "[searched] learning_rate = 0: must be a number above 0"),
     # what the study sets
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
     ("[large]\nbatch_size = 8", "[large] batch_size is set by the study: set large_batch"),
-    ("[models.vgg16]\nbatch_size = 8", "[models.vgg16] batch_size is set by the study: set large_batch"),
-    ("[models.resnet1d]\nwidth = 8", "[models.resnet1d] width is set by the study: set [widths.resnet1d]"),
     ("[models.resnet2d]\ndropout = 0.1", "[models.resnet2d] dropout is set by the study: the table of regularization"),
-    ("[models.fusion_decision]\nweighting = 'learned'", "weighting is set by the study: both are trained"),
+    ("[models.fusion_concat]\nparts = []", "parts is set by the study: they are the small ResNets"),
     ("[models.nnet1]\nn_mels = 32", "[models.nnet1] n_mels is set by the study: set n_mels in [mel]"),
 ]
 TOP_FAULTS = [
     ("training = 3", "training = 3: must be a table, [training]"),
     ("mel = 'big'", 'mel = "big": must be a table, [mel]'),
-    ("seeds = 3", "seeds = 3: must be a list of one or more numbers"),
     ('seeds = ["a"]', 'seeds[0] = "a": must be a whole number of 0 to 4294967295'),
     ("seeds = []", "seeds = []: must be a list of one or more numbers"),
     ("seeds = [0, 0]", "seeds = [0, 0]: must be different numbers"),
-    ("seeds = [0, true]", "seeds[1] = true: must be a whole number"),
     ("seeds_of = 3", "seeds_of = 3: must be a table, [seeds_of]"),
     ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1 = 3: must be a list of one or more numbers"),
     ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
     ("leave_out = 'vgg16'", 'leave_out = "vgg16": must be a list'),
-    ("leave_out = ['vgg']", 'leave_out[0] = "vgg": must be one of simple_cnn,'),
+    ("leave_out = ['vgg']", "leave_out: there is no 'vgg', only simple_cnn,"),
     ('name = "../../x"', 'name = "../../x": must be letters, digits'),
-    ('name = ".hidden"', 'name = ".hidden": must be letters, digits'),
-    ('name = ""', 'name = "": must be letters, digits'),
     ("name = 3", "name = 3: must be letters, digits"),
     ("clip_seconds = 0", "clip_seconds = 0: must be a number of 0.01 to 14400"),
-    ("large_batch = 1", "large_batch = 1: must be a whole number of 2 or more"),
     ("epochs = 3", "has no key 'epochs'; there are: augment, clip_seconds"),
 ]
 
@@ -284,13 +236,16 @@ def test_checked_values_are_plain_dataclasses():
         training.epochs = 4
 
 
-def test_every_optimizer_and_size_may_be_named(tmp_path):
-    for name in OPTIMIZERS:
-        assert Training(optimizer=name).optimizer == name
-    sizes = ", ".join(f"{size} = 2" for size in SIZES)
-    assert (
-        load_profile(profile(tmp_path, f"{CORPUS}[widths]\nresnet1d = {{ {sizes} }}")).width("resnet1d", "large") == 2
-    )
+def test_an_own_model_has_its_table(tmp_path, monkeypatch):
+    class Mine(MODELS["nnet1"]):
+        def __init__(self, num_classes: int, bands=3):
+            super().__init__(num_classes)
+
+    monkeypatch.setitem(MODELS, "mine", Mine)
+    text = CORPUS + "[models.mine]\nepochs = 3\n"
+    assert load_profile(profile(tmp_path, text + "bands = 4")).models == {"mine": {"epochs": 3, "bands": 4}}
+    with pytest.raises(SoundFusionError, match=r"\[models.mine\] has no key 'band'; there are: averaging, bands,"):
+        load_profile(profile(tmp_path, text + "band = 4"))
 
 
 # --set key=value
@@ -317,8 +272,9 @@ def test_a_change_of_training_overrides_every_table(tmp_path, monkeypatch):
         loaded = load_profile(changed("demo", changes))
         assert loaded.settings("simple_cnn")["epochs"] == epochs and loaded.settings("nnet1")["epochs"] == 3
         assert loaded.grid == {} and loaded.models["simple_cnn"]["weight_decay"] == 0.05
-    loaded = load_profile(changed("emotify", ["training.batch_size=8", "training.mixup=0"]))
-    assert loaded.large_batch == loaded.settings("simple_cnn")["batch_size"] == 8 and "mixup" not in loaded.searched
+    loaded = load_profile(changed("emotify", ["training.batch_size=8", "training.mixup=0", "seeds=[1,2]"]))
+    assert loaded.seeds == (1, 2) and loaded.seeds_of == {} and "mixup" not in loaded.searched
+    assert loaded.large_batch == loaded.settings("simple_cnn")["batch_size"] == 8
 
 
 def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path, monkeypatch):

@@ -87,7 +87,6 @@ Numbers = Annotated[
     tuple[Seed, ...], Field(min_length=1, description="a list of one or more numbers"), AfterValidator(_different)
 ]
 Recipe = table(options(Training))
-Models = table({name: table(options(Training, MODELS[name])) for name in MODELS if name not in AS_SOUNDFUSION_1})
 Augmentations = table({name: table(options(kind)) for name, kind in AUGMENTATIONS.items()})
 Widths = table(dict.fromkeys(RESNETS, table(dict.fromkeys(SIZES, Width))))
 Space = table({name: Annotated[kind, WrapValidator(_choices)] for name, kind in SEARCHABLE.items()})
@@ -126,7 +125,7 @@ class Profile:
     seeds: Numbers = (0,)  # which every experiment is run with,
     seeds_of: dict[str, Numbers] = field(default_factory=dict)  # and single ones, by their names
     training: Recipe = field(default_factory=dict)  # of all models, over the report's, see `settings`;
-    models: Models = field(default_factory=dict)  # of single ones, with options of the model
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)  # of single ones, with options of the model
     augment: Augmentations = field(default_factory=dict)  # over the report's augmentation, by input
     widths: Widths = field(default_factory=dict)  # F of the small, medium and large ResNets
     large_batch: Batch = 16  # batch size of the large ResNets and of VGG16
@@ -136,7 +135,7 @@ class Profile:
     search: Search = field(default_factory=Search)  # of notebook 10
     searched: table(SEARCHABLE) = field(default_factory=dict)  # what it found: a row in the table of performance
     pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
-    leave_out: tuple[Literal[(*MODELS, *MANY_RUNS)], ...] = ()  # whose experiments are not run: they cost too much
+    leave_out: tuple[str, ...] = ()  # models, and of `MANY_RUNS`, whose experiments are not run: they cost too much
 
     @model_validator(mode="after")
     def _tables_fit_each_other(self) -> "Profile":
@@ -149,6 +148,11 @@ class Profile:
             *tables, last = key.split(".")
             if last in (self.large if tables == ["large"] else self.models.get(tables[-1], {})):
                 raise ValueError(f"[{'.'.join(tables)}] {last} is set by the study: {instead}")
+        for name in self.leave_out:
+            if name not in (*MODELS, *MANY_RUNS):
+                raise ValueError(f"leave_out: there is no {name!r}, only {', '.join((*MODELS, *MANY_RUNS))}")
+        kinds = {name: table(options(Training, kind)) for name, kind in MODELS.items() if name not in AS_SOUNDFUSION_1}
+        check(table({"models": table(kinds)}), {"models": self.models})  # here: a user may have added one
         if self.split.scheme == "all":
             raise ValueError('[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`')
         if max(self.test_folds) >= self.split.folds:
@@ -198,8 +202,8 @@ def load_profile(name: str | Path) -> Profile:
 def changed(profile: str, changes: Sequence[str]) -> str:
     """A profile with changes, written to a file in data/profiles; the profile itself where there are none.
 
-    A name not given is the profile's with the changes, so that results go to a folder of their own. A change of
-    [training] is for all networks: the key leaves the tables that override [training].
+    The default name is the profile's with the changes added: results go to a folder of their own. A change overrides
+    every table: what hides a key of [training], and [seeds_of] where seeds change, is taken out.
 
     Args:
         profile: see `load_profile`.
@@ -232,6 +236,8 @@ def changed(profile: str, changes: Sequence[str]) -> str:
             for settings in overriding:
                 settings.pop(last, None)
             content |= {"large_batch": value} if last == "batch_size" else {}
+        if key == "seeds":
+            content.pop("seeds_of", None)
     _make_absolute(content, Path.cwd())
     name = _profile(content, f"profile {profile} with --set {' --set '.join(changes)}:").name
     with whole(file := data_dir() / "profiles" / f"{name}.toml") as aside:
@@ -242,7 +248,7 @@ def changed(profile: str, changes: Sequence[str]) -> str:
 def _parsed(change: str) -> tuple[str, Any]:
     """Key and value of a change."""
     key, _, text = (part.strip() for part in change.partition("="))
-    if not (key and text):
+    if not (key and text) or key == "training":
         raise SoundFusionError(f"--set {change}: give a key and a value, such as training.epochs=3")
     try:
         return key, tomllib.loads(f"value = {text}")["value"]
@@ -280,7 +286,7 @@ def _make_absolute(content: dict[str, Any], folder: Path) -> None:
         corpus = content.get(key)
         path = corpus.get("path") if isinstance(corpus, dict) else None
         if isinstance(path, str) and path:
-            if not path.isprintable():
+            if any(character < " " for character in path):
                 raise SoundFusionError(f"[{key}] path = {path!r}: {BACKSLASH}")
             corpus["path"] = str((folder / Path(path).expanduser()).resolve())
 
