@@ -139,11 +139,16 @@ def _clean(notebook: nbformat.NotebookNode, sounds: bool) -> None:
         cell.metadata = {"tags": tags} if tags else {}
         if "injected-parameters" in tags:
             cell.id = "injected-parameters"  # papermill draws another each time
+        streams: dict[str, nbformat.NotebookNode] = {}
         for output in cell.get("outputs", []):
-            if output.get("name") == "stderr":  # a progress bar is a line with carriage returns
-                lines = [line for line in output.text.split("\n") if "\r" not in line and line.strip()]
-                output.text = "".join(line + "\n" for line in lines)
-            if not sounds and SOUND in output.get("data", {}).get("text/html", ""):
+            if output.output_type == "stream":  # what is printed comes in pieces, others each time
+                first = streams.setdefault(output.name, output)
+                if first is not output:
+                    first.text, output.text = first.text + output.text, ""
+            elif not sounds and SOUND in output.get("data", {}).get("text/html", ""):
                 output.data = {"text/plain": "A sound, which is not kept in copies of the notebook."}
+        if "stderr" in streams:  # a progress bar is a line with carriage returns
+            lines = [line for line in streams["stderr"].text.split("\n") if "\r" not in line and line.strip()]
+            streams["stderr"].text = "".join(line + "\n" for line in lines)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]

@@ -101,12 +101,13 @@ def texts(file):
 
 
 def test_the_executed_copy_is_in_results_and_the_same_each_time(project):
+    pieces = "import time\nfor word in 'a', 'b': print(word, flush=True); time.sleep(0.3)"
     bar = "import sys; sys.stderr.write('\\r 50%|#| 1/2\\r100%|##| 2/2\\n'); _ = sys.stderr.write('kept\\n')"
-    file = small_project(project, "print(profile, device)", bar)
+    file = small_project(project, "print(profile, device)", pieces, bar)
     before = file.read_bytes()
     notebooks.reproduce()
     copy = copy_of(file)
-    assert texts(copy) == ["demo auto\n", "kept\n"]  # no progress bars
+    assert texts(copy) == ["demo auto\n", "a\nb\n", "kept\n"]  # in one piece; no progress bars
     assert [cell.id for cell in nbformat.read(copy, 4).cells] == [cell.id for cell in nbformat.read(file, 4).cells]
     assert copy.read_text(encoding="utf-8") == saved_by_jupyterlab(copy)
     first = copy.read_bytes()
