@@ -9,11 +9,9 @@ from soundfusion_lib.training.experiment import Experiment
 
 
 def committed_runs() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and description (experiment, content_id) of every run in results/: a folder each, or all in one file."""
-    for file in (PROJECT / "results").glob("*/runs/*/experiment.json"):
+    """Key and description (experiment, content_id) of every run in results/."""
+    for file in sorted((PROJECT / "results").glob("*/runs/*/experiment.json")):
         yield file.parent.name, json.loads(file.read_text(encoding="utf-8"))
-    for file in (PROJECT / "results").glob("*/runs/runs.json"):
-        yield from json.loads(file.read_text(encoding="utf-8")).items()
 
 
 def test_every_committed_run_has_the_key_of_its_experiment():
