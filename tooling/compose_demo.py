@@ -8,7 +8,7 @@ numbers differ between processors, so another machine may compose other bytes: c
 soundfusion_lib/datasets/demo.py.
 
 The archive holds ``fma`` in FMA's layout (320 good tracks, stereo at 44.1 kHz but for one in mono and one at 48 kHz, in
-64 kbit/s; one that is too short and one that is broken) and ``gtzan`` in GTZAN's (100 tracks, mono at 22.05 kHz, in
+64 kbit/s, which keeps what is below 11 kHz; one that is too short and one that is broken) and ``gtzan`` in GTZAN's (100 tracks, mono at 22.05 kHz, in
 32 kbit/s). A track lasts 3.5 s.
 """
 
