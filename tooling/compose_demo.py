@@ -7,9 +7,9 @@ takes some two minutes on one core. It needs lameenc 1.9.0, which the project do
 numbers differ between processors, so another machine may compose other bytes: commit the archive with its SHA-256 in
 soundfusion_lib/datasets/demo.py.
 
-The archive holds ``fma`` in FMA's layout (320 good tracks, stereo at 44.1 kHz but for one in mono and one at 48 kHz, in
-64 kbit/s; one that is too short and one that is broken) and ``gtzan`` in GTZAN's (100 tracks, mono at 22.05 kHz, in
-32 kbit/s). A track lasts 3.5 s.
+The archive holds ``fma`` in FMA's layout and ``gtzan`` in GTZAN's, as MP3s of 3.5 s. ``fma`` has 320 good tracks in
+stereo at 44.1 kHz, but for one in mono and one at 48 kHz; besides, one that is too short and one that is broken. At
+64 kbit/s they keep what is below 11 kHz. ``gtzan`` has 100 tracks in mono at 22.05 kHz and 32 kbit/s.
 """
 
 import sys

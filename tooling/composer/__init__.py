@@ -1,1 +1,1 @@
-"""Synthetic music in FMA's and GTZAN's layouts: genres, a composer, a synthesiser, and the demo corpora of these."""
+"""Synthetic music in the genres of FMA and GTZAN: their habits, a composer, a synthesiser, a mixer."""
