@@ -111,7 +111,7 @@ def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study
 
 def test_beside_an_official_split_the_random_one_has_a_test_part_of_its_size(study, corpus):
     official = np.resize(["train"] * 4 + ["validation", "test"], len(corpus.tracks))
-    changed = under(study, corpus, corpus.tracks.assign(split=official), split=Split(folds=4, fold=3))
+    changed = under(study, corpus, corpus.tracks.assign(split=official), split=Split(folds=4))
     assert [baselines.parts_of(changed, 0, random).eq("test").sum() for random in (False, True)] == [6, 6]
     assert conclusions.leak(changed)["split"].tolist() == ["the profile's", "random"]
 

@@ -67,7 +67,7 @@ def elsewhere(trained, tmp_path, monkeypatch):
 def test_kept_runs_are_what_was_trained(trained):
     for run in trained[1].values():
         kept = kept_run(run.key, kept_folder())
-        assert kept.experiment == run.experiment and kept.key == run.key
+        assert json.dumps(kept.experiment.to_dict()) == json.dumps(run.experiment.to_dict()) and kept.key == run.key
         pd.testing.assert_frame_equal(kept.history, run.history)
         for part in ("validation", "test"):
             pd.testing.assert_frame_equal(kept.predictions(part), run.predictions(part))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from soundfusion_lib.audio.decode import decode, encode_mp3, resample, to_channels
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.study.study import DPI
+from soundfusion_lib.study.results import DPI
 
 PLAYER = "soundfusion-player"  # class of the element around both
 RATE = 44_100  # Hz

@@ -7,6 +7,7 @@ all of them, so it is trained once.
 from collections.abc import Collection
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -148,8 +149,10 @@ def fine_tuned(study: Study) -> dict[str, Experiment]:
 
 def pretraining_name(study: Study) -> str:
     """What the corpus is called that networks may be trained on first."""
-    kind = study.profile.pretraining.get("kind", "gtzan")
-    return {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN"}.get(kind, kind)
+    corpus = study.profile.pretraining
+    kind = corpus.get("kind", "gtzan")
+    names = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN", "folder": Path(corpus.get("path", "")).name}
+    return names.get(kind, kind)
 
 
 def refuse_left_out(study: Study, model: str) -> None:

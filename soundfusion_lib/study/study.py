@@ -10,11 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from IPython.display import Image, Markdown
-from matplotlib.figure import Figure
 
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
@@ -25,9 +22,10 @@ from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.paths import data_dir, results_dir, runs_dir, whole
+from soundfusion_lib.paths import data_dir, results_dir, runs_dir
 from soundfusion_lib.pool import prepare_pool
-from soundfusion_lib.study.profile import BUILT_IN, REPORTED, Profile, load_profile
+from soundfusion_lib.study.profile import REPORTED, Profile, load_profile
+from soundfusion_lib.study.results import Results
 from soundfusion_lib.study.summary import edit_summary, entry_of
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
@@ -38,7 +36,6 @@ from soundfusion_lib.training.train import train_or_find
 
 Name = TypeVar("Name")
 WHOLE_CLIP_MODELS = {"simple_cnn"}
-DPI = 120
 SCHEDULER, KEPT = "SOUNDFUSION_SCHEDULER", "SOUNDFUSION_KEPT"  # environment variables that notebooks' kernels inherit
 
 
@@ -46,7 +43,7 @@ class NothingYet(SoundFusionError):
     """A study that may make nothing lacks something; the message says what."""
 
 
-class Study:
+class Study(Results):
     """A profile at work in one notebook.
 
     Args:
@@ -70,7 +67,7 @@ class Study:
         dry: bool = False,
         scheduler: str = "",
     ):
-        self.notebook = notebook
+        super().__init__(notebook, load_profile(profile).name)
         self.profile: Profile = load_profile(profile)
         self.device_name = device  # of each worker, where there is a scheduler
         self.device: torch.device = choose_device(device)
@@ -83,7 +80,6 @@ class Study:
             prepare_pool()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
-        self._results: dict[str, str] = {}  # caption of each file, in the order of the notebook
 
     # The corpus and its clips
 
@@ -280,48 +276,13 @@ class Study:
         run = train_or_find(experiment, store, runs_dir(), self.device, self.progress, self.kept)
         return self._runs.setdefault(run.key, run)
 
-    # Results
-
-    @property
-    def folder(self) -> Path:
-        """Where results go: results/<profile>."""
-        return results_dir() / self.profile.name
-
     def save_table(self, table: pd.DataFrame, name: str, caption: str, of_corpus: bool = True) -> pd.DataFrame:
-        """Write a table to tables/<name>.csv, with its index where that has a name; returns it.
-
-        The caption of a table `of_corpus` names the label where that is not the genre.
-        """
-        note = self.corpus.label_note if of_corpus else ""
-        with whole(self._file("tables", f"{name}.csv", caption + note)) as path:
-            table.to_csv(path, index=table.index.name is not None, float_format="%.6g", lineterminator="\n")
-        return table
-
-    def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
-        """Write a figure to figures/<name>.png; returns the picture, for the notebook to show."""
-        path = self._file("figures", f"{name}.png", caption)
-        with whole(path) as aside:
-            figure.savefig(aside, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
-        plt.close(figure)  # shown once, as the cell's value
-        return Image(path, width=round(figure.get_figwidth() * 96), alt=caption)  # a screen's points per inch
-
-    def findings(self) -> Markdown:
-        """What was found on the profile's corpus: this notebook's section of study/built_in/findings/<profile>.md."""
-        file = BUILT_IN / "findings" / f"{self.profile.name}.md"
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for section in f"\n{text}".split("\n## "):
-            title, _, prose = section.partition("\n")
-            if title.strip() == self.notebook:
-                return Markdown(prose.strip())
-        return Markdown(f"*No findings are written down for {self.notebook} on the profile {self.profile.name}.*")
-
-    def _file(self, kind: str, name: str, caption: str) -> Path:
-        self._results[f"{kind}/{name}"] = caption
-        return self.folder / kind / name
+        """As `Results.save_table`; the caption of a table `of_corpus` names the label where that is not the genre."""
+        return super().save_table(table, name, caption + (self.corpus.label_note if of_corpus else ""))
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
-        entry = entry_of(self._runs, self._results, describe(self.device), time.perf_counter() - self._began)
+        entry = entry_of(self._runs, self.captions, describe(self.device), time.perf_counter() - self._began)
         about = {
             "profile": self.profile.name,
             "corpus": self.corpus.name,
