@@ -141,7 +141,7 @@ def _mp3s(folder: Path) -> dict[str, str | None]:
         "damaged middle.mp3": (sound[:middle] + random.bytes(300) + sound[middle + 300 :], USED),
         "a hole in the middle.mp3": (sound[:middle] + bytes(9_000) + sound[middle + 9_000 :], BROKEN),
         "emptied in part.mp3": (_emptied(sound, 0.3), USED),
-        "emptied.mp3": (_emptied(sound, 0.7), "silent in 7.% of its MP3 frames, as damaged ones are"),
+        "emptied.mp3": (_emptied(sound, 0.7), r"silent in \d\d% of its MP3 frames, as damaged ones are"),
         "random frames.mp3": (_emptied(sound, 0.7, random), "its samples reach .+, far beyond full scale, which is 1"),
         "silence.mp3": (encode_mp3(np.zeros((88_200, 2)), 44_100), "silent"),
     }

@@ -31,7 +31,7 @@ TABLE = """CREATE TABLE IF NOT EXISTS files
 class Clip:
     """A file of some content in one representation: a line of the journal."""
 
-    digest: str  # of the file, see `digest`, and how much of it is used
+    digest: str  # of the file, see `digest`, and its `cut_mark`
     start: int = 0  # where its array lies, in frames of the data
     frames: int = 0
     seconds: float = 0.0  # its length; 0 where it cannot be used
@@ -123,6 +123,11 @@ def digest(file: Path) -> str | UnreadableFile:
         return unreadable(error)
     except UnreadableFile as reason:
         return reason
+
+
+def cut_mark(seconds: float | None) -> str:
+    """What follows a file's digest where only its first seconds are used: another cut of it is another clip."""
+    return "" if seconds is None else f" first {seconds:g}s"
 
 
 def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[str | UnreadableFile]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from soundfusion_lib.audio.clips import PART, Clip, ClipFolder, digest
+from soundfusion_lib.audio.clips import PART, Clip, ClipFolder, cut_mark, digest
 from soundfusion_lib.audio.decode import LongAudio, UnreadableFile, UnusableAudio, decode
 from soundfusion_lib.audio.streaming import streamed
 from soundfusion_lib.pool import cores, in_order, worker_pool
@@ -25,8 +25,7 @@ class Job(NamedTuple):
     """A file to decode."""
 
     path: Path
-    content: str  # its digest
-    clip: str  # its clip's
+    digest: str  # of its clip
     seconds: float | None  # used of it; None for all
     folders: list[ClipFolder]  # of the representations that lack it
 
@@ -69,31 +68,29 @@ def _represent(job: Job) -> Clips | UnreadableFile:
     except UnreadableFile as reason:
         return reason
     except UnusableAudio as reason:
-        clips = [(Clip(job.clip, reason=str(reason)), b"")] * len(job.folders)
+        clips = [(Clip(job.digest, reason=str(reason)), b"")] * len(job.folders)
     except MemoryError:
         return UnreadableFile("there is not enough memory to decode it")
-    return clips if digest(job.path) == job.content else UnreadableFile("changed while it was read")
+    same = f"{digest(job.path)}{cut_mark(job.seconds)}" == job.digest
+    return clips if same else UnreadableFile("changed while it was read")
 
 
 def _at_once(job: Job) -> Clips:
     samples, sample_rate = decode(job.path, job.seconds)
-    clips = []
+    seconds, clips = len(samples) / sample_rate, []
     for spec in [folder.representation for folder in job.folders]:
         array = spec.transform(samples, sample_rate)
-        clips.append((Clip(job.clip, 0, len(array), len(samples) / sample_rate, spec.silence(array)), array))
+        clips.append((Clip(job.digest, 0, len(array), seconds, spec.silence(array)), array))
     return clips
 
 
 def _in_pieces(job: Job) -> Clips:
     """As `_at_once`, in bounded memory, the arrays in files: those of two hours are 500 MB, and several files wait."""
-    clips = []
-    with streamed(job.path, [folder.representation for folder in job.folders], job.seconds, LONGEST) as (
-        seconds,
-        arrays,
-    ):
+    clips, specs = [], [folder.representation for folder in job.folders]
+    with streamed(job.path, specs, job.seconds, LONGEST) as (seconds, arrays):
         for folder, array in zip(job.folders, arrays, strict=True):
             with NamedTemporaryFile(suffix=PART, dir=folder.folder, delete=False) as part:
                 for start in range(0, array.frames, PIECE):
                     part.write(array.read(start, start + PIECE))
-            clips.append((Clip(job.clip, 0, array.frames, seconds, array.silence), Path(part.name)))
+            clips.append((Clip(job.digest, 0, array.frames, seconds, array.silence), Path(part.name)))
     return clips

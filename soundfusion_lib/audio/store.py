@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, digests
+from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, cut_mark, digests
 from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.prepare import Job, represent_all
 from soundfusion_lib.audio.representations import Representation
@@ -119,16 +119,21 @@ class Store:
         Raises:
             SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
         """
-        paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
-        contents = dict(zip(corpus.tracks.index, digests(paths, cache_dir, progress), strict=True))
+        paths, cut = [Path(corpus.root) / path for path in corpus.tracks["path"]], cut_mark(corpus.seconds)
+        digested = digests(paths, cache_dir, progress)
+        keys = [digest + cut if isinstance(digest, str) else digest for digest in digested]
+        files = dict(zip(corpus.tracks.index, keys, strict=True))
         folders = [ClipFolder(Path(cache_dir) / corpus.name, spec) for spec in representations]
-        if _jobs(corpus, contents, folders):
+        if _jobs(corpus, files, folders):
             if not decode:
                 return None
             with writing(Path(cache_dir)):
-                contents = _decode(corpus, contents, folders, workers, progress)
+                files = _decode(corpus, files, folders, workers, progress)
         stored = [folder.read() for folder in folders]
-        rows = [_judged(corpus, content, stored, shortest) for content in contents.values()]
+        rows = [
+            _judged([clips.get(key) or Clip("", reason=str(key)) for clips in stored], shortest)
+            for key in files.values()
+        ]
         arrays = {}
         for folder, clips in zip(folders, zip(*rows, strict=True), strict=True):
             tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
@@ -203,56 +208,42 @@ class Store:
         return sum(array.clip(track).nbytes for array in self.arrays.values() for track in clips)
 
 
-Contents = dict[str, str | UnreadableFile]  # by track: its file's digest, or why it cannot be read
+Files = dict[str, str | UnreadableFile]  # by track: the digest of its clip, or why its file cannot be read
 
 
-def _clip(corpus: Corpus, content: str) -> str:
-    """The digest of a clip: another cut of the same file is another clip."""
-    return content if corpus.seconds is None else f"{content} first {corpus.seconds:g}s"
-
-
-def _jobs(corpus: Corpus, contents: Contents, folders: list[ClipFolder]) -> list[Job]:
+def _jobs(corpus: Corpus, files: Files, folders: list[ClipFolder]) -> list[Job]:
     """What is left to decode of a corpus."""
     stored = [(folder, folder.read()) for folder in folders]
     jobs = {}
-    for track, content in contents.items():
-        if isinstance(content, str) and content not in jobs:
-            clip = _clip(corpus, content)
-            lacking = [folder for folder, clips in stored if clip not in clips]
-            if lacking:
-                jobs[content] = Job(corpus.file(track), content, clip, corpus.seconds, lacking)
+    for track, digest in files.items():
+        lacking = [folder for folder, clips in stored if digest not in clips]
+        if lacking and isinstance(digest, str) and digest not in jobs:
+            jobs[digest] = Job(corpus.file(track), digest, corpus.seconds, lacking)
     return list(jobs.values())
 
 
-def _decode(
-    corpus: Corpus, contents: Contents, folders: list[ClipFolder], workers: int | None, progress: bool
-) -> Contents:
-    """Decode what is left, one process at a time; returns the contents, without those that could not be read now."""
+def _decode(corpus: Corpus, files: Files, folders: list[ClipFolder], workers: int | None, progress: bool) -> Files:
+    """Decode what is left, one process at a time; returns the files, with those that could not be read now."""
     refuse_in_import()  # it would wait for the lock
     cache = folders[0].folder.parent
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "build.lock"):
         for folder in folders:
-            folder.prepare({_clip(corpus, content) for content in contents.values() if isinstance(content, str)})
-        jobs, failed = _jobs(corpus, contents, folders), {}
+            folder.prepare({digest for digest in files.values() if isinstance(digest, str)})
+        jobs, failed = _jobs(corpus, files, folders), {}
         results = represent_all(jobs, workers)
         bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
         for job, result in zip(jobs, bar, strict=True):
             if isinstance(result, UnreadableFile):
-                failed[job.content] = result
+                failed[job.digest] = result
                 continue
             for folder, (clip, array) in zip(job.folders, result, strict=True):
                 folder.add(clip, array)
-    return {track: failed.get(content, content) for track, content in contents.items()}
+    return {track: failed.get(digest, digest) for track, digest in files.items()}
 
 
-def _judged(
-    corpus: Corpus, content: str | UnreadableFile, stored: list[dict[str, Clip]], shortest: float
-) -> list[Clip]:
-    """A track's clip in each representation, with the reason why the track is left out if there is one."""
-    if isinstance(content, UnreadableFile):
-        return [Clip("", reason=str(content))] * len(stored)
-    clips = [known[_clip(corpus, content)] for known in stored]
+def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
+    """A track's clips, each with the reason why the track is left out if there is one."""
     reasons = [clip.reason for clip in clips if clip.reason]
     if not all(math.isfinite(clip.silence) for clip in clips):  # decoded before such samples were refused
         reasons = ["holds samples far beyond full scale"]
