@@ -118,20 +118,16 @@ def reproduce(profile, device, only, changes, kept, scheduler):
 
 @main.command()
 @click.argument("scheduler")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="how many processes to start")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="one for each core, or GPU")
 def worker(scheduler, count):
-    """Train what a Dask SCHEDULER (tcp://host:8786) has to train, until it ends; see docs/cluster.md.
-
-    These are Dask's own workers, one thread each: start one for each core, or for each GPU (CUDA_VISIBLE_DEVICES).
-    """
+    """Train what a Dask SCHEDULER (tcp://host:8786) has to train, until it ends: see docs/cluster.md."""
     from soundfusion_lib.pool import environment
     from soundfusion_lib.training.parallel import connected
 
     with connected(scheduler):  # raises where none answers
         pass
-    options = [f"--nworkers={count}", "--nthreads=1", "--memory-limit=0"]  # else mapped clips count as memory
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, *options]
-    os.execve(sys.executable, command, environment() | os.environ)
+    options = f"-m distributed.cli.dask_worker {scheduler} --nworkers {count} --nthreads 1 --memory-limit 0".split()
+    os.execve(sys.executable, [sys.executable, *options], environment() | os.environ)  # no limit: clips are mapped
 
 
 @main.command()

@@ -217,7 +217,7 @@ def called(device, progress) -> None:
     "name, value, threads, said",
     [
         ("_marker", lambda: nullcontext(Path("/elsewhere/marker")), 1, "does not see /elsewhere: on a cluster"),
-        ("versions", Mock(side_effect=[{"torch": "1.0"}, {"torch": "2.0"}]), 1, "has {'torch': '2.0'}, not {'torch'"),
+        ("versions", Mock(side_effect=[{"torch": "1.0"}, {"torch": "2.0"}]), 1, "has {'torch': '2.0'}, unlike"),
         ("SECONDS", 10, 2, "has several threads"),
     ],
 )

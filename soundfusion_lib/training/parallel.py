@@ -180,8 +180,8 @@ def _on_worker(setting: tuple[Path, dict[str, str], str], _parts: list, function
     if not marker.is_file():
         needed = "on a cluster the data folder (SOUNDFUSION_DATA) is on a disk that all machines see under this path"
         raise SoundFusionError(f"{name} does not see {data}: {needed}")
-    if versions() != expected:
-        raise SoundFusionError(f"{name} has {versions()}, not {expected}: start it in the same environment")
+    if other := {package: version for package, version in versions().items() if version != expected[package]}:
+        raise SoundFusionError(f"{name} has {other}, unlike the study: start it in the same environment")
     if worker.state.nthreads > 1:
         raise SoundFusionError(f"{name} has several threads, which would share random numbers: give it --nthreads 1")
     os.environ["SOUNDFUSION_DATA"] = str(data)
