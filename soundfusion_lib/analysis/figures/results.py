@@ -57,7 +57,7 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 @themed
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     """`tables.width_scaling`: accuracy per segment over parameters, one line per model with 95 % intervals, and what
-    the slides' heat map reports as open marks. A white mark had other epochs, or other test tracks, than most."""
+    the slides' heat map reports as small diamonds. A hollow mark had other epochs, or other test tracks, than most."""
     figure, axis = plt.subplots(figsize=(10, 4.6))
     usual = table[["epochs", "tracks"]].mode().iloc[0]
     unequal = (table[["epochs", "tracks"]] != usual).any(axis=1)
@@ -67,13 +67,13 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
         axis.plot(rows["parameters"], rows["segment_accuracy"], label=LABELS[model], **look)
         others = rows[unequal[rows.index]]
         axis.plot(others["parameters"], others["segment_accuracy"], ls="", mfc="white", **look)
-        look |= {"ls": ":", "mfc": "none", "alpha": 0.6, "label": f"{LABELS[model]}, {REPORTED}"}
+        look |= {"ls": ":", "marker": "D", "ms": 4, "label": f"{LABELS[model]}, {REPORTED}"}
         axis.plot(rows["reported_parameters"], rows["reported_accuracy"], **look)
         end, gap, edge = (("segment_high", 3, "bottom"), ("segment_low", -3, "top"))[series % 2]  # above, or below
         for size, *point in rows[["size", "parameters", end]].itertuples(index=False):
             axis.annotate(size, point, (0, gap), textcoords="offset points", ha="center", va=edge)
     if unequal.any():
-        axis.plot([], [], "o", mfc="white", mec="0.3", label="white: other epochs or tracks, see the table")
+        axis.plot([], [], "o", mfc="white", mec="0.3", label="hollow: other epochs or tracks, see the table")
     common.chance_line(axis, study)
     axis.set(xscale="log", ylim=(0, 1), xlabel="parameters (logarithmic)")
     axis.set_ylabel("test accuracy per segment (95 % interval)")
