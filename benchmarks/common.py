@@ -14,7 +14,7 @@ import psutil
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.training.provenance import provenance
+from soundfusion_lib.training.run import provenance
 
 RESULTS = Path(__file__).parent / "results"
 GENRES = ["Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock"]

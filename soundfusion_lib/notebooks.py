@@ -18,8 +18,8 @@ from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
 from soundfusion_lib.study import catalogue
 from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profile import load_profile
+from soundfusion_lib.study.results import edit_summary, read_summary
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.study.summary import edit_summary, read_summary
 
 SOUND = "data:audio"  # begins the address of a sound within a page
 

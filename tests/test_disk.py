@@ -36,7 +36,7 @@ from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
-from soundfusion_lib.study.summary import edit_summary
+from soundfusion_lib.study.results import edit_summary
 from soundfusion_lib.training.train import train_or_find
 
 what, limit, root, folder = sys.argv[1:]

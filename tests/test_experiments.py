@@ -17,7 +17,7 @@ from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.training import loop, provenance, train
+from soundfusion_lib.training import loop, run, train
 from soundfusion_lib.training.experiment import REVISION, Experiment, FromParts, FromRun, ImageNet
 from soundfusion_lib.training.inference import log_probabilities
 from soundfusion_lib.training.loop import Training
@@ -232,18 +232,18 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_provenance_names_the_commit_where_there_is_one():
-    found = provenance.provenance()
+    found = run.provenance()
     assert found["commit"] is None or len(found["commit"].removesuffix("-dirty")) == 12
     assert found["python"].count(".") == 2
 
 
 def test_a_changed_library_is_a_dirty_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "LIBRARY", tmp_path)
+    monkeypatch.setattr(run, "LIBRARY", tmp_path)
     for command in ("init -q", "-c user.name=x -c user.email=x commit -q --allow-empty -m x"):
         subprocess.run(["git", "-C", tmp_path, *command.split()], check=True)
-    assert not provenance.provenance()["commit"].endswith("-dirty")
+    assert not run.provenance()["commit"].endswith("-dirty")
     (tmp_path / "new.py").touch()
-    assert provenance.provenance()["commit"].endswith("-dirty")
+    assert run.provenance()["commit"].endswith("-dirty")
 
 
 def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, tmp_path, cpu, monkeypatch):

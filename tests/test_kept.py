@@ -5,12 +5,13 @@ import json
 import pandas as pd
 import pytest
 from conftest import SMALL_SIGNALS, copy_music
+from keep import keep_runs
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, runs_dir
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.run import keep_runs, kept_run, load_run, read_json
+from soundfusion_lib.training.run import kept_run, load_run, read_json
 
 PROFILE = (
     """

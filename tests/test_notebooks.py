@@ -192,7 +192,7 @@ def test_a_copy_of_the_demo_under_its_name_runs_nothing(project):
 
 
 def test_the_wall_time_of_a_notebook_is_filed_with_what_it_filed_itself(project):
-    code = "from soundfusion_lib.study.summary import edit_summary\nfrom soundfusion_lib.paths import results_dir\n"
+    code = "from soundfusion_lib.study.results import edit_summary\nfrom soundfusion_lib.paths import results_dir\n"
     code += "with edit_summary(results_dir() / 'demo' / 'summary.json') as summary:\n"
     code += "    entry = {'seconds': 0.5, 'results': {}, 'runs': {}, 'device': 'x', 'commit': 'y'}\n"
     code += "    summary['notebooks'] = {'01_small': entry}\n"

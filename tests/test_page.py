@@ -7,7 +7,7 @@ from conftest import games
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.study.profile import load_profile
-from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import Study
 
 NOTEBOOK = {"runs": {}, "device": "cpu", "commit": "abc"}

@@ -19,7 +19,7 @@ from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.profile import load_profile
-from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import FromRun, ImageNet
 from soundfusion_lib.training.fuse import average, mix, search_weights

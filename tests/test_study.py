@@ -17,7 +17,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import catalogue, protocol, status
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.profile import load_profile
-from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.result import of_runs

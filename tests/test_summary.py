@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from soundfusion_lib.study.summary import edit_summary, read_summary
+from soundfusion_lib.study.results import edit_summary, read_summary
 
 WRITER = """
 import sys
 from pathlib import Path
-from soundfusion_lib.study.summary import edit_summary
+from soundfusion_lib.study.results import edit_summary
 
 for number in range(100):
     with edit_summary(Path(sys.argv[1])) as summary:

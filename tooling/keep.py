@@ -7,18 +7,72 @@ writes all of them to results/<profile>/runs. Weights are kept only of runs that
 starts from; of seeds that [seeds_of] adds to the profile's they are not, since no probe takes these.
 """
 
-import click
+import json
+import shutil
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
-from soundfusion_lib.paths import results_dir, runs_dir
+import click
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from soundfusion_lib.paths import results_dir, runs_dir, whole
 from soundfusion_lib.study import protocol
+from soundfusion_lib.study.results import read_summary
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.study.summary import read_summary
-from soundfusion_lib.training.run import ABOUT, find_run, keep_runs, read_json
+from soundfusion_lib.training.run import ABOUT, KEPT, Run, find_run, read_json
+
+
+def keep_runs(runs: Iterable[Run], content_ids: dict[str, str], folder: Path, weights: Collection[str]) -> None:
+    """Write runs to where `kept_run` finds them, in place of those that are there.
+
+    Args:
+        content_ids: by key, the tracks that a run was trained on, see `Store.content_id`.
+        weights: keys of the runs whose weights are kept, too.
+    """
+    runs = sorted(runs, key=lambda run: run.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        run.key: {
+            "content_id": content_ids[run.key],
+            "experiment": run.experiment.to_dict(),
+            "info": {name: value for name, value in run.info.items() if name != "checksums"},
+        }
+        for run in runs
+    }
+    tables = [run.history for run in runs], [run.read_predictions() for run in runs]
+    for name, frames in zip(KEPT[1:], tables, strict=True):
+        with whole(folder / name) as aside:
+            _write_rows({run.key: frame for run, frame in zip(runs, frames, strict=True)}, aside)
+    for run in runs:
+        if run.key in weights and run.weights_file != folder / f"{run.key}.safetensors":
+            shutil.copyfile(run.weights_file, folder / f"{run.key}.safetensors")
+    lines = (f"{json.dumps(key)}: {json.dumps(content)}" for key, content in about.items())
+    with whole(folder / KEPT[0]) as aside:
+        aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def _write_rows(frames: dict[str, pd.DataFrame], file: Path) -> None:
+    """Frames with their keys as a column `run`, one row group per run, so that one run is read without the others."""
+    tables = {key: pa.Table.from_pandas(frame.assign(run=key), preserve_index=False) for key, frame in frames.items()}
+    schema = pa.unify_schemas([table.schema.remove_metadata() for table in tables.values()])
+    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
+    packing = {"use_dictionary": ["run", "track", "part"], "use_byte_stream_split": floats, "compression_level": 19}
+    with pq.ParquetWriter(file, schema, compression="zstd", **packing) as writer:
+        for table in tables.values():
+            columns = [
+                table[field.name].cast(field.type)
+                if field.name in table.column_names
+                else pa.nulls(len(table), field.type)
+                for field in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 @click.command()
 @click.argument("profile")
-def keep(profile: str) -> None:
+def main(profile: str) -> None:
     """Keep the runs of PROFILE's notebooks in results/<profile>/runs."""
     study = Study("keep", profile, "cpu", kept=True, dry=True)
     folder = results_dir() / study.profile.name
@@ -37,4 +91,4 @@ def keep(profile: str) -> None:
 
 
 if __name__ == "__main__":
-    keep()
+    main()

@@ -10,7 +10,7 @@ from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.analysis.statistics import LEVEL, accuracy
 from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.datasets.splits import groups_of
-from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.starts import IMAGENET, RANDOM
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import FromRun, ImageNet

@@ -10,7 +10,7 @@ import pandas as pd
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import results_dir, whole
-from soundfusion_lib.study.summary import read_summary
+from soundfusion_lib.study.results import read_summary
 
 
 def write_page(name: str) -> Path:

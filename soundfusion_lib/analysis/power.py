@@ -8,7 +8,7 @@ import pandas as pd
 
 from soundfusion_lib.analysis.paired_tests import on_common_tracks
 from soundfusion_lib.analysis.statistics import LEVEL, paired, random_differences
-from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.training.result import Result
 
 POWER = "with 80 % power by a single test at 0.05"  # for captions

@@ -8,7 +8,7 @@ import pandas as pd
 
 from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.datasets.corpus import SPLITS
-from soundfusion_lib.study.reported import reported
+from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import classes_of, per_track
 from soundfusion_lib.training.result import Result

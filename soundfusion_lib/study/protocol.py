@@ -10,14 +10,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file, published_weights
+from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study import space
 from soundfusion_lib.study.profile import SIZES
-from soundfusion_lib.study.reported import reported
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
 from soundfusion_lib.training.fuse import average
@@ -31,6 +32,11 @@ REGULARIZATIONS: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.3},
     "dropout+augmentation": {"dropout": 0.3, "augment": True},
 }
+
+
+def reported(name: str) -> pd.DataFrame:
+    """A table of the report's own numbers: results/reported/<name>.csv of the project, wherever results go."""
+    return pd.read_csv(PROJECT / "results" / "reported" / f"{name}.csv")
 
 
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:

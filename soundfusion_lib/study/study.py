@@ -25,8 +25,7 @@ from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import data_dir, results_dir, runs_dir
 from soundfusion_lib.pool import prepare_pool
 from soundfusion_lib.study.profile import REPORTED, Profile, load_profile
-from soundfusion_lib.study.results import Results
-from soundfusion_lib.study.summary import edit_summary, entry_of
+from soundfusion_lib.study.results import Results, edit_summary, entry_of
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.parallel import Wanted, train_many

@@ -24,8 +24,7 @@ from soundfusion_lib.models import count_parameters
 from soundfusion_lib.paths import data_dir, writing
 from soundfusion_lib.pool import cores, worker_pool
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.provenance import versions
-from soundfusion_lib.training.run import Run
+from soundfusion_lib.training.run import Run, versions
 from soundfusion_lib.training.train import train_or_find
 
 if TYPE_CHECKING:

@@ -1,23 +1,23 @@
 """Run: what came out of an experiment, in a folder of its own, or kept with many others among the results."""
 
 import hashlib
+import importlib.metadata
 import json
-import shutil
-from collections.abc import Callable, Collection, Iterable
+import platform
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
 from torch import Tensor
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.paths import whole
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY
 
@@ -29,6 +29,8 @@ ABOUT, INFO, HISTORY, PREDICTIONS, WEIGHTS = (
     "predictions.parquet",
     "model.safetensors",
 )
+LIBRARY = Path(__file__).parents[1]
+PACKAGES = ("soundfusion", "torch", "torchaudio", "torchvision", "numpy", "soundfile", "soxr")  # numbers depend on them
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged JSON file may raise
 
 
@@ -154,52 +156,6 @@ def _rows_of(file: Path, key: str) -> pd.DataFrame:
     return rows.drop(columns=["run", *others])
 
 
-def keep_runs(runs: Iterable[Run], content_ids: dict[str, str], folder: Path, weights: Collection[str]) -> None:
-    """Write runs to where `kept_run` finds them, in place of those that are there.
-
-    Args:
-        content_ids: by key, the tracks that a run was trained on, see `Store.content_id`.
-        weights: keys of the runs whose weights are kept, too.
-    """
-    runs = sorted(runs, key=lambda run: run.key)
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {
-        run.key: {
-            "content_id": content_ids[run.key],
-            "experiment": run.experiment.to_dict(),
-            "info": {name: value for name, value in run.info.items() if name != "checksums"},
-        }
-        for run in runs
-    }
-    tables = [run.history for run in runs], [run.read_predictions() for run in runs]
-    for name, frames in zip(KEPT[1:], tables, strict=True):
-        with whole(folder / name) as aside:
-            _write_rows({run.key: frame for run, frame in zip(runs, frames, strict=True)}, aside)
-    for run in runs:
-        if run.key in weights and run.weights_file != folder / f"{run.key}.safetensors":
-            shutil.copyfile(run.weights_file, folder / f"{run.key}.safetensors")
-    lines = (f"{json.dumps(key)}: {json.dumps(content)}" for key, content in about.items())
-    with whole(folder / KEPT[0]) as aside:
-        aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-
-
-def _write_rows(frames: dict[str, pd.DataFrame], file: Path) -> None:
-    """Frames with their keys as a column `run`, one row group per run, so that one run is read without the others."""
-    tables = {key: pa.Table.from_pandas(frame.assign(run=key), preserve_index=False) for key, frame in frames.items()}
-    schema = pa.unify_schemas([table.schema.remove_metadata() for table in tables.values()])
-    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    packing = {"use_dictionary": ["run", "track", "part"], "use_byte_stream_split": floats, "compression_level": 19}
-    with pq.ParquetWriter(file, schema, compression="zstd", **packing) as writer:
-        for table in tables.values():
-            columns = [
-                table[field.name].cast(field.type)
-                if field.name in table.column_names
-                else pa.nulls(len(table), field.type)
-                for field in schema
-            ]
-            writer.write_table(pa.table(columns, schema=schema))
-
-
 def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file."""
     return json.loads(file.read_text(encoding="utf-8"))
@@ -224,3 +180,21 @@ def checksum(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def provenance() -> dict[str, Any]:
+    """Commit of the working tree ("-dirty" where the library has changes) and versions of what numbers depend on."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    return {"commit": commit, "python": platform.python_version(), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that numbers depend on."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=LIBRARY, capture_output=True, text=True, check=True).stdout.strip()

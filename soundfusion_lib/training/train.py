@@ -27,7 +27,6 @@ from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.loop import fit
-from soundfusion_lib.training.provenance import provenance
 from soundfusion_lib.training.run import (
     ABOUT,
     HISTORY,
@@ -40,6 +39,7 @@ from soundfusion_lib.training.run import (
     find_run,
     kept_run,
     load_run,
+    provenance,
     write_json,
 )
 
