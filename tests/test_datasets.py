@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from soundfusion_lib.datasets import fma, folder, gtzan
-from soundfusion_lib.datasets.kinds import open_corpus
+from soundfusion_lib.datasets import fma, folder, gtzan, open_corpus
 from soundfusion_lib.errors import SoundFusionError
 
 ROCK, POP = ("rock/a.wav", "rock/b.wav"), ("pop/c.wav", "pop/d.wav")

@@ -19,9 +19,9 @@ import filelock
 import numpy as np
 import pytest
 
+from soundfusion_lib.datasets import SOURCES
 from soundfusion_lib.datasets import download as module
 from soundfusion_lib.datasets.download import BLOCK, Source, download
-from soundfusion_lib.datasets.kinds import SOURCES
 from soundfusion_lib.errors import SoundFusionError
 
 

@@ -8,9 +8,8 @@ from mutagen.id3 import ID3, TPE1
 from soundfusion_lib.audio.decode import encode_mp3
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
-from soundfusion_lib.datasets import emotify
+from soundfusion_lib.datasets import emotify, open_corpus
 from soundfusion_lib.datasets.emotify import GENRES
-from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.errors import SoundFusionError
 
 RATE = 44_100

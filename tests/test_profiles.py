@@ -12,7 +12,7 @@ import pytest
 from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.datasets.kinds import open_corpus
+from soundfusion_lib.datasets import open_corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, build_model
