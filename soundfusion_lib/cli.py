@@ -54,8 +54,8 @@ def download(what):
 
     Soundtracks of free games (876 MB) come by `python tooling/soundtracks.py`, where there is apt.
     """
+    from soundfusion_lib.datasets import SOURCES
     from soundfusion_lib.datasets.download import download as fetch
-    from soundfusion_lib.datasets.kinds import SOURCES
     from soundfusion_lib.paths import data_dir
 
     folder = fetch(SOURCES[what], data_dir() / what.split("_")[0])

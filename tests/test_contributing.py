@@ -5,13 +5,12 @@ import shutil
 
 import pandas as pd
 
-from soundfusion_lib import models
-from soundfusion_lib.datasets import kinds
+from soundfusion_lib import datasets, models
 from soundfusion_lib.paths import PROJECT
 
 
 def test_the_examples_run_as_written(corpus, tmp_path, monkeypatch):
-    for registry, name in ((kinds.KINDS, "named"), (models.MODELS, "band_means")):
+    for registry, name in ((datasets.KINDS, "named"), (models.MODELS, "band_means")):
         monkeypatch.setitem(registry, name, None)  # the examples set it; taken out again afterwards
     (tmp_path / "music").mkdir()
     for track, row in corpus.tracks.iterrows():

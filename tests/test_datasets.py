@@ -1,7 +1,6 @@
 """The readers of FMA, GTZAN and folders, on tiny folders in their layouts."""
 
 import csv
-import os
 import subprocess
 import sys
 
@@ -10,8 +9,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from soundfusion_lib.datasets import fma, folder, gtzan
-from soundfusion_lib.datasets.kinds import open_corpus
+from soundfusion_lib.datasets import fma, folder, gtzan, open_corpus
+from soundfusion_lib.datasets.gtzan import GENRES
 from soundfusion_lib.errors import SoundFusionError
 
 ROCK, POP = ("rock/a.wav", "rock/b.wav"), ("pop/c.wav", "pop/d.wav")
@@ -85,10 +84,9 @@ def test_fma_without_metadata_or_clips_says_what_to_run(tmp_path):
 FAULTS = {
     "none of the 0 clips": [(1, 1, "training", "large", "Folk")],
     "none of the 1 clips": [("one", 1, "training", "small", "Folk")],
-    r"tracks\.csv: track '000007' is of genre 'Rokc', and FMA has Blues": [(7, 1, "training", "small", "Rokc")],
     "track '000007' has no genre: mend its row": [*FMA_ROWS, (7, 1, "training", "small", "")],
     "track '000005' occurs more than once": [*FMA_ROWS, (5, 1, "training", "small", "Folk")],
-    r"tracks\.csv: a track has no id: `soundfusion download fma": [*FMA_ROWS, ("", 1, "training", "small", "Folk")],
+    r"not FMA's tracks\.csv \(a track has no id\): `soundfusion download": [("", 1, "training", "small", "Folk")],
     "track '000005' has a split that is none of train": [(5, 1, "dev", "small", "Folk")],
 }
 
@@ -100,14 +98,14 @@ def test_fma_with_faults(tmp_path, message):
 
 
 def test_fma_with_a_foreign_table(tmp_path):
-    header = [("set", "split"), ("set", "subset"), ("track", "genre"), ("artist", "name"), ("track", "title")]
+    header = [("set", "split"), ("set", "subset"), ("track", "genre"), *FMA_HEADER[3:]]
     with pytest.raises(SoundFusionError, match=r"tracks\.csv .*\('track', 'genre_top'\)"):
         fma(make_fma(tmp_path, header=header))
     for content in (b"", b"\xff\xfe\x00PK\n", b"\n\n"):
         (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(content)
         with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
             fma(tmp_path)
-    with pytest.raises(SoundFusionError, match="subset = 'large': must be one of small, medium"):
+    with pytest.raises(SoundFusionError, match="subset = 'large': must be 'small' or 'medium'"):
         fma(tmp_path, "large")
 
 
@@ -124,8 +122,6 @@ def make_gtzan(root, per_genre, suffix=".wav", genres=("blues", "jazz")):
 
 
 def test_gtzan_fault_filtered(tmp_path):
-    from soundfusion_lib.datasets.gtzan import GENRES
-
     make_gtzan(tmp_path, 100, genres=GENRES)
     (tmp_path / "genres" / "jazz" / "jazz.00054.wav").unlink()
     (tmp_path / "genres" / "jazz" / "._jazz.00001.wav").touch()
@@ -184,18 +180,12 @@ def test_folder_of_labels(tmp_path):
     assert all(soundfile.info(corpus.file(track)).frames == 100 for track in corpus.tracks.index)
 
 
-def test_folder_keeps_suffixes_where_names_are_alike(tmp_path):
-    for file in (*ROCK, "pop/c.wav", "pop/c.flac"):
+def test_folder_follows_links_and_keeps_suffixes_where_names_are_alike(tmp_path):
+    for file in ("music/rock/a.wav", "elsewhere/c.wav", "elsewhere/c.flac"):
         audio(tmp_path / file)
-    assert folder(tmp_path).tracks.index.tolist() == ["pop/c.flac", "pop/c.wav", "rock/a.wav", "rock/b.wav"]
-
-
-@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
-def test_folder_follows_a_label_that_is_a_link(tmp_path):
-    audio(tmp_path / "elsewhere" / "c.wav")
-    audio(tmp_path / "music" / "rock" / "a.wav")
     (tmp_path / "music" / "pop").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    assert folder(tmp_path / "music").tracks["path"].tolist() == ["pop/c.wav", "rock/a.wav"]
+    tracks = folder(tmp_path / "music").tracks
+    assert tracks.index.tolist() == tracks["path"].tolist() == ["pop/c.flac", "pop/c.wav", "rock/a.wav"]
 
 
 def test_folder_refusals(tmp_path):
@@ -241,11 +231,11 @@ def test_metadata(tmp_path):
 
 
 def test_the_order_of_metadata_changes_nothing(tmp_path):
-    lines = [f"{file},{file.split('/')[0]}\n" for file in (*ROCK, *POP)]
-    root = with_metadata(tmp_path, "file_name,genre\n" + "".join(lines))
-    before = folder(root).tracks
-    (root / "metadata.csv").write_text("file_name,genre\n" + "".join(lines[::-1]))
-    pd.testing.assert_frame_equal(folder(root).tracks, before)
+    lines = [f"{file},{file.split('/')[0]}" for file in (*ROCK, *POP)]
+    tables = [
+        folder(with_metadata(tmp_path, "\n".join(["file_name,genre", *order]))).tracks for order in (lines, lines[::-1])
+    ]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_metadata_from_windows_and_in_another_encoding(tmp_path):
@@ -261,16 +251,12 @@ def test_metadata_from_windows_and_in_another_encoding(tmp_path):
     "text, message",
     [
         ("name,genre\nrock/a.wav,rock\n", "needs the columns file_name and genre, and has name, genre"),
-        ("file_name;genre\nrock/a.wav;rock\n", "and has file_name;genre"),
         ("", "No columns to parse"),
         ("file_name,genre\n", "holds no tracks"),
         ("file_name,genre\nrock/a.wav,rock\n\npop/c.wav, \n", "track 'pop/c' has no genre"),
         ("file_name,genre\n,rock\n", "'' is not a path"),
-        ("file_name,genre\nrock/a.wav\n", "track 'rock/a' has no genre"),
         ("file_name,genre\nrock/a, b.wav,rock\n", "more cells than the header"),
-        ("file_name,genre\nrock/a.wav,rock\nrock/a, b.wav,rock\n", "2 fields in line 3, saw 3"),
         ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
-        ("file_name,genre,split\nrock/a.wav,rock,dev\n", "'rock/a' has a split that is none of train, valid"),
         ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
         ("file_name,genre\nx.wav,rock\ny.wav,pop\n", r"none of the 2 files it lists exists \(first: x\.wav\)"),
         ("file_name,genre\nrock/a.wav,rock\nrock/b.wav,rock\n", "only one genre"),
@@ -281,7 +267,7 @@ def test_metadata_refusals(tmp_path, text, message):
         folder(with_metadata(tmp_path, text))
 
 
-@pytest.mark.parametrize("name", ["../a.wav", "pop/../../a.wav", "/etc/a.wav", "C:/a.wav", "C:a.wav", "..\\a.wav"])
+@pytest.mark.parametrize("name", ["pop/../../a.wav", "/etc/a.wav", "C:a.wav", "..\\a.wav"])
 def test_metadata_may_not_point_outside(tmp_path, name):
     audio(tmp_path / "a.wav")
     root = with_metadata(tmp_path / "music", f"file_name,genre\npop/c.wav,pop\n{name},rock\n")
@@ -297,13 +283,13 @@ def test_metadata_may_not_point_outside(tmp_path, name):
     [
         ({}, "corpus: needs a kind: demo, demo_gtzan, emotify, fma, gtzan, folder"),
         ({"kind": ["demo"]}, r"there is no corpus of kind \['demo'\], only demo"),
-        ({"kind": "folder"}, "a corpus of kind 'folder' needs a path"),
-        ({"kind": "folder", "path": ""}, "path = '': String must have at least 1 character"),
-        ({"kind": "demo", "seconds": 3.5}, "a corpus of kind 'demo' has no key 'seconds'; there are: tracks"),
-        ({"kind": "demo", "tracks": "many"}, "corpus: tracks = 'many': must be a valid integer"),
-        ({"kind": "emotify", "seconds": True}, "corpus: seconds = True: must be a valid number"),
+        ({"kind": "folder"}, "corpus: needs path"),
+        ({"kind": "folder", "path": ""}, 'corpus: path = "": must be the path of a folder'),
+        ({"kind": "demo", "seconds": 3.5}, "corpus: has no key 'seconds'; there are: kind, tracks"),
+        ({"kind": "demo", "tracks": "many"}, 'corpus: tracks = "many": must be a valid integer'),
+        ({"kind": "emotify", "seconds": True}, "corpus: seconds = true: must be a valid number"),
         ({"kind": "emotify", "seconds": 0}, "corpus: seconds = 0: must be greater than or equal to 0.01"),
-        ({"kind": "fma", "subset": "large"}, "corpus: subset = 'large': must be 'small' or 'medium'"),
+        ({"kind": "fma", "subset": "large"}, "corpus: subset = \"large\": must be 'small' or 'medium'"),
     ],
 )
 def test_a_corpus_that_cannot_be_named_so(spec, message):

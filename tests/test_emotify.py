@@ -8,32 +8,30 @@ from mutagen.id3 import ID3, TPE1
 from soundfusion_lib.audio.decode import encode_mp3
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
-from soundfusion_lib.datasets import emotify
+from soundfusion_lib.datasets import emotify, open_corpus
 from soundfusion_lib.datasets.emotify import GENRES
-from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.errors import SoundFusionError
 
 RATE = 44_100
 
 
-def sound(seconds: float, frequency: float) -> np.ndarray:
-    wave = 0.3 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * RATE)) / RATE)
-    return np.stack([wave, wave], 1)
+def tones(*seconds: float) -> np.ndarray:
+    """(time, 2): a low tone for so long, then a high one."""
+    tone = [np.sin(2 * np.pi * f * np.arange(int(s * RATE)) / RATE) for s, f in zip(seconds, (440, 3000), strict=False)]
+    return 0.3 * np.stack([np.concatenate(tone)] * 2, 1)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Two files a genre: 4 s, of which the last two are another tone; the second one of classical has 1.5 s."""
+    """Two files of 4 s per genre, of which the last two are another tone; the second one of classical has 1.5 s."""
     root = tmp_path_factory.mktemp("emotify")
     artists = iter(["Anon Viols", "Magnatune Compilation", "Zilla", "Zilla", "  Brad  Sucks ", None, "Zilla", ""])
     for genre in GENRES:
         (root / "emotifymusic" / genre).mkdir(parents=True)
         for number in (1, 10):
             file = root / "emotifymusic" / genre / f"{number}.mp3"
-            long = np.concatenate([sound(2, 440), sound(2, 3000)])
-            file.write_bytes(encode_mp3(sound(1.5, 440) if (genre, number) == ("classical", 10) else long, RATE))
-            artist = next(artists)
-            if artist is not None:
+            file.write_bytes(encode_mp3(tones(1.5) if (genre, number) == ("classical", 10) else tones(2, 2), RATE))
+            if (artist := next(artists)) is not None:
                 tags = ID3()
                 tags.add(TPE1(encoding=3, text=artist))
                 tags.save(file)
@@ -72,6 +70,6 @@ def test_only_the_first_seconds_are_used_and_another_length_is_another_clip(root
     assert store(2.0).content_id == short.content_id
 
 
-def test_a_genre_without_files_is_refused(root, tmp_path):
+def test_a_genre_without_files_is_refused(tmp_path):
     with pytest.raises(SoundFusionError, match="classical holds no clip.*soundfusion download emotify"):
         emotify(tmp_path)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from soundfusion_lib.audio.augment import augmentation
-from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
+from soundfusion_lib.audio.representations import MelSpectrogram
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, build_model
@@ -22,6 +21,11 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import Training
 
 CORPUS = '[corpus]\nkind = "folder"\npath = "music"\n'
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
 
 
 def profile(folder, text, name="mine.toml", encoding="utf-8"):
@@ -69,14 +73,8 @@ def test_what_a_profile_does_not_say_is_the_report_s(tmp_path):
     assert plain.search.space is not Search().space  # no two profiles share one
 
 
-@pytest.mark.parametrize("name", profiles.built_in())
-def test_built_in_profiles_are_valid_and_bear_their_file_s_name(name):
-    assert load_profile(name).name == name
-
-
 def test_a_path_in_a_built_in_profile_is_relative_to_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(profiles, "BUILT_IN", tmp_path)
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
     profile(tmp_path, CORPUS)
     assert load_profile("mine").corpus["path"] == str(tmp_path / "data" / "music")
 
@@ -91,69 +89,55 @@ def test_the_order_of_precedence(tmp_path):
 
 
 FAULTS = [
-    ("[training]\nepochs = 'ten'", '[training] epochs = "ten": must be a whole number of 1 or more'),
-    ("[training]\nepochs = 1.5", "[training] epochs = 1.5: must be a whole number of 1 or more"),
-    ("[training]\nepochs = 0", "[training] epochs = 0: must be a whole number of 1 or more"),
-    ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a whole number of 2 or more"),
-    ("[training]\nlearning_rate = '1e-3'", '[training] learning_rate = "1e-3": must be a number above 0'),
-    ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a number above 0"),
-    ("[training]\nrandom_starts = 1", "[training] random_starts = 1: must be true or false"),
-    ("[training]\noptimizer = ['adam']", '[training] optimizer = ["adam"]: must be one of adam, adamw'),
+    ("[training]\nepochs = 'ten'", '[training] epochs = "ten": must be a valid integer'),
+    ("[training]\nepochs = 0", "[training] epochs = 0: must be greater than or equal to 1"),
+    ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a valid integer"),
+    ("[training]\nlearning_rate = '1e-3'", '[training] learning_rate = "1e-3": must be a valid number'),
+    ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a finite number"),
+    ("[training]\nrandom_starts = 1", "[training] random_starts = 1: must be a valid boolean"),
+    ("[training]\noptimizer = ['adam']", "[training] optimizer = [\"adam\"]: must be 'adam' or 'adamw'"),
     ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, epochs,"),
-    ("[[training]]\nepochs = 3", 'training = [{"epochs": 3}]: must be a table, [training]'),
+    ("[[training]]\nepochs = 3", 'training = [{"epochs": 3}]: must be a valid dictionary'),
     ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, dropout,"),
-    ("[models.nnet2]\ndropout = 2", "[models.nnet2] dropout = 2: must be a number of 0 or more and below 1"),
-    ("[models]\nvgg16 = 3", "[models] vgg16 = 3: must be a table, [models.vgg16]"),
+    ("[models.nnet2]\ndropout = 2", "[models.nnet2] dropout = 2: must be less than 1"),
+    ("[models]\nvgg16 = 3", "[models] vgg16 = 3: must be a valid dictionary"),
     ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
-    ("[augment.mel]\nmax_fraction = 'x'", '[augment.mel] max_fraction = "x": must be a number of 0 to 1'),
+    ("[augment.mel]\nmax_fraction = 'x'", '[augment.mel] max_fraction = "x": must be a valid number'),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
-    ("[augment.waveform]\nmin_db = 20", "[augment.waveform] NoiseAndGain: min_db = 20: must not be above max_db = 12"),
-    ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be a whole number of 2 or more"),
-    ("[pretraining]", "[pretraining] needs a kind: demo, demo_gtzan,"),
-    ("[pretraining]\nkind = ['demo']", "[pretraining] there is no corpus of kind ['demo'], only demo,"),
-    ("[pretraining]\nkind = 'fma'\nsubset = 1", "subset = 1: "),
-    ("[segmenting]\noverlap = 1.0", "[segmenting] overlap = 1.0: must be a number of 0 to 0.99"),
-    ("[segmenting]\nseconds = 1e-9", "[segmenting] seconds = 1e-09: must be a number of 0.01 to 14400"),
-    ("[split]\nfolds = 2", "[split] folds = 2: must be a whole number of 3 or more"),
+    ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be greater than or equal to 2"),
+    ("[widths.nnet1]\nsmall = 8", "[widths] has no key 'nnet1'; there are: resnet1d, resnet2d"),
+    ("[pretraining]\nkind = 'demo'\ntracks = 'all'", '[pretraining] tracks = "all": must be a valid integer'),
+    ("[segmenting]\noverlap = 1.0", "[segmenting] overlap = 1.0: must be less than or equal to 0.99"),
     ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
-    ("[split]\nseed = -1", "[split] seed = -1: must be a whole number of 0 to 4294967295"),
-    ("[mel]\nchannels = 3", "[mel] channels = 3: must be a whole number of 1 to 2"),
-    ("[mel]\ntop_db = 1e300", "[mel] top_db = 1e+300: must be a number of 1 to 1000"),
-    ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be a whole number of 1000 to 384000"),
+    ("[split]\nseed = -1", "[split] seed = -1: must be greater than or equal to 0"),
+    ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be less than or equal to 384000"),
     ("[search]\ntrial = 3", "[search] has no key 'trial'; there are: model, space, trials"),
-    ("[search]\nspace = {}", "[search] space = {}: give a setting or more"),
     ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),
     ('[search]\nmodel = "resnet1d"\nspace = { max_fraction = [0.1, 0.2] }', "space.max_fraction: resnet1d has no spec"),
     ("[search.space]\nwidth = [8]", "[search.space] width = [8]: give a list of two values or more, or { low = …,"),
-    ("[search.space]\nwidth = [8, 8.5]", "[search.space] width = 8.5: must be a whole number of 2 or more"),
-    (
-        "[search.space]\nmixup = { low = 0.1 }",
-        "give a list of two values or more, or { low = …, high = …, log = true }",
-    ),
+    ("[search.space]\nwidth = [8, 8.5]", "[search.space] width = 8.5: must be a valid integer"),
+    ("[search.space]\nmixup = { low = 0.1 }", "[search.space.mixup] give a list of two values or more, or { low = …,"),
     ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
-    ("[search.space]\nmixup = { low = -1, high = 0.1 }", "[search.space] mixup = -1: must be a number of 0 or more"),
+    (
+        "[search.space]\nmixup = { low = -1, high = 0.1 }",
+        "mixup = -1: must be greater than or equal to 0",
+    ),
     ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
     # what the study sets
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
-    ("[large]\nbatch_size = 8", "[large] batch_size is set by the study: set large_batch"),
-    ("[models.resnet2d]\ndropout = 0.1", "[models.resnet2d] dropout is set by the study: the table of regularization"),
+    ("[large]\nbatch_size = 8", "large: batch_size is set by the study: set large_batch"),
+    ("[models.resnet2d]\ndropout = 0.1", "resnet2d: dropout is set by the study: the table of regularization"),
     ("[models.fusion_concat]\nparts = []", "parts is set by the study: they are the small ResNets"),
-    ("[models.nnet1]\nn_mels = 32", "[models.nnet1] n_mels is set by the study: set n_mels in [mel]"),
+    ("[models.nnet1]\nn_mels = 32", "nnet1: n_mels is set by the study: set n_mels in [mel]"),
 ]
 TOP_FAULTS = [
-    ("training = 3", "training = 3: must be a table, [training]"),
-    ("mel = 'big'", 'mel = "big": must be a table, [mel]'),
-    ('seeds = ["a"]', 'seeds[0] = "a": must be a whole number of 0 to 4294967295'),
-    ("seeds = []", "seeds = []: must be a list of one or more numbers"),
-    ("seeds = [0, 0]", "seeds = [0, 0]: must be different numbers"),
-    ("seeds_of = 3", "seeds_of = 3: must be a table, [seeds_of]"),
-    ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1 = 3: must be a list of one or more numbers"),
+    ("mel = 'big'", 'mel = "big": must be a dictionary or an instance of MelSpectrogram'),
+    ('seeds = ["a"]', 'seeds = "a": must be a valid integer'),
+    ("seeds = []", "seeds = []: must have at least 1 item"),
+    ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1 = 3: must be a valid tuple"),
     ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
-    ("leave_out = 'vgg16'", 'leave_out = "vgg16": must be a list'),
-    ("leave_out = ['vgg']", "leave_out: there is no 'vgg', only simple_cnn,"),
-    ('name = "../../x"', 'name = "../../x": must be letters, digits'),
-    ("name = 3", "name = 3: must be letters, digits"),
-    ("clip_seconds = 0", "clip_seconds = 0: must be a number of 0.01 to 14400"),
+    ("leave_out = ['vgg']", "leave_out = \"vgg\": must be 'simple_cnn', 'resnet2d',"),
+    ('name = "../../x"', 'name = "../../x": must match pattern'),
     ("epochs = 3", "has no key 'epochs'; there are: augment, clip_seconds"),
 ]
 
@@ -164,10 +148,9 @@ TOP_FAULTS = [
     + [(f"{top}\n{CORPUS}", message) for top, message in TOP_FAULTS]
     + [
         ("", "[corpus] needs a kind: demo,"),
-        ("corpus = 'demo'\n", 'corpus = "demo": must be a table, [corpus]'),
-        ('[corpus]\nkind = "folder"\npath = "C:\\Users\\me"\n', "not valid TOML: "),
+        ("corpus = 'demo'\n", 'corpus = "demo": must be a valid dictionary'),
+        ('[corpus]\nkind = "folder"\npath = ""\n', '[corpus] path = "": must be the path of a folder'),
         ('[corpus]\nkind = "folder"\npath = "C:\\Users\\me"\n', "write C:/music, or 'C:\\music' in single quotes"),
-        ('[corpus]\nkind = "folder"\npath = "C:\\temp"\n', "write C:/music, or 'C:\\music' in single quotes"),
     ],
 )
 def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path, text, message):
@@ -180,22 +163,21 @@ def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path,
 
 def test_a_file_is_read_in_utf_8_with_or_without_a_byte_order_mark(tmp_path):
     assert load_profile(profile(tmp_path, 'name = "ours"\n' + CORPUS, encoding="utf-8-sig")).name == "ours"
-    for encoding, said in {"utf-16": "is in UTF-16", "latin-1": "is not in UTF-8"}.items():
-        with pytest.raises(SoundFusionError, match=f"mine.toml: {said}: save it as UTF-8"):
+    for encoding in ("utf-16", "latin-1"):
+        with pytest.raises(SoundFusionError, match="mine.toml: cannot be read as TOML in UTF-8"):
             load_profile(profile(tmp_path, '# Über\nname = "ours"\n' + CORPUS, encoding=encoding))
 
 
-@pytest.mark.parametrize("name", ["demo", "Demo", "fma_small"])
+@pytest.mark.parametrize("name", ["demo", "Demo"])
 def test_a_built_in_profile_s_name_is_taken(tmp_path, name):
-    with pytest.raises(SoundFusionError, match=f'name = "{name}": a built-in profile has this name: give another'):
-        load_profile(profile(tmp_path, f'name = "{name}"\n{CORPUS}'))
-    with pytest.raises(SoundFusionError, match="a built-in profile has this name"):
-        load_profile(profile(tmp_path, CORPUS, f"{name}.toml"))
+    for file in (profile(tmp_path, f'name = "{name}"\n{CORPUS}'), profile(tmp_path, CORPUS, f"{name}.toml")):
+        with pytest.raises(SoundFusionError, match=f'name = "{name}": a built-in profile has this name: give another'):
+            load_profile(file)
     assert load_profile(profiles.BUILT_IN / "demo.toml") == load_profile("demo")
 
 
-def test_a_file_whose_stem_is_no_name_is_asked_for_one(tmp_path):
-    with pytest.raises(SoundFusionError, match=r"my study.toml: add name = .* 'my study' cannot be its name"):
+def test_a_file_whose_stem_is_no_name_needs_one(tmp_path):
+    with pytest.raises(SoundFusionError, match='my study.toml: name = "my study": must match pattern'):
         load_profile(profile(tmp_path, CORPUS, "my study.toml"))
     assert load_profile(profile(tmp_path, 'name = "my-study"\n' + CORPUS, "my study.toml")).name == "my-study"
 
@@ -203,22 +185,19 @@ def test_a_file_whose_stem_is_no_name_is_asked_for_one(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Training(epochs="ten"), 'Training: epochs = "ten": must be a whole number of 1 or more'),
-        (lambda: Training(batch_size=True), "Training: batch_size = true: must be a whole number"),
-        (lambda: Training(learning_rate=math.nan), "Training: learning_rate = nan: must be a number"),
+        (lambda: Training(batch_size=True), "Training: batch_size = true: must be a valid integer"),
+        (lambda: Training(learning_rate=math.nan), "Training: learning_rate = nan: must be a finite number"),
         (lambda: Training(epoch=3), "Training: has no key 'epoch'; there are: averaging"),
-        (lambda: replace(Training(), epochs=0), "Training: epochs = 0: must be a whole number"),
+        (lambda: replace(Training(), epochs=0), "Training: epochs = 0: must be greater than or equal to 1"),
         (lambda: Segmenting("5"), 'Segmenting: seconds = "5"'),
         (lambda: Split(fold=12), "Split: fold = 12: must be below folds = 10"),
-        (lambda: Waveform(0), "Waveform: sample_rate = 0"),
-        (lambda: MelSpectrogram(channels=3), "MelSpectrogram: channels = 3: must be a whole number of 1 to 2"),
+        (lambda: MelSpectrogram(channels=3), "MelSpectrogram: channels = 3: must be less than or equal to 2"),
         (lambda: Profile("mine"), "Profile: needs corpus"),
-        (lambda: augmentation("mel", max_fraction=2), "'mel': max_fraction = 2: must be a number of 0 to 1"),
-        (lambda: build_model("resnet1d", 8, width=0), "resnet1d: width = 0: must be a whole number of 2 or more"),
-        (lambda: build_model("fusion_concat", 8, parts=["nnet1", 3]), r'parts\[0\] = "nnet1": must be the name of a'),
+        (lambda: augmentation("mel", max_fraction=2), "'mel': max_fraction = 2: must be less than or equal to 1"),
+        (lambda: build_model("resnet1d", 8, width=0), "resnet1d: width = 0: must be greater than or equal to 2"),
+        (lambda: build_model("fusion_concat", 8, parts=["nnet1", 3]), 'parts = "nnet1": must be a valid tuple'),
         (lambda: Experiment("x", "nnet1", (), {"widht": 3}), "experiment 'x': nnet1: has no key 'widht'; there are:"),
         (lambda: Experiment("x", "nnet1", (), augment={"wave": {}}), "no augmentation of 'wave'; there are: mel,"),
-        (lambda: open_corpus({"kind": "demo", "tracks": "many"}), 'tracks = "many"'),
     ],
 )
 def test_values_are_checked_in_python_too(make, message):
@@ -251,8 +230,7 @@ def test_an_own_model_has_its_table(tmp_path, monkeypatch):
 # --set key=value
 
 
-def test_a_changed_profile_is_a_file_with_a_name_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+def test_a_changed_profile_is_a_file_with_a_name_of_its_own(tmp_path):
     old = str(profile(tmp_path, CORPUS + "[models.vgg16]\nwidth = 4\n"))
     changes = ["training.epochs=3", "models.vgg16.width=8"]
     loaded = load_profile(changed(old, changes))
@@ -265,8 +243,7 @@ def test_a_changed_profile_is_a_file_with_a_name_of_its_own(tmp_path, monkeypatc
     assert [file.suffix for file in (tmp_path / "data" / "profiles").iterdir()] == [".toml", ".toml"]  # nothing partial
 
 
-def test_a_change_of_training_overrides_every_table(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+def test_a_change_of_training_overrides_every_table():
     assert load_profile("demo").settings("simple_cnn")["epochs"] == 15  # its table's
     for changes, epochs in ((["training.epochs=3"], 3), (["models.simple_cnn.epochs=4", "training.epochs=3"], 4)):
         loaded = load_profile(changed("demo", changes))
@@ -277,8 +254,7 @@ def test_a_change_of_training_overrides_every_table(tmp_path, monkeypatch):
     assert loaded.large_batch == loaded.settings("simple_cnn")["batch_size"] == 8
 
 
-def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
+def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path):
     old, long = str(profile(tmp_path, CORPUS)), "corpus.label=" + "long " * 40
     changes = "seeds=[0,1]", "seeds=[0, 11]", "augment.waveform.min_db=-3", "augment.waveform.min_db=3", long + "1"
     names = {load_profile(changed(old, [change])).name for change in (*changes, long + "2")}
@@ -286,14 +262,13 @@ def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", profiles.built_in())
-def test_every_setting_of_a_profile_survives_a_change(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+def test_every_setting_of_a_profile_survives_a_change(name):
+    assert load_profile(name).name == name
     expected = replace(load_profile(name), name="nine", large_batch=9)
     assert load_profile(changed(name, ["large_batch=9", "name=nine"])) == expected
 
 
 def test_paths_of_a_change_are_relative_to_the_working_directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     old = str(profile(tmp_path, CORPUS))
     assert load_profile(changed(old, ["corpus.path=here"])).corpus["path"] == str(tmp_path / "here")

@@ -15,7 +15,7 @@ import soundfile
 import soundtracks
 from soundtracks import COLUMNS, SOUNDTRACKS, make_soundtracks, near_silent
 
-from soundfusion_lib.datasets.kinds import open_corpus
+from soundfusion_lib.datasets import open_corpus
 from soundfusion_lib.errors import SoundFusionError
 
 pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")

@@ -3,10 +3,44 @@
 May import only what stands beside the rooms.
 """
 
-from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.datasets.emotify import emotify
-from soundfusion_lib.datasets.fma import fma
-from soundfusion_lib.datasets.folder import folder
-from soundfusion_lib.datasets.gtzan import gtzan
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, Required
 
-__all__ = ["Corpus", "emotify", "fma", "folder", "gtzan"]
+from soundfusion_lib.checks import check, options, table
+from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.demo import demo, demo_gtzan
+from soundfusion_lib.datasets.emotify import EMOTIFY, emotify
+from soundfusion_lib.datasets.fma import FMA_METADATA, FMA_SMALL, fma
+from soundfusion_lib.datasets.folder import folder
+from soundfusion_lib.datasets.gtzan import GTZAN, gtzan
+from soundfusion_lib.errors import SoundFusionError
+
+# a profile gives a kind and arguments of its reader, whose annotations say what is allowed
+READERS = (demo, demo_gtzan, emotify, fma, gtzan, folder)
+KINDS: dict[str, Callable[..., Corpus]] = {reader.__name__: reader for reader in READERS}
+SOURCES = {source.name: source for source in (EMOTIFY, FMA_SMALL, FMA_METADATA, GTZAN)}
+
+
+def open_corpus(spec: dict[str, Any]) -> Corpus:
+    """Open the corpus that a profile names: its kind, and arguments of the reader in KINDS.
+
+    Raises:
+        SoundFusionError: an unknown kind or argument, or a value that is not allowed; see the readers for the rest.
+    """
+    check_corpus(spec, "corpus:")
+    return KINDS[spec["kind"]](**{key: value for key, value in spec.items() if key != "kind"})
+
+
+def check_corpus(spec: dict[str, Any], where: str) -> None:
+    """Raise SoundFusionError if `open_corpus` would refuse this, without opening it."""
+    if "kind" not in spec:
+        raise SoundFusionError(f"{where} needs a kind: {', '.join(KINDS)}")
+    if spec["kind"] not in list(KINDS):  # a list, since a value out of TOML may have no hash
+        raise SoundFusionError(f"{where} there is no corpus of kind {spec['kind']!r}, only {', '.join(KINDS)}")
+    if spec.get("path") == "":
+        raise SoundFusionError(f'{where} path = "": must be the path of a folder')
+    reader = KINDS[spec["kind"]]
+    needed = [argument for argument in signature(reader).parameters.values() if argument.default is argument.empty]
+    keys = {"kind": str} | {argument.name: Required[argument.annotation] for argument in needed} | options(reader)
+    check(table(keys), spec, where)

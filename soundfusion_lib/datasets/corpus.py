@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
-from pydantic import Field
 
 from soundfusion_lib.errors import SoundFusionError
 
 SPLITS = ("train", "validation", "test")
-FolderPath = Annotated[str, Field(min_length=1)] | Path
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Corpus:
         seconds: how much of each file is used, from its beginning; None for all.
 
     Raises:
-        SoundFusionError: no tracks, a missing column, a repeated id, a track without a label, an unknown split.
+        SoundFusionError: no tracks, a missing column, a repeated id, a track without a label or of an unknown split.
     """
 
     name: str
@@ -48,10 +45,8 @@ class Corpus:
         missing = [column for column in ("path", "label", "group") if column not in tracks]
         if missing:
             raise SoundFusionError(f"{where} the table of tracks has no column {', '.join(missing)}")
-        faults = {
-            "occurs more than once": tracks.index.duplicated(),
-            f"has no {self.label_name}": tracks["label"].isna(),
-        }
+        repeated, unlabelled = tracks.index.duplicated(), tracks["label"].isna()
+        faults = {"occurs more than once": repeated, f"has no {self.label_name}": unlabelled}
         if "split" in tracks:
             faults[f"has a split that is none of {', '.join(SPLITS)}"] = ~tracks["split"].isin(SPLITS)
         for fault, has in faults.items():

@@ -28,23 +28,13 @@ def demo(tracks: Count | None = None) -> Corpus:
 
     Args:
         tracks: a smaller corpus of the first good tracks of each genre and set, a multiple of 8 from 24 to 320.
-
-    Raises:
-        SoundFusionError: another number of tracks, or the data folder cannot be written to.
     """
     corpus = replace(fma(_unpacked() / "fma"), name="demo", synthetic=True)
     return corpus if tracks is None else _first(replace(corpus, tracks=corpus.tracks.drop(ODD)), tracks)
 
 
 def demo_gtzan(tracks: Count | None = None) -> Corpus:
-    """GTZAN's ten genres: 100 tracks of 3.5 s, without a split.
-
-    Args:
-        tracks: a smaller corpus of the first tracks of each genre, a multiple of 10 from 30 to 100.
-
-    Raises:
-        SoundFusionError: as `demo`.
-    """
+    """GTZAN's ten genres: 100 tracks of 3.5 s, without a split; `tracks` as for `demo`, a multiple of 10 from 30."""
     corpus = replace(gtzan(_unpacked() / "gtzan", fault_filtered=False), name="demo_gtzan", synthetic=True)
     return corpus if tracks is None else _first(corpus, tracks)
 
@@ -64,7 +54,10 @@ def _unpacked() -> Path:
 
 
 def _first(corpus: Corpus, tracks: int) -> Corpus:
-    """A smaller corpus: the first tracks of each label, 60/20/20 of them in each set where there is a split."""
+    """A smaller corpus: the first tracks of each label, 60/20/20 of them in each set where there is a split.
+
+    Raises SoundFusionError for a number of tracks that this does not allow.
+    """
     table, labels = corpus.tracks, len(corpus.labels)
     least, most = 3 * labels, table["label"].value_counts().min() * labels
     if tracks % labels or not least <= tracks <= most:

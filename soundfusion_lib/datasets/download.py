@@ -3,19 +3,14 @@
 requests carries the bytes. The resuming is here because neither pooch nor torch.hub resumes, and 7 GB get cut off.
 """
 
-import gzip
 import hashlib
 import re
 import shutil
-import tarfile
 import time
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import filelock
 import requests
@@ -28,37 +23,27 @@ from soundfusion_lib.paths import lock, writing
 ATTEMPTS = 10  # connections in one call, whatever ends them
 TIMEOUT = (15, 60)  # seconds to connect, and to wait for the next bytes
 BLOCK = 1 << 16  # bytes; a cut connection loses at most one block
-MEMBERS = 20_000  # of an archive; FMA's have 8,000
-LARGEST_READ = 1 << 23  # bytes of an archive read at once; a list of so many members has less
 
 
 @dataclass(frozen=True)
 class Source:
-    """A .zip or .tar.gz on the web that holds one folder, which has the archive's name.
+    """A .zip or .tar.gz on the web that holds one folder, which has the archive's name."""
 
-    Args:
-        name: what `soundfusion download` calls it.
-        needed: bytes of the archive and of its files, roughly; neither may have more.
-        sha1: of the archive; empty where nobody has published one.
-        holds: a folder in the folder: an archive with this one at its top is accepted, too.
-    """
-
-    name: str
+    name: str  # what `soundfusion download` calls it
     url: str
-    needed: int
-    sha1: str = ""
-    holds: str = ""
+    needed: int  # bytes of the archive and of its files, roughly; the archive may not have more
+    sha1: str = ""  # of the archive; empty where nobody has published one
+    holds: str = ""  # a folder in the folder: an archive with this one at its top is accepted, too
 
 
 def download(source: Source, root: Path) -> Path:
     """Bring an archive's files into the folder root; after an interruption, the same call goes on where it stopped.
 
-    Returns:
-        The unpacked folder, which appears when it is complete.
+    Returns the unpacked folder, which appears when it is complete.
 
     Raises:
         SoundFusionError: no connection after all attempts, too little free space, a wrong length or checksum, an
-            archive that cannot be unpacked or holds too much, another process at the same, a disk that refuses.
+            archive that cannot be unpacked, another process at it, a disk that refuses.
     """
     archive = Path(root) / source.url.rsplit("/", 1)[-1]
     part, folder = archive.with_name(f"{archive.name}.part"), archive.with_name(archive.name.split(".")[0])
@@ -70,6 +55,7 @@ def download(source: Source, root: Path) -> Path:
         if not archive.exists():
             _check_digest(source, part, _fetch(source, part))
             part.rename(archive)  # complete: an interrupted unpacking does not ask for it again
+        print(f"{source.name}: unpacking {archive}")
         _unpack(source, archive, folder)
         archive.unlink()
     print(f"{source.name}: unpacked to {folder}; deleted the archive")
@@ -176,59 +162,18 @@ def _unpack(source: Source, archive: Path, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)  # from a process that was killed
     aside.mkdir()
     try:
-        _extract(archive, aside, source.needed)
+        # inside the folder, whatever the names; of a .zip, links come out as files
+        shutil.unpack_archive(archive, aside, **({} if archive.suffix == ".zip" else {"filter": "data"}))
         top = aside if source.holds and (aside / source.holds).is_dir() else aside / folder.name
         if not top.is_dir():
             raise ValueError(f"it has no folder {folder.name}")
         top.rename(folder)
-    except (  # RuntimeError where a member is encrypted, ValueError where a name is no text
-        *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error),
-        *(EOFError, RuntimeError, ValueError),
-    ) as error:
+    except Exception as error:  # zipfile, tarfile, gzip and zlib raise a dozen kinds
+        if getattr(error, "errno", None):  # of the disk, not of the archive
+            raise
         archive.unlink()
         raise SoundFusionError(
             f"{source.name}: {source.url} cannot be unpacked and was deleted: {error}. Run the same command again"
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _extract(archive: Path, folder: Path, most: int) -> None:
-    """Unpack an archive whose files have at most so many bytes; nothing leaves the folder."""
-    if archive.suffix == ".zip":
-        with archive.open("rb") as file, zipfile.ZipFile(_Sparing(file)) as opened:
-            for member in tqdm(_checked(opened.infolist(), "file_size", most), "unpacking", disable=None):
-                opened.extract(member, folder)  # inside the folder, whatever its name; a link as a file
-    else:
-        with gzip.open(archive) as file, tarfile.open(fileobj=_Sparing(file), mode="r:") as opened:
-            for member in _checked(opened, "size", most):
-                opened.extract(member, folder, filter="data")  # refuses links and names that lead out of the folder
-
-
-def _checked(members: Iterable, size: str, most: int) -> list:
-    """The members of an archive, unless they are too many or too large; they are counted before any is unpacked."""
-    checked, total = [], 0
-    for member in members:
-        checked.append(member)
-        total += getattr(member, size)
-        if len(checked) > MEMBERS:
-            raise ValueError(f"it holds more than {MEMBERS:,} files")
-        if total > most:
-            raise ValueError(f"it unpacks to more than the {most:,} bytes that it should")
-    return checked
-
-
-class _Sparing:
-    """A file that refuses to be read in large pieces: the list of a million members, or a name of 1 TB."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._file.read(LARGEST_READ + 1 if size < 0 else min(size, LARGEST_READ + 1))
-        if len(content) > LARGEST_READ:
-            raise ValueError(f"more than {LARGEST_READ:,} bytes of it would have to be read at once")
-        return content
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from soundfusion_lib.checks import Seconds
-from soundfusion_lib.datasets.corpus import Corpus, FolderPath
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
@@ -25,12 +25,11 @@ GENRES = ("classical", "electronic", "pop", "rock")
 NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 
 
-def emotify(path: FolderPath | None = None, seconds: Seconds | None = 30.0) -> Corpus:
+def emotify(path: str | Path | None = None, seconds: Seconds | None = 30.0) -> Corpus:
     """Emotify: 100 excerpts each of classical, electronic, pop and rock: a minute of MP3, stereo, 44.1 kHz, 128 kbit/s.
 
-    Pop and rock are hard to tell apart by design: the tags call 147 of these two hundred "Alternative Rock". Groups are
-    the 137 artists in the files' ID3 tags (None where a tag names none, or a compilation); six of them are in two or
-    three genres.
+    Pop and rock are hard to tell apart: the tags call 147 of these two hundred "Alternative Rock". Groups are the 137
+    artists in the ID3 tags (None where a tag names none, or a compilation); six of them are in two or three genres.
 
     Args:
         path: folder that holds ``emotifymusic/classical/1.mp3`` and so on; the download's by default.

@@ -9,43 +9,39 @@ import pandas as pd
 import soundfile
 from pydantic import Field
 
-from soundfusion_lib.datasets.corpus import SPLITS, Corpus, FolderPath
+from soundfusion_lib.datasets.corpus import SPLITS, Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
 
 # libsndfile's format names serve as suffixes, with these common ones besides; RAW has no header to decode by
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
-    ".aif", ".aifc", ".oga", ".opus", ".snd", ".wave",
-}  # fmt: skip
-
-
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
+SUFFIXES |= {".aif", ".aifc", ".oga", ".opus", ".snd", ".wave"}
 SOUNDTRACKS = ("soundtracks", "soundtracks_b")  # folders in the data folder that tooling/soundtracks.py makes
 
 
-def folder(path: FolderPath, label: Annotated[str, Field(min_length=1)] = "genre") -> Corpus:
+def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre") -> Corpus:
     """A corpus of your own.
 
     With ``metadata.csv`` in the folder (UTF-8; one row per file): columns ``file_name`` (relative to the folder, with
-    ``/``) and ``genre``, and if you like ``artist`` (empty where unknown) and ``split`` (train, validation or test). A
-    listed file that is missing stays in the table: decoding finds it. Without it, each folder is a label, and every
-    audio file in it, however deep, a track, be it a broken link or a pipe: decoding finds that, too. Hidden files are
-    ignored, and no artist is known.
+    ``/``) and ``genre``, and if you like ``artist`` (empty where unknown) and ``split`` (train, validation or test).
+    Without it, each folder is a label, every audio file in it, however deep, a track, and no artist is known; hidden
+    files are ignored. A file that is missing or broken stays in the table: decoding finds it.
 
     Args:
-        path: the folder.
+        path: the folder, whose name the corpus has.
         label: what the labels are, for titles and axes.
 
     Returns:
-        Corpus: it has the folder's name; track ids are paths, without suffix unless two files then look alike.
+        Corpus: track ids are paths, without suffix unless two files then have the same one.
 
     Raises:
         SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
     """
     root = Path(path)
     if not root.is_dir():
-        made = root.parent.resolve() == data_dir() and root.name in SOUNDTRACKS
-        hint = f": `python tooling/soundtracks.py {root.name}` makes it" if made else ""
-        raise SoundFusionError(f"{root}: no such folder{hint}")
+        ours = root.parent.resolve() == data_dir() and root.name in SOUNDTRACKS
+        hint = f": `python tooling/soundtracks.py {root.name}` makes it"
+        raise SoundFusionError(f"{root}: no such folder{hint * ours}")
     metadata = root / "metadata.csv"
     tracks = _read_metadata(metadata) if metadata.is_file() else _walk(root)
     paths = list(tracks["path"])
@@ -69,18 +65,15 @@ def _walk(root: Path) -> pd.DataFrame:
             f"{root}: its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels; list "
             "the files in a metadata.csv with the columns file_name, genre and split"
         )
-    rows = []
-    for label in labels:
-        for file in label.rglob("*"):
-            path = file.relative_to(root)
-            hidden = any(part.startswith(".") for part in path.parts)
-            if file.suffix.lower() in SUFFIXES and not hidden:
-                rows.append({"path": path.as_posix(), "label": label.name, "group": None})
-    if not rows:
+    files = [file for label in labels for file in label.rglob("*") if file.suffix.lower() in SUFFIXES]
+    paths = [file.relative_to(root) for file in files]
+    paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    if not paths:
         raise SoundFusionError(
             f"{root}: no audio files; expected one folder per label with files in it (such as rock/song.mp3), or a "
             f"metadata.csv. Suffixes looked for: {' '.join(sorted(SUFFIXES))}"
         )
+    rows = [{"path": path.as_posix(), "label": path.parts[0], "group": None} for path in paths]
     return pd.DataFrame(rows, dtype=object)
 
 

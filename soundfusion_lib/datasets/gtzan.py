@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from soundfusion_lib.datasets.corpus import Corpus, FolderPath
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
@@ -20,14 +20,14 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 SUFFIXES = (".mp3", ".au", ".wav")  # where a clip has several, the last counts
 
 
-def gtzan(path: FolderPath | None = None, fault_filtered: bool = True) -> Corpus:
+def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus:
     """GTZAN: 1,000 clips of 30 s, mono, 22,050 Hz, 10 genres of 100 clips each.
 
     GTZAN repeats recordings, artists cross any random split, and some clips are distorted or wrongly labelled (Sturm,
     "The GTZAN dataset", 2013). The fault-filtered split (Kereliuk, Sturm, Larsen, "Deep learning and music
-    adversaries", 2015), here as torchaudio lists it, leaves out 70 such clips and keeps artists in one set: 443 train,
-    197 validation, 290 test. A listed clip that is missing or cannot be decoded (the training clip jazz.00054 in the
-    common copy) stays in the table: decoding finds it. The group is None: GTZAN names no artists.
+    adversaries", 2015; torchaudio's lists) leaves out 70 such clips and keeps artists in one set: 443 train, 197
+    validation, 290 test. A listed clip that is missing or broken (jazz.00054 in the common copy) stays in the table:
+    decoding finds it. The group is None: GTZAN names no artists.
 
     Args:
         path: folder that holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); the download's by default.
@@ -61,8 +61,5 @@ def _fault_filtered_split() -> dict[str, str]:
     """Track id -> split."""
     from torchaudio.datasets import gtzan as lists  # here: it imports torch, which takes seconds
 
-    return {
-        **dict.fromkeys(lists.filtered_train, "train"),
-        **dict.fromkeys(lists.filtered_valid, "validation"),
-        **dict.fromkeys(lists.filtered_test, "test"),
-    }
+    train, validation = dict.fromkeys(lists.filtered_train, "train"), dict.fromkeys(lists.filtered_valid, "validation")
+    return train | validation | dict.fromkeys(lists.filtered_test, "test")

@@ -18,12 +18,11 @@ class Split:
     """How to divide a corpus. All segments of a track go where the track goes, always.
 
     Args:
-        scheme: "auto" (official where the corpus has one, else artist), "official" (the corpus's own), "artist"
-            (stratified by label, each group on one side; a track whose group is unknown is a group of its own) or
-            "stratified" (by label, groups ignored: to show what leaks) or "all" (every track trains: for a network to
-            use, whose accuracy is that of the same experiment by another split).
-        folds: parts of equal size; one tests, as much validates, the others train. 10 gives 80/10/10.
-        fold: which part tests, 0 to folds - 1. Over all folds every track is tested once.
+        scheme: "official" (the corpus's own), "artist" (stratified by label, each group on one side; a track without a
+            group is a group of its own), "auto" (official where the corpus has one, else artist), "stratified" (by
+            label, groups ignored: to show what leaks) or "all" (every track trains: for a network to use).
+        folds: one tests, one validates, the others train. 10 gives 80/10/10.
+        fold: which one tests, 0 to folds - 1. Over all folds every track is tested once.
         seed: of the shuffling.
     """
 
@@ -39,19 +38,18 @@ class Split:
         return self
 
     def resolved(self, tracks: pd.DataFrame) -> "Split":
-        """This split with what "auto" stands for on these tracks; an official one without what has no effect on it."""
+        """This split with what "auto" stands for on these tracks, and without what has no effect."""
         if self.scheme == "official" or (self.scheme == "auto" and "split" in tracks):
             return Split("official")
         return replace(self, scheme="artist") if self.scheme == "auto" else self
 
     def assign(self, tracks: pd.DataFrame) -> pd.Series:
-        """The part of every track of a corpus, "train", "validation" or "test", indexed as `tracks`.
+        """The set of every track, "train", "validation" or "test", indexed as `tracks`.
 
-        Every label is in train; a warning says which, having too few groups, is missing from validation or test,
-        unless all tracks train.
+        Every label is in train; a warning says which is missing from validation or test, unless all tracks train.
 
         Raises:
-            SoundFusionError: no official split, fewer tracks of a label than folds ("artist"), a part without tracks,
+            SoundFusionError: no official split, fewer tracks of a label than folds ("artist"), a set without tracks,
                 or a label that train lacks.
         """
         parts = self.parts(tracks)
@@ -67,8 +65,7 @@ class Split:
             if lacking and part == "train":
                 raise SoundFusionError(f"by the {scheme} split {lacking[0]}: {mend}, or leave the label out")
         if lacking:
-            # no stacklevel finds the caller's line at all depths that splits are asked for at
-            warnings.warn_explicit("; ".join(lacking), UserWarning, "soundfusion", 0)
+            warnings.warn_explicit("; ".join(lacking), UserWarning, "soundfusion", 0)  # no line of ours helps here
         return parts
 
     def parts(self, tracks: pd.DataFrame) -> pd.Series:
@@ -93,15 +90,15 @@ class Split:
         """The shuffled tracks of one label after the other, dealt in turn to the folds."""
         order = np.random.default_rng(self.seed).permutation(len(tracks))
         order = order[np.argsort(tracks["label"].to_numpy(str)[order], kind="stable")]
-        fold = np.empty(len(tracks), dtype=int)
-        fold[order] = np.arange(len(tracks)) % self.folds
         parts = pd.Series("train", index=tracks.index, name="split")
-        parts[fold == self.fold] = "test"
-        parts[fold == (self.fold + 1) % self.folds] = "validation"
+        parts.iloc[order[self.fold :: self.folds]] = "test"
+        parts.iloc[order[(self.fold + 1) % self.folds :: self.folds]] = "validation"
         return parts
 
     def _by_group(self, tracks: pd.DataFrame) -> pd.Series:
         """One of the folds tests; of the other tracks, folded again, the first fold validates."""
+        from sklearn.model_selection import StratifiedGroupKFold  # here: it takes seconds to import
+
         sizes = tracks["label"].value_counts()
         if sizes.min() < self.folds:
             raise SoundFusionError(
@@ -109,19 +106,14 @@ class Split:
                 f"{sizes.min()}: add some, leave it out, or use fewer folds, of which 3 is the least"
             )
         parts = pd.Series("train", index=tracks.index, name="split")
-        parts.iloc[self._fold(tracks, self.folds, self.fold)] = "test"
-        rest = tracks[parts == "train"]
-        parts[rest.index[self._fold(rest, self.folds - 1, 0)]] = "validation"
+        for part, folds, fold in (("test", self.folds, self.fold), ("validation", self.folds - 1, 0)):
+            rest = tracks[parts == "train"]
+            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of rare labels, which `assign` warns of itself
+                positions = list(splitter.split(rest, rest["label"], groups_of(rest)))[fold][1]
+            parts[rest.index[positions]] = part
         return parts
-
-    def _fold(self, tracks: pd.DataFrame, folds: int, fold: int) -> np.ndarray:
-        """Positions of the tracks in this fold."""
-        from sklearn.model_selection import StratifiedGroupKFold  # here: it takes seconds to import
-
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of rare labels, which `assign` warns of itself
-            return list(splitter.split(tracks, tracks["label"], groups_of(tracks)))[fold][1]
 
 
 def groups_of(tracks: pd.DataFrame) -> pd.Series:

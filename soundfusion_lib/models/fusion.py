@@ -15,8 +15,8 @@ from torch.nn.functional import log_softmax, logsigmoid
 from soundfusion_lib.checks import Bands, Count, Share
 from soundfusion_lib.models.base import AudioClassifier
 
-Part = Annotated[tuple[str, dict[str, Any]], Field(description="the name of a model and its options")]
-Parts = Annotated[Sequence[Part], Field(min_length=2, max_length=2, description="a list of two parts")]
+Part = tuple[str, dict[str, Any]]  # the name of a model, and its options
+Parts = Annotated[Sequence[Part], Field(min_length=2, max_length=2)]
 UNITS = 64  # that the gate and the attention bring each part's features to, as many as the report's parts have
 HEADS = 4  # of the attention
 PARTS: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # the report's: 64 features each

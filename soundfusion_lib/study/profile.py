@@ -1,6 +1,5 @@
 """Profiles: which corpus, how many epochs, seeds and sizes; a TOML file each."""
 
-import codecs
 import hashlib
 import json
 import re
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, Field, WrapValidator, model_validator
+from pydantic import Field, WrapValidator, model_validator
 
 from soundfusion_lib.audio.augment import AUGMENTATIONS
 from soundfusion_lib.audio.representations import MelSpectrogram, Representation, Waveform
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.checks import Batch, Count, Seconds, Seed, Width, check, checked, one_sentence, options, table
-from soundfusion_lib.datasets.kinds import check_corpus
+from soundfusion_lib.checks import Batch, Count, Seconds, Seed, Width, check, checked, options, table
+from soundfusion_lib.datasets import check_corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
@@ -26,9 +25,8 @@ from soundfusion_lib.training.loop import Training
 
 SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).resolve().with_name("built_in")
+BACKSLASH = r"a backslash begins an escape in double quotes: write C:/music, or 'C:\music' in single quotes"
 RESNETS = "resnet1d", "resnet2d"
-CORPORA = "corpus", "pretraining"
-MANY_RUNS = "ablation", "grid"  # the recipe part by part, the grid search of SpecAugment
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 REPORTED = asdict(Training())  # the report's recipe,
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # and where it differs
@@ -45,27 +43,12 @@ SPACE = {
     "width": [8, 12, 16, 24],
 }
 
-# What the study sets itself, by table and key, and what to do instead
-SET_BY_THE_STUDY = {
-    "large.batch_size": "set large_batch",
-    "models.vgg16.batch_size": "set large_batch",
-    **{f"models.{model}.width": f"set [widths.{model}]" for model in RESNETS},
-    **{f"models.{model}.dropout": "the table of regularization compares its values" for model in RESNETS},
-    **{f"models.{model}.parts": "they are the small ResNets" for model in MODELS if model.startswith("fusion_")},
-    "models.fusion_decision.weighting": "both are trained",
-    **{f"models.{model}.in_channels": "set channels in [mel]" for model in MODELS},
-    **{f"models.{model}.n_mels": "set n_mels in [mel]" for model in MODELS},
-}
-
-NAME = r"[\w-]+(\.[\w-]+)*"
-NAME_IN_WORDS = "letters, digits, -, _ and single dots between them"
-BACKSLASH = r"in double quotes a backslash begins an escape: write C:/music, or 'C:\music' in single quotes"
-
-
-def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(numbers)) < len(numbers):
-        raise ValueError("must be different numbers")
-    return numbers
+# What the study sets itself, and what to do instead: of all models, and of single tables
+SET_BY_THE_STUDY = {"in_channels": "set channels in [mel]", "n_mels": "set n_mels in [mel]"}
+SET_BY_THE_STUDY |= {"parts": "they are the small ResNets", "weighting": "both are trained"}
+OF_RESNETS = {"width": "set [widths]", "dropout": "the table of regularization compares its values"}
+OF_LARGE = {"batch_size": "set large_batch"}
+SET_IN = {"resnet1d": OF_RESNETS, "resnet2d": OF_RESNETS, "large": OF_LARGE, "vgg16": OF_LARGE}
 
 
 def _choices(values: Any, check_value: Callable[[Any], Any]) -> Any:
@@ -76,16 +59,15 @@ def _choices(values: Any, check_value: Callable[[Any], Any]) -> Any:
     for value in (values["low"], values["high"]) if is_range else values:
         check_value(value)
     if is_range and not (0 if values.get("log") else -float("inf")) < values["low"] < values["high"]:
-        raise ValueError("low must be below high" + ", and above 0" * bool(values.get("log")))
+        raise ValueError("low must be below high, and with log = true above 0")
     return values
 
 
 SEARCHABLE = options(Training, MODELS["resnet2d"], AUGMENTATIONS["mel"])
 SEARCHABLE = {name: SEARCHABLE[name] for name in SEARCHABLE if name in OF_TRAINING | OF_MODEL | OF_MASKS}
-Name = Annotated[str, Field(pattern=f"^{NAME}$", description=NAME_IN_WORDS)]
-Numbers = Annotated[
-    tuple[Seed, ...], Field(min_length=1, description="a list of one or more numbers"), AfterValidator(_different)
-]
+Name = Annotated[str, Field(pattern=r"^[\w-]+(\.[\w-]+)*$")]
+Numbers = Annotated[tuple[Seed, ...], Field(min_length=1)]
+Left = Literal[*MODELS, "ablation", "grid"]  # the recipe part by part, the grid search of SpecAugment
 Recipe = table(options(Training))
 Augmentations = table({name: table(options(kind)) for name, kind in AUGMENTATIONS.items()})
 Widths = table(dict.fromkeys(RESNETS, table(dict.fromkeys(SIZES, Width))))
@@ -102,10 +84,7 @@ class Search:
 
     @model_validator(mode="after")
     def _space_fits_the_model(self) -> "Search":
-        masks = sorted(OF_MASKS & self.space.keys())
-        if not self.space:
-            raise ValueError("space = {}: give a setting or more")
-        if self.model == "resnet1d" and masks:
+        if self.model == "resnet1d" and (masks := sorted(OF_MASKS & self.space.keys())):
             raise ValueError(f"space.{masks[0]}: resnet1d has no spectrogram to mask")
         return self
 
@@ -135,22 +114,19 @@ class Profile:
     search: Search = field(default_factory=Search)  # of notebook 10
     searched: table(SEARCHABLE) = field(default_factory=dict)  # what it found: a row in the table of performance
     pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
-    leave_out: tuple[str, ...] = ()  # models, and of `MANY_RUNS`, whose experiments are not run: they cost too much
+    leave_out: tuple[Left, ...] = ()  # whose experiments are not run: they cost too much
 
     @model_validator(mode="after")
     def _tables_fit_each_other(self) -> "Profile":
-        for name, values in self.augment.items():
-            with one_sentence(None, f"[augment.{name}]"):
-                AUGMENTATIONS[name](**values)
+        check_corpus(self.corpus, "[corpus]")
+        if self.pretraining:
+            check_corpus(self.pretraining, "[pretraining]")
         if self.split.fold:
             raise ValueError("[split] fold is set by the study: set test_folds")
-        for key, instead in SET_BY_THE_STUDY.items():
-            *tables, last = key.split(".")
-            if last in (self.large if tables == ["large"] else self.models.get(tables[-1], {})):
-                raise ValueError(f"[{'.'.join(tables)}] {last} is set by the study: {instead}")
-        for name in self.leave_out:
-            if name not in (*MODELS, *MANY_RUNS):
-                raise ValueError(f"leave_out: there is no {name!r}, only {', '.join((*MODELS, *MANY_RUNS))}")
+        for name, values in {"large": self.large, **self.models}.items():
+            for key, instead in (SET_BY_THE_STUDY | SET_IN.get(name, {})).items():
+                if key in values:
+                    raise ValueError(f"{name}: {key} is set by the study: {instead}")
         kinds = {name: table(options(Training, kind)) for name, kind in MODELS.items() if name not in AS_SOUNDFUSION_1}
         check(table({"models": table(kinds)}), {"models": self.models})  # here: a user may have added one
         if self.split.scheme == "all":
@@ -164,15 +140,10 @@ class Profile:
         return self.widths.get(model, {}).get(size, SIZES[size])
 
     def settings(self, model: str) -> dict[str, Any]:
-        """A model's training and options. Each source overrides those before it:
+        """A model's training and options: the report's, overridden by [training], and this by [models.<model>].
 
-        1. the report's recipe, `REPORTED` and `REPORTED_OF`;
-        2. [training];
-        3. [models.<model>];
-        4. the arguments of `Study.experiment`, among which the study passes large_batch, [large], [grid] and [searched]
-           to the networks that these are about.
-
-        A change by `--set` overrides them all, see `changed`.
+        The arguments of `Study.experiment` override these, among them what the study passes to the networks that
+        large_batch, [large], [grid] and [searched] are about. A change by `--set` overrides them all, see `changed`.
         """
         return REPORTED | REPORTED_OF.get(model, {}) | self.training | self.models.get(model, {})
 
@@ -192,26 +163,24 @@ def load_profile(name: str | Path) -> Profile:
     A corpus's path is relative to the file; in a built-in profile, to the data folder.
 
     Raises:
-        SoundFusionError: no such profile; no TOML; a key or value that is not allowed, or that the study sets itself;
-            a built-in profile's name.
+        SoundFusionError: no such profile, no TOML, or a key or value that is not allowed.
     """
     content, path = _read(name)
-    return _profile(content, f"profile {path}:", path.resolve().parent == BUILT_IN)
+    taken = str(content["name"])
+    if path.resolve().parent != BUILT_IN and taken.casefold() in built_in():
+        raise SoundFusionError(f'profile {path}: name = "{taken}": a built-in profile has this name: give another')
+    return check(Profile, content, f"profile {path}:")
 
 
 def changed(profile: str, changes: Sequence[str]) -> str:
-    """A profile with changes, written to a file in data/profiles; the profile itself where there are none.
+    """A profile with changes, as a file in data/profiles; the profile itself where there are none.
 
-    The default name is the profile's with the changes added: results go to a folder of their own. A change overrides
-    every table: what hides a key of [training], and [seeds_of] where seeds change, is taken out.
+    Its name is the profile's with the changes added, unless one of them is the name. A change overrides every table:
+    what hides a key of [training], and [seeds_of] where seeds change, goes.
 
     Args:
-        profile: see `load_profile`.
         changes: such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes. A
             path is relative to the working directory.
-
-    Returns:
-        What `load_profile` takes.
 
     Raises:
         SoundFusionError: a change is no key and value, or not allowed.
@@ -224,22 +193,21 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     digest = hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:6]
     content["name"] += f"-{re.sub(r'[^a-zA-Z0-9]+', '-', words)[:50]}-{digest}"
     overriding = [*content.get("models", {}).values(), *(content.get(key, {}) for key in ("large", "grid", "searched"))]
-    for key, value in sorted(values.items(), key=lambda item: not item[0].startswith("training.")):
+    for key in values:
+        for settings in overriding:
+            settings.pop(key.removeprefix("training."), None)
+    content |= {"large_batch": values["training.batch_size"]} if "training.batch_size" in values else {}
+    content |= {"seeds_of": {}} if "seeds" in values else {}
+    for key, value in values.items():
         *tables, last = key.split(".")
-        place = content
+        settings = content
         for name in tables:
-            place = place.setdefault(name, {})
-            if not isinstance(place, dict):
+            settings = settings.setdefault(name, {})
+            if not isinstance(settings, dict):
                 raise SoundFusionError(f"--set {key}: {name} is no table of the profile, but a value")
-        place[last] = value
-        if tables == ["training"]:
-            for settings in overriding:
-                settings.pop(last, None)
-            content |= {"large_batch": value} if last == "batch_size" else {}
-        if key == "seeds":
-            content.pop("seeds_of", None)
+        settings[last] = value
     _make_absolute(content, Path.cwd())
-    name = _profile(content, f"profile {profile} with --set {' --set '.join(changes)}:").name
+    name = check(Profile, content, f"profile {profile} with --set {' --set '.join(changes)}:").name
     with whole(file := data_dir() / "profiles" / f"{name}.toml") as aside:
         aside.write_text(tomli_w.dumps(content), encoding="utf-8")
     return str(file)
@@ -261,42 +229,19 @@ def _read(name: str | Path) -> tuple[dict[str, Any], Path]:
     path = Path(name).expanduser() if str(name).endswith(".toml") else BUILT_IN / f"{name}.toml"
     if not path.is_file():
         raise SoundFusionError(f"there is no profile {str(name)!r}: give {', '.join(built_in())}, or a TOML file")
-    text = ""
-    with one_sentence(None, f"profile {path}:"):
-        try:
-            text = path.read_text(encoding="utf-8-sig")  # Notepad may write a byte order mark
-            content = {"corpus": {}, **tomllib.loads(text)}
-        except OSError as error:
-            raise SoundFusionError(f"cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            utf16 = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            raise SoundFusionError(f"is {'in UTF-16' if utf16 else 'not in UTF-8'}: save it as UTF-8") from error
-        except tomllib.TOMLDecodeError as error:
-            raise SoundFusionError(f"not valid TOML: {error}" + f"; {BACKSLASH}" * ("\\" in text)) from error
-        if "name" not in content and not re.fullmatch(NAME, path.stem):
-            raise SoundFusionError(f'add name = "..." ({NAME_IN_WORDS}): {path.stem!r} cannot be its name')
-        content.setdefault("name", path.stem)
-        _make_absolute(content, data_dir() if path.resolve().parent == BUILT_IN else path.parent)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Notepad may write a byte order mark
+        content = {"name": path.stem, "corpus": {}, **tomllib.loads(text)}
+    except (OSError, ValueError) as error:  # of TOML and UTF-8
+        raise SoundFusionError(f"profile {path}: cannot be read as TOML in UTF-8: {error} ({BACKSLASH})") from error
+    _make_absolute(content, data_dir() if path.resolve().parent == BUILT_IN else path.parent)
     return content, path
 
 
 def _make_absolute(content: dict[str, Any], folder: Path) -> None:
     """Make the paths of corpora, which are relative to this folder, absolute."""
-    for key in CORPORA:
+    for key in ("corpus", "pretraining"):
         corpus = content.get(key)
         path = corpus.get("path") if isinstance(corpus, dict) else None
         if isinstance(path, str) and path:
-            if any(character < " " for character in path):
-                raise SoundFusionError(f"[{key}] path = {path!r}: {BACKSLASH}")
             corpus["path"] = str((folder / Path(path).expanduser()).resolve())
-
-
-def _profile(content: dict[str, Any], where: str, is_built_in: bool = False) -> Profile:
-    """The profile that a file with this content is; `where` begins the sentence that says a fault."""
-    if not is_built_in and str(content["name"]).casefold() in built_in():
-        raise SoundFusionError(f'{where} name = "{content["name"]}": a built-in profile has this name: give another')
-    profile = check(Profile, content, where)
-    for key in CORPORA:
-        if key in content:
-            check_corpus(content[key], f"{where} [{key}]")
-    return profile

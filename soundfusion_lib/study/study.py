@@ -16,8 +16,8 @@ import torch
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets import open_corpus
 from soundfusion_lib.datasets.corpus import Corpus
-from soundfusion_lib.datasets.kinds import open_corpus
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.device import choose_device, describe
 from soundfusion_lib.errors import SoundFusionError

@@ -132,7 +132,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise SoundFusionError(f"experiment {self.name!r}: no model {self.model!r}, only {', '.join(MODELS)}")
-        with one_sentence(None, f"experiment {self.name!r}:"):
+        with one_sentence(f"experiment {self.name!r}:"):
             check(options_of(MODELS[self.model]), self.options, f"{self.model}:")
             for name, options in self.augment.items():
                 augmentation(name, **options)
