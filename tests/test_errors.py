@@ -35,12 +35,8 @@ def write_tracks(root: Path, text: str) -> None:
 TWO = "a/1.wav", "b/1.wav"
 MISTAKES = {  # the profile, what lies in its folder, and what is said
     "no folder": (FOLDER, lambda root: None, "music: no such folder"),
-    "an empty folder": (FOLDER, Path.mkdir, "music: no audio files; expected a folder a label"),
-    "one label": (
-        FOLDER,
-        lambda root: write_music(root, "a/1.wav"),
-        "music: only one genre ('a'); there is",
-    ),
+    "an empty folder": (FOLDER, Path.mkdir, "music: no audio files; expected one folder per label"),
+    "one label": (FOLDER, lambda root: write_music(root, "a/1.wav"), "music: only one genre ('a'); there is"),
     "long segments": (
         FOLDER + "[segmenting]\nseconds = 500\n",
         lambda root: write_music(root, *TWO),
