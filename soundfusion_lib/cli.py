@@ -104,15 +104,14 @@ def reproduce(profile, device, only, changes, kept, scheduler):
     That trains every experiment of the report that the notebooks show; before it starts it says how many are left, and
     how long they take. `soundfusion train` trains one network.
     """
-    from soundfusion_lib.notebooks import notebook_files
-    from soundfusion_lib.notebooks import reproduce as run_notebooks
+    from soundfusion_lib import notebooks
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.status import left_to_train
 
-    names = [file.stem for file in notebook_files(only)]
+    names = [file.stem for file in notebooks.notebook_files(only)]
     profile = changed(profile, changes)
     click.echo(left_to_train(profile, names, kept), err=True)
-    folder = run_notebooks(profile, device, only, scheduler, kept)
+    folder = notebooks.reproduce(profile, device, only, scheduler, kept)
     click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 
 
@@ -173,7 +172,7 @@ def train(profile, network, changes, all_clips, device):
 @profile_argument
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
-    """Say which runs of PROFILE's notebooks are there, and how long the others take."""
+    """Say how many runs of PROFILE's notebooks are there, and how long the others take."""
     from soundfusion_lib.study import status
     from soundfusion_lib.study.study import NothingYet, Study
 
@@ -228,7 +227,7 @@ def export(model, folder, profile):
     """Write a trained MODEL into FOLDER: weights, config.json and a model card.
 
     MODEL is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the
-    first seed and fold), or a run's key or folder. The card has the experiment's accuracy by cross-validation.
+    first seed and fold), or a run's key or folder. The card has the accuracy over PROFILE's seeds and folds.
     """
     from soundfusion_lib.predict.export import export as write
 
