@@ -99,15 +99,9 @@ def with_bounds(value: float, bounds: dict[str, Any]) -> str:
 
 
 def evaluate(result: Result, artists: pd.Series) -> dict[str, Any]:
-    """The test accuracy of some runs, as JSON can hold it.
-
-    Args:
-        artists: by track; NaN where unknown.
-
-    Returns:
-        accuracy, low, high (by track vote, 95 % interval by artist), tracks, artists (how many are known), scheme (of
-        the split), folds ([tested, of so many]), seeds, runs (keys), and recalls (label, tracks, recall, low, high).
-    """
+    """The test accuracy of some runs, for JSON, where these are the artists by track (NaN if unknown): accuracy, low,
+    high (by track vote, 95 % interval by artist), tracks, artists (how many), scheme (of the split), folds ([tested, of
+    so many]), seeds, runs (keys), recalls (label, tracks, recall, low, high)."""
     predictions, split = result.predictions("test"), result.experiment.split
     tracks = predictions[0]["track"].unique()
     with warnings.catch_warnings():
