@@ -13,11 +13,10 @@ from soundfusion_lib import explore
 from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
-from soundfusion_lib.explorer import grad_cam, pictures
-from soundfusion_lib.explorer.explore import CELL, LABEL, MISSED, Explorer
+from soundfusion_lib.explorer import grad_cam
+from soundfusion_lib.explorer.explore import BYTES, Explorer, sound
 from soundfusion_lib.explorer.grad_cam import looked_at
-from soundfusion_lib.explorer.judgements import Judgements, agreement, missed_table
-from soundfusion_lib.explorer.player import BYTES, sound
+from soundfusion_lib.explorer.judgements import Judgements
 from soundfusion_lib.models import build_model
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.study.study import Study
@@ -53,7 +52,7 @@ batch_size = 16
 """
 
 
-def group(name, runs):
+def result(name, runs):
     """Runs with these predictions: by seed and fold, rows of part, track, segment, target, probability of "a"."""
     made = []
     for (seed, fold), rows in runs.items():
@@ -74,39 +73,23 @@ def judgements():
         (1, 1): [("test", "u", 0, 1, 0.8), ("test", "w", 0, 0, 0.9), ("validation", "t", 0, 0, 0.0)],
     }
     second = {(0, 0): [("test", "t", 0, 0, 0.4), ("test", "u", 0, 1, 0.7), ("validation", "v", 0, 1, 0.1)]}
-    return Judgements({"one": group("one", first), "two": group("two", second)})
+    return Judgements({"one": result("one", first), "two": result("two", second)})
 
 
 def test_a_cell_holds_what_any_run_puts_there_and_missed_what_none_gets_right(judgements):
     cells = {(true, predicted): judgements.cell("one", true, predicted) for true in "ab" for predicted in "ab"}
-    assert cells == {("a", "a"): ["t", "w"], ("a", "b"): ["t"], ("b", "a"): ["u"], ("b", "b"): []}
+    assert cells == {("a", "a"): ["t", "w"], ("a", "b"): ["t"], ("b", "a"): ["u"], ("b", "b"): []}  # t: 1 of 3 right
     assert judgements.cell("two", "a", "b") == ["t"]
     assert judgements.missed == ["u"] and judgements.best == "one"
     assert judgements.right.to_dict() == {"one": {"t": 0.5, "u": 0}, "two": {"t": 0, "u": 0}}
-    tracks = pd.DataFrame({"label": "b", "group": "x"}, index=["u"])
-    assert missed_table(judgements, tracks).to_dict("index") == {"u": {"label": "b", "artist": "x", "heard as": "a 3"}}
-
-
-def test_networks_and_not_their_seeds_are_expected_to_err_independently(judgements):
-    table = agreement(judgements)
-    assert table.loc["b"].tolist() == [1, 0, 0.0, 1, 1.0]
-    assert table.loc["a"].tolist() == [1, 0, 0.0, 0, 0.0]  # a seed of "one" is right on it, so "one" is not wrong
-    assert table.loc["all"].tolist() == [2, 0, 0.0, 1, 1.0]
-
-    def tested(right):
-        return [("test", track, 0, 0, 0.9 if track in right else 0.1) for track in "tuvw"]
-
-    first = {(0, 0): tested("tu"), (1, 0): tested("t")}  # always right on one of four clips, never on two
-    made = {"x": group("x", first), "y": group("y", {(0, 0): tested("tv")})}
-    assert agreement(Judgements(made)).loc["a"].tolist() == [4, 1, 4 * 1 / 4 * 1 / 2, 1, 4 * 2 / 4 * 1 / 2]
+    assert judgements.tally("w") == "2 of 2 runs right" and judgements.tally("t") == "1 of 3 runs right"
 
 
 def test_a_clip_has_the_mean_of_the_seeds_that_were_tested_on_it(judgements):
-    assert judgements.of_clip("one", "t")["a"].tolist() == pytest.approx([0.5, 0.5])
-    assert judgements.of_clip("one", "u").loc[0].tolist() == pytest.approx([0.7, 0.3])
-    assert judgements.of_clip("one", "v") is None and judgements.of_clip("two", "w") is None
-    assert judgements.tally("w") == "1 of 1 networks right" and judgements.tally("u") == "0 of 2 networks right"
-    assert judgements.labels["true"].to_dict() == {"t": "a", "u": "b", "w": "a"}
+    assert judgements.probabilities["one"].loc["t", "a"].tolist() == pytest.approx([0.5, 0.5])
+    assert judgements.probabilities["one"].loc["u"].loc[0].tolist() == pytest.approx([0.7, 0.3])
+    tested = {name: set(table.index.unique("track")) for name, table in judgements.probabilities.items()}
+    assert tested == {"one": {"t", "u", "w"}, "two": {"t", "u"}}
     run = judgements.run("one", "u").experiment
     assert (run.seed, run.split.fold) == (0, 1)
 
@@ -134,11 +117,6 @@ def test_grad_cam_of_every_network_that_gets_spectrograms_frozen_ones_too(name):
     heats = [grad_cam.grad_cam(model, tuple(inputs[kind] for kind in model.inputs), label) for label in range(3)]
     assert all(heat.shape == (1, 64, 87) and (heat >= 0).all() for heat in heats)
     assert sum(heat.max() for heat in heats) > 0
-
-
-def test_a_network_of_waveforms_looks_at_no_spectrogram():
-    assert not grad_cam.looks_at_spectrograms(Experiment("x", "resnet1d", ()))
-    assert grad_cam.looks_at_spectrograms(Experiment("x", "fusion_concat", ()))
 
 
 def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
@@ -177,75 +155,63 @@ def runs(study):
     return {name: study.train(experiment) for name, experiment in networks.items()}
 
 
-@pytest.fixture(scope="module")
-def still(study):
-    return explore(study)
+def listed(shown):
+    return [track for _, track in shown._clip.options]
 
 
-def explorer(study, still, runs=None):
-    return Explorer(study, Judgements(runs) if runs else None, still)
+def test_without_a_front_end_it_is_a_picture_that_is_saved(study, runs):
+    assert isinstance(explore(study), Image)
+    still, file = explore(study, runs), study.folder / "figures" / "09_explore.png"
+    assert file.read_bytes() == still.data and "of 2 runs right" in still.alt
 
 
-def test_without_a_front_end_it_is_a_picture_that_is_saved(study, still, runs):
-    assert isinstance(still, Image)
-    still = explore(study, runs)
-    assert (study.folder / "figures" / "09_explore.png").read_bytes() == still.data
-    assert "its waveform and its mel spectrogram, and what networks predict" in still.alt
-
-
-def test_without_runs_a_label_brings_its_clips_their_sound_and_picture(study, still):
-    shown = explorer(study, still)
+def test_without_runs_a_label_lists_its_clips_with_sound_and_picture(study):
+    shown = Explorer(study, None)
     shown._label.value = SCRIPT
-    tracks = list(study.tracks.index[study.tracks["label"] == SCRIPT])
-    assert [track for _, track in shown._clip.options] == tracks and shown._clip.value == tracks[0]
+    assert listed(shown) == list(study.tracks.index[study.tracks["label"] == SCRIPT])
+    assert shown._clip.value == listed(shown)[0]
     before = shown._picture.value
-    shown._clip.value = tracks[1]
+    shown._clip.index = 1
     assert shown._picture.value != before and 'src="data:audio/mpeg;base64,' in shown._sound.value
     assert "<script>" not in shown._picture.value and "&lt;script&gt;" in shown._picture.value
 
 
-def test_with_runs_clips_come_by_label_by_cell_and_because_all_are_wrong(study, still, runs):
-    shown, judgements = explorer(study, still, runs), Judgements(runs)
-    shown._ways.selected_index = LABEL
-    shown._label.value = "low"
-    tracks = [track for _, track in shown._clip.options]
-    assert tracks and set(tracks) < set(study.tracks.index[study.tracks["label"] == "low"])  # not those it trained on
-    assert set(tracks) <= set(judgements.labels.index)
-    shown._ways.selected_index = CELL
-    for (true, predicted), button in shown._matrix._buttons.items():
-        if not button.disabled:
-            button.click()
-            clips = judgements.cell(shown._network.value, true, predicted)
-            assert [track for _, track in shown._clip.options] == clips and len(clips) == int(button.description)
-            assert shown._clip.value == clips[0]
-    shown._ways.selected_index = MISSED
-    assert [track for _, track in shown._clip.options] == judgements.missed
+def test_with_runs_each_cell_of_the_matrix_lists_its_clips(study, runs):
+    shown, judgements = Explorer(study, Judgements(runs)), Judgements(runs)
+    for network in runs:
+        shown._network.value = network
+        for (true, predicted), button in shown._buttons.items():
+            tracks = judgements.cell(network, true, predicted)
+            assert button.disabled == (not tracks)
+            if tracks:
+                button.click()
+                assert listed(shown) == tracks and len(tracks) == int(button.description)
+                assert shown._clip.value == tracks[0] and [b for b in shown._buttons.values() if b.layout.border_top]
     texts = "".join(cell.value for cell in shown._matrix.children if hasattr(cell, "value"))
     assert "<script>" not in texts and "&lt;script&gt;" in texts
 
 
-def test_a_network_can_be_asked_where_it_looked_if_it_gets_spectrograms_and_its_weights_are_there(study, still, runs):
-    shown = explorer(study, still, runs)
-    shown._ways.selected_index, shown._network.value = LABEL, "cnn"
-    before = shown._picture.value
+def test_where_a_network_looked_takes_spectrograms_and_weights(study, runs):
+    without = dataclasses.replace(runs["cnn"], runs=(dataclasses.replace(runs["cnn"].runs[0], weights_file=None),))
+    shown = Explorer(study, Judgements(runs))
+    shown._network.value, before = "cnn", shown._picture.value
     shown._looked.value = True
-    assert shown._picture.value != before and isinstance(looked_at(study, runs["cnn"]), Image)
-    shown._network.value = "waves"
-    assert shown._looked.disabled and "where waves looked: it gets no" in looked_at(study, runs["waves"]).data
-    [run] = runs["cnn"].runs
-    checksum = run.info["checksums"].pop("model.safetensors")  # as in a run that keeps predictions only
-    sentence = looked_at(study, runs["cnn"])
-    shown._network.value = "cnn"
-    run.info["checksums"]["model.safetensors"] = checksum
-    assert isinstance(sentence, Markdown) and sentence.data.startswith("*No picture of where cnn looked: ")
-    assert "Where cnn looked cannot be shown" in shown._note.value and "<img" in shown._picture.value
-    shown._looked.value = False
-    assert not shown._note.value
+    assert shown._picture.value != before and not shown._note.value
+    assert isinstance(looked_at(study, runs["cnn"]), Image)
+    for name, result, reason in (("waves", runs["waves"], "it gets no spectrogram"), ("cnn", without, "are not kept")):
+        sentence = looked_at(study, result)
+        assert isinstance(sentence, Markdown)
+        assert sentence.data.startswith(f"*No picture of where {name} looked: ") and reason in sentence.data
+        shown = Explorer(study, Judgements({name: result}))
+        shown._looked.value = True
+        assert f"Where {name} looked cannot be shown" in shown._note.value and "<img" in shown._picture.value
+        shown._looked.value = False
+        assert not shown._note.value
 
 
-def test_a_missing_file_has_a_picture_and_a_sentence_in_place_of_its_sound(study, still):
-    shown = explorer(study, still)
-    file = study.corpus.file(shown._clip.options[1][1])
+def test_a_missing_file_has_a_picture_and_a_sentence_in_place_of_its_sound(study):
+    shown = Explorer(study, None)
+    file = study.corpus.file(listed(shown)[1])
     aside = file.rename(file.with_suffix(".aside"))
     shown._clip.index = 1
     aside.rename(file)
@@ -260,18 +226,11 @@ def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch
     long = dataclasses.replace(corpus, root=tmp_path)
     soundfile.write(long.file("low00"), np.tile(samples, (12, 1)), rate)  # 48 s, at 83 kbit/s
     assert 0.8 * BYTES < len(sound(long, "low00")) < 1.1 * BYTES
-    monkeypatch.setattr("soundfusion_lib.explorer.player.LONGEST", 4)
+    monkeypatch.setattr("soundfusion_lib.explorer.explore.LONGEST", 4)
     assert len(sound(long, "low00")) == pytest.approx(len(whole), rel=0.05)
     gone = corpus.tracks.assign(path="gone.wav")
     with pytest.raises(UnreadableFile):
         sound(dataclasses.replace(corpus, tracks=gone), "low00")
-
-
-def test_of_many_labels_the_most_probable_and_the_true_one_are_shown(monkeypatch, judgements):
-    table = pd.DataFrame([np.linspace(0, 1, 30)], columns=[f"label{number:02d}" for number in range(30)])
-    monkeypatch.setattr(Judgements, "of_clip", lambda *_: table)
-    rows = pictures._of_each_label(judgements, "one", "t", "label03")
-    assert list(rows) == ["label03", *table.columns[-(pictures.MOST_LABELS - 1) :]]
 
 
 def test_notebooks_in_git_hold_no_widgets_and_the_explorer_is_a_picture_with_a_text():

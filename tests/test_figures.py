@@ -51,9 +51,8 @@ def test_a_value_without_an_interval_is_a_point_alone(study, bounds):
 def test_titles_say_that_music_is_synthetic_the_label_no_genre_and_which_run_is_shown(study):
     title = figures.accuracies(study, accuracies()).get_suptitle()
     assert title == "Accuracy (games corpus, synthetic music, label: soundtrack)"
-    for draw in (figures.training_curves, figures.comparison_curves):
-        titles = [draw(study, {"x": group(runs)}).get_suptitle() for runs in (1, 2)]
-        assert ["first seed and fold" in title for title in titles] == [False, True]
+    titles = [figures.training_curves(study, {"x": group(runs)}).get_suptitle() for runs in (1, 2)]
+    assert ["first seed and fold" in title for title in titles] == [False, True]
 
 
 def test_confusion_counts_are_whole_and_light_where_they_are_low(study):
@@ -79,7 +78,7 @@ def test_every_model_whose_cost_is_known_is_named_once_and_apart(study):
     table = table.assign(track_low=0.4, track_high=0.6, core_minutes=[np.nan, 7, 7, 80, 2])
     axis = figures.cost(study, table).axes[0]
     axis.figure.canvas.draw()
-    assert [text.get_text() for text in axis.texts] == names[1:]
+    assert [text.get_text() for text in axis.texts] == ["probe", "nnet1", "nnet2", "SoundFusion-1"]
     places = sorted(Text.get_window_extent(text).bounds[1::2] for text in axis.texts)  # without their lines
     assert all(low + height < above for (low, height), (above, _) in itertools.pairwise(places))
     assert axis.get_legend_handles_labels()[1] == ["2D", "mix", "features"] and axis.get_xscale() == "log"
@@ -126,62 +125,49 @@ def test_a_line_for_each_start_in_a_panel_for_each_network(study):
     assert [len(line.get_xdata()) for line in two.lines[:2]] == [2, 0]
 
 
-def odd_figures(store):
-    """Each figure by its name, of a corpus and networks whose names matplotlib would read as mathematics."""
+def odd_arguments(store):
+    """By figure, its arguments: a corpus and networks whose names matplotlib would read as mathematics."""
     tracks = store.tracks.assign(label=ODD, split=["train", "test"] * (len(store.tracks) // 2))
     corpus = Corpus(ODD, store.corpus.root, tracks, label_name=ODD)
     profile = SimpleNamespace(waveform=Waveform(), mel=MelSpectrogram(), segmenting=Segmenting())
     study = SimpleNamespace(corpus=corpus, tracks=tracks, profile=profile)
     odd = SimpleNamespace(corpus=corpus, tracks=tracks, arrays=store.arrays)
     table, matrix = accuracies(models=[ODD, "two"]), pd.DataFrame([[2, 1], [0, 3]], [ODD, "two"], [ODD, "two"])
-    between = {"difference": 0.1, "low": 0.0, "high": 0.2, "first": ODD, "second": ODD}
+    interval = {"low": 0.0, "high": 0.2}
+    between = {"difference": 0.1, "first": ODD, "second": ODD, "kind": "fusion", **interval}
     answer = {"question": ODD, "reported": 0.1, "answer": "yes", "reported_answer": "no"}
-    answer |= {"first_epochs": 1, "second_epochs": 2}
+    answer = between | answer | {"first_epochs": 1, "second_epochs": 2}
     widths = {"model": ["resnet1d", "resnet2d"], "size": ODD, "parameters": [1e5, 1e6], "epochs": 2, "tracks": [3, 4]}
     widths |= {"reported_parameters": [1e5, 1e6], "reported_accuracy": 0.5}
     trials = {"trial": [0, 1], "how": ["to the end", "stopped"], "validation_loss": [1.0, 2.0]}
-    block = {
-        "network": ODD,
-        "weights": ODD,
-        "block": [1, 2],
-        "track_accuracy": 0.5,
-        "track_low": 0.4,
-        "track_high": 0.6,
-    }
+    block = {"network": ODD, "weights": ODD, "block": [1, 2], "track_accuracy": 0.1}
     grid = {"probability": 1.0, "n_masks": [1, 2], "max_mask_fraction": 0.1, "reported": 0.4}
-    recalls = {"model": ODD, "label": [ODD, "two"], "recall": 0.5, "low": [0.4, np.nan], "high": [0.6, np.nan]}
     front = {"best_of_size": "yes", "best_of_time": ["no", "yes"], "parameters": [1e5, 3e5]}
     return {
-        "accuracies": lambda: figures.accuracies(study, table),
-        "by_block": lambda: figures.by_block(study, pd.DataFrame(block)),
-        "clip": lambda: figures.clip(odd, tracks.index[0]),
-        "comparison_curves": lambda: figures.comparison_curves(study, {ODD: group()}),
-        "conclusions": lambda: figures.conclusions(study, pd.DataFrame([between | answer])),
-        "confusion": lambda: figures.confusion(study, ODD, matrix, matrix),
-        "cost": lambda: figures.cost(study, table),
-        "fronts": lambda: figures.fronts(study, table.assign(**front)),
-        "fusions": lambda: figures.fusions(study),
-        "gains": lambda: figures.gains(study, pd.DataFrame([between]).assign(kind="fusion")),
-        "grid_search": lambda: figures.grid_search(study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
-        "performance": lambda: figures.performance(study, table),
-        "recalls": lambda: figures.recalls(study, pd.DataFrame(recalls)),
-        "search": lambda: figures.search(
-            study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})
-        ),
-        "segments": lambda: figures.segments(4.0, Segmenting()),
-        "split_distribution": lambda: figures.split_distribution(study),
-        "training_curves": lambda: figures.training_curves(study, {ODD: group()}),
-        "width_scaling": lambda: figures.width_scaling(
-            study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))
-        ),
+        "accuracies": (study, table),
+        "by_block": (study, pd.DataFrame(block).assign(track_low=0.0, track_high=0.2)),
+        "clip": (odd, tracks.index[0]),
+        "conclusions": (study, pd.DataFrame([answer])),
+        "confusion": (study, ODD, matrix, matrix),
+        "cost": (study, table.assign(**front), ("parameters", "core_minutes")),
+        "fusions": (study,),
+        "gains": (study, pd.DataFrame([between])),
+        "grid_search": (study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
+        "performance": (study, table),
+        "recalls": (study, pd.DataFrame({"model": ODD, "label": [ODD, "two"], "recall": 0.1, **interval})),
+        "search": (study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})),
+        "segments": (4.0, Segmenting()),
+        "split_distribution": (study,),
+        "training_curves": (study, {ODD: group()}),
+        "width_scaling": (study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))),
     }
 
 
 def test_labels_and_names_are_never_read_as_mathematics(store):
-    drawn = odd_figures(store)
-    assert {*drawn, "corpus_note"} == set(figures.__all__)
-    for name, draw in drawn.items():
-        figure = draw()
+    arguments = odd_arguments(store)
+    assert {*arguments, "corpus_note"} == set(figures.__all__)
+    for name, values in arguments.items():
+        figure = getattr(figures, name)(*values)
         figure.canvas.draw()  # raises where a text is read as a formula
         texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
         assert bool(texts) == (name not in ("fusions", "segments")), name

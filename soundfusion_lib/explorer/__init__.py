@@ -1,4 +1,1 @@
-"""Explore a study in JupyterLab: hear a clip, see what each network predicts along time and where it looked.
-
-May import every other room.
-"""
+"""Explore a study in JupyterLab: hear a clip, see what each network predicts along time and where it looked."""

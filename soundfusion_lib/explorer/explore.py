@@ -1,144 +1,171 @@
 """The explorer: clips to choose, to hear and to see, or a picture of one where nobody is there to click."""
 
 import html
+import io
+from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from IPython import get_ipython
 from IPython.display import Image
+from matplotlib.colors import to_hex
 
+from soundfusion_lib.analysis.figures.results import LIGHT_BLUES
 from soundfusion_lib.analysis.tables import confusion
-from soundfusion_lib.audio.decode import UnusableAudio
+from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.explorer import pictures
-from soundfusion_lib.explorer.grad_cam import heat, looks_at_spectrograms
+from soundfusion_lib.explorer.grad_cam import heat
 from soundfusion_lib.explorer.judgements import Judgements
-from soundfusion_lib.explorer.matrix import Matrix
-from soundfusion_lib.explorer.player import PLAYER, picture_element, sound, sound_element
+from soundfusion_lib.study.results import DPI
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
 
-LABEL, CELL, MISSED = range(3)  # what clips are chosen by: the numbers of the tabs
+MOST_LABELS = 16  # of the matrix: those with the most mistakes
+RATE, BYTES, LONGEST = 44_100, 500_000, 300  # Hz; Jupyter drops messages beyond 3 MB within 3 s; s
 
 
 def explore(study: Study, runs: Mapping[str, Result] | None = None) -> "Explorer | Image":
-    """The study's clips, to choose, to hear and to see; with runs also what these predict of clips that they were
-    tested on, chosen by label, by a cell of a confusion matrix, or because every network is wrong on them.
+    """The study's clips, to choose by label, to hear and to see; with runs, by the network's name, the clips that these
+    were tested on, to choose by a cell of a confusion matrix, with what they predict and where they looked.
 
-    Where no person's front end shows the notebook while it runs (papermill, nbval) it is a picture of one clip, also
-    saved as a figure of the study: the first that every network is wrong on, or else the first.
-
-    Args:
-        runs: by the network's name; their predictions are read from their files.
+    Where nobody can click (papermill, nbval) it is a picture of one clip, also saved as a figure of the study: the
+    first that every network is wrong on, or else the first.
     """
-    judgements = Judgements(runs) if runs else None
-    tracks = [*judgements.missed, *judgements.labels.index] if judgements else study.tracks.index
-    figure = pictures.clip(study, tracks[0], judgements, judgements.best if judgements else "")
-    caption = pictures.description(study, tracks[0], judgements)
-    still = study.save_figure(figure, f"{study.notebook[:2]}_explore", caption)
     kernel = getattr(get_ipython(), "kernel", None)
-    clickable = kernel is not None and "cellId" in kernel.get_parent().get("metadata", {})  # as JupyterLab says it
-    return Explorer(study, judgements, still) if clickable else still
+    judgements, network, tracks = None, "", study.tracks.index
+    if runs:
+        judgements = Judgements(runs)
+        network = judgements.best
+        tracks = [*judgements.missed, *judgements.probabilities[network].index.unique("track")]
+    if kernel is not None and "cellId" in kernel.get_parent().get("metadata", {}):  # as JupyterLab says it
+        return Explorer(study, judgements)
+    figure = pictures.clip(study, tracks[0], judgements, network)
+    return study.save_figure(figure, f"{study.notebook[:2]}_explore", figure.get_suptitle())
+
+
+def sound(corpus: Corpus, track: str) -> bytes:
+    """What the study uses of a track's file, at most five minutes, as MP3; raises UnusableAudio if it is unreadable."""
+    samples, rate = decode(corpus.file(track), min(corpus.seconds or LONGEST, LONGEST))
+    samples = resample(to_channels(samples, min(2, samples.shape[1])), rate, RATE)
+    kilobits = min(128, int(8 * BYTES / 1000 / (len(samples) / RATE)))
+    return encode_mp3(samples.squeeze(1) if samples.shape[1] == 1 else samples, RATE, kilobits)
 
 
 class Explorer(widgets.HBox):
-    """Choices, the clips chosen and a player on the left; the picture of a clip on the right, or below if narrow.
+    """Choices, the clips chosen and a player on the left; the picture of a clip on the right, or below if narrow."""
 
-    Args:
-        still: shown where there are no widgets, as on GitHub.
-    """
-
-    def __init__(self, study: Study, judgements: Judgements | None, still: Image) -> None:
-        self._study, self._judgements, self._still = study, judgements, still
-        self._label = widgets.ToggleButtons(options=study.store.labels, style={"button_width": "auto"})
+    def __init__(self, study: Study, judgements: Judgements | None) -> None:
+        self._study, self._judgements = study, judgements
         self._clip = widgets.Select(rows=4, layout={"width": "auto"})
         self._looked = widgets.ToggleButton(description="what did it look at?", tooltip="Grad-CAM of the network above")
         self._sound, self._note, self._picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        left = [self._label, self._clip, self._sound]
+        self._clip.observe(self._hear, "value")
+        self._looked.observe(self._draw, "value")
         if judgements:
             options = {"options": list(judgements.runs), "value": judgements.best}
             self._network = widgets.Dropdown(**options, layout={"width": "auto"})
-            self._matrix = Matrix(self._list)
-            missed = f"{len(judgements.missed)} of {len(judgements.right)} test clips: every network is wrong on them"
-            self._ways = widgets.Tab([self._label, self._matrix, widgets.Label(missed)])
-            self._ways.titles = f"by {study.corpus.label_name}", "by confusion", "missed by all"
-            self._ways.selected_index = MISSED if judgements.missed else LABEL
-            self._ways.observe(self._list, "selected_index")
-            self._network.observe(self._change_network, "value")
-            left = [self._network, self._ways, self._clip, self._sound, self._looked, self._note]
-        self._label.observe(self._list, "value")
-        self._clip.observe(self._hear, "value")
-        self._looked.observe(self._draw, "value")
-        boxes = (
-            widgets.VBox(left, layout={"flex": "0 1 440px"}),
-            widgets.Box([self._picture], layout={"flex": "1 1 480px"}),
-        )
-        super().__init__(boxes, layout={"flex_flow": "row wrap"})
-        self.add_class(PLAYER)
-        self._change_network() if judgements else self._list()
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widgets, and the still picture for front ends without them."""
-        picture, about = self._still._repr_mimebundle_(**options)
-        return super()._repr_mimebundle_(**options) | picture, about
-
-    def _list(self, _: Any = None) -> None:
-        """List the clips of what is chosen."""
-        judgements, tracks = self._judgements, self._study.tracks
-        way = self._ways.selected_index if judgements else LABEL
-        if way == CELL:
-            chosen = judgements.cell(self._network.value, *self._matrix.cell)
-        elif way == MISSED:
-            chosen = judgements.missed
+            self._matrix = widgets.GridBox(layout={"align_items": "flex-end"})
+            self._network.observe(self._choose_network, "value")
+            choices = [self._network, self._matrix, self._clip, self._sound, self._looked, self._note]
+            self._choose_network()
         else:
-            chosen = tracks.index[tracks["label"] == self._label.value]
-            chosen = [track for track in chosen if not judgements or track in judgements.labels.index]
-        options = tuple((self._named(track), track) for track in chosen)
-        if options != self._clip.options:
-            self._clip.options = options
-            if options:
-                self._clip.value = chosen[0]
+            self._label = widgets.ToggleButtons(options=study.store.labels, style={"button_width": "auto"})
+            self._label.observe(self._choose_label, "value")
+            choices = [self._label, self._clip, self._sound]
+            self._choose_label()
+        left = widgets.VBox(choices, layout={"flex": "0 1 440px"})
+        right = widgets.Box([self._picture], layout={"flex": "1 1 480px"})
+        super().__init__([left, right], layout={"flex_flow": "row wrap"})
+        self.add_class("soundfusion-explorer")
 
-    def _named(self, track: str) -> str:
-        """A clip in the list."""
-        label, artist, part = self._study.tracks.loc[track, ["label", "group", "split"]]
-        said = self._judgements.tally(track) if self._judgements else part
-        return f"{track}: {label}, {f'artist {artist}, ' if isinstance(artist, str) else ''}{said}"
+    def _choose_label(self, _: Any = None) -> None:
+        labels = self._study.tracks["label"]
+        self._list(list(labels.index[labels == self._label.value]))
 
-    def _change_network(self, _: Any = None) -> None:
-        group, track = self._judgements.runs[self._network.value], self._clip.value
-        self._looked.disabled = not looks_at_spectrograms(group.experiment)
-        self._matrix.fill(confusion(group))
-        self._list()
-        if self._clip.value == track:  # another clip is drawn already
-            self._draw()
+    def _choose_network(self, _: Any = None) -> None:
+        """Show a network's confusion matrix, and the clips of its largest mistake."""
+        counts = confusion(self._judgements.runs[self._network.value])
+        mistakes = counts * (1 - np.eye(len(counts)))
+        labels = sorted((mistakes.sum(axis=1) + mistakes.sum(axis=0)).nlargest(MOST_LABELS).index)
+        self._buttons = {(row, column): self._button(counts, row, column) for row in labels for column in labels}
+        vertical = "writing-mode: vertical-rl; transform: rotate(180deg); line-height: 31px; padding-top: 4px"
+        cells = [_text("true ↓ predicted →"), *(_text(label, vertical) for label in labels)]
+        for row in labels:
+            cells += [_text(row), *(self._buttons[row, column] for column in labels)]
+        self._matrix.layout.grid_template_columns = f"max-content repeat({len(labels)}, 31px)"
+        self._matrix.children = cells
+        self._choose_cell(mistakes.stack().idxmax())
+
+    def _button(self, counts: pd.DataFrame, true: str, predicted: str) -> widgets.Button:
+        """A cell of the matrix, coloured by the row's share."""
+        count = f"{counts.loc[true, predicted]:.1f}".removesuffix(".0")
+        color = to_hex(LIGHT_BLUES(counts.loc[true, predicted] / max(1, counts.loc[true].sum())))
+        button = widgets.Button(
+            description=count if count != "0" else "",
+            disabled=count == "0",
+            tooltip=f"{true}, predicted as {predicted}: {count}",
+            layout={"width": "29px", "height": "24px", "margin": "1px", "padding": "0"},
+            style={"button_color": color, "text_color": "black"},
+        )
+        button.on_click(partial(self._choose_cell, (true, predicted)))
+        return button
+
+    def _choose_cell(self, cell: tuple[str, str], _: Any = None) -> None:
+        for labels, button in self._buttons.items():
+            button.layout.border = "2px solid #d55e00" if labels == cell else None
+        self._list(self._judgements.cell(self._network.value, *cell))
+
+    def _list(self, tracks: list[str]) -> None:
+        """List clips, and show the first."""
+        options = []
+        for track, label, artist, part in self._study.tracks.loc[tracks, ["label", "group", "split"]].itertuples():
+            artist = f"artist {artist}, " if isinstance(artist, str) else ""
+            said = self._judgements.tally(track) if self._judgements else part
+            options.append((f"{track}: {label}, {artist}{said}", track))
+        self._clip.index = None  # so that the first is shown even if it was before, by another network
+        self._clip.options = options
+        self._clip.index = 0 if options else None
 
     def _hear(self, _: Any) -> None:
         """Show the sound and the picture of the clip chosen."""
         corpus, track, self._sound.value = self._study.corpus, self._clip.value, ""
         try:
             if track:
-                self._sound.value = sound_element(sound(corpus, track), self._study.tracks.loc[track, "seconds"])
+                source = _data_uri("audio/mpeg", sound(corpus, track))
+                self._sound.value = f'<audio controls src="{source}" style="width: 100%"></audio>'
         except UnusableAudio as reason:
             self._sound.value = html.escape(f"{corpus.file(track)} cannot be heard: {reason}")
         self._draw()
 
     def _draw(self, _: Any = None) -> None:
         """Show the picture of the clip chosen."""
-        track, judgements, network, over = self._clip.value, self._judgements, "", None
-        self._note.value = ""
-        if track is None:
+        study, judgements, track = self._study, self._judgements, self._clip.value
+        network, over, self._note.value = self._network.value if judgements else "", None, ""
+        if not track:
             self._picture.value = ""
             return
-        if judgements:
-            network = self._network.value
-            label = judgements.labels.loc[track, network]  # NaN if the network was not tested on the clip
-            try:
-                if self._looked.value and not self._looked.disabled and isinstance(label, str):
-                    over = heat(self._study, judgements, network, track, label)
-            except SoundFusionError as error:
-                self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
-        figure = pictures.clip(self._study, track, judgements, network, over)
-        description = pictures.description(self._study, track, judgements)
-        self._picture.value = picture_element(figure, self._study.tracks.loc[track, "seconds"], description)
+        try:
+            if self._looked.value:
+                over = heat(study, judgements, network, track)
+        except SoundFusionError as error:
+            self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
+        content, figure = io.BytesIO(), pictures.clip(study, track, judgements, network, over)
+        figure.savefig(content, dpi=DPI)
+        plt.close(figure)
+        source, text = _data_uri("image/png", content.getvalue()), html.escape(figure.get_suptitle())
+        self._picture.value = f'<img src="{source}" alt="{text}" style="width: 100%; display: block">'
+
+
+def _text(text: str, style: str = "text-align: right; padding-right: 6px; line-height: 26px") -> widgets.HTML:
+    return widgets.HTML(f'<div style="white-space: nowrap; {style}">{html.escape(text)}</div>')
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode()}"

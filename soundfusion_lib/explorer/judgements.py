@@ -1,4 +1,4 @@
-"""What the runs of several networks say of clips, from the predictions that they keep: nothing is predicted anew."""
+"""What the runs of several networks predict of clips, from the predictions that they keep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,29 +14,28 @@ from soundfusion_lib.training.run import Run
 
 @dataclass(frozen=True)
 class Judgements:
-    """What networks predict of the clips that they were tested on.
-
-    Args:
-        runs: by the network's name.
-    """
+    """What networks, by name, predict of the clips that they were tested on."""
 
     runs: Mapping[str, Result]
 
     @cached_property
     def votes(self) -> pd.DataFrame:
-        """The vote of each run on each test clip, one row per network, seed and track: columns network, track, true,
-        predicted (labels)."""
-        frames = ((network, frame) for network, group in self.runs.items() for frame in group.predictions("test"))
-        return pd.concat([_votes(frame).assign(network=network) for network, frame in frames])
+        """One row per network, seed and test clip: network, track, true, predicted (labels), right."""
+        votes = []
+        for network, result in self.runs.items():
+            for frame in result.predictions("test"):
+                labels, decided = np.array(classes_of(frame)), per_track(frame)
+                true, predicted = labels[decided["target"]], labels[decided["vote"]]
+                columns = {"network": network, "track": decided.index, "true": true, "predicted": predicted}
+                votes.append(pd.DataFrame(columns | {"right": true == predicted}))
+        return pd.concat(votes, ignore_index=True)
 
     @cached_property
     def right(self) -> pd.DataFrame:
-        """Share of each network's runs that are right: one row per clip that all networks tested, one column per
-        network."""
-        votes = self.votes.assign(right=self.votes["true"] == self.votes["predicted"])
-        return votes.pivot_table(index="track", columns="network", values="right")[list(self.runs)].dropna()
+        """Share of a network's runs that are right: one row per clip that all networks tested, one column each."""
+        return self.votes.pivot_table(index="track", columns="network", values="right")[list(self.runs)].dropna()
 
-    @cached_property
+    @property
     def missed(self) -> list[str]:
         """The clips that all networks tested and every run is wrong on."""
         return list(self.right.index[self.right.eq(0).all(axis=1)])
@@ -47,81 +46,28 @@ class Judgements:
         return self.right.sum().idxmax()
 
     def cell(self, network: str, true: str, predicted: str) -> list[str]:
-        """The test clips in a cell of a network's confusion matrix: those that any of its runs puts there."""
-        votes = self.votes
-        there = (votes["network"] == network) & (votes["true"] == true) & (votes["predicted"] == predicted)
-        return sorted(votes.loc[there, "track"].unique())
-
-    @cached_property
-    def segments(self) -> dict[str, pd.DataFrame]:
-        """By network, its predictions of segments, the mean over seeds: indexed by track and segment, columns `target`
-        and each label's probability."""
-        return {network: _mean(pd.concat(group.predictions("test"))) for network, group in self.runs.items()}
-
-    @cached_property
-    def labels(self) -> pd.DataFrame:
-        """The label that each network's `segments` vote for, and the `true` one: one row per clip that any network
-        tested, NaN where a network did not."""
-        votes = {network: _votes(table.reset_index()).set_index("track") for network, table in self.segments.items()}
-        true = pd.concat([table["true"] for table in votes.values()])
-        labels = pd.DataFrame({network: table["predicted"] for network, table in votes.items()})
-        return labels.assign(true=true[~true.index.duplicated()])
-
-    def of_clip(self, network: str, track: str) -> pd.DataFrame | None:
-        """A network's probabilities of a clip, (segments, labels); None if it was not tested on the clip."""
-        if track not in self.segments[network].index:
-            return None
-        table = self.segments[network].loc[track]
-        return table[probability_columns(table)].set_axis(classes_of(table), axis=1)
+        """The clips that any run of a network puts in a cell of its confusion matrix; first those that the fewest runs
+        of all networks are right on."""
+        cell = self.votes[["network", "true", "predicted"]].eq([network, true, predicted]).all(axis=1)
+        votes = self.votes[self.votes["track"].isin(self.votes.loc[cell, "track"])]
+        return list(votes.groupby("track")["right"].mean().sort_values(kind="stable").index)
 
     def tally(self, track: str) -> str:
-        """How many of the networks tested on a clip are right on it, in words."""
-        predicted = self.labels.loc[track, list(self.runs)].dropna()
-        return f"{predicted.eq(self.labels.loc[track, 'true']).sum()} of {len(predicted)} networks right"
+        """How many of the runs tested on a clip are right on it, in words."""
+        right = self.votes.loc[self.votes["track"] == track, "right"]
+        return f"{right.sum()} of {len(right)} runs right"
+
+    @cached_property
+    def probabilities(self) -> dict[str, pd.DataFrame]:
+        """By network, the mean over seeds of its probabilities: indexed by track and segment, one column per label."""
+        means = {}
+        for network, result in self.runs.items():
+            frame = pd.concat(result.predictions("test"))
+            by_segment = frame.assign(track=frame["track"].astype(str)).groupby(["track", "segment"])
+            means[network] = by_segment[probability_columns(frame)].mean().set_axis(classes_of(frame), axis=1)
+        return means
 
     def run(self, network: str, track: str) -> Run:
         """The run of the first seed that was tested on a clip."""
         runs = self.runs[network].runs
         return next(run for run in runs if run.predictions("test")["track"].astype(str).eq(track).any())
-
-
-def missed_table(judgements: Judgements, tracks: pd.DataFrame) -> pd.DataFrame:
-    """The clips that every network gets wrong: track (the index), label, artist, heard as (the labels predicted, with
-    the number of runs).
-
-    Args:
-        tracks: of the study, with columns label and group.
-    """
-    counts = judgements.votes.groupby("track")["predicted"].value_counts()
-    heard = [", ".join(f"{label} {count}" for label, count in counts[track].items()) for track in judgements.missed]
-    table = tracks.loc[judgements.missed, ["label", "group"]].rename(columns={"group": "artist"})
-    return table.assign(**{"heard as": heard}).rename_axis("track")
-
-
-def agreement(judgements: Judgements) -> pd.DataFrame:
-    """By label, and for all: the tracks that every network tested, and of these those that all networks get right, or
-    wrong, with every seed; beside them the number expected if networks erred independently within a label."""
-    right, rows = judgements.right, {}
-    for label, shares in right.groupby(judgements.labels.loc[right.index, "true"]):
-        rows[label] = {"tracks": len(shares)}
-        for name, agree in (("right", shares.eq(1)), ("wrong", shares.eq(0))):
-            rows[label] |= {
-                f"all {name}": agree.all(axis=1).sum(),
-                f"expected {name}": len(shares) * agree.mean().prod(),
-            }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.loc["all"] = table.sum()
-    return table.astype(dict.fromkeys(("tracks", "all right", "all wrong"), int)).rename_axis("label")
-
-
-def _votes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of segments -> track, true, predicted (labels): one row per track."""
-    labels, decided = np.array(classes_of(frame)), per_track(frame)
-    votes = {"true": labels[decided["target"]], "predicted": labels[decided["vote"]]}
-    return pd.DataFrame({"track": decided.index, **votes})
-
-
-def _mean(frame: pd.DataFrame) -> pd.DataFrame:
-    """The mean over seeds, indexed by track and segment."""
-    frame = frame.assign(track=frame["track"].astype(str))
-    return frame.groupby(["track", "segment"])[["target", *probability_columns(frame)]].mean().astype({"target": int})

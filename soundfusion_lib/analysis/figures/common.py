@@ -14,7 +14,6 @@ from matplotlib.image import AxesImage
 from soundfusion_lib.audio.representations import MelSpectrogram
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import Result
 
 THEME = {
     "figure.constrained_layout.use": True,
@@ -47,11 +46,6 @@ def corpus_note(study: Study) -> str:
     return f"{study.corpus.name} corpus{synthetic}{study.corpus.label_note}"
 
 
-def first_run_note(runs: Iterable[Result]) -> str:
-    """For the title of curves, which show one run of each network."""
-    return ", first seed and fold of each network" if any(len(group.runs) > 1 for group in runs) else ""
-
-
 def titled(figure: Figure, title: str, axis: Axes | None = None, columns: int = 3) -> Figure:
     """Give a figure its title and, below all axes, the legend of this one."""
     if axis:
@@ -69,13 +63,6 @@ def chance_line(axis: Axes, study: Study) -> None:
     axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
 
 
-def accuracy_by_epoch(axis: Axes, study: Study) -> None:
-    """Name the axes of accuracy curves, and mark chance."""
-    chance_line(axis, study)
-    axis.set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
-    whole_numbers(axis)
-
-
 def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, series: int = 0) -> None:
     """Draw values (the first column) one below the other, each on its interval (the next two: low, high) if known."""
     color = color_of(series)
@@ -84,6 +71,13 @@ def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, ser
         axis.hlines(position[~np.isnan(low)], low[~np.isnan(low)], high[~np.isnan(low)], color=color)
     look = {"s": 40, "edgecolor": "white", "marker": "osD^"[series % 4]}
     axis.scatter(rows.iloc[:, 0].to_numpy(float), position, color=color, label=label, zorder=3, **look)
+
+
+def points_by(axis: Axes, rows: pd.DataFrame, column: str, kinds: Iterable[str], values: list[str]) -> None:
+    """Draw `points` of rows one below the other, one series for each kind, which a column names."""
+    for series, kind in enumerate(kinds):
+        same = (rows[column] == kind).to_numpy()
+        points(axis, np.flatnonzero(same), rows.loc[same, values], kind, series)
 
 
 def with_reported(axis: Axes, study: Study, rows: pd.DataFrame, interval: str = "95 % interval") -> None:

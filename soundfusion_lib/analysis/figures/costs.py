@@ -7,46 +7,48 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from soundfusion_lib.analysis.figures.common import chance_line, color_of, corpus_note, themed, titled, whole_numbers
+from soundfusion_lib.analysis.figures.common import color_of, corpus_note, themed, titled, whole_numbers
 from soundfusion_lib.study.study import Study
 
 BEST = {"parameters": "best_of_size", "core_minutes": "best_of_time"}  # columns
 COSTS = {"parameters": "parameters", "core_minutes": "training of one network in core-minutes"}
-ACCURACY = "test accuracy per track, by vote (95 % interval)"
 
 
 @themed
-def cost(study: Study, table: pd.DataFrame) -> Figure:
-    """Accuracy by vote over the CPU time of one training, from a table of `tables.performance` with a column `input`;
-    models whose time is unknown are left out."""
-    rows = table.dropna(subset="core_minutes").sort_values("track_accuracy")
-    inputs = list(dict.fromkeys(["1D", "2D", "mix", "features", *rows["input"]]))
-    figure, axis = plt.subplots(figsize=(10, 0.25 * len(rows) + 2.8))
-    for series, kind in enumerate(inputs):
-        if len(models := rows[rows["input"] == kind]):
-            color = color_of(series)
-            axis.vlines(models["core_minutes"], models["track_low"], models["track_high"], color=color)
-            look = {"color": color, "edgecolor": "white", "label": kind}
-            axis.scatter(models["core_minutes"], models["track_accuracy"], 40, **look)
-    _cost_axis(axis, rows, "core_minutes")
-    return titled(figure, f"Accuracy and cost of training ({corpus_note(study)})", axis, len(inputs))
+def cost(study: Study, table: pd.DataFrame, costs: tuple[str, ...] = ("core_minutes",)) -> Figure:
+    """Accuracy by vote over the costs, one panel each, coloured by input, from a table of `tables.performance`. From
+    `searches.best_of_their_size` a line joins the models that no other of at most their cost beats. A model whose cost
+    is unknown is left out."""
+    inputs = list(dict.fromkeys(["1D", "2D", "mix", "features", *table["input"]]))
+    height = 0.25 * len(table) + 2.8
+    figure, axes = plt.subplots(len(costs), 1, figsize=(10, len(costs) * height), sharey=True, squeeze=False)
+    for axis, cost in zip(axes[:, 0], costs, strict=True):
+        rows = table.dropna(subset=cost).sort_values(cost)
+        if BEST[cost] in rows:
+            front = rows[rows[BEST[cost]] == "yes"]
+            look = {"color": "0.5", "drawstyle": "steps-post", "label": "best at its cost"}
+            axis.plot(front[cost], front["track_accuracy"], **look)
+        for series, kind in enumerate(inputs):
+            if len(models := rows[rows["input"] == kind]):
+                color = color_of(series)
+                axis.vlines(models[cost], models["track_low"], models["track_high"], color=color)
+                look = {"color": color, "edgecolor": "white", "label": kind, "zorder": 3}
+                axis.scatter(models[cost], models["track_accuracy"], 40, **look)
+        _name_models(axis, rows, cost)
+        axis.set(xscale="log", xlabel=f"{COSTS[cost]} (logarithmic)", ylabel="test accuracy by vote (95 % interval)")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:,g}" if cost == "core_minutes" else "{x:,.0f}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    return titled(figure, f"Accuracy and its cost ({corpus_note(study)})", axes[0, 0], len(inputs) + 1)
 
 
-@themed
-def fronts(study: Study, table: pd.DataFrame) -> Figure:
-    """Accuracy by vote over parameters and over the time of training, from `searches.best_of_their_size`; a line joins
-    the models that no other of at most their size, or time, beats."""
-    figure, axes = plt.subplots(2, 1, figsize=(10, 9), sharey=True)
-    for axis, (cost, best) in zip(axes, BEST.items(), strict=True):
-        rows = table.sort_values(cost)
-        front, color = rows[rows[best] == "yes"], color_of(0)
-        axis.vlines(rows[cost], rows["track_low"], rows["track_high"], color="0.75")
-        axis.plot(front[cost], front["track_accuracy"], color=color, drawstyle="steps-post", label="best at its cost")
-        axis.scatter(rows[cost], rows["track_accuracy"], 40, color=color, edgecolor="white", zorder=3)
-        chance_line(axis, study)
-        _cost_axis(axis, rows, cost)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    return titled(figure, f"Fusions at equal parameters and at equal time ({corpus_note(study)})", axes[0], 2)
+def _name_models(axis: Axes, rows: pd.DataFrame, cost: str) -> None:
+    """Write the models' names beside the axes, by accuracy, with lines from there to their points."""
+    line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}
+    rows = rows.sort_values("track_accuracy", kind="stable")
+    for height, (_, row) in zip(np.linspace(0.02, 0.98, len(rows)), rows.iterrows(), strict=True):
+        point, beside = (row[cost], row["track_accuracy"]), (1.03, height)
+        axis.annotate(row["model"], point, beside, textcoords="axes fraction", va="center", arrowprops=line, zorder=0)
 
 
 @themed
@@ -67,15 +69,3 @@ def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figu
     axes[1].invert_yaxis()
     axes[1].set(xlabel="share of the loss's variance", xlim=(0, 1), title="importance")
     return titled(figure, f"Search of hyper-parameters ({corpus_note(study)})", axes[0])
-
-
-def _cost_axis(axis: Axes, rows: pd.DataFrame, cost: str) -> None:
-    """Name the axes, and write the models' names beside them, by accuracy, with lines from there to their points."""
-    axis.set(xscale="log", xlabel=f"{COSTS[cost]} (logarithmic)", ylabel=ACCURACY)
-    axis.xaxis.set_major_formatter("{x:g}" if cost == "core_minutes" else "{x:,.0f}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}
-    rows = rows.sort_values("track_accuracy")
-    for height, (_, row) in zip(np.linspace(0.02, 0.98, len(rows)), rows.iterrows(), strict=True):
-        point, beside = (row[cost], row["track_accuracy"]), (1.03, height)
-        axis.annotate(row["model"], point, beside, textcoords="axes fraction", va="center", arrowprops=line, zorder=0)

@@ -14,8 +14,7 @@ from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
 
-WAVEFORM, MEL, FUSED = 0, 1, 2  # series that the boxes of the diagram are coloured as
-TOP, MIDDLE, BOTTOM = 0.8, 0.5, 0.2  # heights in a panel of it
+Box = tuple[float, float, int, str]  # of a diagram: x, y, the series that it is coloured as, text
 
 
 @themed
@@ -37,16 +36,15 @@ def split_distribution(study: Study) -> Figure:
 @themed
 def clip(store: Store, track: str) -> Figure:
     """A clip's waveform and its mel spectrogram (one panel per channel), as the networks get them, on one time axis."""
-    mel = store.arrays["mel"]
-    spec = mel.representation
-    specgram = mel.clip(track).astype(np.float32)  # (frames, channels, bands)
+    mel, rate = store.arrays["mel"], store.arrays["waveform"].representation.sample_rate
+    spec, specgram = mel.representation, mel.clip(track).astype(np.float32)  # (frames, channels, bands)
     figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
     common.waveform(axes[0], store, track)
     axes[0].set(ylabel="amplitude\n(full scale = 1)", ylim=(-1, 1))
-    axes[0].set_title(f"waveform, mono, {store.arrays['waveform'].representation.sample_rate:,} Hz", loc="left")
+    axes[0].set_title(f"waveform, mono, {rate:,} Hz", loc="left")
     names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
+    limits = {"vmin": specgram.min(), "vmax": specgram.max()}
     for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
-        limits = {"vmin": specgram.min(), "vmax": specgram.max()}
         image = common.spectrogram(axis, specgram[:, channel], spec, **limits)
         axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz", loc="left")
     figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
@@ -75,45 +73,37 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
 def fusions(study: Study) -> Figure:
     """SoundFusion-1 and SoundFusion-2 from the inputs to the probabilities, with the sizes of the profile."""
     seconds, mel = study.profile.segmenting.seconds, study.profile.mel
-    samples = f"{study.profile.waveform.frames(seconds):,} samples"
-    bands = f"{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}"
-    figure, (features, decisions) = plt.subplots(1, 2, figsize=(11, 3.2))
-    for axis in (features, decisions):
-        axis.set(xlim=(-0.1, 4.6), ylim=(0, 1))
-        axis.axis("off")
-        for name, network, height, series in (
-            (f"waveform\n{samples}", "ResNet1D", TOP, WAVEFORM),
-            (f"mel spectrogram\n{bands}", "ResNet2D", BOTTOM, MEL),
-        ):
-            _box(axis, 0.4, height, name, series)
-            _box(axis, 1.6, height, f"{network}\nfeatures", series)
-            _arrow(axis, (0.4, height), (1.6, height))
-    features.set_title("SoundFusion-1: one decision from both features")
-    _box(features, 2.8, MIDDLE, "concatenation,\nlinear layer", FUSED)
-    _box(features, 4.0, MIDDLE, "softmax:\nprobabilities", FUSED)
-    _arrow(features, (2.8, MIDDLE), (4.0, MIDDLE))
-    decisions.set_title("SoundFusion-2: two decisions, weighted")
-    _box(decisions, 4.0, MIDDLE, "weighted sum:\nprobabilities", FUSED)
-    for height, series, weight in ((TOP, WAVEFORM, "w"), (BOTTOM, MEL, "1 - w")):
-        _arrow(features, (1.6, height), (2.8, MIDDLE))
-        _box(decisions, 2.8, height, "linear layer,\nsoftmax", series)
-        _arrow(decisions, (1.6, height), (2.8, height))
-        _arrow(decisions, (2.8, height), (4.0, MIDDLE), weight)
+    parts = [
+        (0.4, 0.8, 0, f"waveform\n{study.profile.waveform.frames(seconds):,} samples"),
+        (1.6, 0.8, 0, "ResNet1D\nfeatures"),
+        (0.4, 0.2, 1, f"mel spectrogram\n{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}"),
+        (1.6, 0.2, 1, "ResNet2D\nfeatures"),
+    ]
+    joint = [*parts, (2.8, 0.5, 2, "concatenation,\nlinear layer"), (4.0, 0.5, 2, "softmax:\nprobabilities")]
+    decisions = [*parts, *((2.8, y, series, "linear layer,\nsoftmax") for y, series in ((0.8, 0), (0.2, 1)))]
+    decisions.append((4.0, 0.5, 2, "weighted sum:\nprobabilities"))
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2))
+    arrows = {(0, 1): "", (2, 3): ""}
+    _diagram(axes[0], joint, arrows | {(1, 4): "", (3, 4): "", (4, 5): ""})
+    _diagram(axes[1], decisions, arrows | {(1, 4): "", (3, 5): "", (4, 6): "w", (5, 6): "1 - w"})
+    axes[0].set_title("SoundFusion-1: one decision from both features")
+    axes[1].set_title("SoundFusion-2: two decisions, weighted")
     return figure
 
 
-def _box(axis: Axes, x: float, y: float, text: str, series: int) -> None:
-    color = color_of(series)
-    pale = [0.85 + 0.15 * channel for channel in color]
-    look = {"boxstyle": "round,pad=0.5", "facecolor": pale, "edgecolor": color}
-    axis.text(x, y, text, ha="center", va="center", bbox=look, zorder=2)
-
-
-def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "") -> None:
-    """Draw an arrow from the middle of a box to that of the next, behind both."""
-    axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38}, zorder=1)
-    outside = 0.07 if start[1] > end[1] else -0.07
-    axis.text((start[0] + end[0]) / 2 + 0.1, (start[1] + end[1]) / 2 + outside, text, ha="center", va="center")
+def _diagram(axis: Axes, boxes: list[Box], arrows: dict[tuple[int, int], str]) -> None:
+    """Draw boxes, and between two of them, given by their numbers, arrows with a text each."""
+    axis.set(xlim=(-0.1, 4.6), ylim=(0, 1))
+    axis.axis("off")
+    for x, y, series, text in boxes:
+        color = color_of(series)
+        look = {"boxstyle": "round,pad=0.5", "edgecolor": color, "facecolor": [0.85 + 0.15 * part for part in color]}
+        axis.text(x, y, text, ha="center", va="center", bbox=look, zorder=2)
+    for (start, end), text in arrows.items():
+        (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
+        axis.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38}, zorder=1)
+        outside = 0.07 if y0 > y1 else -0.07
+        axis.text((x0 + x1) / 2 + 0.1, (y0 + y1) / 2 + outside, text, ha="center", va="center")
 
 
 @themed
@@ -121,18 +111,20 @@ def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
     """Loss (first row) and accuracy (second row) per epoch, one column per network; the epoch kept is marked."""
     size = (4.2 * len(runs), 5.6)
     figure, axes = plt.subplots(2, len(runs), figsize=size, sharex="col", sharey="row", squeeze=False)
-    for column, (name, group) in zip(axes.T, runs.items(), strict=True):
+    for column, (name, result) in zip(axes.T, runs.items(), strict=True):
         for axis, quantity in zip(column, ("loss", "accuracy"), strict=True):
             for part, label in (("train", "training"), ("validation", "validation")):
-                values = group.history[f"{part}_{quantity}"]
-                axis.plot(group.history["epoch"], values, "o-", mec="white", label=label)
-            best = group.runs[0].info["best_epoch"]
+                values = result.history[f"{part}_{quantity}"]
+                axis.plot(result.history["epoch"], values, "o-", mec="white", label=label)
+            best = result.runs[0].info["best_epoch"]
             axis.axvline(best, color="black", linewidth=1, linestyle=":", label="the epoch that was kept")
+        common.chance_line(column[1], study)
         column[0].set(title=name, ylabel="cross entropy in nats")
-        common.accuracy_by_epoch(column[1], study)
+        column[1].set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
+        common.whole_numbers(column[1])
         for axis in column:
             axis.label_outer()
-    note = common.first_run_note(runs.values())
+    note = ", first seed and fold of each network" if any(len(result.runs) > 1 for result in runs.values()) else ""
     return titled(figure, f"Training{note} ({corpus_note(study)})", axes[1, 0], 4)
 
 

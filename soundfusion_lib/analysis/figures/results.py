@@ -13,24 +13,9 @@ from soundfusion_lib.analysis.figures import common
 from soundfusion_lib.analysis.figures.common import color_of, corpus_note, name_rows, points, themed, titled
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.result import Result
 
 REPORTED = "reported, FMA-small"
 LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable
-
-
-@themed
-def comparison_curves(study: Study, runs: dict[str, Result]) -> Figure:
-    """Accuracy per segment on the training set (left) and on the validation set (right), one line per network."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharex=True, sharey=True)
-    for axis, part, title in zip(axes, ("train", "validation"), ("training set", "validation set"), strict=True):
-        for series, (name, group) in enumerate(runs.items()):
-            look = {"marker": "oXsPDv^"[series % 7], "mec": "white", "label": name}
-            axis.plot(group.history["epoch"], group.history[f"{part}_accuracy"], **look)
-        common.accuracy_by_epoch(axis, study)
-        axis.set_title(title)
-    note = common.first_run_note(runs.values())
-    return titled(figure, f"Accuracy per epoch{note} ({corpus_note(study)})", axes[0], 2)
 
 
 @themed
@@ -38,14 +23,14 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.grid_search`: one column per number of masks, reproduced above reported."""
     axes_of_grid = ("n_masks", "probability", "max_mask_fraction")
     masks, probabilities, shares = (sorted(table[name].unique()) for name in axes_of_grid)
-    figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True)
-    for row, quantity in zip(axes, ("best_validation_accuracy", "reported"), strict=True):
-        name = "reported" if quantity == "reported" else study.corpus.name
+    figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True, squeeze=False)
+    rows = {"best_validation_accuracy": study.corpus.name, "reported": "reported"}
+    for row, (quantity, name) in zip(axes, rows.items(), strict=True):
         for axis, count in zip(row, masks, strict=True):
             cells = table[table["n_masks"] == count]
             cells = cells.pivot(index="probability", columns="max_mask_fraction", values=quantity)
             cells = cells.reindex(index=probabilities, columns=shares)
-            image = _heat_map(axis, cells, table[quantity].min(), table[quantity].max(), True, ".3f", 8)
+            image = _heat_map(axis, cells, table[quantity].min(), table[quantity].max(), cells.map("{:.3f}".format), 8)
             axis.set(title=f"{name}: {count} in time, {count} in frequency", xlabel="", ylabel="")
         row[0].set_ylabel("probability of a mask")
         figure.colorbar(image, ax=list(row), label="best validation accuracy")
@@ -147,9 +132,7 @@ def performance(study: Study, table: pd.DataFrame) -> Figure:
     inputs, chances = table["input"].unique(), (1 / len(study.corpus.labels), 1 / 8)
     columns = ["track_accuracy", "track_low", "track_high"], ["track_reported"]
     for axis, rows, values, chance in zip(axes, (here, reported), columns, chances, strict=True):
-        for series, kind in enumerate(inputs):
-            same = (rows["input"] == kind).to_numpy()
-            points(axis, np.flatnonzero(same), rows.loc[same, values], kind, series)
+        common.points_by(axis, rows, "input", inputs, values)
         name_rows(axis, list(rows["model"]), chance)
     axes[0].set(title=corpus_note(study), xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
     axes[1].set(title=REPORTED, xlabel="test accuracy by vote")
@@ -181,23 +164,20 @@ def gains(study: Study, table: pd.DataFrame) -> Figure:
     second, kind ("fusion" or "control"), difference, low and high."""
     table = table.sort_values("difference", ascending=False)
     figure, axis = plt.subplots(figsize=(10, 0.5 * len(table) + 1.6))
-    for series, kind in enumerate(("fusion", "control")):
-        same = (table["kind"] == kind).to_numpy()
-        points(axis, np.flatnonzero(same), table.loc[same, ["difference", "low", "high"]], kind, series)
+    common.points_by(axis, table, "kind", ("fusion", "control"), ["difference", "low", "high"])
     name_rows(axis, [f"{row.first}\n- {row.second}" for row in table.itertuples()], 0, "no difference")
     axis.set_xlabel("accuracy per track by vote, first minus second (interval at its test's level)")
     return titled(figure, f"What fusion gains ({corpus_note(study)})", axis)
 
 
 def _heat_map(
-    axis: Axes, cells: pd.DataFrame, low: float, high: float, text: pd.DataFrame | bool, form: str = "", size: int = 9
+    axis: Axes, cells: pd.DataFrame, low: float, high: float, texts: pd.DataFrame, size: int = 9
 ) -> ScalarMappable:
-    """Draw a table as colours; `text` is what each cell says, or True for its value in the format `form`."""
+    """Draw a table as colours between low and high, with a text in each cell."""
     import seaborn as sns
 
-    annotation = {"annot": text, "fmt": form, "annot_kws": {"fontsize": size}}
-    labels = {"xticklabels": True, "yticklabels": True}
-    sns.heatmap(cells, vmin=low, vmax=high, cmap=LIGHT_BLUES, cbar=False, ax=axis, **annotation, **labels)
+    look = {"cmap": LIGHT_BLUES, "cbar": False, "xticklabels": True, "yticklabels": True}
+    sns.heatmap(cells, vmin=low, vmax=high, annot=texts, fmt="", annot_kws={"fontsize": size}, ax=axis, **look)
     axis.tick_params(axis="y", rotation=0)
     axis.grid(visible=False)
     axis.set_facecolor("0.92")  # where there is no cell
