@@ -12,7 +12,7 @@ from conftest import SMALL_SIGNALS, copy_music
 from soundfusion_lib.analysis import figures, searches
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
-from soundfusion_lib.study import further, protocol, search, space
+from soundfusion_lib.study import further, search, space
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training import loop, parallel
@@ -185,14 +185,14 @@ def test_a_search_in_which_all_diverge_says_so(study_with, one_core, monkeypatch
 def test_the_winner_is_tested_in_the_fold_of_the_search_alone(study_with):
     settings = {"learning_rate": 0.00123456, "max_fraction": 0.25, "width": 3}
     study = study_with()
-    winner = protocol.winner(study, settings)
+    winner = further.winner(study, settings)
     assert winner.folds == (1,) and [variant.split.fold for variant in study.variants(winner)] == [1]
     assert (winner.training.learning_rate, winner.options["width"]) == (0.00123, 3)
     assert winner.augment == {"mel": {"max_fraction": 0.25}}
     assert winner.training.epochs == 4 and winner.options["dropout"] == 0.3  # as the network that it is compared with
-    assert protocol.searched(study) == {}
+    assert further.searched(study) == {}
     study = study_with(more="\n" + space.as_toml(settings))
-    assert study.key(study.variants(protocol.searched(study)["searched"])[0]) == study.key(study.variants(winner)[0])
+    assert study.key(study.variants(further.searched(study)["searched"])[0]) == study.key(study.variants(winner)[0])
 
 
 def test_what_a_search_depends_on_is_another_search(study_with):

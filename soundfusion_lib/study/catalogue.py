@@ -33,7 +33,7 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
             protocol.twin(study, small),
             *regularized,
             *table,
-            *protocol.searched(study).values(),
+            *further.searched(study).values(),
         ],
         "06_width_scaling": list(protocol.widths(study).values()),
         "07_confusion_matrices": list(protocol.confused(study).values()),

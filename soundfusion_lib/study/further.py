@@ -1,10 +1,11 @@
-"""What the report leaves to further work: other ways to fuse its two networks, and other networks to fuse."""
+"""Beyond the report: other ways to fuse its two networks, other networks to fuse, and searched settings."""
 
 from dataclasses import replace
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study.protocol import joint_fusions, parts_of
+from soundfusion_lib.study import space
+from soundfusion_lib.study.protocol import LABELS, joint_fusions, parts_of, resnet
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 
@@ -60,3 +61,17 @@ def fusions(study: Study) -> dict[str, Experiment]:
         if parts != reported.options["parts"]:
             found[name] = replace(reported, name=name, options={**reported.options, "parts": parts})
     return found
+
+
+def searched(study: Study) -> dict[str, Experiment]:
+    """ "searched": the network whose settings the profile has from a search of its own; none where it has none."""
+    found = study.profile.searched
+    return {"searched": winner(study, found)} if found else {}
+
+
+def winner(study: Study, settings: dict[str, Any]) -> Experiment:
+    """The small network that the profile's search is about with the settings that were found. It is tested in the
+    search's fold alone: in others some of the tracks that it was chosen by would test it."""
+    model = study.profile.search.model
+    experiment = space.settled(resnet(study, model), f"{LABELS[model]}, searched", space.rounded(settings))
+    return replace(experiment, folds=study.profile.test_folds[:1])

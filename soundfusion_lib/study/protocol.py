@@ -17,7 +17,6 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file, published_weights
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.study import space
 from soundfusion_lib.study.profile import SIZES
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
@@ -294,20 +293,6 @@ def performance(study: Study) -> dict[str, Experiment]:
         "soundfusion1": fused["SoundFusion-1"],
         "soundfusion2": fused["SoundFusion-2"],
     }
-
-
-def searched(study: Study) -> dict[str, Experiment]:
-    """ "searched": the network whose settings the profile has from a search of its own; none where it has none."""
-    found = study.profile.searched
-    return {"searched": winner(study, found)} if found else {}
-
-
-def winner(study: Study, settings: dict[str, Any]) -> Experiment:
-    """The small network that the profile's search is about with the settings that were found. It is tested in the
-    search's fold alone: in others some of the tracks that it was chosen by would test it."""
-    model = study.profile.search.model
-    experiment = space.settled(resnet(study, model), f"{LABELS[model]}, searched", space.rounded(settings))
-    return replace(experiment, folds=study.profile.test_folds[:1])
 
 
 def confused(study: Study) -> dict[str, Experiment]:
