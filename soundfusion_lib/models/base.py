@@ -37,7 +37,7 @@ class AudioClassifier(nn.Module):
     """Base of all models: ``logits = dropout(head(features(*inputs)))``.
 
     A subclass names its ``inputs`` and implements ``embed``. Raw inputs are ``waveform``, (N, 1, L) in [-1, 1], and
-    ``mel``, (N, in_channels, n_mels, T) in dB. One that is too short or has other bands raises SoundFusionError.
+    ``mel``, (N, in_channels, n_mels, T) in dB. SoundFusionError where one is too short or has other bands.
 
     Args:
         bands: of each input; a waveform has 1.
@@ -81,8 +81,8 @@ class AudioClassifier(nn.Module):
         return {f"block {number}": self.get_submodule(name) for number, name in enumerate(self.stage_ends, 1)}
 
     def prepare(self, name: str, x: Tensor) -> Tensor:
-        """Augment (in training) and standardise one raw input. A waveform's noise and gain come first, in units of full
-        scale; a spectrogram's masks last: a mean in dB would stand out of bands whose levels differ."""
+        """Augment (in training) and standardise one raw input: a waveform's noise and gain come first, in units of full
+        scale; a spectrogram's masks last, or a mask in dB would stand out of bands whose levels differ."""
         augment, standardize = self.augment[name], self.standardize[name]
         return augment(standardize(x)) if name == "mel" else standardize(augment(x))
 
@@ -110,12 +110,11 @@ class AudioClassifier(nn.Module):
     def load_backbone(self, state_dict: Mapping[str, Tensor]) -> list[str]:
         """Start from the same network trained on another corpus: all but the last layer and the statistics of that
         corpus. Returns the names of the parameters that were loaded."""
-        own = self.state_dict()
-        backbone = {name for name in own if not name.startswith(("head.", "standardize."))}
-        taken = {name: value for name, value in state_dict.items() if name in backbone}
-        kept = {name: value for name, value in own.items() if name not in backbone}
-        self.load_weights({**kept, **taken}, f"the other {type(self).__name__}")
-        return sorted(taken.keys() & dict(self.named_parameters()).keys())
+        outside = ("head.", "standardize.")
+        loaded = {name: value for name, value in state_dict.items() if not name.startswith(outside)}
+        kept = {name: value for name, value in self.state_dict().items() if name.startswith(outside)}
+        self.load_weights(kept | loaded, f"the other {type(self).__name__}")
+        return [name for name, _ in self.named_parameters() if name in loaded]
 
     def set_augmentation(self, augmentation: Mapping[str, nn.Module]) -> None:
         """Augment by ``{input name: module}``, in the model and in a fusion's parts, and other inputs not at all."""

@@ -34,7 +34,7 @@ def cost(study: Study, table: pd.DataFrame) -> Figure:
 
 @themed
 def fronts(study: Study, table: pd.DataFrame) -> Figure:
-    """Accuracy by vote over parameters and over the time of training, from `searches.best_of_their_size`; a line joins
+    """Accuracy by vote over parameters and over the time of training, from `tables.best_of_their_size`; a line joins
     the models that no other of at most their size, or time, beats."""
     figure, axes = plt.subplots(2, 1, figsize=(10, 9), sharey=True)
     for axis, (cost, best) in zip(axes, BEST.items(), strict=True):
@@ -52,7 +52,7 @@ def fronts(study: Study, table: pd.DataFrame) -> Figure:
 @themed
 def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figure:
     """The trials of a search in their order with the lowest loss so far, and which settings it depends on; from
-    `searches.trials` and `searches.importances`."""
+    `tables.trials` and `tables.importances`."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[1.6, 1])
     ended, stopped = (table[table["how"] == how] for how in ("to the end", "stopped"))
     color = color_of(0)
