@@ -83,7 +83,7 @@ def test_a_baseline_of_several_seeds_is_averaged_over_them(study):
 
 
 def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
-    table = conclusions.leak(study).set_index("split")
+    table = baselines.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
     assert [baselines.parts_of(study, 0, random).eq("test").sum() for random in (False, True)] == [9, 9]
@@ -106,14 +106,14 @@ def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study
     assert (sum(tested) == 1).all() and [part.sum() for part in tested] == [9, 9, 9, 9]
     (test,) = baselines.baselines(changed, random=True)[baselines.SVM].predictions()
     assert sorted(test["track"]) == sorted(rare.index)
-    assert conclusions.leak(changed)["track_accuracy"].notna().all()
+    assert baselines.leak(changed)["track_accuracy"].notna().all()
 
 
 def test_beside_an_official_split_the_random_one_has_a_test_part_of_its_size(study, corpus):
     official = np.resize(["train"] * 4 + ["validation", "test"], len(corpus.tracks))
     changed = under(study, corpus, corpus.tracks.assign(split=official), split=Split(folds=4))
     assert [baselines.parts_of(changed, 0, random).eq("test").sum() for random in (False, True)] == [6, 6]
-    assert conclusions.leak(changed)["split"].tolist() == ["the profile's", "random"]
+    assert baselines.leak(changed)["split"].tolist() == ["the profile's", "random"]
 
 
 def right_on(name: str, right: int, epochs: int = 8, start=RANDOM, probe_of="") -> Result:

@@ -1,4 +1,4 @@
-"""What a network has to beat: the most frequent label, and an SVM on statistics of MFCCs.
+"""What a network has to beat: the most frequent label, and an SVM on statistics of MFCCs; and what leaks by artist.
 
 The SVM is the baseline that FMA comes with (Defferrard et al., "FMA: A Dataset for Music Analysis", ISMIR 2017).
 """
@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.study.study import Study
@@ -95,3 +96,17 @@ def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
     if split.scheme == "official":
         folds = max(3, round(1 / (split.assign(tracks) == "test").mean()))
     return Split("stratified", folds, split.fold, split.seed).parts(tracks)
+
+
+def leak(study: Study) -> pd.DataFrame:
+    """The SVM under the profile's split and under a random one, which ignores artists: split; shared_artists, the share
+    of test tracks whose artist is in the training set too; track_accuracy with track_low and track_high, in 0..1."""
+    rows, artists = [], groups_of(study.store.tracks)
+    for name, random in (("the profile's", False), ("random", True)):
+        shared = []
+        for fold in study.profile.test_folds:
+            parts = parts_of(study, fold, random)
+            shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
+        svm = baselines(study, random)[SVM]
+        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", svm, "vote")})
+    return pd.DataFrame(rows)

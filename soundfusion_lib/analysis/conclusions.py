@@ -1,48 +1,19 @@
-"""The report's conclusions as questions, tested again; and what a split that ignores artists would claim."""
+"""The report's conclusions as questions, tested again."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, baselines, parts_of
 from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.analysis.statistics import LEVEL, accuracy
-from soundfusion_lib.analysis.tables import with_interval
-from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.starts import IMAGENET, RANDOM
-from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import FromRun, ImageNet
 from soundfusion_lib.training.result import Result
 
 REGULARIZED = "dropout+augmentation"
-
-
-def leak(study: Study) -> pd.DataFrame:
-    """The SVM under the profile's split and under a random one, which ignores artists.
-
-    Returns:
-        One row per split: split; shared_artists, the share of test tracks whose artist is in the training set too;
-        track_accuracy with track_low and track_high, in 0..1.
-    """
-    rows, artists = [], groups_of(study.store.tracks)
-    for name, random in (("the profile's", False), ("random", True)):
-        shared = []
-        for fold in study.profile.test_folds:
-            parts = parts_of(study, fold, random)
-            shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
-        svm = baselines(study, random)[SVM]
-        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", svm, "vote")})
-    return pd.DataFrame(rows)
-
-
-class _Side(NamedTuple):
-    """What a question compares."""
-
-    name: str
-    epochs: int | None
-    result: Result
 
 
 def conclusions(
@@ -57,9 +28,7 @@ def conclusions(
     Args:
         performance, widths, regularized, transferred: runs by the keys of `protocol.performance`, `widths`,
             `regularization` and `transfer`.
-        probed: from `probes.probes`. They answer VGG16's question where it was not trained from both starts: the best
-            network of music on the validation set against VGG16 of ImageNet, per track. Without these there is no such
-            row.
+        probed: from `probes.probes`; they answer VGG16's question where it was not trained from both starts.
 
     Returns:
         One row per question: question (is the first better than the second?), first, second, first_epochs and
@@ -80,21 +49,19 @@ def conclusions(
         ("does regularization help?", regularized, ("resnet1d", REGULARIZED), ("resnet1d", "none"), table1),
         ("does regularization help?", regularized, ("resnet2d", REGULARIZED), ("resnet2d", "none"), table1),
     ]
-    asked = [
-        (question, _trained(runs[a]), _trained(runs[b]), table[a] - table[b]) for question, runs, a, b, table in pairs
-    ]
+    asked = [(question, runs[a], runs[b], table[a] - table[b]) for question, runs, a, b, table in pairs]
     if starts := _frozen(transferred) or _probed(probed):
         best = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
         asked.append(("does music first beat pictures first?", *starts, best["gtzan"] - best["imagenet"]))
     questions, firsts, seconds, differences = zip(*asked, strict=True)
-    tests = tested([(first.result, second.result) for first, second in zip(firsts, seconds, strict=True)], "segment")
+    tests = tested(list(zip(firsts, seconds, strict=True)), "segment")
     return pd.DataFrame(
         {
             "question": questions,
-            "first": [side.name for side in firsts],
-            "second": [side.name for side in seconds],
-            "first_epochs": pd.array([side.epochs for side in firsts], "Int64"),
-            "second_epochs": pd.array([side.epochs for side in seconds], "Int64"),
+            "first": [result.name for result in firsts],
+            "second": [result.name for result in seconds],
+            "first_epochs": _epochs(firsts),
+            "second_epochs": _epochs(seconds),
             "tracks": tests.pop("tracks"),
             "seeds": tests.pop("seeds"),
             "reported": differences,
@@ -105,22 +72,22 @@ def conclusions(
     )
 
 
-def _trained(result: Result) -> _Side:
-    return _Side(result.name, result.experiment.training.epochs, result)
+def _epochs(results: Iterable[Result]) -> pd.api.extensions.ExtensionArray:
+    return pd.array([result.experiment.training.epochs if result.runs else None for result in results], "Int64")
 
 
-def _frozen(transferred: dict[str, Result]) -> list[_Side]:
+def _frozen(transferred: dict[str, Result]) -> list[Result]:
     """VGG16 frozen after music, and after ImageNet; empty unless both were run."""
     frozen = [result for result in transferred.values() if getattr(result.experiment.start, "frozen", False)]
-    by_start = {type(result.experiment.start): _trained(result) for result in frozen}
+    by_start = {type(result.experiment.start): result for result in frozen}
     return [by_start[FromRun], by_start[ImageNet]] if {FromRun, ImageNet} <= by_start.keys() else []
 
 
-def _probed(probes: dict[str, Result]) -> list[_Side]:
+def _probed(probes: dict[str, Result]) -> list[Result]:
     """Probes of the network of music with the highest validation accuracy, and of ImageNet; empty unless both exist."""
     imagenet = [result for result in probes.values() if result.start == IMAGENET]
     music = [result for result in probes.values() if result.start not in (IMAGENET, RANDOM)]
     if not imagenet or not music:
         return []
     best = max(music, key=lambda result: accuracy(result.predictions("validation")))
-    return [_Side(f"probe of {result.name}", None, result) for result in (best, imagenet[0])]
+    return [replace(result, name=f"probe of {result.name}") for result in (best, imagenet[0])]

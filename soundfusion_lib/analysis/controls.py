@@ -48,10 +48,8 @@ def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 
 def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
-    """Both parts with the regularization that suits each run best, and their average; nothing new is trained.
-
-    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its own validation
-    set, of equals the first. Test tracks play no part in this.
+    """Both parts with the regularization that suits each run best, and their average; nothing new is trained. Each run
+    takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set.
 
     Returns:
         By name, the two parts and `AVERAGED`; and, one row per part, seed and fold: the validation accuracy of each
@@ -74,14 +72,8 @@ def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
 
 
 def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[str, Result]:
-    """Probes of a frozen network of images: alone; beside features of ResNet1D-small, the fusion; and beside those of
-    ResNet2D-small, the control, which sees what the frozen network sees.
-
-    Args:
-        study: whose tracks, seeds and folds.
-        start: the frozen network.
-        runs: holds both small networks, trained on the study's training sets.
-    """
+    """Probes of a frozen network of images (`start`): alone; beside features of ResNet1D-small, the fusion; and beside
+    those of ResNet2D-small, the control, which sees what the frozen network sees. `runs` holds both small networks."""
     frozen = start.features(study)
     frozen_matrix, alone = matrix(frozen), f"probe of {start.name}"
 
@@ -110,14 +102,8 @@ def weights(runs: dict[str, Result]) -> pd.DataFrame:
 
 
 def gains(runs: dict[str, Result]) -> pd.DataFrame:
-    """What each fusion and each control gains over the better part alone, by vote.
-
-    Args:
-        runs: by name, the parts, fusions and controls; those of `fused_probes` stand against the probe alone.
-
-    Returns:
-        One row each: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says.
-    """
+    """What each fusion and each control gains over the better part alone, or over the probe alone, by vote: first,
+    second, kind ("fusion" or "control") and what `paired_tests.tested` says."""
     better = better_part(runs)
     alone = next((name for name, result in runs.items() if result.role == PROBE), None)
     fused = {name: result for name, result in runs.items() if result.role in (FUSION, CONTROL)}
@@ -131,9 +117,6 @@ def against_controls(runs: dict[str, Result]) -> pd.DataFrame:
 
     SoundFusion-1 stands against both controls of the better part, the average of trained parts against the average of
     two seeds, and the probe with ResNet1D's features against the probe with ResNet2D's.
-
-    Args:
-        runs: by name, as for `gains`.
 
     Returns:
         One row per pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed of

@@ -28,9 +28,8 @@ def tested(pairs: list[tuple[Result, Result]], by: str) -> pd.DataFrame:
     first that is not significant; all after it share its level.
 
     Returns:
-        One row per pair: tracks; seeds ("3", or "1 and 3"); difference (of accuracy) with low and high, the interval at
-        the level of the row's test; p (two-sided, adjusted). 0 is outside the interval exactly where p is below
-        `LEVEL`.
+        One row per pair: tracks; seeds ("3", or "1 and 3"); difference of accuracy with low and high, the interval at
+        the level of the row's test; p, two-sided and adjusted. The interval excludes 0 exactly where p < `LEVEL`.
     """
     sides = [on_common_tracks(*pair) for pair in pairs]
     p = np.array([compare(*side, by)["p"] for side in sides])
@@ -61,9 +60,8 @@ def on_common_tracks(*results: Result) -> list[list[pd.DataFrame]]:
 def power(runs: dict[str, Result], pairs: pd.DataFrame, by: str = "vote") -> pd.DataFrame:
     """What a single `compare` can see on the test tracks that both of a pair predicted (columns `first`, `second`).
 
-    Assumes a normally distributed difference, and for more tracks: as many per artist, networks that disagree as often,
-    and more seeds, too. Among several tests, by Holm's method, it takes a larger difference.
-    Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
+    Assumes a normally distributed difference, and that more tracks come with as many per artist, as much disagreement
+    and more seeds. Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
 
     Returns:
         One row per pair: first, second, tracks; difference of accuracy and its standard_error; smallest_difference that
@@ -83,12 +81,8 @@ def power(runs: dict[str, Result], pairs: pd.DataFrame, by: str = "vote") -> pd.
 
 
 def on_fma_small(table: pd.DataFrame) -> pd.DataFrame:
-    """What the report could see by vote, if networks disagreed there as those of a table of `power` do here.
-
-    Returns:
-        One row per pair: first, second; smallest_difference that its test set shows with 80 % power;
-        reported_difference of SoundFusion-1 and ResNet2D-small; tracks_needed to see that.
-    """
+    """What the report could see by vote, if networks disagreed there as those of a table of `power` do here: first,
+    second; smallest_difference; reported_difference of SoundFusion-1 and ResNet2D-small; tracks_needed to see that."""
     accuracy = reported("table2_performance").set_index("model")["aggregated_accuracy"]
     gain = accuracy["soundfusion1"] - accuracy["resnet2d_small"]
     smallest = table["smallest_difference"] * np.sqrt(table["tracks"] / FMA_SMALL_TRACKS)

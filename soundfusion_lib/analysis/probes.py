@@ -128,12 +128,8 @@ def pairs(starts: Collection[Start]) -> list[tuple[str, str]]:
 
 
 def table(probed: dict[str, Result], impossible: dict[tuple[str, str], str]) -> pd.DataFrame:
-    """Probes by name; and, by network and start, why others are missing.
-
-    Returns:
-        One row per start: model, weights, parameters (of the classifier), core_minutes (of the features and the fit),
-        track_accuracy with track_low and track_high, note.
-    """
+    """Probes; and, by network and start, why others are missing (note): model, weights, parameters (of the classifier),
+    core_minutes (of the features and the fit), track_accuracy with track_low and track_high, note."""
     rows = [
         {"model": result.network, "weights": result.start, "parameters": result.parameters}
         | {"core_minutes": result.core_minutes, **with_interval("track", result, "vote"), "note": ""}
@@ -144,12 +140,8 @@ def table(probed: dict[str, Result], impossible: dict[tuple[str, str], str]) -> 
 
 
 def ways(trained: dict[str, Result], tuned: dict[str, Result], probed: dict[str, Result]) -> dict[str, Result]:
-    """The same networks three ways: from scratch; first on other music, then fine-tuned; on other music only, probed.
-
-    Args:
-        trained, tuned: by network, from `protocol.resnet`, `simple_cnn` and from `protocol.fine_tuned`.
-        probed: from `probes`.
-    """
+    """The same networks three ways: from scratch (`trained`, by network); first on other music, then fine-tuned
+    (`tuned`, by network); on other music only, probed."""
     of_music = {result.network: result for result in probed.values() if result.start not in (RANDOM, IMAGENET)}
     rows: dict[str, Result] = dict(trained)
     for network, result in tuned.items():

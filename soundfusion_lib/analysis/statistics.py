@@ -15,7 +15,7 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import GROUP, per_track
 
-PARTS, RESAMPLES = 10, 1_000  # parts, and resamples in each: all at once would take too much memory
+SEEDS, RESAMPLES = [(0, part) for part in range(10)], 1_000  # resamples for each seed: all at once take much memory
 TINY = 1e-12  # as good as 0
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 
@@ -34,7 +34,7 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
     """How right each run is on the tracks of each artist.
 
     Args:
-        predictions: of one run, or of several (seeds) of the same segments; a column `group` names the artists.
+        predictions: of one run, or of several (seeds) of the same segments. Their column `group` names the artists.
         by: "segment" (share of segments), or of tracks by "vote" or "mean" (see `per_track`).
 
     Raises:
@@ -66,15 +66,14 @@ def accuracy(predictions: Predictions, by: str = "vote") -> float:
 
 
 def interval(predictions: Predictions, by: str = "vote") -> tuple[float, float]:
-    """Bootstrap percentile interval (95 %) of the accuracy: (low, high), in 0..1. Arguments as in `scores`.
+    """Bootstrap percentile interval (95 %) of the accuracy, (low, high) in 0..1. Arguments as in `scores`.
 
     We draw artists with all their tracks, which are not independent, and runs. With a single artist both bounds are
     NaN, with a warning. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for groups Davison and
     Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
     scored = scores(predictions, by)
-    artists = len(scored.share)
-    if artists == 1:
+    if (artists := len(scored.share)) == 1:
         warnings.warn("all tracks predicted are by one artist: their accuracy has no interval", stacklevel=2)
         return float("nan"), float("nan")
     right = scored.right.sum(1).mean()
@@ -83,7 +82,7 @@ def interval(predictions: Predictions, by: str = "vote") -> tuple[float, float]:
 
         low, high = binomtest(round(right) * artists, artists).proportion_ci(1 - LEVEL, "exact")
     else:
-        draws = [_resampled(scored, random) for random in _generators()]
+        draws = [_resampled(scored, random) for random in map(np.random.default_rng, SEEDS)]
         low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
@@ -157,9 +156,9 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
 
 
 def random_differences(sides: Paired) -> Callable[[float], np.ndarray]:
-    """By true difference, what signs and seeds add to it by chance, (PARTS * RESAMPLES,); see `compare`."""
+    """By true difference, what signs and seeds add to it by chance, (10 * RESAMPLES,); see `compare`."""
     flipped, chance = [], []
-    for random in _generators():
+    for random in map(np.random.default_rng, SEEDS):
         signs = random.integers(0, 2, (RESAMPLES, len(sides.gain)), dtype=np.int8) * 2 - 1
         flipped.append(signs @ np.stack([sides.gain, sides.share], 1))
         chance.append(sides.spread * random.standard_t(max(sides.freedom, 1), RESAMPLES))
@@ -179,11 +178,6 @@ def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:
     freedom = sum(len(side.right) - 1 for side in several)
     of_mean = sum(1 / len(side.right) for side in several)
     return float(np.sqrt(max(variance, 0.0) / max(freedom, 1) * of_mean)), freedom
-
-
-def _generators() -> list[np.random.Generator]:
-    """One for each part of the resamples."""
-    return [np.random.default_rng([0, part]) for part in range(PARTS)]
 
 
 def _resampled(scored: Scores, random: np.random.Generator) -> np.ndarray:

@@ -73,8 +73,7 @@ def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, st
     Args:
         study: where the runs come from.
         runs: by the model's name in the table.
-        reported_as: by name the row (column `model`) of results/reported/table2_performance.csv, beside the names in
-            that table.
+        reported_as: row of results/reported/table2_performance.csv by name, beside the names in that table.
 
     Returns:
         One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks (tested); seeds;
@@ -103,12 +102,8 @@ def as_in_slides(networks: dict[str, Result]) -> dict[str, Result]:
 
 
 def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
-    """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
-
-    Returns:
-        One row each: model, regularization, ended, seeds; validation_ and test_ _accuracy per segment with _low and
-        _high; validation_reported and test_reported, on FMA-small; in 0..1.
-    """
+    """The slides' table of regularization techniques, from runs by model and regularization: model, regularization,
+    ended, seeds; validation_ and test_ _accuracy per segment with _low and _high, and _reported, on FMA-small."""
     rows = [
         {"model": f"{model}_small", "regularization": kind, "ended": result.ended, "seeds": len(result.seeds)}
         | with_interval("validation", result, "segment", "validation")
@@ -131,12 +126,9 @@ def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
 
 
 def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFrame:
-    """VGG16's starts: one row per experiment run, and one with the reason for each that cannot be run.
-
-    Returns:
-        model, trained_parameters, ended; training_ and validation_ lowest and highest accuracy per segment over the
-        epochs of all runs; test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
-    """
+    """VGG16's starts, and the reason (note) for each that cannot be run: model, trained_parameters, ended; training_ and
+    validation_ lowest and highest accuracy per segment over the epochs of all runs; test_accuracy per segment and
+    track_accuracy by vote, with _low and _high; note."""
     rows = []
     for name, result in runs.items():
         epochs = pd.concat([run.history for run in result.runs])
@@ -193,11 +185,8 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def recalls(runs: dict[str, Result]) -> pd.DataFrame:
-    """Recall of each label by each model, by vote, mean over seeds; NaN without test tracks.
-
-    Returns:
-        One row per model and label: model, label, tracks, recall, low, high (see `statistics.interval`).
-    """
+    """Recall of each label by each model, by vote, mean over seeds; NaN without test tracks. Columns: model, label,
+    tracks, recall, low, high (see `statistics.interval`)."""
     rows = []
     for model, result in runs.items():
         predictions = result.predictions("test")
@@ -213,12 +202,8 @@ def recalls(runs: dict[str, Result]) -> pd.DataFrame:
 
 
 def trials(study: "optuna.Study") -> pd.DataFrame:
-    """The trials of `study.search.search` in their order.
-
-    Returns:
-        One row per trial: trial; how ("to the end", "stopped" or "diverged"); a column for each setting; epochs; the
-        last epoch's validation_loss and validation_accuracy (per segment, 0..1), NaN without one; core_minutes.
-    """
+    """The trials of `study.search.search` in their order: trial; how ("to the end", "stopped" or "diverged"); a column
+    for each setting; epochs; the last epoch's validation_loss and validation_accuracy (per segment); core_minutes."""
     from soundfusion_lib.study.search import EPOCHS, ended  # here: Optuna is optional
 
     rows = []

@@ -10,7 +10,7 @@ from soundfusion_lib.errors import SoundFusionError
 
 
 class Standardize(nn.Module):
-    """(x - mean) / std of the training part, at first 0 and 1: of each mel band, or of a waveform, which has one band.
+    """(x - mean) / std of the training set, at first 0 and 1: of each mel band, or of a waveform, which has one band.
 
     Shape: (N, C, bands, T) in dB, or (N, 1, L) for one band -> the same.
     """
@@ -37,7 +37,7 @@ class AudioClassifier(nn.Module):
     """Base of all models: ``logits = dropout(head(features(*inputs)))``.
 
     A subclass names its ``inputs`` and implements ``embed``. Raw inputs are ``waveform``, (N, 1, L) in [-1, 1], and
-    ``mel``, (N, in_channels, n_mels, T) in dB. SoundFusionError where one is too short or has other bands.
+    ``mel``, (N, in_channels, n_mels, T) in dB; SoundFusionError where one is too short or has other bands.
 
     Args:
         bands: of each input; a waveform has 1.
@@ -90,15 +90,11 @@ class AudioClassifier(nn.Module):
         """This model and, for a fusion, its parts."""
         return (module for module in self.modules() if isinstance(module, AudioClassifier))
 
-    def frontends(self) -> Iterator[tuple[str, Standardize]]:
-        """Name and `Standardize` of every input of the model or of a fusion's parts."""
-        for member in self.members():
-            yield from member.standardize.items()
-
     def set_statistics(self, statistics: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Set ``{input name: (mean, std)}``, each (bands,), of all inputs, in the model and in a fusion's parts."""
-        for name, standardize in self.frontends():
-            standardize.set_statistics(*statistics[name])
+        for member in self.members():
+            for name, standardize in member.standardize.items():
+                standardize.set_statistics(*statistics[name])
 
     def load_weights(self, state_dict: Mapping[str, Tensor], source: str) -> None:
         """``load_state_dict``; raises SoundFusionError if what the source gave does not fit."""
@@ -127,7 +123,7 @@ class AudioClassifier(nn.Module):
 
 
 def adaptive_average_pool(x: Tensor, size: int) -> Tensor:
-    """``torch.nn.AdaptiveAvgPool2d``, (N, C, H, W) -> (N, C, size, size), as two matrix products: torch's own has no
+    """``torch.nn.AdaptiveAvgPool2d``, (N, C, H, W) -> (N, C, size, size), as two matrix products: torch's has no
     deterministic backward pass on CUDA, and takes only multiples of ``size`` on MPS."""
     rows, columns = (_average_matrix(length, size, x) for length in x.shape[-2:])  # (size, H), (size, W)
     x = x @ columns.T  # (N, C, H, size)

@@ -105,8 +105,8 @@ class ResNet1D(AudioClassifier):
     Args:
         width: filters F of the first stage: 16 (small, 70k parameters), 32 (medium, 280k) or 64 (large, 1.1m) in the
             report; 128 in the slides' table.
-        variant: ``soundfusion``, which stands behind the report's results, pools 9/9 after the first four blocks and
-            3/3 after the others; ``allamy``, the slides' table, 3/3 after each, and normalises and activates more.
+        variant: ``soundfusion``, behind the report's results, pools 9/9 after the first four blocks and 3/3 after the
+            others; ``allamy``, the slides' table, 3/3 after each, and normalises and activates more.
 
     Shape: waveform (N, 1, L) in [-1, 1] -> logits (N, num_classes); ``features`` (N, 4F).
     """

@@ -50,21 +50,17 @@ class VGG16(AudioClassifier):
 
         self.convolutions = make_layers([size if size == "M" else size * width // FULL_WIDTH for size in cfgs["D"]])
         self.convolutions[0] = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.dense = nn.Sequential(
-            nn.Linear(8 * width * 7 * 7, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-        )
+        layers = []
+        for inputs in (8 * width * 7 * 7, hidden):
+            layers += [nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+        self.dense = nn.Sequential(*layers)
         deviation = 0.01 * (FULL_WIDTH / width) ** 0.5  # fewer inputs, the same size of output
         for module in self.modules():  # at full width as torchvision starts it
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, deviation)
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.zeros_(module.bias)
 
     def embed(self, x: Tensor) -> Tensor:
@@ -131,8 +127,8 @@ def published_weights() -> Mapping[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise SoundFusionError(
             f"ImageNet's weights for VGG16 are not at hand ({error}). Fetch {weights.url} on a machine with network "
-            f"access and put it into {torch.hub.get_dir()}/checkpoints, or put a local file of weights, with "
-            f"torchvision's names, into {data_dir()} as vgg16_imagenet.safetensors or vgg16_imagenet.pth."
+            f"access and put it into {torch.hub.get_dir()}/checkpoints, or put a local file of weights under "
+            f"torchvision's names into {data_dir()} as vgg16_imagenet.safetensors or vgg16_imagenet.pth."
         ) from error
 
 
