@@ -126,7 +126,7 @@ def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
 
 
 def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFrame:
-    """VGG16's starts, and the reason (note) for each that cannot be run: model, trained_parameters, ended; training_ and
+    """VGG16's starts, and in `note` why others cannot be run: model, trained_parameters, ended; training_ and
     validation_ lowest and highest accuracy per segment over the epochs of all runs; test_accuracy per segment and
     track_accuracy by vote, with _low and _high; note."""
     rows = []
