@@ -28,7 +28,7 @@ from soundfusion_lib.analysis import statistics
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.device import autocast, choose_device, describe
-from soundfusion_lib.models import build_model, convolution1d
+from soundfusion_lib.models import build_model, resnet1d
 from soundfusion_lib.pool import worker_pool
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
@@ -66,7 +66,7 @@ def pull(lever: int) -> None:
     if lever < 1:
         loop.MEMORY_FORMAT = torch.contiguous_format
     if lever < ALL:
-        convolution1d.PRODUCTS = lever == 2
+        resnet1d.PRODUCTS = lever == 2
 
 
 def segments_for(name: str, folder: Path, steps: int, device: torch.device) -> tuple[Segments, Segments]:

@@ -1,4 +1,5 @@
-import dataclasses
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,14 +22,14 @@ def network():
     return build_model("resnet2d", 3, in_channels=2, n_mels=32, width=4)
 
 
-def extracted(store, model, folder, cut=CUT):
-    return features(store, model, cut, folder, torch.device("cpu"), progress=False)
+def extracted(store, model, folder, cut=CUT, standardizes=False):
+    return features(store, model, cut, folder, torch.device("cpu"), standardizes=standardizes, progress=False)
 
 
 def test_features_are_the_pooled_outputs_of_the_stages(store, network, tmp_path, monkeypatch):
-    monkeypatch.setattr("soundfusion_lib.training.features.autocast", no_autocast)
-    found = extracted(store, network, tmp_path)
-    assert list(found.blocks) == list(network.stages()) and found.core_seconds > 0
+    monkeypatch.setattr("soundfusion_lib.training.features.autocast", lambda device: nullcontext())
+    computed = extracted(store, network, tmp_path)
+    assert list(computed.blocks) == list(network.stages()) and computed.core_seconds > 0
     number, track = 5, store.tracks.index[5]
     array = store.arrays["mel"]
     clip = torch.from_numpy(array.clip(track).astype(np.float32)) * array.representation.scale  # (frames, 2, bands)
@@ -45,11 +46,7 @@ def test_features_are_the_pooled_outputs_of_the_stages(store, network, tmp_path,
     for name, output in outputs.items():
         pooled = torch.cat([output.mean((2, 3)), output.amax((2, 3))], 1)
         expected = torch.cat([pooled.mean(0), pooled.std(0, correction=0)])
-        np.testing.assert_allclose(found.blocks[name][number], expected, rtol=1e-3, atol=1e-4)
-
-
-def no_autocast(device):
-    return torch.autocast("cpu", enabled=False)
+        np.testing.assert_allclose(computed.blocks[name][number], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_only_clips_that_a_network_has_not_met_are_computed(corpus, store, network, tmp_path, monkeypatch):
@@ -57,18 +54,16 @@ def test_only_clips_that_a_network_has_not_met_are_computed(corpus, store, netwo
     few = Corpus("few", corpus.root, corpus.tracks[::3])
     some = Store.build(few, [SMALL_MEL], tmp_path / "store", shortest=1.0, workers=1, progress=False)
     extracted(some, network, tmp_path / "grown")
-    seen = []
-    network.register_forward_pre_hook(lambda *_: seen.append(1))
-    inner = network.features
-    monkeypatch.setattr(network, "features", lambda x: (seen.append(len(x)), inner(x))[1])
+    computed, inner = [], network.features
+    monkeypatch.setattr(network, "features", lambda x: (computed.append(len(x)), inner(x))[1])
     grown = extracted(store, network, tmp_path / "grown")
-    segments = sum(len(dataclasses.replace(CUT, overlap=0.0).starts(s)) for s in store.tracks["seconds"])
-    assert 0 < sum(seen) < segments
+    lengths = store.tracks.drop(some.tracks.index)["seconds"]
+    assert sum(computed) == sum(len(replace(CUT, overlap=0.0).starts(seconds)) for seconds in lengths)
     for name, values in whole.blocks.items():
         np.testing.assert_allclose(grown.blocks[name], values, rtol=0.05, atol=0.05)  # bfloat16, other batches
-    seen.clear()
+    computed.clear()
     again = extracted(store, network, tmp_path / "grown")
-    assert not seen and all(np.array_equal(again.blocks[name], grown.blocks[name]) for name in again.blocks)
+    assert not computed and all(np.array_equal(again.blocks[name], grown.blocks[name]) for name in again.blocks)
 
 
 def test_other_weights_another_cut_and_another_input_are_other_features(store, network, tmp_path):
@@ -86,14 +81,12 @@ def test_other_weights_another_cut_and_another_input_are_other_features(store, n
 def test_a_louder_clip_has_other_features_and_a_trained_network_standardises_itself(store, network, tmp_path):
     quiet = extracted(store, network, tmp_path)
     array = store.arrays["mel"]
-    louder = dataclasses.replace(array)
+    louder = replace(array)
     louder.__dict__["data"] = array.data + np.asarray(6 / array.representation.scale, array.data.dtype)
-    other = Store(store.corpus, {"mel": louder})
-    other.arrays["waveform"] = store.arrays["waveform"]
-    loud = extracted(other, network, tmp_path / "loud")
+    loud = extracted(Store(store.corpus, store.arrays | {"mel": louder}), network, tmp_path / "loud")
     assert not np.allclose(loud.blocks["block 1"], quiet.blocks["block 1"], rtol=0.05, atol=5e-4)
     network.set_statistics({"mel": (torch.full((32,), LEVEL), torch.full((32,), SPREAD))})  # as a training part does
-    trained = extracted(store, network, tmp_path)
+    trained = extracted(store, network, tmp_path, standardizes=True)
     np.testing.assert_allclose(trained.blocks["block 1"], quiet.blocks["block 1"], rtol=0.02, atol=1e-3)
 
 

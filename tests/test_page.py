@@ -6,8 +6,8 @@ from conftest import games
 
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.analysis.tables import readable
-from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.protocol import reported
+from soundfusion_lib.study.results import Results
 from soundfusion_lib.study.study import Study
 
 NOTEBOOK = {"runs": {}, "device": "cpu", "commit": "abc"}
@@ -18,13 +18,14 @@ SUMMARY = {"corpus": "games", "label": "soundtrack", "synthetic": False, "tracks
 def study(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
     study = Study.__new__(Study)
-    study.profile, study._results = load_profile("demo"), {}
+    Results.__init__(study, "03_x", "demo")
     study.__dict__["corpus"] = games()
     return study
 
 
-def page_of(study):
-    summary = SUMMARY | {"notebooks": {"03_x": NOTEBOOK | {"results": study._results}}}
+def page_of(study, runs=(), notebooks=("03_x",)):
+    entry = NOTEBOOK | {"runs": dict(runs), "results": study.captions}
+    summary = SUMMARY | {"notebooks": dict.fromkeys(notebooks, entry)}
     (study.folder / "summary.json").write_text(json.dumps(summary))
     return write_page("demo").read_text()
 
@@ -48,9 +49,7 @@ def test_only_tables_of_the_corpus_name_its_label(study):
 def test_the_page_counts_the_runs_of_each_seed(study):
     runs = {key: {"seed": seed, "device": "cpu", "seconds": 1.0} for key, seed in (("a", 0), ("b", 2), ("c", 0))}
     study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
-    entry = NOTEBOOK | {"runs": runs, "results": study._results}
-    (study.folder / "summary.json").write_text(json.dumps(SUMMARY | {"notebooks": {"02_x": entry, "04_x": entry}}))
-    assert "3 runs, of these 2 with seed 0, 1 with seed 2." in write_page("demo").read_text()
+    assert "3 runs, of these 2 with seed 0, 1 with seed 2." in page_of(study, runs, ("02_x", "04_x"))
 
 
 def test_p_is_holm_s_where_all_of_them_are_1(study):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from conftest import result_of
 
-from soundfusion_lib.analysis.power import on_fma_small, power
+from soundfusion_lib.analysis.paired_tests import on_fma_small, power
 from soundfusion_lib.analysis.statistics import compare
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.training.inference import GROUP
@@ -13,7 +13,7 @@ PAIR = pd.DataFrame({"first": ["a"], "second": ["b"]})
 
 
 def right_on(right: np.ndarray, artist: np.ndarray | None = None) -> Result:
-    """Right on these tracks, for each seed a row, each track by an artist of its own if no other is given."""
+    """Right on these tracks, (tracks,) or (seeds, tracks), each by another artist if none is given."""
     number = np.arange(right.shape[-1])
     keys = {"track": number.astype(str), "segment": 0, "target": 0, GROUP: number if artist is None else artist}
     frames = [pd.DataFrame({**keys, "p_a": seed.astype(float), "p_b": 1.0 - seed}) for seed in np.atleast_2d(right)]
@@ -22,14 +22,14 @@ def right_on(right: np.ndarray, artist: np.ndarray | None = None) -> Result:
 
 def test_the_standard_error_is_that_of_a_paired_difference():
     random = np.random.default_rng(0)
-    one, two = random.random((2, 400)) < 0.6
-    row = power({"a": right_on(one), "b": right_on(two)}, PAIR).iloc[0]
-    gains = one.astype(float) - two
+    first, second = random.random((2, 400)) < 0.6
+    row = power({"a": right_on(first), "b": right_on(second)}, PAIR).iloc[0]
+    gains = first.astype(float) - second
     assert (row["tracks"], row["difference"]) == (400, pytest.approx(gains.mean()))
     assert row["standard_error"] == pytest.approx(gains.std() / 20)
     assert row["smallest_difference"] == pytest.approx((1.96 + 0.84) * row["standard_error"], rel=0.03)
     assert row["tracks_needed"] == round(400 * (row["smallest_difference"] / gains.mean()) ** 2)
-    same = power({"a": right_on(one)}, PAIR.assign(second="a")).iloc[0]
+    same = power({"a": right_on(first)}, PAIR.assign(second="a")).iloc[0]
     assert (same["difference"], same["standard_error"]) == (0, 0) and np.isnan(same["tracks_needed"])
 
 
@@ -46,12 +46,17 @@ def test_artists_that_cancel_out_leave_nothing_however_they_are_added_up():
 
 def test_seeds_that_spread_and_artists_that_are_all_alike_make_it_larger():
     random = np.random.default_rng(0)
-    one, two = random.random((2, 100)) < 0.5
-    (plain,) = power({"a": right_on(one), "b": right_on(two)}, PAIR)["standard_error"]
-    albums = {name: right_on(side.repeat(5), np.arange(100).repeat(5)) for name, side in (("a", one), ("b", two))}
-    assert power(albums, PAIR).loc[0, "standard_error"] == pytest.approx(plain)  # five times the tracks
-    seeds = {"a": right_on(random.random((3, 100)) < [[0.2], [0.5], [0.8]]), "b": right_on(two)}
-    assert power(seeds, PAIR).loc[0, "standard_error"] > 1.5 * plain
+    first, second = random.random((2, 100)) < 0.5
+    spread, artist = random.random((3, 100)) < [[0.2], [0.5], [0.8]], np.arange(100).repeat(5)
+    plain, albums, seeds = (
+        power({"a": a, "b": b}, PAIR).loc[0, "standard_error"]
+        for a, b in (
+            (right_on(first), right_on(second)),
+            (right_on(first.repeat(5), artist), right_on(second.repeat(5), artist)),  # five times the tracks
+            (right_on(spread), right_on(second)),
+        )
+    )
+    assert albums == pytest.approx(plain) and seeds > 1.5 * plain
 
 
 def test_four_of_five_tests_see_the_smallest_difference():
@@ -70,9 +75,9 @@ def test_few_seeds_that_spread_ask_for_more_than_a_normal_distribution_would():
     seeds = {"a": right_on(random.random((2, 400)) < [[0.5], [0.6]]), "b": right_on(random.random(400) < 0.5)}
     row = power(seeds, PAIR).iloc[0]
     assert row["smallest_difference"] > 2 * 2.8 * row["standard_error"]
-    found = compare(seeds["a"].predictions(), seeds["b"].predictions())
+    result = compare(seeds["a"].predictions(), seeds["b"].predictions())
     asked = row["smallest_difference"] - 0.84 * row["standard_error"]
-    assert found["high"] - found["difference"] == pytest.approx(asked, rel=0.2)
+    assert result["high"] - result["difference"] == pytest.approx(asked, rel=0.2)
 
 
 def test_the_report_s_gain_takes_as_many_tracks_as_disagreement_here_says():

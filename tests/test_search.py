@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import SMALL_SIGNALS, copy_music
 
-from soundfusion_lib.analysis import figures, searches
+from soundfusion_lib.analysis import figures, tables
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
 from soundfusion_lib.study import further, search, space
@@ -144,7 +144,7 @@ def test_an_interrupted_search_ends_as_it_would_have(study_with, one_core, monke
         except KeyboardInterrupt:
             interrupted += 1
     assert interrupted >= 4 and len(failures) > interrupted and state(found) == whole
-    assert list(searches.trials(found)["trial"]) == list(range(6))
+    assert list(tables.trials(found)["trial"]) == list(range(6))
 
 
 def test_the_worse_half_stops_at_a_rung_and_what_diverges_fails(study_with, one_core, monkeypatch):
@@ -153,13 +153,13 @@ def test_the_worse_half_stops_at_a_rung_and_what_diverges_fails(study_with, one_
     study = study_with(("trials = 6", "trials = 7"))
     found = search.search(study)
     # rungs after a half and three quarters of 4 epochs, once four trials are complete: 0, 2, 3 and 4
-    table = searches.trials(found)
+    table = tables.trials(found)
     assert list(table["how"]) == [*["to the end", "diverged"], *["to the end"] * 3, "stopped", "to the end"]
     assert list(table["epochs"]) == [4, 0, 4, 4, 4, 3, 4]
     assert found.best_trial.number == 4 and found.best_value == 0
     assert list(table["validation_loss"])[5:] == [3, 9]
     assert table["core_minutes"][0] == 4 / 60
-    weights = searches.importances(found)
+    weights = tables.importances(found)
     assert set(weights["setting"]) == {"learning_rate", "max_fraction", "width"}
     assert weights["importance"].sum() == pytest.approx(1)
     axis = figures.search(study, table, weights).axes[0]
@@ -213,7 +213,7 @@ def test_a_kept_search_is_shown_and_leaves_no_file(study_with, one_core, monkeyp
     assert search.trials_left(study) == 6
     study.kept = True
     assert search.trials_left(study) == 0 and state(search.search(study)) == state(found)
-    assert searches.trials(search.open_search(study)).equals(searches.trials(found))
+    assert tables.trials(search.open_search(study)).equals(tables.trials(found))
     assert not list(data_dir().glob("search/*.db"))
     for other in ({"key": "of other settings"}, {"trials": content["trials"][:5]}):
         write_json(file, content | other)
@@ -232,9 +232,9 @@ def test_the_committed_searches_are_found_by_their_keys(name, run, monkeypatch):
     study = SimpleNamespace(profile=profile, folder=folder, kept=True, key=lambda experiment: run)
     found = search.open_search(study)
     assert space.rounded(found.best_params) == profile.searched
-    table = searches.trials(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    table = tables.trials(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     assert table == (folder / "tables" / "10_trials.csv").read_text(encoding="utf-8")
-    importances = searches.importances(found)
+    importances = tables.importances(found)
     committed = pd.read_csv(folder / "tables" / "10_importance.csv")
     pd.testing.assert_frame_equal(importances, committed, rtol=1e-4)
 
@@ -302,8 +302,8 @@ def test_the_best_of_a_size_and_of_a_time():
             "track_accuracy": [0.5, 0.6, 0.6, 0.55],
         }
     )
-    best = searches.best_of_their_size(table)
+    best = tables.best_of_their_size(table)
     assert list(best["best_of_size"]) == ["no", "yes", "yes", "no"]
     assert list(best["best_of_time"]) == ["no", "yes", "yes", "yes"]
-    unknown = searches.best_of_their_size(table.assign(core_minutes=[float("nan"), *table["core_minutes"][1:]]))
+    unknown = tables.best_of_their_size(table.assign(core_minutes=[float("nan"), *table["core_minutes"][1:]]))
     assert list(unknown["best_of_time"]) == ["-", "yes", "yes", "yes"]

@@ -25,8 +25,8 @@ def test_votes_means_and_shares():
     tracks = per_track(frame)
     assert tracks["vote"].to_dict() == {"t1": 0, "t2": 1, "t3": 2}  # t2 is a tie, also by mean: the lowest class index
     assert tracks["segment"].to_dict() == {"t1": 2 / 3, "t2": 0.5, "t3": 0}
-    assert accuracy(frame, "vote") == pytest.approx(1 / 3)
-    assert accuracy(frame, "segment") == pytest.approx(3 / 8)
+    assert (accuracy(frame, "vote"), accuracy(frame, "segment")) == pytest.approx((1 / 3, 3 / 8))
+    pd.testing.assert_frame_equal(per_track(frame.sample(frac=1, random_state=0)), tracks)  # in whichever order
 
 
 def test_mean_probability_may_overrule_the_vote():
@@ -34,14 +34,6 @@ def test_mean_probability_may_overrule_the_vote():
     sure = predictions({"t": ["a"]}, {"t": "a"}, confidence=0.98).assign(segment=2)
     frame = pd.concat([frame, sure])
     assert accuracy(frame, "vote") == 0 and accuracy(frame, "mean") == 1
-
-
-def test_aggregation_is_of_tracks_however_rows_are_ordered():
-    frame = predictions(
-        {f"t{i}": list("abc"[: 1 + i % 3]) for i in range(9)}, {f"t{i}": "abc"[i % 3] for i in range(9)}
-    )
-    shuffled = frame.sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(per_track(frame), per_track(shuffled))
 
 
 def random_run(seed, tracks=200, right=0.6):
@@ -74,29 +66,25 @@ def test_ten_artists_all_right_or_all_wrong_do_not_make_certain(right, bounds):
 
 def test_interval_over_segments_draws_tracks():
     """Segments of a track that are all alike must not narrow the interval."""
-    one, many = random_run(1), pd.concat([random_run(1).assign(segment=i) for i in range(7)])
-    assert interval(many, "segment") == pytest.approx(interval(one, "segment"))
-
-
-def by_albums(seed, right=0.6):
-    """40 artists of five tracks each, of which a run gets either all or none right."""
-    return random_run(seed, 40, right), pd.concat([random_run(seed, 40, right).assign(album=n) for n in range(5)])
+    run = random_run(1)
+    copies = pd.concat([run.assign(segment=i) for i in range(7)])
+    assert interval(copies, "segment") == pytest.approx(interval(run, "segment"))
 
 
 def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
-    one, many = by_albums(3)
-    other, others = by_albums(4)
-    many, others = (
-        frame.assign(group=frame["track"], track=frame["track"] + frame["album"].astype(str))
-        for frame in (many, others)
-    )
-    many, others = (frame.drop(columns="album").sample(frac=1, random_state=0) for frame in (many, others))
-    assert interval(many, "vote") == pytest.approx(interval(one, "vote"))
-    assert compare(many, others) == pytest.approx(compare(one, other), abs=0.02)
-    unaware = interval(many.drop(columns="group"), "vote")
-    assert np.subtract(*unaware[::-1]) < 0.6 * np.subtract(*interval(many, "vote")[::-1])
-    several = interval([many, others], "vote")
-    assert np.subtract(*several[::-1]) > 0.1
+    """Two runs on 40 artists, with a track each or with five; a run gets either all or none of an artist's right."""
+    single = [random_run(seed, 40) for seed in (3, 4)]
+    albums = [
+        pd.concat([run.assign(group=run["track"], track=run["track"] + str(n)) for n in range(5)]).sample(
+            frac=1, random_state=0
+        )
+        for run in single
+    ]
+    assert interval(albums[0]) == pytest.approx(interval(single[0]))
+    assert compare(*albums) == pytest.approx(compare(*single), abs=0.02)
+    unaware = interval(albums[0].drop(columns="group"))
+    assert np.subtract(*unaware[::-1]) < 0.6 * np.subtract(*interval(albums[0])[::-1])
+    assert np.subtract(*interval(albums)[::-1]) > 0.1
 
 
 def test_tracks_of_unknown_artists_are_each_drawn_by_themselves():
@@ -107,17 +95,16 @@ def test_tracks_of_unknown_artists_are_each_drawn_by_themselves():
     assert scores(run.assign(group=some)).artist.nunique() == 60 - 10 + 1
 
 
-def test_no_predictions_have_no_accuracy():
-    for function in (accuracy, interval):
-        for nothing in ([], random_run(0, 5, 0.5)[:0]):
-            with pytest.raises(SoundFusionError, match="no predictions"):
-                function(nothing)
+@pytest.mark.parametrize("function", [accuracy, interval])
+@pytest.mark.parametrize("nothing", [[], random_run(0, 5, 0.5)[:0]])
+def test_no_predictions_have_no_accuracy(function, nothing):
+    with pytest.raises(SoundFusionError, match="no predictions"):
+        function(nothing)
 
 
 def test_artists_with_more_tracks_weigh_more():
-    frame = pd.concat(
-        [random_run(0, 30, 1.0).assign(group="prolific"), random_run(0, 31, 0.0)[30:].assign(group="other")]
-    )
+    artist = np.arange(31) == 30  # one of 30 tracks that are all right, one of a single track
+    frame = pd.concat([random_run(0, 30, 1.0), random_run(0, 31, 0.0)[30:]]).assign(group=artist)
     assert accuracy(frame) == pytest.approx(30 / 31)
     assert interval(frame) == pytest.approx((0, 1))  # of two artists drawn, both may be the one that is always wrong
 
@@ -193,35 +180,35 @@ def test_sides_that_cut_clips_differently_are_each_weighed_by_their_own_segments
     a = pd.concat([random_run(0, 60, 0.6).assign(segment=i) for i in range(7)])
     b = random_run(1, 60, 0.5)
     b = pd.concat([b, b[::2].assign(segment=1)])  # every other track is cut in two
-    found = compare(a, b, "segment")
-    assert found["difference"] == pytest.approx(accuracy(a, "segment") - accuracy(b, "segment"))
-    assert -1 <= found["low"] <= found["difference"] <= found["high"] <= 1 and found["p"] > 0.05
+    result = compare(a, b, "segment")
+    assert result["difference"] == pytest.approx(accuracy(a, "segment") - accuracy(b, "segment"))
+    assert -1 <= result["low"] <= result["difference"] <= result["high"] <= 1 and result["p"] > 0.05
     same = random_run(0, 60, 0.6)  # one side, once cut in one, once in seven
     assert compare(a, same, "segment") == pytest.approx({"difference": 0, "low": 0, "high": 0, "p": 1}, abs=1e-5)
 
 
 def test_sides_that_name_different_artists_are_an_error_in_words():
     a, b = random_run(0), random_run(1)
-    named = b.assign(group="one")
+    named = b.assign(group="only")
     for pair in ((a, named), (named, b), (a.assign(group=a["track"]), named)):
         with pytest.raises(SoundFusionError, match="to different artists: make their columns 'group' agree"):
             compare(*pair)
 
 
 def test_one_artist_has_no_interval_and_a_warning_says_so():
-    alone = random_run(0, 50).assign(group="one")
+    alone = random_run(0, 50).assign(group="only")
     with pytest.warns(UserWarning, match="by one artist"):
         assert np.isnan(interval(alone)).all()
-    found = compare(alone, random_run(1, 50).assign(group="one"))
-    assert (found["low"], found["high"], found["p"]) == (-1, 1, 1)
+    result = compare(alone, random_run(1, 50).assign(group="only"))
+    assert (result["low"], result["high"], result["p"]) == (-1, 1, 1)
 
 
-def test_below_six_artists_nothing_is_certain():
-    for artists in (5, 6):
-        artist = np.arange(60) % artists
-        found = compare(random_run(0, 60, 1.0).assign(group=artist), random_run(0, 60, 0.0).assign(group=artist))
-        assert found["difference"] == pytest.approx(1)
-        assert (found["p"] < 0.05) == (artists == 6) == (found["low"] > 0)
+@pytest.mark.parametrize("artists", [5, 6])
+def test_below_six_artists_nothing_is_certain(artists):
+    artist = np.arange(60) % artists
+    result = compare(random_run(0, 60, 1.0).assign(group=artist), random_run(0, 60, 0.0).assign(group=artist))
+    assert result["difference"] == pytest.approx(1)
+    assert (result["p"] < 0.05) == (artists == 6) == (result["low"] > 0)
 
 
 @pytest.mark.parametrize("runs", [1, 3])
@@ -230,10 +217,10 @@ def test_the_interval_excludes_0_exactly_where_p_is_below_5_percent(runs):
     for seed in range(30):
         a = [random_run(100 * seed + n, 60, 0.65) for n in range(runs)]
         b = [random_run(100 * seed + 50 + n, 60, 0.5) for n in range(runs)]
-        found = compare(a, b)
-        assert found["low"] <= found["difference"] <= found["high"]
-        significant.append(found["p"] < 0.05)
-        assert significant[-1] == (not found["low"] <= 0 <= found["high"])
+        result = compare(a, b)
+        assert result["low"] <= result["difference"] <= result["high"]
+        significant.append(result["p"] < 0.05)
+        assert significant[-1] == (not result["low"] <= 0 <= result["high"])
     assert 0 < np.mean(significant) < 1
 
 
@@ -242,8 +229,8 @@ def test_seeds_that_agree_to_the_last_bit_add_nothing():
     a, b = random_run(0, 90, 0.7), random_run(1, 90, 0.5)
     columns = ["p_a", "p_b", "p_c"]
     turned = [[side.assign(**{c: np.roll(side[c], 30 * n) for c in columns}) for n in range(3)] for side in (a, b)]
-    found = compare(*turned)
-    assert np.isfinite(list(found.values())).all() and found["low"] < found["difference"] < found["high"]
+    result = compare(*turned)
+    assert np.isfinite(list(result.values())).all() and result["low"] < result["difference"] < result["high"]
 
 
 def seeded_runs(random, artists=40, seeds=3, spread=0.05):

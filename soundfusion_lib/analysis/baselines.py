@@ -1,7 +1,6 @@
-"""What a network has to beat: the most frequent label, and an SVM on statistics of MFCCs.
+"""What a network has to beat: the most frequent label, and an SVM on statistics of MFCCs; and what leaks by artist.
 
-The SVM is the baseline that FMA comes with (Defferrard et al., "FMA: A Dataset for Music Analysis", ISMIR 2017):
-one vector per track, seconds of training.
+The SVM is the baseline that FMA comes with (Defferrard et al., "FMA: A Dataset for Music Analysis", ISMIR 2017).
 """
 
 from collections.abc import Collection
@@ -10,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from soundfusion_lib.analysis.tables import with_interval
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.study.study import Study
@@ -31,14 +31,10 @@ def track_predictions(probabilities: np.ndarray, tracks: pd.DataFrame, labels: l
 
 @lru_cache(maxsize=1)
 def mfcc_statistics(store: Store) -> pd.DataFrame:
-    """A vector for every usable track.
+    """FMA's features of every usable track: (tracks, 140), columns named like "mfcc 01 mean".
 
     MFCCs are the first 20 coefficients of the orthonormal DCT-II over the bands of the stored log-mel spectrogram in dB
-    (Davis and Mermelstein, 1980), the mean of its channels; of each the `STATISTICS` over time (excess kurtosis), as in
-    FMA's features; a coefficient that never changes has skewness and kurtosis 0.
-
-    Returns:
-        One row a track, (tracks, 140), columns named like "mfcc 01 mean".
+    (Davis and Mermelstein, 1980), mean of its channels; `STATISTICS` are over time, with excess kurtosis.
     """
     from scipy.fft import dct  # here: scipy takes a second to import
 
@@ -51,22 +47,22 @@ def mfcc_statistics(store: Store) -> pd.DataFrame:
 
 
 def _statistics(values: np.ndarray) -> np.ndarray:
-    """The seven statistics over time of (time, coefficients), one after the other."""
+    """The seven statistics over time of (time, coefficients), one after the other; skewness and kurtosis of what never
+    changes are 0."""
     from scipy.stats import kurtosis, skew  # here: it takes a second to import
 
     values = values.astype(np.float64)
-    moments = [np.nan_to_num(moment(values - values[0])) for moment in (skew, kurtosis)]  # NaN where nothing changes
+    moments = [np.nan_to_num(moment(values - values[0])) for moment in (skew, kurtosis)]
     return np.concatenate([values.mean(0), values.std(0), *moments, np.median(values, 0), values.min(0), values.max(0)])
 
 
 def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("train",)) -> dict[str, Result]:
-    """Both baselines by name, in each of the profile's folds.
+    """Both baselines by name, in each of the profile's folds; the SVM has scikit-learn's defaults (radial basis
+    function, C = 1) on standardised statistics.
 
     Args:
         random: split by label alone, see `parts_of`.
         fitted: the sets that they are fitted to.
-
-    The SVM has scikit-learn's defaults (radial basis function, C = 1) on standardised statistics.
     """
     from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
     from sklearn.preprocessing import StandardScaler
@@ -79,11 +75,11 @@ def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("tr
         train = store.tracks["label"][parts.isin(fitted)]
         svm = make_pipeline(StandardScaler(), SVC()).fit(vectors.loc[train.index], train)
         for part in ("validation", "test"):
-            own = store.tracks[parts == part]
-            frequent = np.full(len(own), train.mode()[0])  # the first of equals
-            for name, chosen in ((MAJORITY, frequent), (SVM, svm.predict(vectors.loc[own.index]))):
+            tracks = store.tracks[parts == part]
+            frequent = np.full(len(tracks), train.mode()[0])  # the first of equals
+            for name, chosen in ((MAJORITY, frequent), (SVM, svm.predict(vectors.loc[tracks.index]))):
                 probabilities = chosen[:, None] == np.array(store.labels)
-                frames[name][part][0, fold] = track_predictions(probabilities, own, store.labels)
+                frames[name][part][0, fold] = track_predictions(probabilities, tracks, store.labels)
     inputs = {MAJORITY: "none", SVM: "MFCC"}
     return {name: Result(name, by_part.__getitem__, inputs[name], BASELINE) for name, by_part in frames.items()}
 
@@ -91,8 +87,7 @@ def baselines(study: Study, random: bool = False, fitted: Collection[str] = ("tr
 def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
     """The set of every track in a fold of the profile's split, or of a random split by label that ignores artists.
 
-    The random split has as many folds as the profile's; where that is official, as many as make a test set of its size.
-    A label whose only track is tested is in no training set.
+    The random split has as many folds as the profile's; beside an official one, as many as give a test set of its size.
     """
     tracks, split = study.store.tracks, study.split(fold)
     if not random:
@@ -101,3 +96,17 @@ def parts_of(study: Study, fold: int, random: bool) -> pd.Series:
     if split.scheme == "official":
         folds = max(3, round(1 / (split.assign(tracks) == "test").mean()))
     return Split("stratified", folds, split.fold, split.seed).parts(tracks)
+
+
+def leak(study: Study) -> pd.DataFrame:
+    """The SVM under the profile's split and under a random one, which ignores artists: split; shared_artists, the share
+    of test tracks whose artist is in the training set too; track_accuracy with track_low and track_high, in 0..1."""
+    rows, artists = [], groups_of(study.store.tracks)
+    for name, random in (("the profile's", False), ("random", True)):
+        shared = []
+        for fold in study.profile.test_folds:
+            parts = parts_of(study, fold, random)
+            shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
+        svm = baselines(study, random)[SVM]
+        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", svm, "vote")})
+    return pd.DataFrame(rows)

@@ -1,40 +1,19 @@
-"""The report's conclusions as questions, tested again; and what a split that ignores artists would claim."""
+"""The report's conclusions as questions, tested again."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, baselines, parts_of
 from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.analysis.statistics import LEVEL, accuracy
-from soundfusion_lib.analysis.tables import with_interval
-from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.starts import IMAGENET, RANDOM
-from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import FromRun, ImageNet
 from soundfusion_lib.training.result import Result
 
 REGULARIZED = "dropout+augmentation"
-
-
-def leak(study: Study) -> pd.DataFrame:
-    """The SVM under the profile's split and under a random one, which ignores artists.
-
-    Returns:
-        One row per split: split; shared_artists, the share of test tracks whose artist is in the training part too;
-        track_accuracy with track_low and track_high, in 0..1.
-    """
-    rows, artists = [], groups_of(study.store.tracks)
-    for name, random in (("the profile's", False), ("random", True)):
-        shared = []
-        for fold in study.profile.test_folds:
-            parts = parts_of(study, fold, random)
-            shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
-        svm = baselines(study, random)[SVM]
-        rows.append({"split": name, "shared_artists": np.mean(shared), **with_interval("track", svm, "vote")})
-    return pd.DataFrame(rows)
 
 
 def conclusions(
@@ -49,15 +28,13 @@ def conclusions(
     Args:
         performance, widths, regularized, transferred: runs by the keys of `protocol.performance`, `widths`,
             `regularization` and `transfer`.
-        probed: from `probes.probes`. Where VGG16 could not be trained from both starts, they answer its question: the
-            best network of music by its validation part against VGG16 of pictures, per track. Where these are not
-            there either, it is left out.
+        probed: from `probes.probes`; they answer VGG16's question where it was not trained from both starts.
 
     Returns:
-        One row per question: question (is the first better than the second?), first, second, the most epochs of each
-        (none of a probe), tracks, seeds; reported (the report's difference; for VGG16's starts, of the highest
-        validation accuracies, as it has no others) and its reported_answer; difference with low and high, and p, see
-        `paired_tests.tested`; answer: "undecided" where p is 0.05 or more.
+        One row per question: question (is the first better than the second?), first, second, first_epochs and
+        second_epochs (none of a probe), tracks, seeds; reported (the report's difference; for VGG16's starts of the
+        highest validation accuracies) and reported_answer; difference with low, high and p, see `paired_tests.tested`;
+        answer, "undecided" where p is 0.05 or more.
     """
     table2 = reported("table2_performance").set_index("model")["test_accuracy"]
     figure1 = reported("figure1_width_scaling").set_index(["model", "size"])["test_accuracy"]
@@ -72,57 +49,45 @@ def conclusions(
         ("does regularization help?", regularized, ("resnet1d", REGULARIZED), ("resnet1d", "none"), table1),
         ("does regularization help?", regularized, ("resnet2d", REGULARIZED), ("resnet2d", "none"), table1),
     ]
-    asked = [
-        (question, _trained(runs[a]), _trained(runs[b]), table[a] - table[b]) for question, runs, a, b, table in pairs
-    ]
+    asked = [(question, runs[a], runs[b], table[a] - table[b]) for question, runs, a, b, table in pairs]
     if starts := _frozen(transferred) or _probed(probed):
         best = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
         asked.append(("does music first beat pictures first?", *starts, best["gtzan"] - best["imagenet"]))
-    rows = [
+    questions, firsts, seconds, differences = zip(*asked, strict=True)
+    tests = tested(list(zip(firsts, seconds, strict=True)), "segment")
+    return pd.DataFrame(
         {
-            "question": question,
-            "first": first.name,
-            "second": second.name,
-            "first_epochs": first.epochs,
-            "second_epochs": second.epochs,
-            "reported": difference,
-            "reported_answer": "yes" if difference > 0 else "no",
+            "question": questions,
+            "first": [result.name for result in firsts],
+            "second": [result.name for result in seconds],
+            "first_epochs": _epochs(firsts),
+            "second_epochs": _epochs(seconds),
+            "tracks": tests.pop("tracks"),
+            "seeds": tests.pop("seeds"),
+            "reported": differences,
+            "reported_answer": np.where(np.array(differences) > 0, "yes", "no"),
+            **tests,
+            "answer": np.where(tests["p"] >= LEVEL, "undecided", np.where(tests["difference"] > 0, "yes", "no")),
         }
-        for question, first, second, difference in asked
-    ]
-    table = pd.DataFrame(rows).astype({"first_epochs": "Int64", "second_epochs": "Int64"})
-    table = table.join(tested([(first.result, second.result) for _, first, second, _ in asked], "segment"))
-    for column in ("tracks", "seeds"):
-        table.insert(table.columns.get_loc("reported"), column, table.pop(column))
-    answers = np.where(table["difference"] > 0, "yes", "no")
-    return table.assign(answer=np.where(table["p"] < LEVEL, answers, "undecided"))
+    )
 
 
-class _Side(NamedTuple):
-    """What a question compares."""
-
-    name: str
-    epochs: int | None
-    result: Result
+def _epochs(results: Iterable[Result]) -> pd.api.extensions.ExtensionArray:
+    return pd.array([result.experiment.training.epochs if result.runs else None for result in results], "Int64")
 
 
-def _trained(result: Result) -> _Side:
-    return _Side(result.name, result.experiment.training.epochs, result)
-
-
-def _frozen(transferred: dict[str, Result]) -> list[_Side]:
+def _frozen(transferred: dict[str, Result]) -> list[Result]:
     """VGG16 frozen after music, and after ImageNet; empty unless both were run."""
     frozen = [result for result in transferred.values() if getattr(result.experiment.start, "frozen", False)]
-    music = [result for result in frozen if isinstance(result.experiment.start, FromRun)]
-    pictures = [result for result in frozen if isinstance(result.experiment.start, ImageNet)]
-    return [_trained(music[0]), _trained(pictures[0])] if music and pictures else []
+    by_start = {type(result.experiment.start): result for result in frozen}
+    return [by_start[FromRun], by_start[ImageNet]] if {FromRun, ImageNet} <= by_start.keys() else []
 
 
-def _probed(probes: dict[str, Result]) -> list[_Side]:
-    """The same of probes, of music the one that is best on the validation set; empty unless both are there."""
-    pictures = [result for result in probes.values() if result.start == IMAGENET]
+def _probed(probes: dict[str, Result]) -> list[Result]:
+    """Probes of the network of music with the highest validation accuracy, and of ImageNet; empty unless both exist."""
+    imagenet = [result for result in probes.values() if result.start == IMAGENET]
     music = [result for result in probes.values() if result.start not in (IMAGENET, RANDOM)]
-    if not pictures or not music:
+    if not imagenet or not music:
         return []
     best = max(music, key=lambda result: accuracy(result.predictions("validation")))
-    return [_Side(f"probe of {result.name}", None, result) for result in (best, pictures[0])]
+    return [replace(result, name=f"probe of {result.name}") for result in (best, imagenet[0])]

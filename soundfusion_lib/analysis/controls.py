@@ -6,8 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.paired_tests import comparisons, tested
-from soundfusion_lib.analysis.power import power
+from soundfusion_lib.analysis.paired_tests import comparisons, power
 from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.datasets.splits import groups_of
@@ -39,102 +38,78 @@ def as_large(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
     """Stacking of the trained parts; and a control that costs as much, the average of two runs of the better part."""
-    one, two = (runs[name] for name in PARTS)
     better = better_part(runs)
-    alone = runs[better]
-    twins = study.train(protocol.twin(study, alone.experiment))
+    twins = study.train(protocol.twin(study, runs[better].experiment))
     stacking, averaged = "stacking of trained parts", f"two {better}, averaged"
-    return {stacking: stack(one, two, stacking), averaged: average(alone, twins, averaged, CONTROL)}
+    return {
+        stacking: stack(*(runs[part] for part in PARTS), stacking),
+        averaged: average(runs[better], twins, averaged, CONTROL),
+    }
 
 
 def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
-    """Both parts with the regularization that suits each run best, and their average; nothing new is trained.
-
-    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its own validation
-    set, of equals the first. No test track has a say in it.
+    """Both parts with the regularization that suits each run best, and their average; nothing new is trained. Each run
+    takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set.
 
     Returns:
         By name, the two parts and `AVERAGED`; and, one row per part, seed and fold: the validation accuracy of each
-        regularization, in 0..1, and the one chosen.
+        regularization, in 0..1, and the chosen one.
     """
     tried = study.train(protocol.regularization(study))
     best, rows = {}, []
     for model, part in zip(protocol.LABELS, PARTS, strict=True):
-        groups = {kind: group for (one, kind), group in tried.items() if one == model}
+        by_kind = {kind: result for (of_model, kind), result in tried.items() if of_model == model}
         chosen = []
-        for seed, fold in product(groups["none"].seeds, groups["none"].folds):
-            runs = {kind: group.run(seed, fold) for kind, group in groups.items()}
-            found = {kind: accuracy(run.predictions("validation"), "segment") for kind, run in runs.items()}
-            kind = max(found, key=found.__getitem__)
+        for seed, fold in product(by_kind["none"].seeds, by_kind["none"].folds):
+            runs = {kind: result.run(seed, fold) for kind, result in by_kind.items()}
+            validated = {kind: accuracy(run.predictions("validation"), "segment") for kind, run in runs.items()}
+            kind = max(validated, key=validated.__getitem__)
             chosen.append(runs[kind])
-            rows.append({"part": part, "seed": seed, "fold": fold, **found, "chosen": kind})
+            rows.append({"part": part, "seed": seed, "fold": fold, **validated, "chosen": kind})
         name = f"{part}, {BEST}"
         best[name] = of_runs(chosen, groups_of(study.store.tracks), name)
     return best | {AVERAGED: average(*best.values(), AVERAGED)}, pd.DataFrame(rows)
 
 
 def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[str, Result]:
-    """Probes of a frozen network of pictures: alone; beside features of ResNet1D-small, the fusion; and beside those of
-    ResNet2D-small, the control, which sees what the frozen network sees.
-
-    Args:
-        study: whose tracks, seeds and folds.
-        start: the frozen network.
-        runs: holds both small networks, trained on the study's training parts.
-    """
+    """Probes of a frozen network of images (`start`): alone; beside features of ResNet1D-small, the fusion; and beside
+    those of ResNet2D-small, the control, which sees what the frozen network sees. `runs` holds both small networks."""
     frozen = start.features(study)
-    pictures = matrix(frozen)
+    frozen_matrix, alone = matrix(frozen), f"probe of {start.name}"
 
-    def beside(name: str, seed: int, fold: int) -> np.ndarray:
-        run = runs[name].run(seed, fold)
-        return np.concatenate([pictures, matrix(features_of(study, run.model(), run.experiment, name))], axis=1)
+    def beside(part: str, seed: int, fold: int) -> np.ndarray:
+        run = runs[part].run(seed, fold)
+        return np.concatenate([frozen_matrix, matrix(features_of(study, run.model(), run.experiment, part))], axis=1)
 
-    seeds, alone = study.profile.seeds, f"probe of {start.name}"
     options = {"core_seconds": frozen.core_seconds, "start": start}
-    probes = {alone: probe(study, alone, lambda seed, fold: pictures, **options)}
-    for part, role in zip(PARTS, (FUSION, CONTROL), strict=True):  # the spectrogram's network sees what VGG16 sees
+    probes = {alone: probe(study, alone, lambda seed, fold: frozen_matrix, **options)}
+    for part, role in zip(PARTS, (FUSION, CONTROL), strict=True):
         name = f"{alone} and {part}"
-        probes[name] = probe(study, name, partial(beside, part), seeds, role=role, **options)
+        probes[name] = probe(study, name, partial(beside, part), study.profile.seeds, role=role, **options)
     return probes
 
 
 def weights(runs: dict[str, Result]) -> pd.DataFrame:
-    """What weight the waveform's decision got, learned, or searched on the validation part.
-
-    Returns:
-        One row each: fusion; weight, the mean over runs; lowest, highest.
-    """
+    """The waveform's weight in a fusion of decisions: fusion; weight, the mean over runs; lowest, highest."""
     learned, searched = "SoundFusion-2, learned weight", "SoundFusion-2 of trained parts, weight searched"
-    found = {
+    by_fusion = {
         learned: [run.info["weight"] for run in runs[learned].runs],
-        searched: list(search_weights(*(runs[name] for name in PARTS)).values()),
+        searched: list(search_weights(*(runs[part] for part in PARTS)).values()),
     }
-    rows = [{"fusion": name, "weight": np.mean(w), "lowest": min(w), "highest": max(w)} for name, w in found.items()]
+    columns = {"weight": np.mean, "lowest": min, "highest": max}
+    rows = [{"fusion": name} | {column: of(w) for column, of in columns.items()} for name, w in by_fusion.items()]
     return pd.DataFrame(rows)
 
 
 def gains(runs: dict[str, Result]) -> pd.DataFrame:
-    """What each fusion and each control gains over the better part alone, by vote.
-
-    Args:
-        runs: by name: the parts, the fusions ("SoundFusion...", "stacking..."), the controls, and those of
-            `fused_probes`, whose better part is the probe of the frozen network.
-
-    Returns:
-        One row each: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says.
-    """
+    """What each fusion and each control gains over the better part alone, or over the probe alone, by vote: first,
+    second, kind ("fusion" or "control") and what `paired_tests.tested` says."""
     better = better_part(runs)
-    rows = []
-    for name, result in runs.items():
-        if result.role in (FUSION, CONTROL):
-            against = _probe_alone(runs) if result.start else better
-            rows.append({"first": name, "second": against, "kind": result.role})
-    table = pd.DataFrame(rows)
-    return table.join(tested([(runs[row.first], runs[row.second]) for row in table.itertuples()], "vote"))
-
-
-def _probe_alone(runs: dict[str, Result]) -> str | None:
-    return next((name for name, result in runs.items() if result.role == PROBE), None)
+    alone = next((name for name, result in runs.items() if result.role == PROBE), None)
+    fused = {name: result for name, result in runs.items() if result.role in (FUSION, CONTROL)}
+    table = comparisons(runs, [(name, alone if result.start else better) for name, result in fused.items()])
+    table.insert(2, "kind", [result.role for result in fused.values()])
+    return table
 
 
 def against_controls(runs: dict[str, Result]) -> pd.DataFrame:
@@ -143,24 +118,17 @@ def against_controls(runs: dict[str, Result]) -> pd.DataFrame:
     SoundFusion-1 stands against both controls of the better part, the average of trained parts against the average of
     two seeds, and the probe with ResNet1D's features against the probe with ResNet2D's.
 
-    Args:
-        runs: by name, as for `gains`.
-
     Returns:
-        One row per pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed as
-        of `power.power`.
+        One row per pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed of
+        `paired_tests.power`.
     """
     fused_probe = next((name for name, result in runs.items() if result.role == FUSION and result.start), None)
     pairs = []
     for name, result in runs.items():
-        if result.role != CONTROL:
-            continue
-        if result.start:
-            pairs.append((fused_probe, name))
-            continue
-        pairs.append(("SoundFusion-1", name))
-        if not result.runs:  # an average
-            pairs.append(("SoundFusion-2 of trained parts, equal weights", name))
+        if result.role == CONTROL:
+            pairs.append((fused_probe if result.start else "SoundFusion-1", name))
+            if not (result.start or result.runs):  # an average
+                pairs.append(("SoundFusion-2 of trained parts, equal weights", name))
     table = comparisons(runs, pairs)
     return table.join(power(runs, table)[["smallest_difference", "tracks_needed"]])
 

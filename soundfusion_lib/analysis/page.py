@@ -23,7 +23,7 @@ def write_page(name: str) -> Path:
     summary = read_summary(folder / "summary.json")
     if not summary.get("notebooks"):
         raise SoundFusionError(f"no results in {folder}: reproduce that profile, and they are there")
-    paragraphs = [f"# Results on the profile {name}", *introduction(summary)]
+    paragraphs = [f"# Results on the profile {name}", *_introduction(summary)]
     for notebook, entry in summary["notebooks"].items():
         paragraphs.append(f"## {notebook.replace('_', ' ')}")
         for file, caption in entry["results"].items():
@@ -35,41 +35,39 @@ def write_page(name: str) -> Path:
     return page
 
 
-def introduction(summary: dict) -> list[str]:
+def _introduction(summary: dict) -> list[str]:
     """What a summary says of the corpus and the trainings: paragraphs of Markdown."""
     entries, label = summary["notebooks"].values(), summary["label"]
     runs = {key: run for entry in entries for key, run in entry["runs"].items()}
     devices = {run["device"] for run in runs.values()} | {entry["device"] for entry in entries}
     commits = {str(entry["commit"]) for entry in entries}
     seeds = sorted(Counter(run["seed"] for run in runs.values()).items())
-    paragraphs = []
-    if summary["synthetic"]:
-        paragraphs += [
-            "**The music is synthetic: these numbers show that the study runs, and say nothing about music.**"
-        ]
-    paragraphs += [
+    hours = sum(run["seconds"] for run in runs.values()) / 3600
+    paragraphs = [
         f"Corpus `{summary['corpus']}`: {summary['tracks']:,} tracks, {summary['left_out']} clips left out. "
         f"{len(runs)} runs, of these {', '.join(f'{number} with seed {seed}' for seed, number in seeds)}. Reproduced "
         "numbers stand beside those that the SoundFusion report gives for FMA-small. In brackets: 95 % intervals; "
-        "accuracies are shares of 1."
+        "accuracies are shares of 1.",
+        f"Training took {hours:.2f} hours in all, on {'; '.join(sorted(devices))}. "
+        f"Commit: {', '.join(sorted(commits))}.",
     ]
     if label != "genre":
         warning = f"**The label is the {_text(label)}, not a genre**"
-        paragraphs += [f"{warning}: what is easy or hard to tell apart here need not be so for genres."]
-    hours = sum(run["seconds"] for run in runs.values()) / 3600
-    where, commits = "; ".join(sorted(devices)), ", ".join(sorted(commits))
-    return [*paragraphs, f"Training took {hours:.2f} hours in all, on {where}. Commit: {commits}."]
+        paragraphs.insert(1, f"{warning}: what is easy or hard to tell apart here need not be so for genres.")
+    if summary["synthetic"]:
+        synthetic = "The music is synthetic: these numbers show that the study runs, and say nothing about music."
+        paragraphs.insert(0, f"**{synthetic}**")
+    return paragraphs
 
 
 def _table(path: Path, caption: str) -> list[str]:
     table = readable(pd.read_csv(path, dtype={"track": str}))
     rows = [table.columns, ["---"] * table.shape[1], *table.astype(object).fillna("").itertuples(index=False)]
-    cells = [[_text(cell) for cell in row] for row in rows]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
+    lines = [f"| {' | '.join(map(_text, row))} |" for row in rows]
     return [f"**{caption}** ([CSV]({path.parent.name}/{path.name}))", "\n".join(lines)]
 
 
 def _text(value: object) -> str:
     """A value as it is, in a table's cell too: no name of a track or label is taken for HTML."""
-    text = re.sub(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)", lambda found: html.escape(found[0]), str(value))
+    text = re.sub(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)", lambda match: html.escape(match[0]), str(value))
     return text.replace("|", "\\|").replace("\n", " ")

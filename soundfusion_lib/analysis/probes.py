@@ -6,7 +6,8 @@ Dieleman and Schrauwen, "Transfer learning by supervised pre-training for audio-
 
 import time
 from collections.abc import Callable, Collection
-from functools import partial
+from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,7 @@ WITH_VALIDATION = ", validation part too"
 
 
 def matrix(features: Features, blocks: Collection[str] = ()) -> np.ndarray:
-    """(tracks, D): features of these stages side by side, the last `LAST` by default, by the logarithm of 1 + x.
-
-    What is below 0 gets the mirrored value.
-    """
+    """(tracks, D): sign(x) log(1 + |x|) of the features of these stages side by side, by default the last `LAST`."""
     values = np.concatenate([features.blocks[block] for block in blocks or list(features.blocks)[-LAST:]], axis=1)
     return np.sign(values) * np.log1p(np.abs(values))
 
@@ -48,17 +46,13 @@ def probe(
 
     Args:
         study: whose usable tracks, labels and splits.
-        name: of the result.
-        columns: gives the features for a seed and fold, (tracks, D), in the order of the store's tracks; they are
-            standardised here by the training set.
+        name, role, start: of the result; `start` is the frozen network, also of a fusion.
+        columns: gives the features for a seed and fold, (tracks, D), in the order of the store's tracks. The training
+            set standardises them.
         seeds: that the features were made with.
-        core_seconds: that the features took; the time to fit, all folds together, is added.
-        refit: with C picked, fit once more to the training and validation sets together, as Kornblith,
-            Shlens and Le, "Do better ImageNet models transfer better?", CVPR 2019.
-        role, start: of the result; a fusion's frozen network is named by its start, too.
-
-    Returns:
-        Its predictions of whole tracks; `parameters` are the classifier's.
+        core_seconds: that the features took; the time to fit is added.
+        refit: with C picked, fit once more to the training and validation sets together (Kornblith, Shlens and Le,
+            "Do better ImageNet models transfer better?", CVPR 2019).
     """
     from sklearn.linear_model import LogisticRegression  # here: scikit-learn takes seconds to import
     from sklearn.metrics import log_loss
@@ -72,19 +66,19 @@ def probe(
         for fold in study.profile.test_folds:
             x, parts = columns(seed, fold), study.split(fold).assign(store.tracks).to_numpy()
             of = {part: parts == part for part in ("train", *PARTS)}
-            least = np.inf
+            candidates = []
             for strength in STRENGTHS:
                 classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
                 classifier.fit(x[of["train"]], target[of["train"]])
                 predicted = classifier.predict_proba(x[of["validation"]])
                 loss = log_loss(target[of["validation"]], predicted, labels=range(len(store.labels)))
-                if loss < least:
-                    least, chosen = loss, classifier
+                candidates.append((loss, classifier))
+            _, chosen = min(candidates, key=itemgetter(0))
             if refit:
                 chosen.fit(x[~of["test"]], target[~of["test"]])
-            for part, own in frames.items():
-                probabilities = chosen.predict_proba(x[of[part]])  # every label is in the training part
-                own[seed, fold] = track_predictions(probabilities, store.tracks[of[part]], store.labels)
+            for part, by_run in frames.items():
+                probabilities = chosen.predict_proba(x[of[part]])  # every label is in the training set
+                by_run[seed, fold] = track_predictions(probabilities, store.tracks[of[part]], store.labels)
     minutes = (core_seconds + (time.process_time() - began) / len(seeds)) / 60
     parameters = (x.shape[1] + 1) * len(store.labels)
     of_start = {"network": start.network, "start": start.source} if start else {}
@@ -92,30 +86,26 @@ def probe(
     return Result(name, load, "features", role, parameters=parameters, core_minutes=minutes, **of_start)
 
 
-def probes(study: Study, starts: Collection[Start], blocks: Collection[str] = ()) -> dict[str, Result]:
-    """A probe of each start by name, on these stages; for random weights one per seed of the study."""
-    found = {}
-    for start in starts:
-        seeds = study.profile.seeds if start.source == RANDOM else (0,)
-        of_seed = {seed: start.features(study, seed) for seed in seeds}
-        columns = {seed: matrix(features, blocks) for seed, features in of_seed.items()}
-        take, seconds = partial(_in_all_folds, columns), of_seed[seeds[0]].core_seconds
-        found[start.name] = probe(study, start.name, take, seeds, seconds, start=start)
-    return found
+def probe_of(study: Study, start: Start, blocks: Collection[str] = (), refit: bool = False) -> Result:
+    """A probe of a frozen network on these stages; of random weights with each seed of the study."""
+    seeds = study.profile.seeds if start.source == RANDOM else (0,)
+    features = {seed: start.features(study, seed) for seed in seeds}
+    columns = {seed: matrix(of_seed, blocks) for seed, of_seed in features.items()}
+    seconds = features[seeds[0]].core_seconds
+    return probe(study, start.name, lambda seed, fold: columns[seed], seeds, seconds, refit, start=start)
+
+
+def probes(study: Study, starts: Collection[Start]) -> dict[str, Result]:
+    """A probe of each start by name."""
+    return {start.name: probe_of(study, start) for start in starts}
 
 
 def with_validation(study: Study, start: Start) -> dict[str, Result]:
     """A probe of the start and the SVM, both fitted to the training and validation sets together: more tracks than any
     network of the study trains on."""
-    own = start.features(study)
-    name, take = f"probe of {start.name}{WITH_VALIDATION}", partial(_in_all_folds, {0: matrix(own)})
+    name = f"probe of {start.name}{WITH_VALIDATION}"
     svm = baselines(study, fitted=("train", "validation"))[SVM]
-    refitted = probe(study, name, take, core_seconds=own.core_seconds, refit=True, start=start)
-    return {name: refitted, f"{SVM}{WITH_VALIDATION}": svm}
-
-
-def _in_all_folds(columns: dict[int, np.ndarray], seed: int, fold: int) -> np.ndarray:
-    return columns[seed]
+    return {name: replace(probe_of(study, start, refit=True), name=name), f"{SVM}{WITH_VALIDATION}": svm}
 
 
 def by_block(study: Study, starts: Collection[Start]) -> pd.DataFrame:
@@ -123,50 +113,37 @@ def by_block(study: Study, starts: Collection[Start]) -> pd.DataFrame:
     rows = []
     for start in starts:
         for block in start.experiment.build(len(study.store.labels)).stages():
-            group = probes(study, [start], [block])[start.name]
-            rows.append(
-                {"network": start.network, "weights": start.source, "block": int(block.split()[-1])}
-                | with_interval("track", group, "vote")
-            )
+            row = {"network": start.network, "weights": start.source, "block": int(block.split()[-1])}
+            rows.append(row | with_interval("track", probe_of(study, start, [block]), "vote"))
     return pd.DataFrame(rows)
 
 
 def pairs(starts: Collection[Start]) -> list[tuple[str, str]]:
     """To compare: each start with random weights of its network; pre-trained on music with pre-trained on ImageNet."""
     random = {start.network: start.name for start in starts if start.source == RANDOM}
-    pictures = [start.name for start in starts if start.source == IMAGENET]
+    imagenet = [start.name for start in starts if start.source == IMAGENET]
     music = [start.name for start in starts if start.source not in (RANDOM, IMAGENET)]
     against_random = [(start.name, random[start.network]) for start in starts if start.source != RANDOM]
-    return against_random + [(name, picture) for name in music for picture in pictures]
+    return against_random + [(name, against) for name in music for against in imagenet]
 
 
-def table(found: dict[str, Result], impossible: dict[tuple[str, str], str]) -> pd.DataFrame:
-    """Probes by name; and, by network and start, why others are missing.
-
-    Returns:
-        One row per start: model, weights, parameters (of the classifier), core_minutes (of the features and the fit),
-        track_accuracy with track_low and track_high, note.
-    """
-    rows = []
-    for result in found.values():
-        row = {"model": result.network, "weights": result.start}
-        row |= {"parameters": result.parameters, "core_minutes": result.core_minutes}
-        rows.append(row | with_interval("track", result, "vote") | {"note": ""})
-    for (model, weights), reason in impossible.items():
-        rows.append({"model": model, "weights": weights, "note": reason})
+def table(probed: dict[str, Result], impossible: dict[tuple[str, str], str]) -> pd.DataFrame:
+    """Probes; and, by network and start, why others are missing (note): model, weights, parameters (of the classifier),
+    core_minutes (of the features and the fit), track_accuracy with track_low and track_high, note."""
+    rows = [
+        {"model": result.network, "weights": result.start, "parameters": result.parameters}
+        | {"core_minutes": result.core_minutes, **with_interval("track", result, "vote"), "note": ""}
+        for result in probed.values()
+    ]
+    rows += [{"model": model, "weights": weights, "note": why} for (model, weights), why in impossible.items()]
     return pd.DataFrame(rows).astype({"parameters": "Int64"})
 
 
-def ways(trained: dict[str, Result], tuned: dict[str, Result], found: dict[str, Result]) -> dict[str, Result]:
-    """The same networks three ways: from scratch; first on other music, then fine-tuned; on other music only, probed.
-
-    Args:
-        trained, tuned: by network, from `protocol.resnet`, `simple_cnn` and from `protocol.fine_tuned`.
-        found: from `probes`.
-    """
-    of_music = {result.network: result for result in found.values() if result.start not in (RANDOM, IMAGENET)}
+def ways(trained: dict[str, Result], tuned: dict[str, Result], probed: dict[str, Result]) -> dict[str, Result]:
+    """The same networks three ways: from scratch (`trained`, by network); first on other music, then fine-tuned
+    (`tuned`, by network); on other music only, probed."""
+    of_music = {result.network: result for result in probed.values() if result.start not in (RANDOM, IMAGENET)}
     rows: dict[str, Result] = dict(trained)
     for network, result in tuned.items():
-        rows[result.name] = result
-        rows[f"{of_music[network].name} start, probed"] = of_music[network]
+        rows |= {result.name: result, f"{of_music[network].name} start, probed": of_music[network]}
     return rows

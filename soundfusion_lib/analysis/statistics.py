@@ -15,27 +15,26 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import GROUP, per_track
 
-PARTS, RESAMPLES = 10, 1_000  # parts, and resamples in each: all at once would take too much memory
-TINY = 1e-12  # as good as 0, for what divides
+SEEDS, RESAMPLES = [(0, part) for part in range(10)], 1_000  # resamples for each seed: all at once take much memory
+TINY = 1e-12  # as good as 0
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 
 Predictions = pd.DataFrame | list[pd.DataFrame]  # of one run, or of several
 
 
 class Scores(NamedTuple):
-    """How right runs are, artist by artist, see `scores`."""
+    """How right runs are, artist by artist."""
 
     right: np.ndarray  # (runs, artists): what each artist's tracks add to a run's accuracy
     share: np.ndarray  # (artists,): their share of all tracks or segments
-    artist: pd.Series  # by track, the number of its artist, or of the track itself where no artist is known
+    artist: pd.Series  # by track, the number of its artist; a track of unknown artist has a number of its own
 
 
 def scores(predictions: Predictions, by: str = "vote") -> Scores:
     """How right each run is on the tracks of each artist.
 
     Args:
-        predictions: of one run, or of several (seeds) that predicted the same segments. A column `group`, if there is
-            one, says whose tracks these are.
+        predictions: of one run, or of several (seeds) of the same segments. Their column `group` names the artists.
         by: "segment" (share of segments), or of tracks by "vote" or "mean" (see `per_track`).
 
     Raises:
@@ -57,25 +56,24 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
         artist = np.unique(whose.to_numpy(str), return_inverse=True)[1]
     weight = segments if by == "segment" else np.ones(len(segments))
     rights = [run["segment"] if by == "segment" else run[by] == run["target"] for run in runs]
-    right = np.stack([np.bincount(artist, one * weight) for one in rights])
+    right = np.stack([np.bincount(artist, of_run * weight) for of_run in rights])
     return Scores(right / weight.sum(), np.bincount(artist, weight) / weight.sum(), pd.Series(artist, segments.index))
 
 
 def accuracy(predictions: Predictions, by: str = "vote") -> float:
     """Share of segments or tracks that are right, in 0..1; the mean over runs. Arguments as in `scores`."""
-    return float(scores(predictions, by).right.sum(1).mean().round(12))  # equal is equal, however it was added up
+    return float(scores(predictions, by).right.sum(1).mean().round(12))  # the same in whichever order it is summed
 
 
 def interval(predictions: Predictions, by: str = "vote") -> tuple[float, float]:
-    """Bootstrap percentile interval (95 %) of the accuracy: (low, high), in 0..1. Arguments as in `scores`.
+    """Bootstrap percentile interval (95 %) of the accuracy, (low, high) in 0..1. Arguments as in `scores`.
 
-    Artists are drawn with all their tracks, which are not independent; several runs are drawn too. Of a single artist
-    both bounds are NaN, and a warning says so. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993;
-    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8, for groups.
+    We draw artists with all their tracks, which are not independent, and runs. With a single artist both bounds are
+    NaN, with a warning. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for groups Davison and
+    Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
     scored = scores(predictions, by)
-    artists = len(scored.share)
-    if artists == 1:
+    if (artists := len(scored.share)) == 1:
         warnings.warn("all tracks predicted are by one artist: their accuracy has no interval", stacklevel=2)
         return float("nan"), float("nan")
     right = scored.right.sum(1).mean()
@@ -84,13 +82,13 @@ def interval(predictions: Predictions, by: str = "vote") -> tuple[float, float]:
 
         low, high = binomtest(round(right) * artists, artists).proportion_ci(1 - LEVEL, "exact")
     else:
-        draws = [_resampled(scored, random) for random in _generators()]
+        draws = [_resampled(scored, random) for random in map(np.random.default_rng, SEEDS)]
         low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
 class Paired(NamedTuple):
-    """What sets two sides apart, see `paired`."""
+    """The difference between two sides, artist by artist."""
 
     gain: np.ndarray  # (artists,): what each adds to the difference of the accuracies
     share: np.ndarray  # (artists,): its share of the weight
@@ -100,7 +98,7 @@ class Paired(NamedTuple):
     @property
     def difference(self) -> float:
         """Of the accuracies, in -1..1."""
-        return float(self.gain.sum().round(12)) + 0.0  # equal is equal, and no -0, however it was added up
+        return float(self.gain.sum().round(12)) + 0.0  # no -0
 
 
 def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
@@ -121,51 +119,49 @@ def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
 def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEVEL) -> dict[str, float]:
     """Paired test of whether a and b are equally accurate, on the same tracks. Arguments and errors as in `paired`.
 
-    A randomisation test (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989). Were the true difference
-    delta, what an artist's tracks add to the observed one beyond delta might as well have the other sign: the observed
-    difference is set against those of random signs. For one run each, a vote and a track an artist this is McNemar's
-    test, by simulation.
+    A randomisation test (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989). If the true difference is
+    delta, what an artist's tracks add beyond delta may as well have the other sign: the test sets the observed
+    difference against those of random signs. For one run each and one track per artist it simulates McNemar's test.
 
-    Signs know nothing of seeds, which move the accuracy on all artists together. So each random difference of several
-    runs has a share of chance added, as large as the spread of the runs' accuracies says, from Student's t with as many
-    degrees of freedom. Of a side with one run the test is about that very run. Sides that share runs are taken for
-    independent, which finds less rather than too much. benchmarks/calibration.py checks how often the test errs.
+    Seeds move the accuracy on all artists together, which signs do not show. So each random difference of several runs
+    gets noise of Student's t, as large as the spread of the runs' accuracies. For a side with one run the test is about
+    that very run. Sides that share runs count as independent, which finds too little rather than too much.
+    benchmarks/calibration.py checks how often the test errs.
 
     Returns:
-        difference (accuracy of a minus that of b); low and high, which hold every delta that the test does not reject
-        at `level`, so exclude 0 exactly where p is below that (at 0.05 never for fewer than six artists), all in -1..1;
-        and the two-sided p.
+        difference (accuracy of a minus that of b); low and high, the range of every delta that the test does not reject
+        at `level`, all in -1..1; and the two-sided p. The range excludes 0 exactly where p is below `level` (at 0.05
+        never for fewer than six artists).
     """
-    found = paired(a, b, by)
-    difference, by_chance = found.difference, random_differences(found)
+    sides = paired(a, b, by)
+    difference, by_chance = sides.difference, random_differences(sides)
 
     def p(delta: float) -> float:
         extreme = np.abs(by_chance(delta)) >= abs(difference - delta) - TINY
         return (1 + int(extreme.sum())) / (1 + len(extreme))
 
     def bound(end: float) -> float:
-        """The last delta from the difference towards `end` that is not rejected."""
-        held, refused = difference, end
-        if difference * end < 0:  # by way of 0, so that p and interval say the same of it
-            held, refused = (difference, 0.0) if p(0.0) < level else (0.0, end)
-        if p(refused) >= level:
-            return refused
-        while abs(refused - held) > 1e-6:
-            middle = (held + refused) / 2
-            held, refused = (middle, refused) if p(middle) >= level else (held, middle)
-        return held
+        """The last delta from the difference towards `end` that the test does not reject."""
+        kept, rejected = difference, end
+        if difference * end < 0:  # by way of 0, so that p and interval agree about it
+            kept, rejected = (difference, 0.0) if p(0.0) < level else (0.0, end)
+        if p(rejected) >= level:
+            return rejected
+        while abs(rejected - kept) > 1e-6:
+            middle = (kept + rejected) / 2
+            kept, rejected = (middle, rejected) if p(middle) >= level else (kept, middle)
+        return kept
 
     return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
 
 
-def random_differences(found: Paired) -> Callable[[float], np.ndarray]:
-    """What the test of `compare` sets an observed difference against: of a true one, what signs and seeds add to it by
-    chance alone, (PARTS * RESAMPLES,)."""
+def random_differences(sides: Paired) -> Callable[[float], np.ndarray]:
+    """By true difference, what signs and seeds add to it by chance, (10 * RESAMPLES,); see `compare`."""
     flipped, chance = [], []
-    for random in _generators():
-        signs = random.integers(0, 2, (RESAMPLES, len(found.gain)), dtype=np.int8) * 2 - 1
-        flipped.append(signs @ np.stack([found.gain, found.share], 1))
-        chance.append(found.spread * random.standard_t(max(found.freedom, 1), RESAMPLES))  # of no freedom, no spread
+    for random in map(np.random.default_rng, SEEDS):
+        signs = random.integers(0, 2, (RESAMPLES, len(sides.gain)), dtype=np.int8) * 2 - 1
+        flipped.append(signs @ np.stack([sides.gain, sides.share], 1))
+        chance.append(sides.spread * random.standard_t(max(sides.freedom, 1), RESAMPLES))
     (gains, shares), chances = np.concatenate(flipped).T, np.concatenate(chance)
     return lambda delta: gains - delta * shares + chances
 
@@ -182,11 +178,6 @@ def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:
     freedom = sum(len(side.right) - 1 for side in several)
     of_mean = sum(1 / len(side.right) for side in several)
     return float(np.sqrt(max(variance, 0.0) / max(freedom, 1) * of_mean)), freedom
-
-
-def _generators() -> list[np.random.Generator]:
-    """One for each part of the resamples."""
-    return [np.random.default_rng([0, part]) for part in range(PARTS)]
 
 
 def _resampled(scored: Scores, random: np.random.Generator) -> np.ndarray:

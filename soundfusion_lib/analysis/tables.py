@@ -1,7 +1,7 @@
-"""Tables of the study: DataFrames, what the report found beside what was reproduced."""
+"""Tables of the study as DataFrames: what the report found beside what was reproduced."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,17 +13,21 @@ from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import classes_of, per_track
 from soundfusion_lib.training.result import Result
 
+if TYPE_CHECKING:
+    import optuna
+
 pd.set_option("display.max_colwidth", None)  # notebooks show notes whole
 
 COUNTS = {"tracks": ("label", "size"), "artists": ("group", "nunique"), "segments": ("segments", "sum")}
 INTERVALS = ("difference", "recall")  # quantities whose bounds are in the columns low and high
 WHOLE = ",.0f"  # beside formats by a part of the column's name
 FORMATS = {"parameters": WHOLE, "epochs": WHOLE, "needed": WHOLE, "seconds": ".3g", "minutes": ".1f", "error": ".4f"}
+TYPES = {"parameters": "Int64", "epochs": "Int64", "ended": "boolean"}  # whole also where a baseline has none
+STATES = {"COMPLETE": "to the end", "PRUNED": "stopped", "FAIL": "diverged"}  # of a trial
 
 
 def corpus_table(study: Study) -> pd.DataFrame:
-    """Tracks, artists, segments and minutes of each label, and in the last row of all (usable tracks only). The index
-    is named by the label."""
+    """Usable tracks, their artists, segments and minutes, one row per label and a last one of all."""
     tracks = _with_segments(study)
     minutes = ("seconds", lambda seconds: round(seconds.sum() / 60, 1))
     groupings = tracks["label"], np.full(len(tracks), "all")
@@ -32,49 +36,57 @@ def corpus_table(study: Study) -> pd.DataFrame:
 
 
 def split_table(study: Study) -> pd.DataFrame:
-    """Tracks, artists and segments of each part, and how many of its artists are in another part too."""
+    """Tracks, artists and segments of each set, and how many of its artists are in another set too."""
     tracks = _with_segments(study)
-    parts_of_artist = tracks["group"].map(tracks.groupby("group")["split"].nunique())
+    sets_of_artist = tracks["group"].map(tracks.groupby("group")["split"].nunique())
     table = tracks.groupby("split").agg(**COUNTS)
-    shared = tracks[parts_of_artist > 1].groupby("split")["group"].nunique()
+    shared = tracks[sets_of_artist > 1].groupby("split")["group"].nunique()
     table.insert(2, "artists shared with another part", shared)
     return table.reindex(SPLITS).fillna(0).astype(int).rename_axis("part")
 
 
 def _with_segments(study: Study) -> pd.DataFrame:
-    """The usable tracks, and how many segments each has."""
     starts = study.profile.segmenting.starts
     return study.tracks.assign(segments=[len(starts(seconds)) for seconds in study.tracks["seconds"]])
 
 
+def with_interval(column: str, result: Result, by: str, part: str = "test") -> dict[str, float]:
+    """Accuracy (0..1) and its 95 % interval as columns of a table, <column>_accuracy, _low and _high."""
+    predictions = result.predictions(part)
+    low, high = interval(predictions, by)
+    return {f"{column}_accuracy": accuracy(predictions, by), f"{column}_low": low, f"{column}_high": high}
+
+
+def _trained(result: Result) -> dict[str, float | bool | None]:
+    return {"parameters": result.parameters, "epochs": result.epochs, "ended": result.ended}
+
+
+def _tested(result: Result) -> dict[str, float]:
+    predictions = result.predictions("test")
+    counts = {"tracks": predictions[0]["track"].nunique(), "seeds": len(predictions)}
+    return counts | with_interval("segment", result, "segment") | with_interval("track", result, "vote")
+
+
 def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
-    """Test accuracy (0..1) with 95 % intervals, beside what was reported.
+    """Test accuracy beside what was reported.
 
     Args:
         study: where the runs come from.
         runs: by the model's name in the table.
-        reported_as: by name the row of results/reported/table2_performance.csv (its column `model`), beside the names
-            that the slides' table has itself.
+        reported_as: row of results/reported/table2_performance.csv by name, beside the names in that table.
 
     Returns:
-        One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks
-        (tested); seeds; segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high;
-        segment_reported and track_reported on FMA-small.
+        One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks (tested); seeds;
+        segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high; where any was
+        reported segment_reported and track_reported, on FMA-small.
     """
     rows = [
-        {
-            **_named(group, input=group.input, model=name),
-            "core_minutes": group.core_minutes,
-            "tracks": group.predictions("test")[0]["track"].nunique(),
-            "seeds": len(group.predictions("test")),
-            **with_interval("segment", group, "segment"),
-            **with_interval("track", group, "vote"),
-            **with_interval("mean", group, "mean"),
-        }
-        for name, group in runs.items()
+        {"input": result.input, "model": name, **_trained(result), "core_minutes": result.core_minutes}
+        | _tested(result)
+        | with_interval("mean", result, "mean")
+        for name, result in runs.items()
     ]
-    missing = {"parameters": "Int64", "epochs": "Int64", "ended": "boolean"}  # whole also where a baseline has none
-    table = pd.DataFrame(rows).astype(missing)
+    table = pd.DataFrame(rows).astype(TYPES)
     published = reported("table2_performance").set_index("model")
     originals = table["model"].map({label: row for row, label in published["label"].items()} | (reported_as or {}))
     if originals.notna().any():
@@ -84,40 +96,19 @@ def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, st
 
 
 def as_in_slides(networks: dict[str, Result]) -> dict[str, Result]:
-    """Networks by the keys of `protocol.performance`, by their names in the slides' table, or of their experiments."""
+    """The networks of `protocol.performance`, each by its name in the slides' table, or by its experiment's."""
     labels = reported("table2_performance").set_index("model")["label"]
-    return {labels.get(key, group.experiment.name): group for key, group in networks.items()}
-
-
-def _named(group: Result, **names: Any) -> dict[str, Any]:
-    """How a row begins: what it is of, and how it was trained."""
-    return {**names, "parameters": group.parameters, "epochs": group.epochs, "ended": group.ended}
-
-
-def with_interval(column: str, group: Result, by: str, part: str = "test") -> dict[str, float]:
-    """Accuracy and its interval as columns of a table."""
-    predictions = group.predictions(part)
-    low, high = interval(predictions, by)
-    return {f"{column}_accuracy": accuracy(predictions, by), f"{column}_low": low, f"{column}_high": high}
+    return {labels.get(key, result.experiment.name): result for key, result in networks.items()}
 
 
 def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
-    """The slides' table of regularization techniques, from runs by model ("resnet1d", "resnet2d") and regularization.
-
-    Returns:
-        One row each: model, regularization, ended; seeds; validation_ and test_ _accuracy per segment with _low and
-        _high; validation_reported and test_reported, on FMA-small; in 0..1.
-    """
+    """The slides' table of regularization techniques, from runs by model and regularization: model, regularization,
+    ended, seeds; validation_ and test_ _accuracy per segment with _low and _high, and _reported, on FMA-small."""
     rows = [
-        {
-            "model": f"{model}_small",
-            "regularization": kind,
-            "ended": group.ended,
-            "seeds": len(group.seeds),
-            **with_interval("validation", group, "segment", "validation"),
-            **with_interval("test", group, "segment"),
-        }
-        for (model, kind), group in runs.items()
+        {"model": f"{model}_small", "regularization": kind, "ended": result.ended, "seeds": len(result.seeds)}
+        | with_interval("validation", result, "segment", "validation")
+        | with_interval("test", result, "segment")
+        for (model, kind), result in runs.items()
     ]
     published = reported("table1_regularization").rename(columns=lambda name: name.replace("_accuracy", "_reported"))
     table = pd.DataFrame(rows).merge(published, "left")
@@ -135,26 +126,16 @@ def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
 
 
 def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFrame:
-    """VGG16's starts: one row per experiment run, and for each that could not be, with the reason.
-
-    Returns:
-        model, trained_parameters, ended; training_ and validation_ lowest and highest accuracy per segment over the
-        epochs of all runs; test_accuracy per segment and track_accuracy by vote, with _low and _high; note.
-    """
+    """VGG16's starts, and in `note` why others cannot be run: model, trained_parameters, ended; training_ and
+    validation_ lowest and highest accuracy per segment over the epochs of all runs; test_accuracy per segment and
+    track_accuracy by vote, with _low and _high; note."""
     rows = []
-    for name, group in runs.items():
-        epochs = pd.concat([run.history for run in group.runs])
-        lowest, highest = epochs.min(), epochs.max()
-        row = {
-            "model": name,
-            "trained_parameters": group.runs[0].info["trained_parameters"],
-            "ended": group.ended,
-            "training_lowest": lowest["train_accuracy"],
-            "training_highest": highest["train_accuracy"],
-            "validation_lowest": lowest["validation_accuracy"],
-            "validation_highest": highest["validation_accuracy"],
-        }
-        row |= with_interval("test", group, "segment") | with_interval("track", group, "vote")
+    for name, result in runs.items():
+        epochs = pd.concat([run.history for run in result.runs])
+        row = {"model": name, "trained_parameters": result.runs[0].info["trained_parameters"], "ended": result.ended}
+        for part, column in (("training", "train_accuracy"), ("validation", "validation_accuracy")):
+            row |= {f"{part}_lowest": epochs[column].min(), f"{part}_highest": epochs[column].max()}
+        row |= with_interval("test", result, "segment") | with_interval("track", result, "vote")
         rows.append(row | {"note": ""})
     rows += [{"model": name, "ended": None, "note": reason} for name, reason in impossible.items()]
     return pd.DataFrame(rows).astype({"ended": "boolean"})
@@ -164,21 +145,15 @@ def width_scaling(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' width scaling, from runs by model and size.
 
     Returns:
-        One row each: model, size, width, parameters, epochs (trained, in the first run), ended, tracks (tested),
-        seeds, segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (measured, validation included);
-        reported_accuracy (per segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the
-        authors' machine).
+        One row each: model, size, width, parameters, epochs (of the first run), ended, tracks (tested), seeds,
+        segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (validation included); reported_accuracy
+        (per segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
     """
     rows = [
-        {
-            **_named(group, model=model, size=size, width=group.experiment.options["width"]),
-            "tracks": group.predictions("test")[0]["track"].nunique(),
-            "seeds": len(group.seeds),
-            **with_interval("segment", group, "segment"),
-            **with_interval("track", group, "vote"),
-            "seconds_per_epoch": group.epoch_seconds,
-        }
-        for (model, size), group in runs.items()
+        {"model": model, "size": size, "width": result.experiment.options["width"], **_trained(result)}
+        | _tested(result)
+        | {"seconds_per_epoch": result.epoch_seconds}
+        for (model, size), result in runs.items()
     ]
     published = reported("figure1_width_scaling").set_index(["model", "size"])
     published = published[["test_accuracy", "parameters_reported", "seconds_per_epoch"]]
@@ -186,14 +161,14 @@ def width_scaling(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     return pd.DataFrame(rows).join(published, ["model", "size"])
 
 
-def confusion(group: Result) -> pd.DataFrame:
+def confusion(result: Result) -> pd.DataFrame:
     """Tracks by true label (rows) and voted label (columns), both in alphabetical order; the mean over seeds."""
     from sklearn.metrics import confusion_matrix  # here: scikit-learn takes seconds to import
 
-    genres = classes_of(group.predictions("test")[0])
-    runs = [per_track(predictions) for predictions in group.predictions("test")]
-    counts = [confusion_matrix(run["target"], run["vote"], labels=range(len(genres))) for run in runs]
-    return pd.DataFrame(np.mean(counts, axis=0), pd.Index(genres, name="true"), pd.Index(genres, name="predicted"))
+    labels = classes_of(result.predictions("test")[0])
+    runs = [per_track(predictions) for predictions in result.predictions("test")]
+    counts = [confusion_matrix(run["target"], run["vote"], labels=range(len(labels))) for run in runs]
+    return pd.DataFrame(np.mean(counts, axis=0), pd.Index(labels, name="true"), pd.Index(labels, name="predicted"))
 
 
 def reported_confusion(name: str) -> pd.DataFrame:
@@ -210,29 +185,64 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def recalls(runs: dict[str, Result]) -> pd.DataFrame:
-    """Recall of each label by each model: the share of its test tracks that get it by vote, mean over seeds; NaN
-    without test tracks.
-
-    Returns:
-        One row per model and label: model, label, tracks, recall, low, high (see `statistics.interval`).
-    """
+    """Recall of each label by each model, by vote, mean over seeds; NaN without test tracks. Columns: model, label,
+    tracks, recall, low, high (see `statistics.interval`)."""
     rows = []
-    for model, group in runs.items():
-        predictions = group.predictions("test")
+    for model, result in runs.items():
+        predictions = result.predictions("test")
         for target, label in enumerate(classes_of(predictions[0])):
-            own = [frame[frame["target"] == target] for frame in predictions]
-            row = {"model": model, "label": label, "tracks": own[0]["track"].nunique()}
+            of_label = [frame[frame["target"] == target] for frame in predictions]
+            row = {"model": model, "label": label, "tracks": of_label[0]["track"].nunique()}
             if row["tracks"]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # of single artists: the table says so
-                    row["recall"], (row["low"], row["high"]) = accuracy(own), interval(own)
+                    row["recall"], (row["low"], row["high"]) = accuracy(of_label), interval(of_label)
             rows.append(row)
     return pd.DataFrame(rows, columns=["model", "label", "tracks", "recall", "low", "high"])
 
 
+def trials(study: "optuna.Study") -> pd.DataFrame:
+    """The trials of `study.search.search` in their order: trial; how ("to the end", "stopped" or "diverged"); a column
+    for each setting; epochs; the last epoch's validation_loss and validation_accuracy (per segment); core_minutes."""
+    from soundfusion_lib.study.search import EPOCHS, ended  # here: Optuna is optional
+
+    rows = []
+    for number, trial in enumerate(ended(study)):
+        epochs = pd.DataFrame(trial.user_attrs.get(EPOCHS, {}))
+        last = epochs.iloc[-1] if len(epochs) else {}
+        row = {"trial": number, "how": STATES[trial.state.name], **trial.params, "epochs": len(epochs)}
+        row |= {name: last.get(name, np.nan) for name in ("validation_loss", "validation_accuracy")}
+        rows.append(row | {"core_minutes": epochs["core_seconds"].sum() / 60 if len(epochs) else np.nan})
+    return pd.DataFrame(rows)
+
+
+def importances(study: "optuna.Study") -> pd.DataFrame:
+    """Which settings the validation loss depends on: setting and importance, which sum to 1, the largest first; empty
+    with fewer than two complete trials. Source: functional ANOVA, Hutter, Hoos and Leyton-Brown, ICML 2014."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    shares = {}
+    if sum(trial.state.name == "COMPLETE" for trial in study.trials) > 1:
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return pd.DataFrame(shares.items(), columns=["setting", "importance"])
+
+
+def best_of_their_size(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `performance` with two columns more: best_of_size, "yes" where no row with at most as many parameters
+    has a higher accuracy by vote; best_of_time, the same for core_minutes. "-" where the cost is unknown."""
+    by_vote = table["track_accuracy"].to_numpy()
+
+    def best(cost: str) -> list[str]:
+        costs = table[cost].to_numpy(float)
+        highest = [by_vote[costs <= cost].max(initial=0) for cost in costs]
+        return np.where(np.isnan(costs), "-", np.where(by_vote >= highest, "yes", "no")).tolist()
+
+    return table.assign(best_of_size=best("parameters"), best_of_time=best("core_minutes"))
+
+
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table for reading: a quantity and its interval in one cell, numbers rounded; the accuracy by mean
-    probability, which is seldom far from that by vote, is left to the file."""
+    """A table for reading: a quantity and its interval in one cell, numbers rounded, without the accuracy by mean
+    probability, which hardly differs from that by vote."""
     table = table.drop(columns=table.filter(regex="^mean_"))
     shown, bounds = pd.DataFrame(index=table.index), _bounds(table)
     ends = {end for pair in bounds.values() for end in pair}

@@ -1,7 +1,7 @@
 """The models of the report, and two fusions more: ``build_model("resnet2d", num_classes=8, width=16, dropout=0.3)``.
 
 They share the arguments ``num_classes`` (labels), ``in_channels`` and ``n_mels`` (of the spectrogram) and ``dropout``
-(on the output layer). May import only what stands beside the rooms.
+(on the output layer).
 """
 
 from soundfusion_lib.checks import check, options_of

@@ -10,7 +10,7 @@ from soundfusion_lib.errors import SoundFusionError
 
 
 class Standardize(nn.Module):
-    """(x - mean) / std of the training part, at first 0 and 1: of each mel band, or of a waveform, which has one band.
+    """(x - mean) / std of the training set, at first 0 and 1: of each mel band, or of a waveform, which has one band.
 
     Shape: (N, C, bands, T) in dB, or (N, 1, L) for one band -> the same.
     """
@@ -37,7 +37,7 @@ class AudioClassifier(nn.Module):
     """Base of all models: ``logits = dropout(head(features(*inputs)))``.
 
     A subclass names its ``inputs`` and implements ``embed``. Raw inputs are ``waveform``, (N, 1, L) in [-1, 1], and
-    ``mel``, (N, in_channels, n_mels, T) in dB. One that is too short or has other bands raises SoundFusionError.
+    ``mel``, (N, in_channels, n_mels, T) in dB; SoundFusionError where one is too short or has other bands.
 
     Args:
         bands: of each input; a waveform has 1.
@@ -81,8 +81,8 @@ class AudioClassifier(nn.Module):
         return {f"block {number}": self.get_submodule(name) for number, name in enumerate(self.stage_ends, 1)}
 
     def prepare(self, name: str, x: Tensor) -> Tensor:
-        """Augment (in training) and standardise one raw input. A waveform's noise and gain come first, in units of full
-        scale; a spectrogram's masks last: a mean in dB would stand out of bands whose levels differ."""
+        """Augment (in training) and standardise one raw input: a waveform's noise and gain come first, in units of full
+        scale; a spectrogram's masks last, or a mask in dB would stand out of bands whose levels differ."""
         augment, standardize = self.augment[name], self.standardize[name]
         return augment(standardize(x)) if name == "mel" else standardize(augment(x))
 
@@ -90,15 +90,11 @@ class AudioClassifier(nn.Module):
         """This model and, for a fusion, its parts."""
         return (module for module in self.modules() if isinstance(module, AudioClassifier))
 
-    def frontends(self) -> Iterator[tuple[str, Standardize]]:
-        """Name and `Standardize` of every input of the model or of a fusion's parts."""
-        for member in self.members():
-            yield from member.standardize.items()
-
     def set_statistics(self, statistics: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Set ``{input name: (mean, std)}``, each (bands,), of all inputs, in the model and in a fusion's parts."""
-        for name, standardize in self.frontends():
-            standardize.set_statistics(*statistics[name])
+        for member in self.members():
+            for name, standardize in member.standardize.items():
+                standardize.set_statistics(*statistics[name])
 
     def load_weights(self, state_dict: Mapping[str, Tensor], source: str) -> None:
         """``load_state_dict``; raises SoundFusionError if what the source gave does not fit."""
@@ -110,12 +106,11 @@ class AudioClassifier(nn.Module):
     def load_backbone(self, state_dict: Mapping[str, Tensor]) -> list[str]:
         """Start from the same network trained on another corpus: all but the last layer and the statistics of that
         corpus. Returns the names of the parameters that were loaded."""
-        own = self.state_dict()
-        backbone = {name for name in own if not name.startswith(("head.", "standardize."))}
-        taken = {name: value for name, value in state_dict.items() if name in backbone}
-        kept = {name: value for name, value in own.items() if name not in backbone}
-        self.load_weights({**kept, **taken}, f"the other {type(self).__name__}")
-        return sorted(taken.keys() & dict(self.named_parameters()).keys())
+        outside = ("head.", "standardize.")
+        loaded = {name: value for name, value in state_dict.items() if not name.startswith(outside)}
+        kept = {name: value for name, value in self.state_dict().items() if name.startswith(outside)}
+        self.load_weights(kept | loaded, f"the other {type(self).__name__}")
+        return [name for name, _ in self.named_parameters() if name in loaded]
 
     def set_augmentation(self, augmentation: Mapping[str, nn.Module]) -> None:
         """Augment by ``{input name: module}``, in the model and in a fusion's parts, and other inputs not at all."""
@@ -128,7 +123,7 @@ class AudioClassifier(nn.Module):
 
 
 def adaptive_average_pool(x: Tensor, size: int) -> Tensor:
-    """``torch.nn.AdaptiveAvgPool2d``, (N, C, H, W) -> (N, C, size, size), as two matrix products: torch's own has no
+    """``torch.nn.AdaptiveAvgPool2d``, (N, C, H, W) -> (N, C, size, size), as two matrix products: torch's has no
     deterministic backward pass on CUDA, and takes only multiples of ``size`` on MPS."""
     rows, columns = (_average_matrix(length, size, x) for length in x.shape[-2:])  # (size, H), (size, W)
     x = x @ columns.T  # (N, C, H, size)

@@ -1,7 +1,5 @@
 """SoundFusion: a model of the waveform and one of the mel spectrogram, fused by features or by decisions; and two other
-ways to fuse features, which the report leaves to further work.
-
-Any two models of ours can be the parts, trained jointly from scratch, or trained before and loaded (``load_parts``).
+ways to fuse features, which the report leaves to further work. Any two models can be the parts.
 """
 
 from collections.abc import Sequence
@@ -15,18 +13,16 @@ from torch.nn.functional import log_softmax, logsigmoid
 from soundfusion_lib.checks import Bands, Count, Share
 from soundfusion_lib.models.base import AudioClassifier
 
-Part = tuple[str, dict[str, Any]]  # the name of a model, and its options
-Parts = Annotated[Sequence[Part], Field(min_length=2, max_length=2)]
-UNITS = 64  # that the gate and the attention bring each part's features to, as many as the report's parts have
-HEADS = 4  # of the attention
+Part = Annotated[tuple[str, dict[str, Any]], Field(description="the name of a model and its options")]
+Parts = Annotated[Sequence[Part], Field(min_length=2, max_length=2, description="a list of two parts")]
 PARTS: Parts = (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))  # the report's: 64 features each
+UNITS = 64  # values that the gate and the attention map each part's features to
+HEADS = 4  # of the attention
 
 
 class Fusion(AudioClassifier):
-    """Two parts side by side, each given by name and options, as for ``build_model``; by default the report's.
-
-    ``inputs`` are those of the parts, each once, in the parts' order.
-    """
+    """Two parts side by side, each given by name and options, as for ``build_model``. ``inputs`` are the parts', each
+    once."""
 
     inputs = ("waveform", "mel")
 
@@ -43,16 +39,20 @@ class Fusion(AudioClassifier):
         self.inputs = tuple(dict.fromkeys(name for part in built for name in part.inputs))
 
     def part_inputs(self, inputs: Sequence[Tensor]) -> list[tuple[AudioClassifier, list[Tensor]]]:
-        """Each part with its own of the fusion's inputs."""
+        """Each part with its inputs."""
         by_name = dict(zip(self.inputs, inputs, strict=True))
         return [(part, [by_name[name] for name in part.inputs]) for part in self.parts]
 
+    def part_features(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The features of each part, (N, part.num_features)."""
+        return [part.features(*tensors) for part, tensors in self.part_inputs(inputs)]
+
     def features(self, *inputs: Tensor) -> Tensor:
         """The parts' features, concatenated: (N, num_features)."""
-        return torch.cat([part.features(*own) for part, own in self.part_inputs(inputs)], dim=1)
+        return torch.cat(self.part_features(inputs), dim=1)
 
     def load_parts(self, state_dicts: Sequence[dict[str, Tensor]]) -> None:
-        """Start from trained models, given by their states, in the order of the parts."""
+        """Start from the states of trained models, in the order of the parts."""
         for part, state in zip(self.parts, state_dicts, strict=True):
             if isinstance(part.head, nn.Identity):
                 state = {name: value for name, value in state.items() if not name.startswith("head.")}
@@ -71,15 +71,15 @@ class FusionConcat(Fusion):
         super().__init__(num_classes, parts, in_channels, n_mels, dropout)
         for part in self.parts:
             part.head = nn.Identity()  # the parts end in their features
+        self.build_fusion(num_classes)
 
-    def _decide_on(self, num_features: int, num_classes: int) -> None:
-        """Give the fusion a last layer for so many features."""
-        self.num_features, self.head = num_features, nn.Linear(num_features, num_classes)
+    def build_fusion(self, num_classes: int) -> None:
+        """Layers beyond the concatenation: none here."""
 
 
 class FusionGated(FusionConcat):
-    """The parts' features f, each brought to `UNITS` values tanh(W f), and mixed by a gate that both set: z times
-    one part's and 1 - z times the other's, z = sigmoid(V [f, f']) for each value. Then a linear layer.
+    """The parts' features f and g, mapped to `UNITS` values each and mixed: z tanh(W f) + (1 - z) tanh(U g) with the
+    gate z = sigmoid(V [f, g]), and a linear layer.
 
     The gated multimodal unit of Arevalo, Solorio, Montes-y-Gómez and González, "Gated multimodal units for information
     fusion", ICLR workshop 2017.
@@ -87,25 +87,22 @@ class FusionGated(FusionConcat):
     Shape: as `FusionConcat`; ``features`` (N, 64).
     """
 
-    def __init__(
-        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
-    ) -> None:
-        super().__init__(num_classes, parts, in_channels, n_mels, dropout)
+    def build_fusion(self, num_classes: int) -> None:
         self.values = nn.ModuleList(nn.Linear(part.num_features, UNITS, bias=False) for part in self.parts)
         self.gate = nn.Linear(self.num_features, UNITS, bias=False)
-        self._decide_on(UNITS, num_classes)
+        self.num_features, self.head = UNITS, nn.Linear(UNITS, num_classes)
 
     def features(self, *inputs: Tensor) -> Tensor:
         """The mixed values, (N, 64)."""
-        both = [part.features(*own) for part, own in self.part_inputs(inputs)]
-        one, other = (torch.tanh(layer(own)) for layer, own in zip(self.values, both, strict=True))
-        share = torch.sigmoid(self.gate(torch.cat(both, dim=1)))
-        return share * one + (1 - share) * other
+        features = self.part_features(inputs)
+        first, second = (torch.tanh(layer(x)) for layer, x in zip(self.values, features, strict=True))  # (N, 64) each
+        share = torch.sigmoid(self.gate(torch.cat(features, dim=1)))
+        return share * first + (1 - share) * second
 
 
 class FusionAttention(FusionConcat):
-    """The parts' features, each brought to `UNITS` values, as two tokens that attend to themselves and each other, by
-    `HEADS` heads; a shortcut around the attention, layer norm, both tokens side by side, a linear layer.
+    """The parts' features as two tokens of `UNITS` values that attend to themselves and each other, by `HEADS` heads; a
+    shortcut around the attention, layer norm, both tokens side by side, a linear layer.
 
     Attention as in Vaswani et al., "Attention is all you need", NeurIPS 2017; as a fusion of modalities Tsai et al.,
     "Multimodal transformer for unaligned multimodal language sequences", ACL 2019.
@@ -113,19 +110,16 @@ class FusionAttention(FusionConcat):
     Shape: as `FusionConcat`; ``features`` (N, 128).
     """
 
-    def __init__(
-        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
-    ) -> None:
-        super().__init__(num_classes, parts, in_channels, n_mels, dropout)
+    def build_fusion(self, num_classes: int) -> None:
         self.tokens = nn.ModuleList(nn.Linear(part.num_features, UNITS) for part in self.parts)
         self.attention = nn.MultiheadAttention(UNITS, HEADS, batch_first=True)
         self.norm = nn.LayerNorm(UNITS)
-        self._decide_on(2 * UNITS, num_classes)
+        self.num_features, self.head = 2 * UNITS, nn.Linear(2 * UNITS, num_classes)
 
     def features(self, *inputs: Tensor) -> Tensor:
         """Both tokens, (N, 128)."""
-        both = (part.features(*own) for part, own in self.part_inputs(inputs))
-        tokens = torch.stack([layer(own) for layer, own in zip(self.tokens, both, strict=True)], dim=1)  # (N, 2, 64)
+        features = self.part_features(inputs)
+        tokens = torch.stack([layer(x) for layer, x in zip(self.tokens, features, strict=True)], dim=1)  # (N, 2, 64)
         attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
         return self.norm(tokens + attended).flatten(1)
 
@@ -133,11 +127,10 @@ class FusionAttention(FusionConcat):
 class FusionDecision(Fusion):
     """SoundFusion-2: each part decides, and the softmaxes are added with weights w and 1 - w.
 
-    The forward pass returns the logarithm of that sum, whose softmax is the sum itself, so that everything that takes
-    logits is right.
+    The forward pass returns the logarithm of that sum, whose softmax is the sum itself: it serves as logits.
 
     Args:
-        dropout: on each part's output layer, unless its own options set it.
+        dropout: on each part's output layer, unless the part's options set it.
         weighting: ``equal``, as in the report, w = 0.5; or ``learned``, w the sigmoid of a parameter that starts at 0.
 
     Shape: waveform (N, 1, L), mel (N, in_channels, n_mels, T) -> log-probabilities (N, num_classes).
@@ -168,6 +161,7 @@ class FusionDecision(Fusion):
         return self.weight_logit.sigmoid().item()
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        first, second = (log_softmax(part(*own).float(), dim=1) for part, own in self.part_inputs(inputs))
+        logits = (part(*tensors) for part, tensors in self.part_inputs(inputs))
+        first, second = (log_softmax(x.float(), dim=1) for x in logits)
         weight = self.weight_logit
         return torch.logaddexp(first + logsigmoid(weight), second + logsigmoid(-weight))

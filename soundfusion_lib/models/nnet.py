@@ -69,13 +69,12 @@ class NNet2(_NNet):
     ) -> None:
         super().__init__(num_classes, n_mels, width, dropout)
         self.first = nn.Sequential(nn.Conv2d(in_channels, width, (n_mels, 4)), nn.BatchNorm2d(width), nn.ReLU())
-        self.second = nn.Sequential(
-            nn.Conv2d(width, width, (1, 4), padding=(0, 2)), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-        )
+        second = nn.Conv2d(width, width, (1, 4), padding=(0, 2))
+        self.second = nn.Sequential(second, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.third = nn.Sequential(nn.Conv2d(width, width, (1, 4), padding=(0, 1)), nn.BatchNorm2d(width))
         self.activation = nn.ReLU(inplace=True)
 
     def convolve(self, x: Tensor) -> Tensor:
         first = self.first(x)  # (N, 256, 1, T - 3)
-        second = self.second(first)  # (N, 256, 1, T - 2): padded by 2 frames, the third by 1, to keep the length
+        second = self.second(first)  # (N, 256, 1, T - 2): padded by 2 frames, and the third by 1
         return self.activation(first + self.third(second))  # (N, 256, 1, T - 3)

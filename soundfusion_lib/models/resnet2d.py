@@ -47,8 +47,7 @@ class ResNet2D(AudioClassifier):
 
     Args:
         width: filters F of the first stage.
-        pool: the last feature maps are averaged to pool x pool. The report's ResNet2D keeps 7 x 7; with 1 it ends in
-            4F features (64 for F = 16), as within SoundFusion.
+        pool: the last feature maps are averaged to pool x pool: 7 x 7 in the report, 1 within SoundFusion.
         depth: 34 layers, as the report's, or 18, which it leaves to further work.
 
     Shape: mel (N, in_channels, n_mels, T) in dB -> logits (N, num_classes); ``features`` (N, 4F pool^2).

@@ -15,16 +15,18 @@ def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
 
 
 def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFrame:
-    """The model's layers in the order in which they run, a residual block being one.
+    """The model's layers in the order in which they run; a residual block is one.
 
     Args:
         input_shapes: shape of each input, without the batch: ``(1, 110250)``, ``(2, 64, 431)``.
 
     Returns:
-        One row per layer: layer; filters, kernel and stride of its first convolution or pooling; output shape;
-        parameters.
+        One row per layer: layer; filters, kernel, stride of its first convolution or pooling; output shape; parameters.
     """
     rows = []
+
+    def size(layer: nn.Module | None, name: str) -> str:
+        return "×".join(str(value) for value in np.atleast_1d(getattr(layer, name, "-")))
 
     def note(layer: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         output = output[0] if isinstance(output, tuple) else output  # attention gives its weights, too
@@ -32,9 +34,9 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
         rows.append(
             {
                 "layer": type(layer).__name__,
-                "filters": str(getattr(first, "out_channels", "-")),
-                "kernel": _size(getattr(first, "kernel_size", "-")),
-                "stride": _size(getattr(first, "stride", "-")),
+                "filters": size(first, "out_channels"),
+                "kernel": size(first, "kernel_size"),
+                "stride": size(first, "stride"),
                 "output shape": "×".join(f"{size:,}" for size in output.shape[1:]),
                 "parameters": count_parameters(layer, trainable_only=False),
             }
@@ -54,7 +56,3 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
             yield from _layers(child)
         elif not isinstance(child, nn.ModuleDict | nn.Dropout | nn.Identity):
             yield child
-
-
-def _size(size: int | tuple[int, ...] | str) -> str:
-    return "×".join(str(value) for value in np.atleast_1d(size))

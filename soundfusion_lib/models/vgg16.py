@@ -29,7 +29,7 @@ class VGG16(AudioClassifier):
         dropout: on the output layer, beside the paper's two of 0.5 within the dense layers.
 
     Shape: mel (N, in_channels, n_mels, T) in dB, n_mels and T of 32 or more -> logits (N, num_classes); ``features``
-    (N, 4096), the activations before the last layer.
+    (N, 4096).
     """
 
     inputs = ("mel",)
@@ -50,21 +50,17 @@ class VGG16(AudioClassifier):
 
         self.convolutions = make_layers([size if size == "M" else size * width // FULL_WIDTH for size in cfgs["D"]])
         self.convolutions[0] = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.dense = nn.Sequential(
-            nn.Linear(8 * width * 7 * 7, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-        )
+        layers = []
+        for inputs in (8 * width * 7 * 7, hidden):
+            layers += [nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+        self.dense = nn.Sequential(*layers)
         deviation = 0.01 * (FULL_WIDTH / width) ** 0.5  # fewer inputs, the same size of output
         for module in self.modules():  # at full width as torchvision starts it
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, deviation)
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.zeros_(module.bias)
 
     def embed(self, x: Tensor) -> Tensor:
@@ -79,15 +75,15 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
     """Start from VGG16 trained on ImageNet: all layers that the weights hold but the last.
 
     Each of the spectrogram's channels gets the sum of the first filters for red, green and blue, divided by the number
-    of channels: the same image in every channel gives the response that it gives as a grey picture.
+    of channels: the same image in every channel gives the response to a grey image.
 
-    torchvision's whole network expects inputs of unit deviation, as the spectrogram is: ``input_scale`` is 1. The
-    original release (the convolutions alone, or torchvision's ``IMAGENET1K_FEATURES``, whose classifier holds no
-    numbers) takes 0..255 minus the mean: ``input_scale`` becomes 57.6, the deviation of such an image.
+    torchvision's whole network expects inputs of unit deviation: ``input_scale`` is 1. The original release (the
+    convolutions alone, or torchvision's ``IMAGENET1K_FEATURES``, whose classifier is all NaN) takes 0..255 minus the
+    mean: ``input_scale`` becomes 57.6, the deviation of such an image.
 
     Args:
-        weights: a .pth or .safetensors file under torchvision's names, of the whole network or of the convolutions
-            alone; by default `imagenet_file`, or where there is none `published_weights`.
+        weights: a .pth or .safetensors file under torchvision's names; by default `imagenet_file`, or where there is
+            none `published_weights`.
 
     Returns:
         Names of the parameters that were loaded.
@@ -102,8 +98,8 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
             state[name] = value.float()
             if name == FIRST + "weight":  # (64, 3, 3, 3)
                 state[name] = (state[name].sum(dim=1, keepdim=True) / in_channels).repeat(1, in_channels, 1, 1)
-    others = {name: value for name, value in model.state_dict().items() if not name.startswith("convolutions.")}
-    model.load_weights({**others, **state}, str(weights or "torchvision's VGG16"))  # all convolutions must be there
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("convolutions.")}
+    model.load_weights({**kept, **state}, str(weights or "torchvision's VGG16"))  # all convolutions must be there
     model.input_scale.fill_(1.0 if any(name.startswith("dense.") for name in state) else CAFFE_SCALE)
     return sorted(state)
 
@@ -131,8 +127,8 @@ def published_weights() -> Mapping[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise SoundFusionError(
             f"ImageNet's weights for VGG16 are not at hand ({error}). Fetch {weights.url} on a machine with network "
-            f"access and put it into {torch.hub.get_dir()}/checkpoints, or put a local file of weights, with "
-            f"torchvision's names, into {data_dir()} as vgg16_imagenet.safetensors or vgg16_imagenet.pth."
+            f"access and put it into {torch.hub.get_dir()}/checkpoints, or put a local file of weights under "
+            f"torchvision's names into {data_dir()} as vgg16_imagenet.safetensors or vgg16_imagenet.pth."
         ) from error
 
 

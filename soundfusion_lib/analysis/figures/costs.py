@@ -54,7 +54,7 @@ def _name_models(axis: Axes, rows: pd.DataFrame, cost: str) -> None:
 @themed
 def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figure:
     """The trials of a search in their order with the lowest loss so far, and which settings it depends on; from
-    `searches.trials` and `searches.importances`."""
+    `tables.trials` and `tables.importances`."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[1.6, 1])
     ended, stopped = (table[table["how"] == how] for how in ("to the end", "stopped"))
     color = color_of(0)
