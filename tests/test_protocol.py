@@ -212,7 +212,7 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
     group = made_up(protocol.simple_cnn(study), epochs=epochs)
-    ticks = figures.training_curves(study, {"x": result}).axes[-1].get_xticks()
+    ticks = figures.training_curves(study, {"x": group}).axes[-1].get_xticks()
     assert set(ticks) >= set(range(1, epochs + 1)) and all(tick == round(tick) for tick in ticks)
     plt.close("all")
 
