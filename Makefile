@@ -60,7 +60,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 lock:
-	uv pip compile --universal --python-version 3.11 --extra test --no-emit-index-url --no-annotate --upgrade \
+	uv pip compile --universal --python-version 3.11 --extra test --no-emit-index-url --no-annotate \
 		pyproject.toml -o requirements.lock
 
 clean:

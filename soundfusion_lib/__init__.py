@@ -12,7 +12,7 @@ _EXPORTS = {
     "SoundFusionError": "errors",
     "Study": "study.study",
     "build_model": "models",
-    "check_parameters": "study.parameters",
+    "check_parameters": "notebooks",
     "count_parameters": "models",
     "explore": "explorer.explore",
     "load_profile": "study.profile",

@@ -104,15 +104,14 @@ def reproduce(profile, device, only, changes, kept, scheduler):
     That trains every experiment of the report that the notebooks show; before it starts it says how many are left, and
     how long they take. `soundfusion train` trains one network.
     """
-    from soundfusion_lib.notebooks import notebook_files
-    from soundfusion_lib.notebooks import reproduce as run_notebooks
+    from soundfusion_lib import notebooks
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.status import left_to_train
 
-    names = [file.stem for file in notebook_files(only)]
+    names = [file.stem for file in notebooks.notebook_files(only)]
     profile = changed(profile, changes)
     click.echo(left_to_train(profile, names, kept), err=True)
-    folder = run_notebooks(profile, device, only, scheduler, kept)
+    folder = notebooks.reproduce(profile, device, only, scheduler, kept)
     click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 
 
@@ -139,12 +138,12 @@ def worker(scheduler, count):
 def train(profile, network, changes, all_clips, device):
     """Train NETWORK with PROFILE's seeds and folds, and print its accuracy.
 
-    NETWORK is an experiment's name, as `soundfusion status` and the tables show it (ResNet2D-small, SoundFusion-1,
-    SimpleCNN), or a model alone (resnet2d). `reproduce`, `predict` and `export` find its runs again.
+    NETWORK is an experiment's name, as tables show it (ResNet2D-small, SoundFusion-1, SimpleCNN), or a model alone
+    (resnet2d). `reproduce`, `predict` and `export` find its runs again.
     """
     import pandas as pd
 
-    from soundfusion_lib.predict.evaluation import evaluate, tested_runs, with_bounds
+    from soundfusion_lib.predict.export import evaluate, tested_runs, with_bounds
     from soundfusion_lib.study.find import experiment_named
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
@@ -152,23 +151,17 @@ def train(profile, network, changes, all_clips, device):
     experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written
     study = Study("train", changed(profile, changes), device)
     experiment = experiment_named(study, network)
-    experiment = study.on_all_clips(experiment) if all_clips else experiment
-    result = study.train(experiment)
-    rows = [
-        {
-            "run": run.key,
-            "seed": run.experiment.seed,
-            "fold": run.experiment.split.fold,
-            "epochs": len(run.history),
-            "seconds": round(run.info["seconds"], 1),
-            "validation_accuracy": round(run.history["validation_accuracy"].max(), 3),
-        }
+    result = study.train(study.on_all_clips(experiment) if all_clips else experiment)
+    rows = {
+        run.key: [run.experiment.seed, run.experiment.split.fold, len(run.history), run.info["seconds"]]
         for run in result.runs
-    ]
-    click.echo(pd.DataFrame(rows).dropna(axis=1, how="all").to_string(index=False))
-    tested = tested_runs(result.runs[0], study.store) if all_clips else result
-    accuracy = evaluate(tested, study.store) if tested else {}
-    known = f"{with_bounds(accuracy['accuracy'], accuracy)} ({accuracy['tracks']} tracks)" if tested else "unknown"
+    }
+    table = pd.DataFrame.from_dict(rows, "index", columns=["seed", "fold", "epochs", "seconds"]).rename_axis("run")
+    click.echo(table.reset_index().round(1).to_string(index=False))
+    known = "unknown"
+    if tested := tested_runs(result.runs[0], study) if all_clips else result:
+        accuracy = evaluate(tested, study.store.tracks["group"])
+        known = f"{with_bounds(accuracy['accuracy'], accuracy)} ({accuracy['tracks']} tracks)"
     click.echo(
         f"{experiment.name} on {study.profile.name}: {'trained on all clips; ' * all_clips}test accuracy by track vote "
         f"{known}; chance {1 / len(study.store.labels):.3f}; in brackets 95 % intervals by artist"
@@ -177,19 +170,9 @@ def train(profile, network, changes, all_clips, device):
 
 @main.command()
 @profile_argument
-def page(profile):
-    """Gather PROFILE's tables and figures into one page, results/<profile>/README.md (reproduce does it too)."""
-    from soundfusion_lib.analysis.page import write_page
-    from soundfusion_lib.study.profile import load_profile
-
-    click.echo(write_page(load_profile(profile).name))
-
-
-@main.command()
-@profile_argument
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
-    """Say which runs of PROFILE's notebooks are there, and how long the others take."""
+    """Say how many runs of PROFILE's notebooks are there, and how long the others take."""
     from soundfusion_lib.study import status
     from soundfusion_lib.study.study import NothingYet, Study
 
@@ -208,30 +191,32 @@ def status(profile, kept):
 @click.option("--profile", help="whose experiment --model is: a profile's name or TOML file; demo by default")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
 @click.option("--csv", type=PATH, help="write one row per segment and label: file, start, end, label, probability")
-@click.option("--json", type=PATH, help="write the same by file, with the most probable labels and errors")
 @click.option("--plot", type=PATH, help="draw the probabilities along time above the spectrogram (of one file)")
 @device_option
-def predict(paths, model, profile, top, csv, json, plot, device):
+def predict(paths, model, profile, top, csv, plot, device):
     """Predict the labels of PATHS: audio files of any length, and folders of them.
 
     Without --model it is the network that comes with the project: classical, electronic, pop and rock. A name may hold
     its profile: demo/ResNet2D-small. A file that cannot be used has its error in place of a label, and the exit status
     is 1.
     """
-    from soundfusion_lib.predict.output import check_outputs, write_outputs
+    from soundfusion_lib.predict import output
     from soundfusion_lib.predict.recognizer import audio_files, load_recognizer
 
     files = audio_files(paths)
-    check_outputs(files, csv, json, plot)
+    output.check_outputs(files, csv, plot)
     recognizer = load_recognizer(model, profile, device)
     click.echo(recognizer.describe(), err=True)
     predictions = []
     for prediction in recognizer.predict(*files):
         click.echo(prediction.in_words(top))
         predictions.append(prediction)
-    write_outputs(predictions, recognizer, top, csv, json, plot)
+    if csv:
+        output.write_csv(csv, predictions, recognizer.labels)
     if any(prediction.error for prediction in predictions):
         sys.exit(1)
+    if plot:
+        output.write_plot(plot, predictions[0], recognizer)
 
 
 @main.command()
@@ -242,7 +227,7 @@ def export(model, folder, profile):
     """Write a trained MODEL into FOLDER: weights, config.json and a model card.
 
     MODEL is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the
-    first seed and fold), or a run's key or folder. The card has the experiment's accuracy by cross-validation.
+    first seed and fold), or a run's key or folder. The card has the accuracy over PROFILE's seeds and folds.
     """
     from soundfusion_lib.predict.export import export as write
 

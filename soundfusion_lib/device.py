@@ -3,20 +3,14 @@
 import contextlib
 import platform
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import torch
 
 from soundfusion_lib.errors import SoundFusionError
 
-SYSTEM = Path("/")
-GROUPS = {  # of versions 1 and 2 of control groups: folder, and files of the limit and of what is used
-    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    "": ("sys/fs/cgroup", "memory.max", "memory.current"),
-}
+CONTAINER = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]  # its limit
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -53,37 +47,13 @@ def _has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-class Memory(NamedTuple):
-    """Main memory, in bytes: all that this process may use, and what of it is free."""
-
-    total: int
-    available: int
-
-
-def memory() -> Memory:
-    """The machine's main memory, or the container's where its limit is lower."""
-    machine = psutil.virtual_memory()
-    limits = [Memory(machine.total, machine.available), *_limits()]
-    return Memory(min(limit.total for limit in limits), max(0, min(limit.available for limit in limits)))
-
-
-def _limits() -> Iterator[Memory]:
-    """Of each control group that this process is in and that has a limit. Files that the kernel caches are free.
-
-    https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html
-    """
-    groups = SYSTEM / "proc/self/cgroup"
-    for line in groups.read_text().splitlines() if groups.exists() else ():
-        _, controllers, group = line.split(":", 2)
-        for root, *names in [GROUPS[name] for name in controllers.split(",") if name in GROUPS]:
-            folder = SYSTEM / root / group.strip("/")
-            for around in (folder, *folder.parents):  # a container may see its own group as the root
-                with contextlib.suppress(OSError, ValueError):  # not there; "max", which is no limit
-                    limit, used = (int((around / name).read_text()) for name in names)
-                    sizes = dict(line.split() for line in (around / "memory.stat").read_text().splitlines())
-                    prefix = "total_" if controllers else ""
-                    cached = sum(int(sizes.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
-                    yield Memory(limit, limit - used + cached)
+def memory() -> int:
+    """Main memory that this process may use, in bytes: the machine's, or its container's where that is less."""
+    sizes = [psutil.virtual_memory().total]
+    for file in CONTAINER:
+        with contextlib.suppress(OSError, ValueError):  # not there; "max", which is no limit
+            sizes.append(int(file.read_text()))
+    return min(sizes)
 
 
 def fits(size: int, device: torch.device) -> bool:
@@ -91,4 +61,4 @@ def fits(size: int, device: torch.device) -> bool:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for tensors to come
         return size <= (torch.cuda.mem_get_info(device)[0] + kept) // 2
-    return size <= memory().available // 2
+    return size <= min(psutil.virtual_memory().available, memory()) // 2

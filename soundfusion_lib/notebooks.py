@@ -1,14 +1,11 @@
 """The notebooks in batch: papermill executes each in a fresh kernel, whole or not at all."""
 
+import ast
 import os
 import sys
 import time
 from pathlib import Path
-
-import nbformat
-import papermill
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
+from typing import Any
 
 from soundfusion_lib import pool
 from soundfusion_lib.analysis.page import write_page
@@ -16,12 +13,24 @@ from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, lock, results_dir, writing
 from soundfusion_lib.study import catalogue
-from soundfusion_lib.study.parameters import DEFAULTS
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.results import edit_summary, read_summary
 from soundfusion_lib.study.study import Study
 
+DEFAULTS = {"profile": "demo", "device": "auto"}  # parameters of every notebook
 SOUND = "data:audio"  # begins the address of a sound within a page
+
+
+def check_parameters(inputs: list[str]) -> None:
+    """Raise SoundFusionError for a parameter not in `DEFAULTS`: papermill only warns, and would run the defaults.
+
+    Args:
+        inputs: the cells run so far, IPython's `In`. Papermill's begins with the comment "# Parameters".
+    """
+    cells = [cell for cell in inputs if cell.startswith("# Parameters\n")]
+    names = [statement.targets[0].id for cell in cells for statement in ast.parse(cell).body]
+    if unknown := [name for name in names if name not in DEFAULTS]:
+        raise SoundFusionError(f"this notebook has no parameter {unknown[0]!r}; there are: {', '.join(DEFAULTS)}")
 
 
 def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
@@ -29,27 +38,21 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not files:
         raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
-    names = [file.stem for file in files]
     for prefix in only:
-        if not any(name.startswith(prefix) for name in names):
-            raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {', '.join(names)}")
+        if not any(file.stem.startswith(prefix) for file in files):
+            there = ", ".join(file.stem for file in files)
+            raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {there}")
     return [file for file in files if not only or file.stem.startswith(only)]
 
 
 def reproduce(
     profile: str = "demo", device: str = "auto", only: tuple[str, ...] = (), scheduler: str = "", kept: bool = False
 ) -> Path:
-    """Execute the notebooks on a profile, one after the other; the executed copies are in results/<profile>/notebooks.
+    """Execute the notebooks on a profile, one after the other; returns the folder of the results.
 
     Args:
-        profile: see `load_profile`.
-        device: see `choose_device`.
-        only: see `notebook_files`.
-        scheduler: address of a Dask scheduler whose workers train, see `Study`.
-        kept: take the runs that results/<profile> keeps for trained, see `Study`.
-
-    Returns:
-        The folder of the results.
+        profile, device, only: see `load_profile`, `choose_device` and `notebook_files`.
+        scheduler, kept: see `Study`.
 
     Raises:
         SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what was
@@ -62,12 +65,11 @@ def reproduce(
         profile = str(Path(profile).resolve())  # the kernels work in another folder
     given = {"profile": profile, "device": device}
     parameters = {name: value for name, value in given.items() if value != DEFAULTS[name]}
-    sounds = loaded.corpus["kind"] == "demo"
     folder = results_dir() / loaded.name
-    # what the kernels inherit
-    os.environ.update(pool.environment(), MPLBACKEND="module://matplotlib_inline.backend_inline")
-    os.environ.update({"SOUNDFUSION_SCHEDULER": scheduler} if scheduler else {})
-    os.environ.update({"SOUNDFUSION_KEPT": "1"} if kept else {})
+    inherited = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # by the kernels
+    inherited |= {"SOUNDFUSION_SCHEDULER": scheduler} if scheduler else {}
+    inherited |= {"SOUNDFUSION_KEPT": "1"} if kept else {}
+    os.environ.update(pool.environment() | inherited)
     began = time.perf_counter()
     if scheduler:  # all runs at once, not one notebook's after the other's
         study = Study("cluster", profile, device, scheduler=scheduler, kept=kept)
@@ -77,7 +79,7 @@ def reproduce(
         print(f"[{number}/{len(files)}] {file.stem}, profile {loaded.name}", file=sys.stderr, flush=True)
         started = time.perf_counter()
         with writing(folder), lock(folder / f".{file.name}.lock"):  # another process may execute the same notebook
-            _execute(file, folder / "notebooks" / file.name, parameters, sounds)
+            _execute(file, folder / "notebooks" / file.name, parameters, loaded.corpus["kind"] == "demo")
         seconds = time.perf_counter() - started
         print(f"    {seconds:.0f} s", file=sys.stderr, flush=True)
         with edit_summary(folder / "summary.json") as summary:
@@ -91,9 +93,11 @@ def reproduce(
 
 def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: bool) -> None:
     """Run a notebook with these parameters; the target is written when all of it has run."""
-    missing = sorted(DEFAULTS.keys() - papermill.inspect_notebook(source).keys())
-    if missing:  # papermill would only warn, and run with the wrong ones
-        raise SoundFusionError(f"{source}: its cell tagged `parameters` lacks {', '.join(missing)}")
+    import nbformat  # here: a kernel imports this module, too, and needs none of these
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.stem}.running.ipynb")
     failed = target.with_name(f"{target.stem}.failed.ipynb")
@@ -125,21 +129,19 @@ def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: boo
     failed.unlink(missing_ok=True)  # of an earlier call
 
 
-def _clean(notebook: nbformat.NotebookNode, sounds: bool) -> None:
+def _clean(notebook: Any, sounds: bool) -> None:
     """Take out, in place, what differs between two executions: times, progress bars, the state of widgets. Without
     `sounds` also every sound: a copy may be given to others, and the music belongs to its artists.
 
-    The ids of cells and what the kernel says of itself stay: opening a notebook in JupyterLab and saving it changes
-    nothing.
+    The ids of cells and what the kernel says of itself stay: JupyterLab, saving the notebook, changes nothing.
     """
     kept = "kernelspec", "language_info"
     notebook.metadata = {key: notebook.metadata[key] for key in kept if key in notebook.metadata}
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
-        if "injected-parameters" in tags:
+        cell.metadata = {key: tags for key, tags in cell.metadata.items() if key == "tags" and tags}
+        if "injected-parameters" in cell.metadata.get("tags", []):
             cell.id = "injected-parameters"  # papermill draws another each time
-        streams: dict[str, nbformat.NotebookNode] = {}
+        streams: dict[str, Any] = {}
         for output in cell.get("outputs", []):
             if output.output_type == "stream":  # what is printed comes in pieces, others each time
                 first = streams.setdefault(output.name, output)

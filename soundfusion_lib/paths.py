@@ -12,23 +12,23 @@ from soundfusion_lib.errors import SoundFusionError
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+def _folder(variable: str, default: str) -> Path:
+    return (PROJECT / Path(os.environ.get(variable) or default).expanduser()).resolve()
+
+
 def data_dir() -> Path:
     """Folder of datasets, stores and runs: SOUNDFUSION_DATA, or data; relative to the project's folder."""
     return _folder("SOUNDFUSION_DATA", "data")
 
 
 def runs_dir() -> Path:
-    """Folder of all trained runs of all datasets: a run's key says what it was trained on."""
+    """Folder of all trained runs of all datasets."""
     return data_dir() / "runs"
 
 
 def results_dir() -> Path:
     """Folder of results: SOUNDFUSION_RESULTS, or results; relative to the project's folder."""
     return _folder("SOUNDFUSION_RESULTS", "results")
-
-
-def _folder(variable: str, default: str) -> Path:
-    return (PROJECT / Path(os.environ.get(variable) or default).expanduser()).resolve()
 
 
 @contextmanager

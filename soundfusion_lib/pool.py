@@ -26,8 +26,7 @@ def environment() -> dict[str, str]:
     """Variables of the environment that a process which trains starts with; they have no effect on a running one.
 
     One thread, since a second never pays for these networks; and glibc keeps the memory that tensors free, which it
-    would give back to the system and get anew, page by page. A script that starts without them trains slower, to the
-    same numbers as long as torch has one thread; the workers of `worker_pool` have them in any case.
+    would give back to the system and get anew, page by page. The workers of `worker_pool` have them in any case.
     """
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return threads | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1"}
@@ -39,11 +38,8 @@ def cores() -> int:
 
 
 def worker_pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
-    """Processes of so many threads each, the first of which has begun; SoundFusionError if it could not.
-
-    They end with this one, however it ends. A script that uses them needs ``if __name__ == "__main__":`` around what
-    it does, as each process imports it.
-    """
+    """Processes of so many threads each, the first of which has begun; SoundFusionError if it could not. They end with
+    this one, however it ends."""
     refuse_in_import()
     prepare_pool()
     executor = ProcessPoolExecutor(workers, CONTEXT, _begin, (threads,))
@@ -51,9 +47,8 @@ def worker_pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
         executor.submit(os.getpid).result()
     except BrokenProcessPool as error:
         executor.shutdown()  # or Python, ending, would wake a thread of it that is closing its pipe
-        script = getattr(sys.modules["__main__"], "__file__", None)  # none in a notebook
-        guard = f'it imports {script}, a file with what it does under `if __name__ == "__main__":`; ' if script else ""
-        raise SoundFusionError(f"a process ended while it began: {guard}what it said is printed above") from error
+        guard = 'what a script does must stand under `if __name__ == "__main__":`, as each process imports the script'
+        raise SoundFusionError(f"a process ended while it began ({guard}); what it said is printed above") from error
     return executor
 
 
@@ -68,17 +63,14 @@ def _begin(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one ends, which a worker does not notice: it waits for work on a pipe
-    whose other end it holds itself."""
+    """A worker does not notice that its parent ended: it waits for work on a pipe whose other end it holds itself."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def prepare_pool() -> None:
-    """Have the server import now, beside this process, what this one has imported of the library.
-
-    It starts with interrupts blocked: the one that Jupyter ends a kernel with would break its imports.
-    """
+    """Have the server import now, beside this process, what this one has imported of the library. It starts with
+    interrupts blocked: the one that Jupyter ends a kernel with would break its imports."""
     os.environ.update(environment() | os.environ)  # for the processes, what is set already first
     if FORKS and not getattr(multiprocessing.current_process(), "_inheriting", False):
         library = [name for name in sys.modules if name.startswith("soundfusion_lib.")]

@@ -16,10 +16,9 @@ from bad_audio import RATE, USED, music, write_all
 from click.testing import CliRunner
 
 from soundfusion_lib.audio.clips import ClipFolder
-from soundfusion_lib.audio.decode import AT_ONCE, LongAudio, UnreadableFile, UnusableAudio, decode, stream
+from soundfusion_lib.audio.decode import UnreadableFile, decode, stream
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.store import Store
-from soundfusion_lib.audio.streaming import streamed
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets import Corpus, emotify, folder
 from soundfusion_lib.study.study import Study
@@ -125,29 +124,26 @@ def test_two_hours_are_prepared_whole_in_bounded_memory(tmp_path):
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 
-def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
-    file = write_long(tmp_path / "long.au", 2)
-    with pytest.raises(LongAudio, match=f"longer than the {AT_ONCE:,} samples"):
-        decode(file)
-    samples, rate = decode(file, 30.0)
-    assert samples.shape == (30 * rate, 2)
-    assert sum(len(block) for block, _ in stream(file, 30.0)) == 30 * rate
-    with pytest.raises(UnusableAudio, match="longer than 0.5 hours"), streamed(file, SPECS, longest=1_800):
-        pass
-
-
 def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "x.wav", music(8_000, seconds=20), 8_000)
     whole = build(corpus_of(tmp_path, "x.wav"), tmp_path / "whole")
-    monkeypatch.setattr("soundfusion_lib.audio.decode.AT_ONCE", 1_000)
+    for name, value in (("decode.AT_ONCE", 1_000), ("decode.BLOCK", 50_000), ("clips.LARGE", 1_000)):
+        monkeypatch.setattr(f"soundfusion_lib.audio.{name}", value)
     pieces = build(corpus_of(tmp_path, "x.wav"), tmp_path / "pieces")
-    assert pieces.content_id == whole.content_id
     for kind, array in whole.arrays.items():
         np.testing.assert_array_equal(pieces.arrays[kind].data, array.data)
         pd.testing.assert_frame_equal(pieces.arrays[kind].tracks, array.tracks)
 
 
-# ---- what is no file, and what was stored before
+def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
+    file = write_long(tmp_path / "long.au", 2)
+    samples, rate = decode(file, 30.0)
+    assert samples.shape == (30 * rate, 2)
+    cut = replace(corpus_of(tmp_path, "long.au"), seconds=30.0)
+    assert build(cut, tmp_path / "cache").tracks["seconds"].tolist() == [30.0]
+
+
+# ---- what is no file
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
@@ -169,38 +165,25 @@ def test_a_pipe_does_not_block(tmp_path):
     signal.signal(signal.SIGALRM, before)
 
 
-def test_what_was_stored_of_1e30_is_left_out_now(tmp_path):
-    for seed, name in enumerate("xy"):
-        soundfile.write(tmp_path / f"{name}.wav", music(seed=seed), RATE)
-    corpus = corpus_of(tmp_path, "x.wav", "y.wav")
-    assert list(build(corpus, tmp_path / "cache").tracks.index) == ["x", "y"]
-    mel = ClipFolder(tmp_path / "cache" / "files", SPECS[1])
-    lines = [clip if clip.start else replace(clip, silence=np.nan) for clip in mel.read().values()]
-    mel.journal.write_bytes(b"".join(clip.line() for clip in lines))
-    store = build(corpus, tmp_path / "cache")
-    assert store.left_out["reason"].to_dict() == {"x": "holds samples far beyond full scale"}
-    assert list(store.tracks.index) == ["y"]
-
-
 # ---- files that kill the process that decodes them
 
 KILLING = """
 import os, signal
 from pathlib import Path
 from soundfusion_lib.datasets import folder
-from soundfusion_lib.audio import prepare
+from soundfusion_lib.audio import streaming
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.store import Store
 
-decode, once = prepare.decode, Path("killed")
+stream, once = streaming.stream, Path("killed")
 
 def killing(file, seconds):
     if file.name == "killer.wav" or (file.name == "chance.wav" and not once.exists()):
         once.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode(file, seconds)
+    return stream(file, seconds)
 
-prepare.decode = killing  # in the processes, too: each imports this script
+streaming.stream = killing  # in the processes, too: each imports this script
 
 if __name__ == "__main__":
     for _ in range(2):  # again, when it is the only one that is left

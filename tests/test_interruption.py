@@ -41,20 +41,20 @@ def note(*words):
         log.write(" ".join(map(str, words)) + "\\n")
 
 if "resource_tracker" not in " ".join(sys.orig_argv):
-    from soundfusion_lib.audio import prepare
+    from soundfusion_lib.audio import streaming
     from soundfusion_lib.training import loop
-    decode, learn = prepare.decode, loop._learn
+    stream, learn = streaming.stream, loop._learn
 
-    def watched_decode(file, seconds=None):
+    def watched_stream(file, seconds=None):
         time.sleep(0.05)
         note("decoded", file.name)
-        return decode(file, seconds)
+        return stream(file, seconds)
 
     def watched_learn(parts, train, training, seed):
         note("epoch", seed // 1_000_003, seed % 1_000_003)
         return learn(parts, train, training, seed)
 
-    prepare.decode, loop._learn = watched_decode, watched_learn
+    streaming.stream, loop._learn = watched_stream, watched_learn
 """
 COMMAND = """
 import sys

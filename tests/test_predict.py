@@ -1,9 +1,10 @@
-"""A trained network on files that no corpus lists."""
+"""A trained network on files that no corpus lists, and the one that comes with the project."""
 
 import json
 import os
+import subprocess
 import sys
-from contextlib import contextmanager
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.predict.output import timeline, write_outputs
-from soundfusion_lib.predict.recognizer import BATCH, Prediction
+from soundfusion_lib.models import AudioClassifier, count_parameters
+from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.predict.export import model_card
+from soundfusion_lib.predict.output import timeline, write_plot
+from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.loop import Training
@@ -69,22 +72,6 @@ def write(file: Path, *sounds: tuple[str, float], seed: int = 0) -> Path:
     return file
 
 
-@contextmanager
-def outputs():
-    """The probabilities that any whole network gives meanwhile, one batch after the other: (segments, classes)."""
-    seen: list[np.ndarray] = []
-
-    def keep(module, inputs, logits):
-        if isinstance(module, AudioClassifier):
-            seen.append(logits.detach().softmax(1).numpy())
-
-    handle = register_module_forward_hook(keep)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
 def test_files_are_predicted_as_the_run_predicted_them(trained, corpus, tmp_path):
     (tmp_path / "broken.mp3").write_bytes(b"nothing")
     test = load_run(trained).predictions("test")
@@ -100,9 +87,16 @@ def test_files_are_predicted_as_the_run_predicted_them(trained, corpus, tmp_path
 
 
 def test_a_long_file_is_predicted_some_segments_at_a_time(trained, tmp_path):
+    batches: list[np.ndarray] = []  # the probabilities that the whole network gives, (segments, classes)
+
+    def keep(module, inputs, logits):
+        if isinstance(module, AudioClassifier):
+            batches.append(logits.softmax(1).numpy())
+
     file = write(tmp_path / "long.wav", ("low", 40), ("noise", 3 * BATCH + 5.5 - 40))  # sounds that change: order shows
-    with outputs() as batches:
-        [prediction] = predict(trained, file)
+    handle = register_module_forward_hook(keep)
+    [prediction] = predict(trained, file)
+    handle.remove()
     assert [len(batch) for batch in batches] == [BATCH, BATCH, BATCH, 5]
     table, probabilities = prediction.segments, np.concatenate(batches)
     assert list(table) == ["start", "end", *COLUMNS] and table["end"].tolist() == [*range(1, 3 * BATCH + 6)]
@@ -172,27 +166,22 @@ def call(*words):
 
 
 def test_the_command_writes_what_it_predicts_and_ends_with_1_for_a_broken_file(trained, folder, tmp_path):
-    files = "--csv", tmp_path / "x.csv", "--json", tmp_path / "x.json"
-    done = call(folder, "--model", trained, *files, "--top", 2)
+    done = call(folder, "--model", trained, "--csv", tmp_path / "x.csv", "--top", 2)
     assert done.exit_code == 1 and "error: cannot be decoded" in done.stdout and len(done.stdout.splitlines()) == 4
     assert "small, trained on tones: high, low, noise" in done.stderr
-    content = json.loads((tmp_path / "x.json").read_text())
-    assert content["model"] == {"name": "small", "corpus": "tones", "synthetic": False, "labels": LABELS}
     table = pd.read_csv(tmp_path / "x.csv")
     assert list(table) == ["file", "start", "end", "label", "probability"]
     assert table.iloc[:3]["label"].tolist() == LABELS and table["start"].iloc[2:4].tolist() == [0, 1]
     expected = predict(trained, folder)
     assert len(table) == 3 * sum(len(prediction.segments) for prediction in expected)
     mean = table.groupby(["file", "label"])["probability"].mean()
-    for file, prediction in zip(content["files"], expected, strict=True):
-        assert (file["file"], file["error"]) == (str(prediction.file), prediction.error)
-        assert file["prediction"] == prediction.label and len(file["segments"]) == len(prediction.segments)
-        assert len(file["top"]) == (0 if prediction.error else 2)
+    for prediction, line in zip(expected, done.stdout.splitlines(), strict=True):
+        assert line.startswith(f"{prediction.file}: {prediction.label or 'error'}")
         for label, value in prediction.mean.items():
-            assert mean[file["file"], label] == pytest.approx(value, abs=1e-6)
-    top = content["files"][0]["top"][0]
-    assert f"a.flac: {expected[0].label} ({top['label']} {top['probability']:.2f}, " in done.stdout.splitlines()[0]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["music", "x.csv", "x.json"]
+            assert mean[str(prediction.file), label] == pytest.approx(value, abs=1e-6)
+    first = expected[0]
+    assert f"a.flac: {first.label} ({first.mean.index[0]} {first.mean.iloc[0]:.2f}, " in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[0].count(", ") == 1 and sorted(os.listdir(tmp_path)) == ["music", "x.csv"]
 
 
 def test_a_plot_is_of_one_file(trained, folder, tmp_path):
@@ -210,9 +199,11 @@ def test_a_plot_is_of_one_file(trained, folder, tmp_path):
 
 
 @pytest.mark.parametrize("run", ["trained", "of_whole_clips"])
-def test_the_timeline_shows_what_was_predicted(run, folder, request):
-    recognizer = load_recognizer(request.getfixturevalue(run), device="cpu")
-    [prediction] = recognizer.predict(folder / "b" / "low.wav")
+def test_the_timeline_shows_what_was_predicted_and_dollars_are_no_mathematics(run, tmp_path, request):
+    recognizer, label = load_recognizer(request.getfixturevalue(run), device="cpu"), r"Ba$\bad$ & Drum <b>"
+    about = {**recognizer.about, "label": label, "corpus": label}
+    recognizer = replace(recognizer, labels=["high", label, "noise"], about=about)
+    [prediction] = recognizer.predict(write(tmp_path / r"a$\bad$.wav", ("low", 3)))
     figure = timeline(prediction, recognizer)
     above, below = figure.axes[:2]
     values = prediction.segments["p_" + prediction.mean.index].T.to_numpy()
@@ -221,40 +212,19 @@ def test_the_timeline_shows_what_was_predicted(run, folder, request):
     assert [text.get_text() for text in above.get_yticklabels()] == names
     assert below.get_xlim() == (0, prediction.segments["end"].max()) and below.get_xlabel() == "time in min:s"
     assert below.get_ylabel() == "mel band" and prediction.label in figure.get_suptitle()
-
-
-def test_dollars_in_names_are_no_mathematics(trained, folder, tmp_path):
-    recognizer = load_recognizer(trained, device="cpu")
-    label = r"Ba$\bad$ & Drum <b>"
-    about = {**recognizer.about, "label": label, "corpus": label}
-    recognizer = replace(recognizer, labels=["high", label, "noise"], about=about)
-    file = write(tmp_path / r"a$\bad$.wav", ("low", 3))
-    write_outputs(list(recognizer.predict(file)), recognizer, 3, None, None, tmp_path / "x.png")
+    write_plot(tmp_path / "x.png", prediction, recognizer)
     assert (tmp_path / "x.png").exists()
-
-
-@pytest.mark.parametrize("failing", ["write_csv", "write_json", "write_plot"])
-def test_an_output_that_fails_takes_no_other_along(trained, folder, tmp_path, monkeypatch, failing):
-    def fail(path, *_, **__):
-        raise SoundFusionError("no room")
-
-    monkeypatch.setattr(f"soundfusion_lib.predict.output.{failing}", fail)
-    paths = {"write_csv": tmp_path / "x.csv", "write_json": tmp_path / "x.json", "write_plot": tmp_path / "x.png"}
-    words = "--csv", paths["write_csv"], "--json", paths["write_json"], "--plot", paths["write_plot"]
-    done = call(folder / "a.flac", "--model", trained, *words)
-    assert done.exit_code == 1 and "a.flac: " in done.stdout and f"{paths[failing]}: no room" in done.stderr
-    assert [name for name, path in paths.items() if not path.exists()] == [failing]
 
 
 def test_no_output_overwrites_a_recording_or_another_output(trained, folder, tmp_path):
     """As where a shell makes `--csv a.flac b.flac` of `--csv *.flac`."""
     before = {file: file.read_bytes() for file in folder.rglob("*.flac")}
     (tmp_path / "song").write_bytes((folder / "a.flac").read_bytes())
-    same = "--csv", tmp_path / "x.txt", "--json", tmp_path / "x.txt"
+    same = "--csv", tmp_path / "x.png", "--plot", tmp_path / "x.png"
     for heard, words, why in (
         (folder / "a.flac", ("--csv", folder / "b.flac"), "b.flac is a recording, and would be overwritten"),
-        (tmp_path / "song", ("--json", tmp_path / "song"), "song is a recording"),
-        (folder / "a.flac", same, "x.txt is named for two outputs"),
+        (tmp_path / "song", ("--plot", tmp_path / "song"), "song is a recording"),
+        (folder / "a.flac", same, "x.png is named for two outputs"),
         (folder / "a.flac", ("--csv", tmp_path / "none" / "x.csv"), "x.csv cannot be written"),
     ):
         done = call(heard, "--model", trained, *words)
@@ -267,11 +237,10 @@ def test_no_output_overwrites_a_recording_or_another_output(trained, folder, tmp
 def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
     file = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.flac"))
     (folder / "a.flac").rename(file)
-    words = "--csv", tmp_path / "x.csv", "--json", tmp_path / "x.json", "--plot", tmp_path / "x.png"
+    words = "--csv", tmp_path / "x.csv", "--plot", tmp_path / "x.png"
     done = call(file, "--model", trained, *words)
     assert done.exit_code == 0 and "/?.flac" in done.stdout
     assert os.fsencode(file) in (tmp_path / "x.csv").read_bytes()
-    assert json.loads((tmp_path / "x.json").read_text())["files"][0]["file"] == str(file)
 
 
 def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
@@ -279,10 +248,48 @@ def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
     for words, why in (
         (("--model", "fma_small/Nothing"), "there is no experiment 'Nothing' on fma_small. There are: "),
         (("--model", "nowhere/ResNet2D-small"), "there is no profile 'nowhere'"),
-        (("--model", "beef"), "there is no run 'beef'"),
+        (("--model", "beef"), "no run has a key that begins with 'beef'"),
         (("--model", "ResNet2D-small", "--profile", "fma_small"), "soundfusion download fma"),
         (("--profile", "emotify"), "name it by --model"),
     ):
         done = call(folder / "a.flac", *words)
         assert done.exit_code == 1 and why in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+CONFIG = json.loads((BUILT_IN / "config.json").read_text(encoding="utf-8"))
+
+
+def test_the_built_in_network_is_small_and_belongs_to_the_package():
+    assert {file.name for file in BUILT_IN.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert sum(file.stat().st_size for file in BUILT_IN.iterdir()) < 3e6
+    data = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert {"built_in_model/*", "card.md.jinja"} <= set(data["soundfusion_lib.predict"])
+
+
+def test_the_built_in_network_is_the_one_that_its_card_says():
+    recognizer = load_recognizer(device="cpu")
+    assert recognizer.experiment.name == "SoundFusion-2"
+    assert recognizer.labels == ["classical", "electronic", "pop", "rock"]
+    assert count_parameters(recognizer.model) == CONFIG["parameters"] == 491_768
+    assert not CONFIG["synthetic"] and (BUILT_IN / "README.md").read_text(encoding="utf-8") == model_card(CONFIG)
+
+
+def test_the_accuracy_of_the_built_in_network_is_that_of_the_committed_table():
+    table = pd.read_csv(PROJECT / "results" / "emotify" / "tables" / "05_performance.csv").set_index("model")
+    [name] = [name for name in table.index if name.startswith("SoundFusion-2 (")]
+    row, tested = table.loc[name], CONFIG["evaluation"]
+    assert [tested["accuracy"], tested["low"], tested["high"]] == pytest.approx(
+        [row["track_accuracy"], row["track_low"], row["track_high"]], abs=1e-5
+    )
+    assert tested["tracks"] == row["tracks"] and tested["folds"] == [4, 4]
+
+
+def test_the_built_in_network_predicts_where_nothing_is_trained(tmp_path):
+    write(tmp_path / "x.wav", ("low", 12))
+    environment = os.environ | {name: str(tmp_path / "none") for name in ("SOUNDFUSION_DATA", "SOUNDFUSION_RESULTS")}
+    code = "from soundfusion_lib.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", "x.wav", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
+    assert done.stdout.startswith("x.wav: ") and "trained on emotify" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["x.wav"]

@@ -1,7 +1,4 @@
-"""Augmentation of inputs on their own device, different for every sample, and only in training mode.
-
-For the whole batch at once: no loop over samples, and no value that the device is asked for.
-"""
+"""Augmentation of inputs on their own device, different for every sample, and only in training mode."""
 
 from typing import Annotated
 

@@ -1,28 +1,35 @@
-"""Decoded clips on disk, and the digests of files that they are found by."""
+"""Decoded clips on disk, the digests of files that they are found by, and the processes that decode."""
 
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from soundfusion_lib.audio.decode import UnreadableFile, check_regular, unreadable
+from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, reading
 from soundfusion_lib.audio.representations import Representation, to_dict
+from soundfusion_lib.audio.streaming import StreamedArray, streamed
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import writing
-from soundfusion_lib.pool import cores
+from soundfusion_lib.pool import cores, in_order, worker_pool
 
 STORE_REVISION = 2  # raise it when decoding or a transform gives other values, or the files here mean something else
-PART = ".part"  # a long clip on its way into the data
-RECENT = 2_000_000_000  # nanoseconds; FAT counts time in these
+AHEAD = 4  # jobs for each process
+PART = ".part"  # a large array on its way into the data
+LARGE = 2**24  # bytes
+PIECE = 2**16  # frames of a large array that are written at once
 TABLE = """CREATE TABLE IF NOT EXISTS files
     (path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID"""
 
@@ -31,7 +38,7 @@ TABLE = """CREATE TABLE IF NOT EXISTS files
 class Clip:
     """A file of some content in one representation: a line of the journal."""
 
-    digest: str  # of the file, see `digest`, and its `cut_mark`
+    digest: str  # of the file, and which seconds of it are used: another cut is another clip
     start: int = 0  # where its array lies, in frames of the data
     frames: int = 0
     seconds: float = 0.0  # its length; 0 where it cannot be used
@@ -43,10 +50,8 @@ class Clip:
 
 
 class ClipFolder:
-    """The clips of a corpus in one representation: arrays one after the other, and a journal that is the index.
-
-    Clips are added, never changed or removed. Who adds holds a lock; readers need none, as what they find is whole.
-    """
+    """The clips of a corpus in one representation: arrays one after the other, and a journal that is the index. A lock
+    is for who adds clips; readers need none, as what they find is whole."""
 
     def __init__(self, corpus_folder: Path, representation: Representation):
         self.representation = representation
@@ -72,12 +77,11 @@ class ClipFolder:
             clips[clip.digest] = clip
         return clips
 
-    def prepare(self, digests: set[str]) -> None:
-        """Make the folder ready for more clips: cut off what is behind the last whole one, and copy those of these
-        digests that another corpus of the same cache has."""
+    def prepare(self) -> None:
+        """Make the folder ready for more clips: cut off what is behind the last whole one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        spec = self.representation
-        about = {"representation": to_dict(spec), "dtype": spec.dtype, "layout": "time,channel,band"}
+        spec = to_dict(self.representation)
+        about = {"representation": spec, "dtype": self.representation.dtype, "layout": "time,channel,band"}
         (self.folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
         for part in self.folder.glob(f"*{PART}"):  # of a process that was killed
             part.unlink()
@@ -87,16 +91,8 @@ class ClipFolder:
         for file, size in ((self.data, end * self.frame_bytes), (self.journal, lines)):
             file.touch()
             os.truncate(file, size)
-        missing = digests - clips.keys()
-        for folder in sorted(self.folder.parent.parent.glob(f"*/{self.folder.name}")):
-            other = ClipFolder(folder.parent, spec)
-            for clip in other.read().values():
-                if clip.digest in missing:
-                    missing.remove(clip.digest)
-                    size, offset = clip.frames * self.frame_bytes, clip.start * self.frame_bytes
-                    self.add(clip, np.fromfile(other.data, np.uint8, size, offset=offset))
 
-    def add(self, clip: Clip, array: np.ndarray | bytes | Path) -> None:
+    def add(self, clip: Clip, array: np.ndarray | Path) -> None:
         """Put a clip behind the others, wherever it says that it starts; a long one is in a file, which is deleted."""
         with open(self.data, "ab") as data:
             clip = replace(clip, start=data.tell() // self.frame_bytes)
@@ -110,24 +106,17 @@ class ClipFolder:
             journal.write(clip.line())
 
 
-def digest(file: Path) -> str | UnreadableFile:
-    """SHA-256 of a file in hexadecimal digits, and its suffix in lower case; or why it cannot be read now.
+# Files are known by their content
 
-    That is all that decoding depends on: libsndfile goes by the suffix where an MP3 begins with something else.
-    """
+
+def digest(file: Path) -> str | UnreadableFile:
+    """SHA-256 of a file in hexadecimal digits, and its suffix in lower case, which libsndfile goes by where an MP3
+    begins with something else; or why the file cannot be read now."""
     try:
-        check_regular(file)
-        with open(file, "rb") as opened:
+        with reading(file) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest() + Path(file).suffix.lower()
-    except OSError as error:
-        return unreadable(error)
     except UnreadableFile as reason:
         return reason
-
-
-def cut_mark(seconds: float | None) -> str:
-    """What follows a file's digest where only its first seconds are used: another cut of it is another clip."""
-    return "" if seconds is None else f" first {seconds:g}s"
 
 
 def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[str | UnreadableFile]:
@@ -152,14 +141,76 @@ def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[s
     return contents
 
 
-def _state(file: Path) -> tuple[bytes, int, int, int] | None:
-    """A file's path, size and times, which it is known by; None where it was changed a moment ago, as it may be once
-    more within the same times."""
-    try:
+def _state(file: Path) -> tuple | None:
+    """A file's path, size and times, which it is known by; None where it cannot be read."""
+    with suppress(OSError):
         status = os.stat(file)
-    except OSError:
-        return None
-    times = status.st_mtime_ns, status.st_ctime_ns
-    if any(abs(time.time_ns() - changed) <= RECENT for changed in times):
-        return None
-    return os.fsencode(os.path.abspath(file)), status.st_size, *times
+        return os.fsencode(os.path.abspath(file)), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+# Each file is decoded once, for all representations that lack it
+
+
+class Job(NamedTuple):
+    path: Path
+    digest: str  # of its clip
+    seconds: float | None  # used of it; None for all
+    folders: list[ClipFolder]  # of the representations that lack it
+
+
+Clips = list[tuple[Clip, np.ndarray | Path]]  # with their arrays, see `ClipFolder.add`; in the order of folders
+
+
+def represent_all(jobs: list[Job], workers: int | None) -> Iterator[Clips | UnreadableFile]:
+    """The clips of each job, or why its file cannot be read now, in this order; a single worker is this process. When
+    a file kills its process, those begun are tried again, each alone in a process."""
+    if workers == 1:
+        with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
+            yield from map(_represent, jobs)
+        return
+    workers = max(1, min(workers or cores(), len(jobs)))
+    ahead, done = AHEAD * workers, 0  # jobs begun before their results are needed; results given
+    while done < len(jobs):
+        try:
+            with worker_pool(workers) as pool:
+                for result in in_order(pool, _represent, jobs[done:], ahead):
+                    done += 1
+                    yield result
+        except BrokenProcessPool:
+            for job in jobs[done : done + ahead + 1]:
+                done += 1
+                yield _alone(job)
+
+
+def _alone(job: Job) -> Clips | UnreadableFile:
+    try:
+        with worker_pool(1) as pool:
+            return pool.submit(_represent, job).result()
+    except BrokenProcessPool:
+        return UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
+
+
+def _represent(job: Job) -> Clips | UnreadableFile:
+    try:
+        specs = [folder.representation for folder in job.folders]
+        with streamed(job.path, specs, job.seconds) as (seconds, arrays):
+            clips = [
+                (Clip(job.digest, 0, array.frames, seconds, array.silence), _all_of(array, folder))
+                for array, folder in zip(arrays, job.folders, strict=True)
+            ]
+    except UnreadableFile as reason:
+        return reason
+    except UnusableAudio as reason:
+        clips = [(Clip(job.digest, reason=str(reason)), np.empty(0))] * len(job.folders)
+    same = job.digest.startswith(str(digest(job.path)))
+    return clips if same else UnreadableFile("changed while it was read")
+
+
+def _all_of(array: StreamedArray, folder: ClipFolder) -> np.ndarray | Path:
+    """A whole array; a large one in a file beside the data, since several clips wait and two hours are 500 MB."""
+    if array.frames * folder.frame_bytes <= LARGE:
+        return array.read(0, array.frames)
+    with NamedTemporaryFile(suffix=PART, dir=folder.folder, delete=False) as part:
+        for start in range(0, array.frames, PIECE):
+            part.write(array.read(start, start + PIECE))
+    return Path(part.name)

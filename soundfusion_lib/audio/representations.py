@@ -1,4 +1,4 @@
-"""What a network hears: the waveform, or the mel spectrogram. Frozen specs, and the transform that each stands for.
+"""What a network hears, the waveform or the mel spectrogram: frozen specs, and the transform that each stands for.
 
 An array of either is time-major, (time, channels, bands), so that a segment of a clip is one contiguous slice.
 """
@@ -11,7 +11,6 @@ import numpy as np
 import scipy
 import torch
 from pydantic import Field
-from torchaudio import transforms
 from torchaudio.functional import melscale_fbanks
 
 from soundfusion_lib.audio.decode import resample, to_channels
@@ -34,7 +33,7 @@ class Waveform:
 
     @property
     def slug(self) -> str:
-        """Name that says everything the array depends on."""
+        """Name that says all that the array depends on."""
         return f"waveform-{self.sample_rate}"
 
     def frames(self, seconds: float) -> int:
@@ -49,19 +48,14 @@ class Waveform:
         scaled = torch.from_numpy(mono).mul(32_768).round_().clamp_(-32_768, 32_767)
         return scaled.to(torch.int16).numpy()[:, :, None]
 
-    def silence(self, array: np.ndarray) -> float:
-        """The value that silence has in a clip's array."""
-        return 0.0
-
 
 @checked
 class MelSpectrogram:
-    """Log-mel spectrogram in dB, as torchaudio's MelSpectrogram followed by AmplitudeToDB("power") gives it:
-    Hann window, centred frames with reflected edges, power, HTK mel scale from 0 Hz to half the sample rate, no
-    normalisation, at most `top_db` below the clip's loudest value. float16 in the store.
+    """Log-mel spectrogram in dB: torchaudio's MelSpectrogram and AmplitudeToDB("power"), several times faster on a CPU.
 
-    The defaults are the report's; `MelSpectrogram(22_050, 1, 128)` is what its authors' ResNet2D was fed.
-    Source: torchaudio.transforms; the mel scale is O'Shaughnessy's, Speech Communication, 1987.
+    Hann window, centred frames with reflected edges, power, HTK mel scale (O'Shaughnessy, Speech Communication, 1987)
+    from 0 Hz to half the sample rate, at most `top_db` below the clip's loudest value. float16 in the store. The
+    defaults are the report's; its authors fed their ResNet2D `MelSpectrogram(22_050, 1, 128)`.
     """
 
     sample_rate: Rate = 44_100  # Hz
@@ -81,7 +75,6 @@ class MelSpectrogram:
 
     @property
     def slug(self) -> str:
-        """Name that says everything the array depends on."""
         size = f"{self.channels}ch-{self.n_mels}-{self.n_fft}-{self.hop_length}"
         return f"mel-{self.sample_rate}-{size}-{self.top_db:g}db"
 
@@ -116,20 +109,6 @@ class MelSpectrogram:
         decibels = torch.from_numpy(mel).clamp_(min=1e-10).log10_().mul_(10)
         return decibels.clamp_(min=decibels.max() - self.top_db)
 
-    def module(self) -> torch.nn.Module:
-        """The same as torchaudio's modules, for any device; on a CPU, `transform` is several times faster.
-
-        Shape: samples (..., channels, time), float32, at this sample rate, longer than half a window -> (..., channels,
-        mel bands, frames), dB, float32.
-        """
-        options = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
-        power = transforms.MelSpectrogram(self.sample_rate, **options)
-        return torch.nn.Sequential(power, transforms.AmplitudeToDB("power", self.top_db))
-
-    def silence(self, array: np.ndarray) -> float:
-        """The value that silence has in a clip's array, in dB: `top_db` below its loudest."""
-        return float(torch.from_numpy(array).max()) - self.top_db
-
 
 Representation = Waveform | MelSpectrogram
 
@@ -142,7 +121,6 @@ def _mel_filters(sample_rate: int, n_mels: int, n_fft: int) -> "scipy.sparse.csr
 
 
 def to_dict(representation: Representation) -> dict:
-    """A representation as JSON can hold it."""
     return {"kind": representation.kind, **asdict(representation)}
 
 

@@ -22,14 +22,11 @@ PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the devi
 class Segmenting:
     """How to cut a clip; the report's 5 s with 25 % overlap give 7 segments of a 30 s clip.
 
-    Without an overlap it is one segment a clip, from its start ("without segmentation"): cut where the clip is longer,
-    padded with silence where it is shorter.
+    Without an overlap a clip is one segment from its start ("without segmentation"), cut or padded with silence.
     """
 
     seconds: Seconds = 5.0  # length of a segment
-    overlap: Annotated[Number, Field(ge=0, le=0.99)] | None = (
-        0.25  # share of a segment that it has in common with the next
-    )
+    overlap: Annotated[Number, Field(ge=0, le=0.99)] | None = 0.25  # share that a segment has in common with the next
 
     def starts(self, seconds: float) -> np.ndarray:
         """Start times, in seconds, of the segments that fit in a clip of so many seconds; may be empty."""
@@ -46,11 +43,11 @@ class Segments:
     Args:
         store, segmenting: where the clips are, and how to cut them.
         tracks: ids of the tracks.
-        kinds: representations wanted, in this order: ("waveform",), ("mel",), ("waveform", "mel").
+        kinds: the representations, in this order: ("waveform",), ("mel",), ("waveform", "mel").
         device: where batches are gathered.
 
     Attributes:
-        table: one row a segment: `track` (id), `segment` (its number in the track), `target` (class index).
+        table: one row per segment: `track` (id), `segment` (its number in the track), `target` (class index).
         targets: the same class indices on the device, (segments,), int64.
     """
 
@@ -78,8 +75,7 @@ class Segments:
         return len(self.table)
 
     def batch_sizes(self, batch_size: int) -> list[int]:
-        """Sizes of the batches of an epoch, see `batches`. A last batch of one joins the one before: batch norm has
-        nothing to normalise one segment by."""
+        """Sizes of an epoch's batches. A last one of one segment, which batch norm cannot use, joins the one before."""
         sizes = [len(chunk) for chunk in torch.arange(len(self)).split(batch_size)]
         if len(sizes) > 1 and sizes[-1] == 1:
             sizes[-2:] = [batch_size + 1]
@@ -92,19 +88,19 @@ class Segments:
         `random_starts` each begins anywhere in its track where it fits.
 
         Yields:
-            Inputs, one a kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
+            Inputs, one per kind, float32 on the device: waveform (N, 1, samples), mel (N, channels, bands, frames);
             targets (N,), int64.
         """
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
         sizes = self.batch_sizes(batch_size)
-        order = order.to(self._where)  # once an epoch: once a batch, each would wait for the device
+        order = order.to(self._where)  # once per epoch: once per batch, each would wait for the device
         starts = [windows.start for windows in self._windows]
         if random_starts:
             share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
             starts = [windows.random_start(share) for windows in self._windows]
-        pairs = list(zip(self._windows, starts, strict=True))
 
         def gather(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            pairs = zip(self._windows, starts, strict=True)
             return tuple(windows.gather(rows, start[rows]) for windows, start in pairs)
 
         targets, chunks = self.targets[order.to(self.device)].split(sizes), order.split(sizes)
@@ -132,11 +128,9 @@ class _Windows:
     def __init__(
         self, array: StoredArray, starts: pd.Series, segmenting: Segmenting, where: torch.device, device: torch.device
     ):
-        self.spec = array.representation
+        self.spec, self.device, self.data = array.representation, device, array.tensor(where)
         self.length = self.spec.frames(segmenting.seconds)
-        self.data = array.tensor(where)
-        self.device = device
-        clips = array.tracks.loc[starts.index]  # a row a segment
+        clips = array.tracks.loc[starts.index]  # one row per segment
         frames = clips["frames"].to_numpy()
         room = np.maximum(frames - self.length, 0)
         offset = np.minimum([self.spec.position(start) for start in starts], room)  # resampling may cut a clip's end

@@ -5,13 +5,11 @@
                                          store.json    dtype, layout and spec
     <cache>/digests.sqlite                             the digests of the files
 
-A clip is found by the digest of its file, wherever that lies: of a corpus that has changed, only the files whose bytes
-are new are decoded.
+A clip is found by the digest of its file: of a corpus that has changed, only the files whose bytes are new are decoded.
 """
 
 import hashlib
 import json
-import math
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,16 +18,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
-from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, cut_mark, digests
+from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, Job, digests, represent_all
 from soundfusion_lib.audio.decode import UnreadableFile
-from soundfusion_lib.audio.prepare import Job, represent_all
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import writing
+from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.pool import refuse_in_import
 
 SHORTEST = 5.0  # seconds; one segment of the report
@@ -49,10 +45,8 @@ class StoredArray:
 
     @cached_property
     def data(self) -> np.ndarray:
-        """Clips one after the other, (time, channels, bands), memory-mapped.
-
-        Read-only: a private copy to write to would count as memory used, and a store larger than the memory be refused.
-        """
+        """Clips one after the other, (time, channels, bands), memory-mapped and read-only: a private copy to write to
+        would count as memory used."""
         spec = self.representation
         shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
         return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="r", shape=shape)
@@ -106,9 +100,8 @@ class Store:
     ) -> "Store | None":
         """Open the store of a corpus, decoding first what is not there yet.
 
-        A clip that cannot be used is left out and reported (`left_out`), never replaced. What is wrong with a file's
-        content is remembered; a file that cannot be read is tried again by the next build. An interrupted build goes
-        on where it stopped.
+        A clip that cannot be used is left out and listed in `left_out`, never replaced. A file that cannot be read is
+        tried again by the next build. An interrupted build goes on where it stopped.
 
         Args:
             representations: at most one of each kind.
@@ -119,23 +112,25 @@ class Store:
         Raises:
             SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
         """
-        paths, cut = [Path(corpus.root) / path for path in corpus.tracks["path"]], cut_mark(corpus.seconds)
-        digested = digests(paths, cache_dir, progress)
-        keys = [digest + cut if isinstance(digest, str) else digest for digest in digested]
-        files = dict(zip(corpus.tracks.index, keys, strict=True))
+        paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
+        cut = "" if corpus.seconds is None else f" first {corpus.seconds:g}s"
+        contents = digests(paths, cache_dir, progress)
+        keys = [content + cut if isinstance(content, str) else content for content in contents]
         folders = [ClipFolder(Path(cache_dir) / corpus.name, spec) for spec in representations]
-        if _jobs(corpus, files, folders):
+        files: dict[str, Path] = {}
+        for key, path in zip(keys, paths, strict=True):
+            if isinstance(key, str):
+                files.setdefault(key, path)
+        if _jobs(files, corpus.seconds, folders):
             if not decode:
                 return None
             with writing(Path(cache_dir)):
-                files = _decode(corpus, files, folders, workers, progress)
-        stored = [folder.read() for folder in folders]
-        rows = [
-            _judged([clips.get(key) or Clip("", reason=str(key)) for clips in stored], shortest)
-            for key in files.values()
-        ]
+                failed = _decode(files, corpus, folders, workers, progress)
+            keys = [failed.get(key, key) for key in keys]
         arrays = {}
-        for folder, clips in zip(folders, zip(*rows, strict=True), strict=True):
+        for folder in folders:
+            stored = folder.read()
+            clips = [_judged(stored.get(key) or Clip("", reason=str(key)), shortest) for key in keys]
             tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
             arrays[folder.representation.kind] = StoredArray(folder.representation, folder.folder, tracks)
         store = cls(corpus, arrays)
@@ -147,16 +142,15 @@ class Store:
 
     def check_labels(self) -> None:
         """Raise SoundFusionError if a label has no usable clip, or there are fewer than two labels."""
-        kind = self.corpus.label_name
+        kind, labels = self.corpus.label_name, self.labels
         where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
-        for label, lost in self.left_out.groupby("label"):
-            if label not in self.labels:
-                raise SoundFusionError(
-                    f"{where}: none of the {len(lost)} clips of {kind} {label!r} is usable; most often: "
-                    f"{lost['reason'].mode()[0]}. Give it clips that are, or take the {kind} out of the corpus"
-                )
-        if len(self.labels) < 2:
-            raise SoundFusionError(f"{where}: only one {kind} ({self.labels[0]!r}); there is nothing to tell apart")
+        for label, lost in self.left_out.query("label not in @labels").groupby("label"):
+            raise SoundFusionError(
+                f"{where}: none of the {len(lost)} clips of {kind} {label!r} is usable; most often: "
+                f"{lost['reason'].mode()[0]}. Give it clips that are, or take the {kind} out of the corpus"
+            )
+        if len(labels) < 2:
+            raise SoundFusionError(f"{where}: only one {kind} ({labels[0]!r}); there is nothing to tell apart")
 
     @cached_property
     def content_id(self) -> str:
@@ -185,21 +179,21 @@ class Store:
 
     @property
     def copies(self) -> list[str]:
-        """Usable tracks whose files hold the same bytes, where that leaks: under two labels, or not surely on one side
-        of a split. A sentence for each such file."""
+        """A sentence for each file that several usable tracks hold, where that leaks: under two labels, or not surely
+        on one side of a split."""
         tracks = self.tracks
         content = self._clips.loc[tracks.index, "digest"].str[:DIGITS]
-        said = []
+        sentences = []
         for _, same in tracks[content.duplicated(keep=False)].groupby(content):
             names = f"{' and '.join(same.index)} hold the same bytes"
-            parts = same["split"].unique() if "split" in same else []
+            sets = same["split"].unique() if "split" in same else []
             if same["label"].nunique() > 1:
-                said.append(f"{names}, and are of {self.corpus.label_name} {' and '.join(same['label'].unique())}")
-            elif len(parts) > 1:
-                said.append(f"{names}, and are in {' and '.join(parts)}")
-            elif len(parts) == 0 and (same["group"].isna().any() or same["group"].nunique() > 1):
-                said.append(f"{names}, and a split may part them, as they are not of one group")
-        return said
+                sentences.append(f"{names}, and are of {self.corpus.label_name} {' and '.join(same['label'].unique())}")
+            elif len(sets) > 1:
+                sentences.append(f"{names}, and are in {' and '.join(sets)}")
+            elif len(sets) == 0 and (same["group"].isna().any() or same["group"].nunique() > 1):
+                sentences.append(f"{names}, and a split may part them, as they are not of one group")
+        return sentences
 
     @property
     def bytes(self) -> int:
@@ -208,29 +202,22 @@ class Store:
         return sum(array.clip(track).nbytes for array in self.arrays.values() for track in clips)
 
 
-Files = dict[str, str | UnreadableFile]  # by track: the digest of its clip, or why its file cannot be read
-
-
-def _jobs(corpus: Corpus, files: Files, folders: list[ClipFolder]) -> list[Job]:
-    """What is left to decode of a corpus."""
+def _jobs(files: dict[str, Path], seconds: float | None, folders: list[ClipFolder]) -> list[Job]:
+    """What is left to decode of these files, by their clips' digests."""
     stored = [(folder, folder.read()) for folder in folders]
-    jobs = {}
-    for track, digest in files.items():
-        lacking = [folder for folder, clips in stored if digest not in clips]
-        if lacking and isinstance(digest, str) and digest not in jobs:
-            jobs[digest] = Job(corpus.file(track), digest, corpus.seconds, lacking)
-    return list(jobs.values())
+    lacking = {digest: [folder for folder, clips in stored if digest not in clips] for digest in files}
+    return [Job(files[digest], digest, seconds, folders) for digest, folders in lacking.items() if folders]
 
 
-def _decode(corpus: Corpus, files: Files, folders: list[ClipFolder], workers: int | None, progress: bool) -> Files:
-    """Decode what is left, one process at a time; returns the files, with those that could not be read now."""
+def _decode(
+    files: dict[str, Path], corpus: Corpus, folders: list[ClipFolder], workers: int | None, progress: bool
+) -> dict[str, UnreadableFile]:
+    """Decode what is left, one process at a time; by digest, why a file cannot be read now."""
     refuse_in_import()  # it would wait for the lock
-    cache = folders[0].folder.parent
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / "build.lock"):
+    with lock(folders[0].folder.with_name("build.lock")):
         for folder in folders:
-            folder.prepare({digest for digest in files.values() if isinstance(digest, str)})
-        jobs, failed = _jobs(corpus, files, folders), {}
+            folder.prepare()
+        jobs, failed = _jobs(files, corpus.seconds, folders), {}
         results = represent_all(jobs, workers)
         bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
         for job, result in zip(jobs, bar, strict=True):
@@ -239,14 +226,11 @@ def _decode(corpus: Corpus, files: Files, folders: list[ClipFolder], workers: in
                 continue
             for folder, (clip, array) in zip(job.folders, result, strict=True):
                 folder.add(clip, array)
-    return {track: failed.get(digest, digest) for track, digest in files.items()}
+    return failed
 
 
-def _judged(clips: list[Clip], shortest: float) -> list[Clip]:
-    """A track's clips, each with the reason why the track is left out if there is one."""
-    reasons = [clip.reason for clip in clips if clip.reason]
-    if not all(math.isfinite(clip.silence) for clip in clips):  # decoded before such samples were refused
-        reasons = ["holds samples far beyond full scale"]
-    if not reasons and clips[0].seconds < shortest:
-        reasons = [f"too short ({clips[0].seconds:.1f} s of at least {shortest:g} s)"]
-    return [replace(clip, reason=reasons[0]) for clip in clips] if reasons else clips
+def _judged(clip: Clip, shortest: float) -> Clip:
+    """A clip with the reason why its track is left out, if there is one."""
+    if clip.reason or clip.seconds >= shortest:
+        return clip
+    return replace(clip, reason=f"too short ({clip.seconds:.1f} s of at least {shortest:g} s)")

@@ -1,4 +1,1 @@
-"""A trained network at work: the genres of music files, and a folder that it can be passed on in.
-
-May import all rooms up to analysis, and what stands beside the rooms.
-"""
+"""A trained network at work: the labels of music files, and a folder to pass it on in. Imports all up to analysis."""

@@ -6,25 +6,32 @@ README.md           the model card
 """
 
 import os
-import shutil
+import warnings
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import jinja2
+import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from soundfusion_lib.audio.store import Store
+from soundfusion_lib.analysis.statistics import accuracy, interval
+from soundfusion_lib.analysis.tables import recalls
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.paths import writing
-from soundfusion_lib.predict.evaluation import evaluate, model_card, tested_runs
-from soundfusion_lib.study.find import find_model, profile_and_name
-from soundfusion_lib.study.study import NothingYet, Study
+from soundfusion_lib.paths import runs_dir, writing
+from soundfusion_lib.study.find import experiment_named, find_model, profile_and_name
+from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.run import Run, checksum, load_run, read_json, write_json
+from soundfusion_lib.training.result import Result, of_runs
+from soundfusion_lib.training.run import Run, checksum, find_run, load_run, read_json, write_json
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # of config.json; raise it when its content changes its meaning
+FAIR = "artist", "official"  # splits that test on other artists, or that the corpus's authors chose
 
 
 def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path:
@@ -36,40 +43,32 @@ def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path
         profile: whose experiment it is, where its name does not say.
 
     Raises:
-        SoundFusionError: there is no such run, it was trained on other clips than the profile's, or its weights are
-            not kept; the folder holds something else, or cannot be written.
+        SoundFusionError: there is no such run, or it was trained on other clips than the profile's; the folder holds
+            something else, or cannot be written.
     """
     folder = Path(folder).absolute()
     _refuse_others(folder)
     run = load_run(find_model(model, profile))
-    study = Study("export", profile_and_name(model, profile)[0], "cpu", progress=False, dry=True)
-    config = _config(run, _store(study, run)) | {"kind": study.profile.corpus["kind"]}
     weights = run.weights()  # raises where they are not kept
-    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
-    try:
-        with writing(folder.parent, SafetensorError):
-            for leftover in (new, old):
-                shutil.rmtree(leftover, ignore_errors=True)
-            new.mkdir(parents=True)
+    config = _config(run, Study("export", profile_and_name(model, profile)[0], "cpu", progress=False, dry=True))
+    with writing(folder.parent, SafetensorError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
+            new = Path(aside) / "new"
+            new.mkdir()
             save_file(weights, new / WEIGHTS)
             config["checksums"] = {WEIGHTS: checksum(new / WEIGHTS)}
             write_json(new / CONFIG, config)
             (new / CARD).write_text(model_card(config), encoding="utf-8")
             if folder.exists():
-                os.replace(folder, old)
+                os.replace(folder, Path(aside) / "old")
             os.replace(new, folder)
-            shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return folder
 
 
 def load_exported(folder: Path) -> tuple[AudioClassifier, Experiment, dict[str, Any]]:
-    """The network in evaluation mode, on the CPU; its experiment; the content of config.json.
-
-    Raises:
-        SoundFusionError: a file is missing, damaged, or written by a newer version.
-    """
+    """The network in evaluation mode, on the CPU; its experiment; the content of config.json. Raises SoundFusionError
+    if a file is missing, damaged, or written by a newer version."""
     try:
         config = read_json(folder / CONFIG)
         if config["format"] > FORMAT:
@@ -86,47 +85,83 @@ def load_exported(folder: Path) -> tuple[AudioClassifier, Experiment, dict[str, 
     return model.eval(), experiment, config
 
 
+def model_card(config: dict[str, Any]) -> str:
+    """The card, in Markdown, of a network with this config.json (Mitchell et al., "Model Cards for Model Reporting",
+    FAT* 2019)."""
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    template = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(config, with_bounds=with_bounds)
+
+
+def with_bounds(value: float, bounds: dict[str, Any]) -> str:
+    """A share with its interval: 0.618 [0.537, 0.696]."""
+    return f"{value:.3f} [{'one artist' if pd.isna(bounds['low']) else '{low:.3f}, {high:.3f}'.format(**bounds)}]"
+
+
+def evaluate(result: Result, artists: pd.Series) -> dict[str, Any]:
+    """The test accuracy of some runs, for JSON, where these are the artists by track (NaN if unknown): accuracy, low,
+    high (by track vote, 95 % interval by artist), tracks, artists (how many), scheme (of the split), folds ([tested, of
+    so many]), seeds, runs (keys), recalls (label, tracks, recall, low, high)."""
+    predictions, split = result.predictions("test"), result.experiment.split
+    tracks = predictions[0]["track"].unique()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of single artists, which have no interval
+        low, high = (None if pd.isna(bound) else bound for bound in interval(predictions))  # JSON has no NaN
+        by_label = recalls({"": result}).query("tracks > 0").drop(columns="model").astype(object)
+    return {
+        "accuracy": accuracy(predictions),
+        "low": low,
+        "high": high,
+        "tracks": len(tracks),
+        "artists": int(artists[tracks].nunique()),
+        "scheme": split.scheme,
+        "folds": [len(result.folds), 1 if split.scheme == "official" else split.folds],
+        "seeds": result.seeds,
+        "runs": sorted(run.key for run in result.runs),
+        "recalls": by_label.where(by_label.notna(), None).to_dict("records"),
+    }
+
+
+def tested_runs(run: Run, study: Study) -> Result | None:
+    """The runs that tell how accurate a run's experiment is: those of the profile's seeds and folds. None where not all
+    are trained, they are not tested on other artists, or the profile has no such experiment."""
+    with suppress(SoundFusionError):  # of a name that the profile does not have
+        experiment = experiment_named(study, run.experiment.name)
+        tested, on_all = (study.variants(kind) for kind in (experiment, study.on_all_clips(experiment)))
+        runs = [find_run(study.key(variant), runs_dir(), study.kept) for variant in tested]
+        if all(runs) and run.key in map(study.key, [*tested, *on_all]) and tested[0].split.scheme in FAIR:
+            return of_runs(runs, groups_of(study.store.tracks))
+    return None
+
+
 def _refuse_others(folder: Path) -> None:
-    """Raise SoundFusionError where a folder holds more than an exported network, or another library's."""
+    """Raise SoundFusionError where a folder holds something else than an exported network."""
     if not folder.exists():
         return
     held = {file.name for file in folder.iterdir()} if folder.is_dir() else {folder.name}
-    try:
-        ours = not held or {"format", "experiment", "checksums"} <= read_json(folder / CONFIG).keys()
-    except (OSError, ValueError, AttributeError):
-        ours = False
-    if strange := sorted(held - {CONFIG, WEIGHTS, CARD}) or ([] if ours else [CONFIG]):
+    if held and (held != {CONFIG, WEIGHTS, CARD} or "checksums" not in (folder / CONFIG).read_text(errors="replace")):
+        raise SoundFusionError(f"{folder} holds something other than an exported network: give another folder")
+
+
+def _config(run: Run, study: Study) -> dict[str, Any]:
+    """The content of config.json, but for `checksums`; raises SoundFusionError where the study has other clips."""
+    corpus = run.info["corpus"]
+    if study.corpus.name != corpus or run.experiment.key(study.store.content_id) != run.key:
         raise SoundFusionError(
-            f"{folder} holds something other than an exported network ({strange[0]}): give another folder"
+            f"the run {run.key} was trained on corpus {corpus!r}, on other clips than the profile {study.profile.name} "
+            "has now: name its profile by --profile"
         )
-
-
-def _store(study: Study, run: Run) -> Store:
-    """The clips of a study; raises SoundFusionError unless the run was trained on them."""
-    hint = f"the run {run.key} was trained on corpus {run.info['corpus']!r}: name its profile by --profile"
-    try:
-        store = study.store
-    except NothingYet as why:
-        raise SoundFusionError(f"{why}. Or {hint}") from why
-    if run.experiment.key(store.content_id) != run.key:
-        raise SoundFusionError(f"the profile {study.profile.name} has other clips now than the run: {hint}")
-    return store
-
-
-def _config(run: Run, store: Store) -> dict[str, Any]:
-    """The content of config.json, but for `kind` and `checksums`."""
-    tested = tested_runs(run, store)
+    tested = tested_runs(run, study)
     return {
         "format": FORMAT,
         "name": run.experiment.name,
         "run": run.key,
-        "label": store.corpus.label_name,
+        "label": study.corpus.label_name,
         "labels": run.info["genres"],
-        "corpus": store.corpus.name,
-        "synthetic": store.corpus.synthetic,
-        "tracks": run.info["tracks"],
-        "parameters": run.info["parameters"],
-        "evaluation": tested and evaluate(tested, store),
+        "corpus": study.corpus.name,
+        "kind": study.profile.corpus["kind"],
+        "synthetic": study.corpus.synthetic,
+        "evaluation": tested and evaluate(tested, study.store.tracks["group"]),
         "experiment": run.experiment.to_dict(),
-        **{name: run.info[name] for name in ("finished", "device", "commit", "versions")},
+        **{name: run.info[name] for name in ("tracks", "parameters", "finished", "device", "commit", "versions")},
     }

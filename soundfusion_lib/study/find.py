@@ -16,52 +16,41 @@ KEY = re.compile("[0-9a-f]{1,16}")  # of a run, or its beginning
 
 def experiment_named(study: Study, name: str) -> Experiment:
     """The experiment of a profile with this name, in any case: one of the report's, as tables show it (ResNet2D-small;
-    SimpleCNN for "SimpleCNN, whole clip"), or a model of `MODELS` with the profile's settings, augmented.
-
-    Raises:
-        SoundFusionError: there is no such experiment; the profile leaves its model out.
-    """
+    SimpleCNN for "SimpleCNN, whole clip"), or a model of `MODELS` with the profile's settings, augmented. Raises
+    SoundFusionError if there is none."""
     experiments = catalogue.experiments(study)
-    by_name = {known.casefold(): experiment for known, experiment in experiments.items()}
-    for known in (name.casefold(), f"{name}, whole clip".casefold()):
-        if known in by_name:
-            return by_name[known]
+    for known, experiment in experiments.items():
+        if known.casefold() in (name.casefold(), f"{name}, whole clip".casefold()):
+            return experiment
     if name in MODELS:
         return study.experiment(name, name, augment=True)
     shown = "; ".join(known for known in experiments if "SpecAugment (" not in known)  # without the grid's 36 cells
-    raise SoundFusionError(
-        f"there is no experiment {name!r} on {study.profile.name}. There are: {shown}. Or a model alone: "
-        f"{', '.join(MODELS)}"
-    )
+    there = f"There are: {shown}. Or a model alone: {', '.join(MODELS)}"
+    raise SoundFusionError(f"there is no experiment {name!r} on {study.profile.name}. {there}")
 
 
 def find_model(model: str | Path, profile: str = "demo") -> Path:
-    """The folder of a trained network.
+    """The folder of a trained network; raises SoundFusionError if there is none.
 
     Args:
-        model: the folder of a run or of an exported network; or an experiment's name, alone or behind a profile's
-            ("demo/ResNet2D-small"), for its run on all clips or else that of the first seed and fold; or a run's key,
-            or the beginning of one.
+        model: the folder of a run or of an exported network; a run's key or its beginning; or an experiment's name,
+            alone or behind a profile's ("demo/ResNet2D-small"): its run on all clips, else of the first seed and fold.
         profile: whose experiment it is, where the name does not say: its name, or its TOML file.
-
-    Raises:
-        SoundFusionError: there is no such network, or several keys begin so.
     """
     if Path(model).is_dir():
         return Path(model)
     profile, name = profile_and_name(model, profile)
     if KEY.fullmatch(name):
-        folders = [folder for folder in sorted(runs_dir().glob(f"{name}*")) if not folder.suffix]
-        if len(folders) == 1:
-            return folders[0]
-        keys = f"the keys of {len(folders)} runs begin with {name!r}: {', '.join(run.name for run in folders)}"
-        raise SoundFusionError(keys if folders else f"there is no run {name!r}: `soundfusion status` lists the runs")
+        folders = [folder for folder in runs_dir().glob(f"{name}*") if not folder.suffix]
+        if len(folders) != 1:
+            count = f"{len(folders)} runs have" if folders else "no run has"
+            raise SoundFusionError(f"{count} a key that begins with {name!r}: `soundfusion train` prints the keys")
+        return folders[0]
     study = Study("find", profile, "cpu", progress=False, dry=True)
     experiment = experiment_named(study, name)
-    for split in (study.on_all_clips(experiment), experiment):
-        for run in study.variants(split):
-            if (folder := runs_dir() / study.key(run)).is_dir():
-                return folder
+    for run in study.variants(study.on_all_clips(experiment)) + study.variants(experiment):
+        if (folder := runs_dir() / study.key(run)).is_dir():
+            return folder
     raise SoundFusionError(f"{name} of {profile} is not trained: `soundfusion train {profile} {quote(name)}`")
 
 

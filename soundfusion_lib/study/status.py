@@ -63,7 +63,7 @@ def sentence(study: Study, table: pd.DataFrame) -> str:
     """A table of `progress` in words: n of m runs are there, and the hours that the others take on this machine."""
     done, runs, name, hours = table["done"].sum(), table["runs"].sum(), study.profile.name, table["core_hours_left"]
     if done == runs:
-        return f"{name}: all {runs} runs are there"
+        return f"{name}: all {runs} runs are there" if runs else f"{name}: these notebooks train nothing"
     if hours.isna().all():
         return f"{name}: {done} of {runs} runs are there; no run is recorded that tells how long the others take"
     more = " or more, since some are like no recorded run" if hours.isna().any() else ""

@@ -116,7 +116,7 @@ def run_tasks(
 
 
 def _on_cores(tasks: Mapping[str, Task]) -> Iterator[Any]:
-    workers = max(1, min(cores(), memory().total // RUN_BYTES))
+    workers = max(1, min(cores(), memory() // RUN_BYTES))
     waiting, running = dict(tasks), dict[Future, str]()
     pool = worker_pool(workers)
     try:
