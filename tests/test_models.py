@@ -369,17 +369,17 @@ def test_unknown_names_and_options_are_refused():
         build_model("resnet3d", 8)
     with pytest.raises(SoundFusionError, match="resnet2d: has no key 'layers'; there are: depth, dropout"):
         build_model("resnet2d", 8, layers=3)
-    with pytest.raises(SoundFusionError, match="resnet2d: depth = 50: must be one of 18, 34"):
+    with pytest.raises(SoundFusionError, match="resnet2d: depth = 50: must be 18 or 34"):
         build_model("resnet2d", 8, depth=50)
-    with pytest.raises(SoundFusionError, match='resnet1d: variant = "other": must be one of soundfusion, allamy'):
+    with pytest.raises(SoundFusionError, match="resnet1d: variant = .* must be 'soundfusion' or 'allamy'"):
         build_model("resnet1d", 8, variant="other")
-    with pytest.raises(SoundFusionError, match='fusion_decision: weighting = "other": must be one of equal, learned'):
+    with pytest.raises(SoundFusionError, match="fusion_decision: weighting = .* must be 'equal' or 'learned'"):
         build_model("fusion_decision", 8, weighting="other")
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
         build_model("fusion_concat", 8, parts=[["resnet3d", {}], ["resnet1d", {}]])
-    with pytest.raises(SoundFusionError, match="fusion_concat: parts = .* must be a list of two parts"):
+    with pytest.raises(SoundFusionError, match="fusion_concat: parts = .* must have at least 2 items"):
         build_model("fusion_concat", 8, parts=[["resnet1d", {}]])
-    with pytest.raises(SoundFusionError, match="fusion_decision: parts = .* must be a list of two parts"):
+    with pytest.raises(SoundFusionError, match="fusion_decision: parts = .* must have at most 2 items"):
         build_model("fusion_decision", 8, parts=[["simple_cnn", {}]] * 3)
 
 

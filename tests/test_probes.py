@@ -33,7 +33,7 @@ CNN = Experiment(
 def study(corpus, store, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
     study = object.__new__(Study)
-    study.profile = Profile("test", {"kind": "folder"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
+    study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
     study.device, study.progress, study.scheduler, study._runs = torch.device("cpu"), False, "", {}
     study.dry, study.kept = False, None
     study.__dict__ |= {"corpus": corpus, "store": store}
