@@ -63,7 +63,7 @@ def test_nothing_to_hide_is_the_identity(specgram, options):
 
 @pytest.mark.parametrize("options", [{"probability": 1.1}, {"max_fraction": -0.1}, {"n_time_masks": -1}])
 def test_specaugment_refuses_settings_out_of_range(options):
-    with pytest.raises(SoundFusionError, match="augmentation of 'mel': .* must be a"):
+    with pytest.raises(SoundFusionError, match="augmentation of 'mel': .* must be (greater|less) than or equal to"):
         augmentation("mel", **options)
 
 

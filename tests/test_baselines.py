@@ -25,7 +25,7 @@ from soundfusion_lib.training.result import Result
 def study(corpus, store):
     """A study of the small corpus, whose twelve clips a label are by four artists."""
     study = object.__new__(Study)
-    study.profile = Profile("test", {"kind": "folder"}, split=Split(folds=4), test_folds=(0, 1, 2, 3))
+    study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1, 2, 3))
     study.__dict__ |= {"corpus": corpus, "store": store}
     return study
 
@@ -86,7 +86,7 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
 def under(study, corpus, tracks, **profile) -> Study:
     """The study on a corpus with these tracks in place of its own."""
     changed = object.__new__(Study)
-    changed.profile = Profile("test", {"kind": "folder"}, **profile)
+    changed.profile = Profile("test", {"kind": "demo"}, **profile)
     corpus = replace(corpus, tracks=tracks)
     changed.__dict__ |= {"corpus": corpus, "store": Store(corpus, study.store.arrays)}
     return changed

@@ -101,10 +101,9 @@ def test_fma_with_a_foreign_table(tmp_path):
     header = [("set", "split"), ("set", "subset"), ("track", "genre"), *FMA_HEADER[3:]]
     with pytest.raises(SoundFusionError, match=r"tracks\.csv .*\('track', 'genre_top'\)"):
         fma(make_fma(tmp_path, header=header))
-    for content in (b"", b"\xff\xfe\x00PK\n", b"\n\n"):
-        (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(content)
-        with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
-            fma(tmp_path)
+    (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(b"\xff\xfe\x00PK\n")
+    with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
+        fma(tmp_path)
     with pytest.raises(SoundFusionError, match="subset = 'large': must be 'small' or 'medium'"):
         fma(tmp_path, "large")
 
@@ -133,15 +132,7 @@ def test_gtzan_fault_filtered(tmp_path):
     assert corpus.tracks.loc["blues.00012"].tolist() == ["genres/blues/blues.00012.wav", "blues", None, "test"]
 
 
-def test_gtzan_refuses_a_folder_that_is_not_gtzan(tmp_path):
-    make_gtzan(tmp_path, 20)
-    with pytest.raises(SoundFusionError, match="holds .* of GTZAN's clips"):
-        gtzan(tmp_path)
-    with pytest.raises(SoundFusionError, match="`soundfusion download gtzan`"):
-        gtzan(tmp_path / "nothing", fault_filtered=False)
-
-
-@pytest.mark.parametrize("suffix", [".wav", ".au", ".mp3"])
+@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
 def test_gtzan_in_layout_only(tmp_path, suffix):
     make_gtzan(tmp_path, 3, suffix)
     (tmp_path / "genres" / "blues" / "notes.txt").touch()
@@ -149,6 +140,10 @@ def test_gtzan_in_layout_only(tmp_path, suffix):
     assert corpus.tracks.index.tolist() == [f"{genre}.0000{n}" for genre in ("blues", "jazz") for n in range(3)]
     assert corpus.tracks.loc["jazz.00002", "path"] == f"genres/jazz/jazz.00002{suffix}"
     assert "split" not in corpus.tracks
+    with pytest.raises(SoundFusionError, match="holds .* of GTZAN's clips"):
+        gtzan(tmp_path)
+    with pytest.raises(SoundFusionError, match="`soundfusion download gtzan`"):
+        gtzan(tmp_path / "nothing", fault_filtered=False)
 
 
 def test_importing_the_readers_does_not_import_torch():
@@ -281,13 +276,12 @@ def test_metadata_may_not_point_outside(tmp_path, name):
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ({}, "corpus: needs a kind: demo, demo_gtzan, emotify, fma, gtzan, folder"),
-        ({"kind": ["demo"]}, r"there is no corpus of kind \['demo'\], only demo"),
+        ({}, 'corpus: kind = "": must be one of demo, demo_gtzan, emotify, fma, gtzan, folder'),
+        ({"kind": ["demo"]}, r'corpus: kind = \["demo"\]: must be one of demo'),
         ({"kind": "folder"}, "corpus: needs path"),
         ({"kind": "folder", "path": ""}, 'corpus: path = "": must be the path of a folder'),
         ({"kind": "demo", "seconds": 3.5}, "corpus: has no key 'seconds'; there are: kind, tracks"),
         ({"kind": "demo", "tracks": "many"}, 'corpus: tracks = "many": must be a valid integer'),
-        ({"kind": "emotify", "seconds": True}, "corpus: seconds = true: must be a valid number"),
         ({"kind": "emotify", "seconds": 0}, "corpus: seconds = 0: must be greater than or equal to 0.01"),
         ({"kind": "fma", "subset": "large"}, "corpus: subset = \"large\": must be 'small' or 'medium'"),
     ],

@@ -16,13 +16,9 @@ from composer.genres import FMA_STYLES, GTZAN_STYLES
 from soundfusion_lib.datasets.demo import ARCHIVE, ODD, SHA256, demo, demo_gtzan
 from soundfusion_lib.errors import SoundFusionError
 
-LENGTHS = {  # sample rate in Hz, channels, seconds
-    "stereo": (44_100, 2, 3.5),
-    "mono": (44_100, 1, 3.5),
-    "48 kHz": (48_000, 2, 3.5),
-    "short": (44_100, 2, 1.0),
-    "gtzan": (22_050, 1, 3.5),
-}
+# sample rate in Hz, channels, seconds
+LENGTHS = {"stereo": (44_100, 2, 3.5), "mono": (44_100, 1, 3.5), "48 kHz": (48_000, 2, 3.5)}
+LENGTHS |= {"short": (44_100, 2, 1.0), "gtzan": (22_050, 1, 3.5)}
 
 
 @pytest.fixture
@@ -83,7 +79,7 @@ def test_both_corpora_say_that_they_are_synthetic(data):
     assert all(each.file(track).is_file() for each in (corpus, other) for track in each.tracks.index)
 
 
-@pytest.mark.parametrize("tracks", [24, 160, 320])
+@pytest.mark.parametrize("tracks", [24, 160])
 def test_a_smaller_demo_is_balanced(data, tracks):
     table = demo(tracks).tracks
     held_out = max(1, round(tracks / 8 / 5))
@@ -91,12 +87,9 @@ def test_a_smaller_demo_is_balanced(data, tracks):
     assert pd.crosstab(table["label"], table["split"]).eq(expected).all(axis=None)
     assert not set(ODD) & set(table.index)
     assert demo_gtzan(30).tracks["label"].value_counts().to_dict() == dict.fromkeys(GTZAN_STYLES, 3)
-
-
-@pytest.mark.parametrize("make, tracks", [(demo, 16), (demo, 25), (demo, 328), (demo_gtzan, 35)])
-def test_a_number_of_tracks_that_is_not_balanced_is_refused(data, make, tracks):
-    with pytest.raises(SoundFusionError, match=f"tracks = {tracks}: must be a multiple of"):
-        make(tracks)
+    for make, refused in ((demo, 16), (demo, 25), (demo, 328), (demo_gtzan, 35)):
+        with pytest.raises(SoundFusionError, match=f"tracks = {refused}: must be a multiple of"):
+            make(refused)
 
 
 def test_killed_while_unpacking_and_two_at_once(data, monkeypatch):

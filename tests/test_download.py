@@ -17,7 +17,6 @@ import filelock
 import numpy as np
 import pytest
 
-from soundfusion_lib.datasets import SOURCES
 from soundfusion_lib.datasets import download as module
 from soundfusion_lib.datasets.download import BLOCK, Source, download
 from soundfusion_lib.errors import SoundFusionError
@@ -149,19 +148,6 @@ def names(root):
     return {path.name for path in root.iterdir() if not path.name.endswith(".lock")}
 
 
-def interrupted(site, root, at=200_000):
-    """Bytes kept by a download that broke off after ``at`` bytes and had one attempt only."""
-    site.cuts = [at]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "ATTEMPTS", 1)
-        with pytest.raises(SoundFusionError, match="the same command goes on from there") as caught:
-            get(site, root)
-    kept = (root / "clips.zip.part").stat().st_size
-    assert at - BLOCK < kept <= at and f"{kept:,} bytes are kept" in str(caught.value)
-    assert names(root) == {"clips.zip.part"}
-    return kept
-
-
 @pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
 def test_a_clean_download_unpacks_and_leaves_only_the_folder(site, tmp_path, capsys, kind, pack):
     site.body, site.encoding = pack(FILES), "gzip" if kind == "tar.gz" else None  # which some servers say of it
@@ -183,22 +169,25 @@ def test_cut_connections_are_resumed_where_they_broke(site, tmp_path, waits):
     assert waits == [1, 2, 4]
 
 
-def test_a_server_that_ignores_ranges_is_read_from_the_start(site, tmp_path, capsys):
-    site.body, site.ranges = ZIP, False
-    kept = interrupted(site, tmp_path)
-    assert read(get(site, tmp_path)) == FILES
-    assert site.asked[1:] == [f"bytes={kept}-"] and site.sent[1] == len(site.body)
-    assert "the whole file again" in capsys.readouterr().out
-
-
-def test_the_rest_of_another_file_does_not_pass(site, tmp_path):
-    site.body = zipped({"clips/old.txt": NOISE})
-    interrupted(site, tmp_path)
+def test_an_interrupted_download_keeps_what_came(site, tmp_path, monkeypatch, capsys):
+    """A server that then ignores ranges sends all again; the rest of another file does not pass."""
+    old, at = zipped({"clips/old.txt": NOISE}), 200_000
+    for body, ranges in ((ZIP, False), (old, True)):
+        site.body, site.ranges, site.cuts = body, ranges, [at]
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "ATTEMPTS", 1)
+            with pytest.raises(SoundFusionError, match="the same command goes on from there") as caught:
+                get(site, tmp_path / str(ranges))
+        kept = (tmp_path / str(ranges) / "clips.zip.part").stat().st_size
+        assert at - BLOCK < kept <= at and f"{kept:,} bytes are kept" in str(caught.value)
+        assert names(tmp_path / str(ranges)) == {"clips.zip.part"}
     site.body = ZIP
     with pytest.raises(SoundFusionError, match="wrong checksum .*run the same command again"):
-        get(site, tmp_path)
-    assert names(tmp_path) == set()
-    assert read(get(site, tmp_path)) == FILES
+        get(site, tmp_path / "True")
+    assert names(tmp_path / "True") == set()
+    site.ranges = False
+    assert read(get(site, tmp_path / "False")) == FILES and site.sent[-1] == len(ZIP)
+    assert "the whole file again" in capsys.readouterr().out
 
 
 def test_a_part_that_is_complete_or_longer_than_the_file(site, tmp_path):
@@ -328,11 +317,3 @@ def test_two_downloads_of_the_same_at_once_and_an_unusable_root(site, tmp_path):
     with pytest.raises(SoundFusionError, match="cannot write"):
         get(site, tmp_path / "file")
     assert site.asked == []
-
-
-def test_the_known_sources():
-    assert list(SOURCES) == ["emotify", "fma_small", "fma_metadata", "gtzan"]
-    for name, source in SOURCES.items():
-        scheme = "http://" if name == "emotify" else "https://"  # its server has no other
-        assert source.url.startswith(scheme) and source.url.endswith((".zip", ".tar.gz"))
-        assert re.fullmatch("([0-9a-f]{40})?", source.sha1)

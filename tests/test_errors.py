@@ -29,7 +29,7 @@ MISTAKES = {  # the profile, the sounds in its folder, a text file beside them, 
         ("fma_metadata/tracks.csv", "a,b\n1,2\n"),
         "tracks.csv is not FMA's tracks.csv",
     ),
-    "epochs in words": (FOLDER + '[training]\nepochs = "ten"\n', [], None, "must be a whole number of 1 or"),
+    "epochs in words": (FOLDER + '[training]\nepochs = "ten"\n', [], None, "must be a valid integer"),
 }
 
 

@@ -35,7 +35,7 @@ CNN = Experiment(
 def study(corpus, store, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
     study = object.__new__(Study)
-    study.profile = Profile("test", {"kind": "folder"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
+    study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
     study.device, study.device_name, study.progress, study._runs = torch.device("cpu"), "cpu", False, {}
     study.dry, study.kept, study.scheduler = False, None, ""
     study.__dict__ |= {"corpus": corpus, "store": store}

@@ -1,6 +1,5 @@
 """Profiles: what a TOML file may say, and the sentence that says what is wrong with it."""
 
-import math
 import pickle
 import subprocess
 import sys
@@ -67,15 +66,11 @@ small = 4
     assert loaded.search == Search(trials=3) and loaded.searched == {"width": 8}
 
 
-def test_what_a_profile_does_not_say_is_the_report_s(tmp_path):
+def test_a_path_is_relative_to_the_profile_and_in_a_built_in_one_to_the_data_folder(tmp_path, monkeypatch):
     plain = load_profile(profile(tmp_path, CORPUS))
-    assert plain == Profile("mine", {"kind": "folder", "path": str(tmp_path / "music")})
+    assert plain == Profile("mine", {"kind": "folder", "path": str(tmp_path / "music")})  # else all is the report's
     assert plain.search.space is not Search().space  # no two profiles share one
-
-
-def test_a_path_in_a_built_in_profile_is_relative_to_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(profiles, "BUILT_IN", tmp_path)
-    profile(tmp_path, CORPUS)
     assert load_profile("mine").corpus["path"] == str(tmp_path / "data" / "music")
 
 
@@ -92,31 +87,22 @@ FAULTS = [
     ("[training]\nepochs = 'ten'", '[training] epochs = "ten": must be a valid integer'),
     ("[training]\nepochs = 0", "[training] epochs = 0: must be greater than or equal to 1"),
     ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a valid integer"),
-    ("[training]\nlearning_rate = '1e-3'", '[training] learning_rate = "1e-3": must be a valid number'),
     ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a finite number"),
     ("[training]\nrandom_starts = 1", "[training] random_starts = 1: must be a valid boolean"),
     ("[training]\noptimizer = ['adam']", "[training] optimizer = [\"adam\"]: must be 'adam' or 'adamw'"),
     ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, epochs,"),
-    ("[[training]]\nepochs = 3", 'training = [{"epochs": 3}]: must be a valid dictionary'),
     ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, dropout,"),
-    ("[models.nnet2]\ndropout = 2", "[models.nnet2] dropout = 2: must be less than 1"),
-    ("[models]\nvgg16 = 3", "[models] vgg16 = 3: must be a valid dictionary"),
     ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
-    ("[augment.mel]\nmax_fraction = 'x'", '[augment.mel] max_fraction = "x": must be a valid number'),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be greater than or equal to 2"),
     ("[widths.nnet1]\nsmall = 8", "[widths] has no key 'nnet1'; there are: resnet1d, resnet2d"),
     ("[pretraining]\nkind = 'demo'\ntracks = 'all'", '[pretraining] tracks = "all": must be a valid integer'),
-    ("[segmenting]\noverlap = 1.0", "[segmenting] overlap = 1.0: must be less than or equal to 0.99"),
     ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
-    ("[split]\nseed = -1", "[split] seed = -1: must be greater than or equal to 0"),
     ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be less than or equal to 384000"),
-    ("[search]\ntrial = 3", "[search] has no key 'trial'; there are: model, space, trials"),
     ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),
     ('[search]\nmodel = "resnet1d"\nspace = { max_fraction = [0.1, 0.2] }', "space.max_fraction: resnet1d has no spec"),
     ("[search.space]\nwidth = [8]", "[search.space] width = [8]: give a list of two values or more, or { low = …,"),
     ("[search.space]\nwidth = [8, 8.5]", "[search.space] width = 8.5: must be a valid integer"),
-    ("[search.space]\nmixup = { low = 0.1 }", "[search.space.mixup] give a list of two values or more, or { low = …,"),
     ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
     (
         "[search.space]\nmixup = { low = -1, high = 0.1 }",
@@ -127,7 +113,6 @@ FAULTS = [
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
     ("[large]\nbatch_size = 8", "large: batch_size is set by the study: set large_batch"),
     ("[models.resnet2d]\ndropout = 0.1", "resnet2d: dropout is set by the study: the table of regularization"),
-    ("[models.fusion_concat]\nparts = []", "parts is set by the study: they are the small ResNets"),
     ("[models.nnet1]\nn_mels = 32", "nnet1: n_mels is set by the study: set n_mels in [mel]"),
 ]
 TOP_FAULTS = [
@@ -147,7 +132,7 @@ TOP_FAULTS = [
     [(f"{CORPUS}{tables}\n", message) for tables, message in FAULTS]
     + [(f"{top}\n{CORPUS}", message) for top, message in TOP_FAULTS]
     + [
-        ("", "[corpus] needs a kind: demo,"),
+        ("", '[corpus] kind = "": must be one of demo,'),
         ("corpus = 'demo'\n", 'corpus = "demo": must be a valid dictionary'),
         ('[corpus]\nkind = "folder"\npath = ""\n', '[corpus] path = "": must be the path of a folder'),
         ('[corpus]\nkind = "folder"\npath = "C:\\Users\\me"\n', "write C:/music, or 'C:\\music' in single quotes"),
@@ -161,11 +146,14 @@ def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path,
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_is_read_in_utf_8_with_or_without_a_byte_order_mark(tmp_path):
-    assert load_profile(profile(tmp_path, 'name = "ours"\n' + CORPUS, encoding="utf-8-sig")).name == "ours"
+def test_a_file_is_read_in_utf_8_and_names_the_profile_unless_it_says_another_name(tmp_path):
+    ours = 'name = "ours"\n' + CORPUS
+    assert load_profile(profile(tmp_path, ours, "my study.toml", "utf-8-sig")).name == "ours"
+    with pytest.raises(SoundFusionError, match='my study.toml: name = "my study": must match pattern'):
+        load_profile(profile(tmp_path, CORPUS, "my study.toml"))
     for encoding in ("utf-16", "latin-1"):
         with pytest.raises(SoundFusionError, match="mine.toml: cannot be read as TOML in UTF-8"):
-            load_profile(profile(tmp_path, '# Über\nname = "ours"\n' + CORPUS, encoding=encoding))
+            load_profile(profile(tmp_path, "# Über\n" + ours, encoding=encoding))
 
 
 @pytest.mark.parametrize("name", ["demo", "Demo"])
@@ -176,20 +164,11 @@ def test_a_built_in_profile_s_name_is_taken(tmp_path, name):
     assert load_profile(profiles.BUILT_IN / "demo.toml") == load_profile("demo")
 
 
-def test_a_file_whose_stem_is_no_name_needs_one(tmp_path):
-    with pytest.raises(SoundFusionError, match='my study.toml: name = "my study": must match pattern'):
-        load_profile(profile(tmp_path, CORPUS, "my study.toml"))
-    assert load_profile(profile(tmp_path, 'name = "my-study"\n' + CORPUS, "my study.toml")).name == "my-study"
-
-
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Training(batch_size=True), "Training: batch_size = true: must be a valid integer"),
-        (lambda: Training(learning_rate=math.nan), "Training: learning_rate = nan: must be a finite number"),
         (lambda: Training(epoch=3), "Training: has no key 'epoch'; there are: averaging"),
         (lambda: replace(Training(), epochs=0), "Training: epochs = 0: must be greater than or equal to 1"),
-        (lambda: Segmenting("5"), 'Segmenting: seconds = "5"'),
         (lambda: Split(fold=12), "Split: fold = 12: must be below folds = 10"),
         (lambda: MelSpectrogram(channels=3), "MelSpectrogram: channels = 3: must be less than or equal to 2"),
         (lambda: Profile("mine"), "Profile: needs corpus"),

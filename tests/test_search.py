@@ -239,33 +239,6 @@ def test_the_committed_searches_are_found_by_their_keys(name, run, monkeypatch):
     pd.testing.assert_frame_equal(importances, committed, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "said, answer",
-    [
-        ("[search]\ntrial = 3", "[search] has no key 'trial'; there are: model, space, trials"),
-        ('[search]\nmodel = "vgg16"', '[search] model = "vgg16": resnet2d or resnet1d'),
-        ("[search]\ntrials = 0", "trials = 0: must be a whole number of 1 or more"),
-        ("[search]\nspace = 3", "[search] space must be a table, [search.space]"),
-        ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),
-        ('[search]\nmodel = "resnet1d"\nspace = { max_fraction = [0.1, 0.2] }', "has no key 'max_fraction'"),
-        ("[search.space]\nwidth = [8]", "width = [8]: give two values or more"),
-        ("[search.space]\nwidth = [8, 8.5]", "width = 8.5: must be a whole number"),
-        ("[search.space]\nmixup = { low = 0.1 }", "give a list of values, or { low = …, high = …, log = true }"),
-        ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
-        ("[search.space]\nmixup = { low = 0.0, high = 0.1, log = true }", "low must be below high, and above 0"),
-        ("[search.space]\nmixup = { low = -1, high = 0.1 }", "mixup = -1: must be a number of 0 or more"),
-        ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
-        ("[searched]\nlearning_rate = 0", "learning_rate = 0: must be a number above 0"),
-    ],
-)
-def test_a_fault_in_what_to_search_is_said(tmp_path, said, answer):
-    file = tmp_path / "mine.toml"
-    file.write_text(f'[corpus]\nkind = "demo"\n{said}\n')
-    with pytest.raises(SoundFusionError) as fault:
-        load_profile(file)
-    assert answer in str(fault.value) and str(file) in str(fault.value)
-
-
 def test_every_pair_and_way_of_fusing_is_an_experiment_on_equal_terms(study_with):
     study = study_with()
     fusions = further.fusions(study)

@@ -21,6 +21,7 @@ def tracks(genres=4, artists=20, per_artist=(1, 6), seed=0):
 
 def test_artist_split_keeps_artists_on_one_side_and_shares_and_tests_every_track_once():
     table, tested = tracks(), []
+    table.loc[table["group"].isin(["a0-1", "a1-1", "a2-2"]), "group"] = "of three genres"
     for fold in range(10):
         parts = Split("artist", 10, fold).assign(table)
         assert parts.groupby(table["group"]).nunique().max() == 1
@@ -39,13 +40,6 @@ def test_plain_stratified_split_has_exact_shares_and_ignores_artists():
     assert parts.groupby(table["group"]).nunique().max() > 1
 
 
-def test_the_same_seed_gives_the_same_split_and_another_seed_another():
-    table = tracks()
-    first = Split("artist", seed=1).assign(table)
-    assert first.equals(Split("artist", seed=1).assign(table))
-    assert not first.equals(Split("artist", seed=2).assign(table))
-
-
 def test_official_split_is_used_as_it_is_and_auto_prefers_it():
     table = tracks().assign(split=np.resize(["train", "validation", "test", "train"], len(tracks())))
     assert (Split("official").assign(table) == table["split"]).all()
@@ -56,10 +50,11 @@ def test_official_split_is_used_as_it_is_and_auto_prefers_it():
         Split("official").assign(without)
 
 
-def test_unknown_artists_are_artists_of_their_own():
+def test_unknown_artists_are_artists_of_their_own_and_the_seed_decides():
     table = tracks().assign(group=None)
-    assert groups_of(table).nunique() == len(table)
-    assert set(Split("artist").assign(table)) == {"train", "validation", "test"}
+    first = Split("artist", seed=1).assign(table)
+    assert groups_of(table).nunique() == len(table) and set(first) == {"train", "validation", "test"}
+    assert first.equals(Split("artist", seed=1).assign(table)) and not first.equals(Split("artist").assign(table))
 
 
 def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_missing():
@@ -74,14 +69,6 @@ def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_mis
         assert parts.groupby(table["group"]).nunique().max() == 1
 
 
-def test_an_artist_of_two_genres_stays_on_one_side():
-    table = tracks(artists=6)
-    table.loc[table["group"].isin(["a0-1", "a1-1", "a2-2"]), "group"] = "everywhere"
-    for fold in range(5):
-        parts = Split("artist", 5, fold).assign(table)
-        assert parts.groupby(table["group"]).nunique().max() == 1
-
-
 def test_splits_that_cannot_be_say_why():
     with pytest.raises(SoundFusionError, match="must be 'auto', 'official'"):
         Split("random")
@@ -91,6 +78,9 @@ def test_splits_that_cannot_be_say_why():
         Split("artist").assign(tracks(genres=2, artists=4, per_artist=(1, 2)))
     with pytest.raises(SoundFusionError, match="'g0' has 2: .* of which 3 is the least"):
         Split("artist", 3).assign(tracks(genres=2, artists=2, per_artist=(1, 2)))
+    few = tracks(genres=2, artists=2, per_artist=(5, 6))  # one artist of each trains, the other tests
+    with pytest.raises(SoundFusionError, match="the artist split has no validation part"):
+        Split("artist", 4).assign(few)
     alone = pd.concat([tracks(), pd.DataFrame({"label": "one", "group": "x"}, index=[f"r{i}" for i in range(14)])])
     with pytest.raises(SoundFusionError, match="no track of 'one' is in train"):
         _ = [Split("artist", 10, fold).assign(alone) for fold in range(10)]
@@ -110,12 +100,6 @@ def test_an_official_split_that_lacks_a_part_or_a_label_says_which():
     trained = table.assign(split=table["split"].where(table["label"] != "g1", "train"))
     with pytest.warns(UserWarning, match="no track of 'g1' is in validation; no track of 'g1' is in test"):
         Split().assign(trained)
-
-
-def test_artists_too_few_for_a_validation_part_are_an_error_in_words():
-    table = tracks(genres=2, artists=2, per_artist=(5, 6))  # one artist of each trains, the other tests
-    with pytest.raises(SoundFusionError, match="the artist split has no validation part"):
-        Split("artist", 4).assign(table)
 
 
 @pytest.mark.parametrize("sizes", [(40, 3, 2), (11, 11, 11), (5, 1, 1)])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any, Required
 
-from soundfusion_lib.checks import check, options, table
+from soundfusion_lib.checks import check, options, shown, table
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.demo import demo, demo_gtzan
 from soundfusion_lib.datasets.emotify import EMOTIFY, emotify
@@ -34,10 +34,8 @@ def open_corpus(spec: dict[str, Any]) -> Corpus:
 
 def check_corpus(spec: dict[str, Any], where: str) -> None:
     """Raise SoundFusionError if `open_corpus` would refuse this, without opening it."""
-    if "kind" not in spec:
-        raise SoundFusionError(f"{where} needs a kind: {', '.join(KINDS)}")
-    if spec["kind"] not in list(KINDS):  # a list, since a value out of TOML may have no hash
-        raise SoundFusionError(f"{where} there is no corpus of kind {spec['kind']!r}, only {', '.join(KINDS)}")
+    if spec.get("kind") not in list(KINDS):  # a list, since a value out of TOML may have no hash
+        raise SoundFusionError(f"{where} kind = {shown(spec.get('kind', ''))}: must be one of {', '.join(KINDS)}")
     if spec.get("path") == "":
         raise SoundFusionError(f'{where} path = "": must be the path of a folder')
     reader = KINDS[spec["kind"]]

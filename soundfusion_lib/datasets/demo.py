@@ -54,10 +54,7 @@ def _unpacked() -> Path:
 
 
 def _first(corpus: Corpus, tracks: int) -> Corpus:
-    """A smaller corpus: the first tracks of each label, 60/20/20 of them in each set where there is a split.
-
-    Raises SoundFusionError for a number of tracks that this does not allow.
-    """
+    """A smaller corpus: the first tracks of each label, 60/20/20 of them in each set where there is a split."""
     table, labels = corpus.tracks, len(corpus.labels)
     least, most = 3 * labels, table["label"].value_counts().min() * labels
     if tracks % labels or not least <= tracks <= most:

@@ -20,19 +20,14 @@ SOUNDTRACKS = ("soundtracks", "soundtracks_b")  # folders in the data folder tha
 
 
 def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre") -> Corpus:
-    """A corpus of your own.
+    """A corpus of your own, with the folder's name; track ids are paths, without suffix where this tells them apart.
 
     With ``metadata.csv`` in the folder (UTF-8; one row per file): columns ``file_name`` (relative to the folder, with
     ``/``) and ``genre``, and if you like ``artist`` (empty where unknown) and ``split`` (train, validation or test).
     Without it, each folder is a label, every audio file in it, however deep, a track, and no artist is known; hidden
     files are ignored. A file that is missing or broken stays in the table: decoding finds it.
 
-    Args:
-        path: the folder, whose name the corpus has.
-        label: what the labels are, for titles and axes.
-
-    Returns:
-        Corpus: track ids are paths, without suffix unless two files then have the same one.
+    `label` is what the labels are, for titles and axes.
 
     Raises:
         SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
