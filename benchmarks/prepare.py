@@ -46,7 +46,10 @@ def with_torchaudio(target: Path, file: Path) -> None:
     samples, rate = decode(file)
     stereo = torch.from_numpy(samples.T)
     if not hasattr(with_torchaudio, "mel"):
-        with_torchaudio.mel = MEL.module()
+        with_torchaudio.mel = torch.nn.Sequential(
+            transforms.MelSpectrogram(MEL.sample_rate, MEL.n_fft, hop_length=MEL.hop_length, n_mels=MEL.n_mels),
+            transforms.AmplitudeToDB("power", MEL.top_db),
+        )
         with_torchaudio.resample = transforms.Resample(44_100, WAVEFORM.sample_rate)
     mono = stereo.mean(0, keepdim=True)
     waveform = (

@@ -47,7 +47,7 @@ def writing(folder: Path, *others: type[Exception]) -> Iterator[None]:
 
 
 def lock(file: Path) -> FileLock:
-    """A lock, to be held in a `with`, in a folder that is made where there is none. It ends with its process."""
+    """A lock for a `with`, in a folder that is made where there is none. It ends with its process."""
     with writing(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(file)
@@ -55,8 +55,8 @@ def lock(file: Path) -> FileLock:
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A path to write to; what is there when the block ends becomes the file, and where it fails the file stays as it
-    was. Raises as `writing`."""
+    """A path to write to, which becomes the file when the block ends; where it fails the file stays as it was. Raises
+    as `writing`."""
     aside = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")  # another process may write the same file
     try:
         with writing(file.parent):

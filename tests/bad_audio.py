@@ -2,6 +2,7 @@
 
 import os
 import struct
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,63 +11,70 @@ import soundfile
 from soundfusion_lib.audio.decode import encode_mp3
 
 RATE = 22_050
-SECONDS = 1.5
 USED = None
 SHORT = r"too short \(0\.\d s of at least 1 s\)"
 BROKEN = r"cannot be decoded \(.+\)"
+FAR = "far beyond full scale, which is 1"
+Files = dict[str, tuple[bytes, str | None]]  # by name: the content, and the reason to leave it out, or USED
 
 
-def music(rate: int = RATE, channels: int = 2, seconds: float = SECONDS, seed: int = 0) -> np.ndarray:
+def music(rate: int = RATE, channels: int = 2, seconds: float = 1.5, seed: int = 0) -> np.ndarray:
     """(time, channels): a tone of its own in each channel, and noise."""
     random, time = np.random.default_rng(seed), np.arange(max(1, int(seconds * rate))) / rate
     tones = np.stack([0.3 * np.sin(2 * np.pi * 220 * (1 + channel) * time) for channel in range(channels)], 1)
     return tones + random.normal(0, 0.02, tones.shape)
 
 
+def encoded(suffix: str, samples: np.ndarray, rate: int = RATE, subtype: str | None = None) -> bytes:
+    file = BytesIO()
+    soundfile.write(file, samples, rate, subtype, format=suffix.upper())
+    return file.getvalue()
+
+
 def write_all(folder: Path) -> dict[str, str | None]:
     """Writes the files; the name of each, and the reason to leave it out as a regular expression, or USED."""
     folder.mkdir(parents=True)
-    outcomes = _formats(folder) | _samples(folder) | _headers(folder) | _cuts(folder) | _mp3s(folder)
-    return outcomes | _no_audio(folder) | _no_files(folder) | _names(folder)
+    files = _formats() | _samples() | _headers() | _cuts() | _mp3s() | _no_audio()
+    for name, (content, _) in files.items():
+        (folder / name).write_bytes(content)
+    return {name: outcome for name, (_, outcome) in files.items()} | _no_files(folder)
 
 
-def _formats(folder: Path) -> dict[str, str | None]:
+def _formats() -> Files:
     kinds = {
         "u8.wav": "PCM_U8", "s16.wav": "PCM_16", "s24.wav": "PCM_24", "s32.wav": "PCM_32", "float.wav": "FLOAT",
         "double.wav": "DOUBLE", "ulaw.wav": "ULAW", "alaw.wav": "ALAW", "adpcm.wav": "IMA_ADPCM", "s16.flac": "PCM_16",
         "s24.flac": "PCM_24", "vorbis.ogg": "VORBIS", "s16.aiff": "PCM_16", "ulaw.au": "ULAW", "alac.caf": "ALAC_16",
         "s24.w64": "PCM_24", "layer3.mp3": "MPEG_LAYER_III",
     }  # fmt: skip
-    for name, kind in kinds.items():
-        soundfile.write(folder / name, music(seed=len(name)), RATE, kind)
-    soundfile.write(folder / "opus.ogg", music(48_000), 48_000, "OPUS", format="OGG")
-    (folder / "opus.opus").write_bytes((folder / "opus.ogg").read_bytes()[:-1])  # of other bytes
-    for channels in range(1, 9):
-        soundfile.write(folder / f"{channels} channels.wav", music(channels=channels), RATE)
-    outcomes = dict.fromkeys([*kinds, "opus.ogg", "opus.opus"] + [f"{count} channels.wav" for count in range(1, 9)])
-    for rate in (4_000, 8_000, 11_025, 48_000, 96_000, 192_000, 384_000):
-        soundfile.write(folder / f"{rate} Hz.wav", music(rate, 1), rate)
-        outcomes[f"{rate} Hz.wav"] = USED
-    for rate in (1, 100, 3_999, 384_001, 2**31 - 1):
-        soundfile.write(folder / f"{rate} Hz.wav", music(channels=1), rate)
-        outcomes[f"{rate} Hz.wav"] = f"sample rate of {rate:,} Hz, which is not 4,000 to 384,000"
-    return outcomes
+    files = {name: encoded(name.split(".")[1], music(seed=len(name)), RATE, kind) for name, kind in kinds.items()}
+    files |= {f"{count} channels.wav": encoded("wav", music(channels=count)) for count in range(1, 9)}
+    rates = 4_000, 8_000, 11_025, 48_000, 96_000, 192_000, 384_000
+    files |= {f"{rate} Hz.wav": encoded("wav", music(rate, 1), rate) for rate in rates}
+    files["opus.ogg"] = encoded("ogg", music(48_000), 48_000, "OPUS")
+    files["opus.opus"] = files["opus.ogg"][:-1]  # of other bytes
+    names = ["Ünïcödé 音楽 🎵.wav", "quoted \"a\" 'b'.wav", "-dash.wav", "50 % of {it}; $HOME.wav", "n" * 236 + ".wav"]
+    files |= {name: encoded("wav", music(seed=20 + number)) for number, name in enumerate(names)}
+    wrong = {
+        f"{rate} Hz.wav": (
+            encoded("wav", music(channels=1), rate),
+            f"sample rate of {rate:,} Hz, which is not 4,000 to .+",
+        )
+        for rate in (1, 100, 3_999, 384_001, 2**31 - 1)
+    }
+    return {name: (content, USED) for name, content in files.items()} | wrong
 
 
-def _samples(folder: Path) -> dict[str, str | None]:
+def _samples() -> Files:
     sound = music(channels=1)[:, 0]
-
-    def with_one(value: float) -> np.ndarray:
-        return np.append(sound, value)
-
     infinite = "holds samples that are not finite"
     samples = {
-        "nan.wav": (with_one(np.nan), infinite),
-        "infinity.wav": (with_one(np.inf), infinite),
-        "minus infinity.wav": (with_one(-np.inf), infinite),
-        "1e30.wav": (1e30 * sound, r"its samples reach .+e\+29, far beyond full scale, which is 1"),
-        "one of -1e30.wav": (with_one(-1e30), r"its samples reach 1e\+30, far beyond full scale, which is 1"),
-        "whole numbers.wav": (np.round(32_767 * sound), "its samples reach .+, far beyond full scale, which is 1"),
+        "nan.wav": (np.append(sound, np.nan), infinite),
+        "infinity.wav": (np.append(sound, np.inf), infinite),
+        "minus infinity.wav": (np.append(sound, -np.inf), infinite),
+        "1e30.wav": (1e30 * sound, rf"its samples reach .+e\+29, {FAR}"),
+        "one of -1e30.wav": (np.append(sound, -1e30), rf"its samples reach 1e\+30, {FAR}"),
+        "whole numbers.wav": (np.round(32_767 * sound), f"its samples reach .+, {FAR}"),
         "loud.wav": (8 * sound, USED),
         "quiet.wav": (1e-3 * sound, USED),  # 66 dB below full scale
         "silence.wav": (0 * sound, "silent"),
@@ -78,17 +86,11 @@ def _samples(folder: Path) -> dict[str, str | None]:
         "two samples.wav": (sound[:2], SHORT),
         "short.wav": (sound[: int(0.4 * RATE)], SHORT),
     }
-    for name, (values, _) in samples.items():
-        soundfile.write(folder / name, values, RATE, "FLOAT")
-    return {name: outcome for name, (_, outcome) in samples.items()}
+    return {name: (encoded("wav", values, RATE, "FLOAT"), outcome) for name, (values, outcome) in samples.items()}
 
 
-def _headers(folder: Path) -> dict[str, str | None]:
+def _headers() -> Files:
     """Headers that lie: (offset, layout, value) over a sound file."""
-    soundfile.write(folder / "x.wav", music(seed=9), RATE)
-    soundfile.write(folder / "x.flac", music(seed=9), RATE)
-    wav, flac = (folder / "x.wav").read_bytes(), (folder / "x.flac").read_bytes()
-    (folder / "x.wav").unlink(), (folder / "x.flac").unlink()
     wavs = {
         "data of 4 GB.wav": (40, "<I", 2**32 - 1, USED),
         "data of none.wav": (40, "<I", 0, "holds no audio"),
@@ -98,42 +100,39 @@ def _headers(folder: Path) -> dict[str, str | None]:
         "no bits.wav": (34, "<H", 0, BROKEN),
         "no such format.wav": (20, "<H", 4_242, BROKEN),
     }
-    for name, (offset, layout, value, _) in wavs.items():
-        changed = bytearray(wav)
-        struct.pack_into(layout, changed, offset, value)
-        (folder / name).write_bytes(changed)
-    hours = bytearray(flac)
+    hours = bytearray(encoded("flac", music(seed=9)))
     hours[21:26] = bytes([hours[21] | 0x0F]) + b"\xff" * 4  # of 2**36 - 1 samples, 36 days
-    (folder / "36 days.flac").write_bytes(hours)
-    return {name: outcome for name, (*_, outcome) in wavs.items()} | {"36 days.flac": BROKEN}
+    files = {"36 days.flac": (bytes(hours), BROKEN)}
+    for name, (offset, layout, value, outcome) in wavs.items():
+        changed = bytearray(encoded("wav", music(seed=9)))
+        struct.pack_into(layout, changed, offset, value)
+        files[name] = bytes(changed), outcome
+    return files
 
 
-def _cuts(folder: Path) -> dict[str, str | None]:
+def _cuts() -> Files:
     """Files that end early: after so many bytes, in the middle, seven bytes before their end."""
-    sizes = 1, 11, 44, 100, 1_500
     outcomes = {
         "wav": [BROKEN, BROKEN, "holds no audio", SHORT, SHORT, USED, USED],
         "flac": [BROKEN] * 7,
         "ogg": [BROKEN] * 5 + [USED, USED],
         "mp3": [BROKEN] * 4 + [SHORT, USED, USED],
     }
-    named = {}
+    files = {}
     for kind, expected in outcomes.items():
-        soundfile.write(folder / f"whole.{kind}", music(seconds=3, seed=2), RATE)
-        content = (folder / f"whole.{kind}").read_bytes()
-        (folder / f"whole.{kind}").unlink()
-        for size, outcome in zip((*sizes, len(content) // 2, len(content) - 7), expected, strict=True):
-            (folder / f"cut at {size}.{kind}").write_bytes(content[:size])
-            named[f"cut at {size}.{kind}"] = outcome
-    return named
+        content = encoded(kind, music(seconds=3, seed=2))
+        sizes = 1, 11, 44, 100, 1_500, len(content) // 2, len(content) - 7
+        for size, outcome in zip(sizes, expected, strict=True):
+            files[f"cut at {size}.{kind}"] = content[:size], outcome
+    return files
 
 
-def _mp3s(folder: Path) -> dict[str, str | None]:
+def _mp3s() -> Files:
     sound = encode_mp3(music(44_100, seconds=6, seed=3), 44_100)
     random = np.random.default_rng(4)
     tag = b"ID3\x04\x00\x00" + bytes([0, 0, 100, 0]) + random.bytes(100 * 128)
     middle = len(sound) // 2
-    files = {
+    return {
         "behind a tag of junk.mp3": (tag + sound, USED),
         "before tags of junk.mp3": (sound + b"TAG" + random.bytes(125) + b"APETAGEX" + random.bytes(500), USED),
         "behind half a tag.mp3": (tag[:500] + sound, USED),
@@ -142,12 +141,9 @@ def _mp3s(folder: Path) -> dict[str, str | None]:
         "a hole in the middle.mp3": (sound[:middle] + bytes(9_000) + sound[middle + 9_000 :], BROKEN),
         "emptied in part.mp3": (_emptied(sound, 0.3), USED),
         "emptied.mp3": (_emptied(sound, 0.7), r"silent in \d\d% of its MP3 frames, as damaged ones are"),
-        "random frames.mp3": (_emptied(sound, 0.7, random), "its samples reach .+, far beyond full scale, which is 1"),
+        "random frames.mp3": (_emptied(sound, 0.7, random), f"its samples reach .+, {FAR}"),
         "silence.mp3": (encode_mp3(np.zeros((88_200, 2)), 44_100), "silent"),
     }
-    for name, (content, _) in files.items():
-        (folder / name).write_bytes(content)
-    return {name: outcome for name, (_, outcome) in files.items()}
 
 
 def _emptied(mp3: bytes, share: float, random: np.random.Generator | None = None) -> bytes:
@@ -162,7 +158,7 @@ def _emptied(mp3: bytes, share: float, random: np.random.Generator | None = None
     return bytes(content)
 
 
-def _no_audio(folder: Path) -> dict[str, str | None]:
+def _no_audio() -> Files:
     random = np.random.default_rng(5)
     contents = {
         "empty.mp3": b"",
@@ -175,34 +171,24 @@ def _no_audio(folder: Path) -> dict[str, str | None]:
         "zeros.mp3": bytes(20_000),
         "zeros.flac": bytes(20_000),
         "archive.ogg": b"PK\x03\x04" + random.bytes(4_000),
+        "m" * 236 + ".mp3": b"no music",
     }
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    soundfile.write(folder / "x.wav", music(seed=6), RATE)
-    soundfile.write(folder / "x.mp3", music(seed=7), RATE)
-    (folder / "x.wav").rename(folder / "a wav.mp3")
-    (folder / "x.mp3").rename(folder / "an mp3.wav")
-    return dict.fromkeys(contents, BROKEN) | dict.fromkeys(["a wav.mp3", "an mp3.wav"], USED)
+    named_wrongly = {
+        "a wav.mp3": (encoded("wav", music(seed=6)), USED),
+        "an mp3.wav": (encoded("mp3", music(seed=7)), USED),
+    }
+    return {name: (content, BROKEN) for name, content in contents.items()} | named_wrongly
 
 
 def _no_files(folder: Path) -> dict[str, str | None]:
     (folder / "folder.mp3").mkdir()
     os.mkfifo(folder / "pipe.mp3")
-    (folder / "link to a pipe.mp3").symlink_to("pipe.mp3")
-    (folder / "device.wav").symlink_to("/dev/zero")
-    (folder / "broken link.mp3").symlink_to("nothing.mp3")
-    (folder / "link to itself.mp3").symlink_to("link to itself.mp3")
-    outcomes = dict.fromkeys(["folder.mp3", "pipe.mp3", "link to a pipe.mp3", "device.wav"], "not a file")
+    links = {"link to a pipe.mp3": "pipe.mp3", "device.wav": "/dev/zero", "broken link.mp3": "nothing.mp3"}
+    for name, target in (links | {"link to itself.mp3": "link to itself.mp3"}).items():
+        (folder / name).symlink_to(target)
     soundfile.write(folder / "forbidden.wav", music(seed=8), RATE)
     (folder / "forbidden.wav").chmod(0)
-    forbidden = USED if os.geteuid() == 0 else r"cannot be read \(Permission denied\)"  # root may read all
-    links = {"broken link.mp3": "file not found", "link to itself.mp3": r"cannot be read \(Too many levels.+\)"}
-    return outcomes | links | {"forbidden.wav": forbidden}
-
-
-def _names(folder: Path) -> dict[str, str | None]:
-    names = ["Ünïcödé 音楽 🎵.wav", "quoted \"a\" 'b'.wav", "-dash.wav", "50 % of {it}; $HOME.wav", "n" * 236 + ".wav"]
-    for number, name in enumerate(names):
-        soundfile.write(folder / name, music(seed=20 + number), RATE)
-    (folder / ("m" * 236 + ".mp3")).write_bytes(b"no music")
-    return dict.fromkeys(names, USED) | {"m" * 236 + ".mp3": BROKEN}
+    outcomes = dict.fromkeys(["folder.mp3", "pipe.mp3", "link to a pipe.mp3", "device.wav"], "not a file")
+    outcomes["forbidden.wav"] = USED if os.geteuid() == 0 else r"cannot be read \(Permission denied\)"  # root reads all
+    outcomes["link to itself.mp3"] = r"cannot be read \(Too many levels.+\)"
+    return outcomes | {"broken link.mp3": "file not found"}

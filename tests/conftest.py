@@ -1,6 +1,8 @@
 """A small real corpus on disk: three labels that sound different, four artists each."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,9 @@ from soundfusion_lib.training.run import Run
 
 RATE = 22_050
 SMALL_MEL = MelSpectrogram(sample_rate=22_050, channels=2, n_mels=32, n_fft=512, hop_length=256)
+
+SPECS = Waveform(), SMALL_MEL
+TESTS_TOO = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}  # to import them
 
 SMALL_SIGNALS = """\
 [waveform]
@@ -73,10 +78,13 @@ def corpus(tmp_path_factory) -> Corpus:
     return Corpus("tones", root, pd.DataFrame.from_dict(rows, orient="index").rename_axis("track"))
 
 
+def build(corpus: Corpus, cache: Path, specs=SPECS, **options) -> Store:
+    return Store.build(corpus, list(specs), cache, **{"shortest": 1.0, "workers": 1, "progress": False, **options})
+
+
 @pytest.fixture(scope="session")
 def store(corpus, tmp_path_factory) -> Store:
-    cache = tmp_path_factory.mktemp("cache")
-    return Store.build(corpus, [Waveform(), SMALL_MEL], cache, shortest=1.0, workers=1, progress=False)
+    return build(corpus, tmp_path_factory.mktemp("cache"))
 
 
 def games(synthetic: bool = False) -> Corpus:

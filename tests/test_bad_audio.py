@@ -1,13 +1,12 @@
 """What a folder may hold that is no music, or is music that is hard to take: nothing of it stops a preparation."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,11 +15,11 @@ from bad_audio import RATE, USED, music, write_all
 from click.testing import CliRunner
 
 from soundfusion_lib.audio.clips import ClipFolder
-from soundfusion_lib.audio.decode import UnreadableFile, decode, stream
+from soundfusion_lib.audio.decode import decode
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.cli import main
-from soundfusion_lib.datasets import Corpus, emotify, folder
+from soundfusion_lib.datasets import Corpus, folder
 from soundfusion_lib.study.study import Study
 
 SPECS = [Waveform(8_000), MelSpectrogram(8_000, 1, 16, 256, 256)]
@@ -39,7 +38,7 @@ def corpus_of(root: Path, *names: str, **columns) -> Corpus:
 
 
 def build(corpus: Corpus, cache: Path, specs=SPECS, **options) -> Store:
-    return Store.build(corpus, specs, cache, **{"shortest": 1.0, "workers": 1, "progress": False, **options})
+    return conftest.build(corpus, cache, specs, **options)
 
 
 @pytest.fixture
@@ -60,20 +59,11 @@ def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_p
     lost = {name: reason for name, reason in outcomes.items() if reason is not USED}
     assert listed.keys() == lost.keys() and f"{len(lost)} clips left out:" in result.output
     assert {name: reason for name, reason in lost.items() if not re.fullmatch(reason, listed[name])} == {}
+    assert CliRunner().invoke(main, ["prepare", profile]).exit_code == 0
     store = build(folder(tmp_path / "music"), tmp_path / "data" / "store", decode=False)
     assert len(store.tracks) == 1 + len(outcomes) - len(lost)
     for array in store.arrays.values():
         assert np.isfinite(array.data.astype(np.float32)).all()
-
-
-def test_a_preparation_is_strict_only_where_a_clip_is_left_out(profile, tmp_path):
-    soundfile.write(tmp_path / "music" / "good" / "silent.wav", np.zeros(2 * RATE), RATE)
-    (tmp_path / "music" / "other").mkdir()
-    soundfile.write(tmp_path / "music" / "other" / "other.wav", music(seed=98), RATE)
-    assert CliRunner().invoke(main, ["prepare", profile]).exit_code == 0
-    assert CliRunner().invoke(main, ["prepare", profile, "--strict"]).exit_code == 1
-    (tmp_path / "music" / "good" / "silent.wav").unlink()
-    assert CliRunner().invoke(main, ["prepare", profile, "--strict"]).exit_code == 0
 
 
 # ---- files that are long, or say so
@@ -116,9 +106,8 @@ print(peak() - before, store.tracks["seconds"].item(), *sounds)
 def test_two_hours_are_prepared_whole_in_bounded_memory(tmp_path):
     """Their samples alone are 440 MiB."""
     write_long(tmp_path / "short.au", 1 / 120), write_long(tmp_path / "long.au", 2)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     command = [sys.executable, "-c", PEAK, str(tmp_path), str(tmp_path / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=conftest.TESTS_TOO, check=True)
     grown, seconds, *sounds = done.stdout.split()
     assert float(grown) < 150 and float(seconds) == 7_200 and sounds == ["True", "True"]
     assert not list((tmp_path / "cache").rglob("*.part"))
@@ -141,28 +130,6 @@ def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
     assert samples.shape == (30 * rate, 2)
     cut = replace(corpus_of(tmp_path, "long.au"), seconds=30.0)
     assert build(cut, tmp_path / "cache").tracks["seconds"].tolist() == [30.0]
-
-
-# ---- what is no file
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
-def test_a_pipe_does_not_block(tmp_path):
-    def stop(*_):
-        raise KeyboardInterrupt("it waits for the pipe's other end")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
-    os.mkfifo(tmp_path / "x.mp3")
-    for read in (decode, lambda file: next(stream(file))):
-        with pytest.raises(UnreadableFile, match="^not a file$"):
-            read(tmp_path / "x.mp3")
-    for genre in ("classical", "electronic", "pop", "rock"):
-        (tmp_path / "emotifymusic" / genre).mkdir(parents=True)
-        os.mkfifo(tmp_path / "emotifymusic" / genre / "1.mp3")
-    assert emotify(tmp_path).tracks["group"].tolist() == [None] * 4
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 # ---- files that kill the process that decodes them
@@ -217,10 +184,12 @@ def test_copies_that_leak_are_said_before_training(profile, tmp_path):
     (tmp_path / "music" / "other" / "copy.wav").write_bytes((good / "good.wav").read_bytes())
     soundfile.write(tmp_path / "music" / "other" / "other.wav", music(seed=97), RATE)
     said = "good/good and other/copy hold the same bytes, and are of genre good and other"
-    result = CliRunner().invoke(main, ["prepare", profile])
+    result = CliRunner().invoke(main, ["prepare", profile, "--strict"])  # nothing is left out
     assert result.exit_code == 0 and f"leakage: {said}; keep one of them\n" in result.output
     study = Study("prepare", profile, "cpu", progress=False)
-    with pytest.warns(UserWarning, match=f"corpus 'music' at .+ leaks what it tests by: {said}. Keep one of each"):
+    with pytest.warns(
+        UserWarning, match=f"corpus 'music' at .+ leaks from one set into another: {said}. Keep one of each"
+    ):
         study.store  # noqa: B018
 
 

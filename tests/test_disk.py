@@ -1,7 +1,6 @@
 """Disks that are full or read-only, and two processes that do the same at once: an error that says so, or a wait; never
 something half-written, never a lock that outlives its process."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL_MEL, copy_music
+from conftest import SMALL_MEL, TESTS_TOO, build, copy_music
 
-from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.audio.store import Store
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.paths import whole
@@ -30,21 +27,17 @@ WORK = """
 import os, resource, sys
 import pandas as pd, torch
 from pathlib import Path
-from conftest import SMALL_MEL
+from conftest import build
 from test_disk import EXPERIMENT
 from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.audio.representations import Waveform
-from soundfusion_lib.audio.store import Store
-from soundfusion_lib.study.results import edit_summary
 from soundfusion_lib.training.train import train_or_find
 
 what, limit, root, folder = sys.argv[1:]
 table = pd.read_csv(Path(root) / "tracks.csv", index_col="track")
 
 def work():
-    store = Store.build(Corpus("tones", root, table), [Waveform(), SMALL_MEL], folder, shortest=1.0, workers=1,
-                        progress=False)
+    store = build(Corpus("tones", root, table), folder)
     if what == "train":
         os.environ["LIMIT"] = limit
         refuse()
@@ -82,19 +75,14 @@ def folder():
 
 def start(what: str, limit: str, corpus, folder: Path) -> subprocess.Popen:
     corpus.tracks.to_csv(corpus.root / "tracks.csv")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     command = [sys.executable, "-c", WORK, what, limit, str(corpus.root), str(folder)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=TESTS_TOO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def run(*arguments) -> tuple[int, str, str]:
     process = start(*arguments)
     said, error = process.communicate(timeout=300)
     return process.returncode, said, error
-
-
-def build(corpus, folder: Path) -> Store:
-    return Store.build(corpus, [Waveform(), SMALL_MEL], folder, shortest=1.0, workers=1, progress=False)
 
 
 def test_a_full_disk_ends_the_preparation_and_leaves_a_whole_store(store, corpus, folder):
@@ -109,13 +97,13 @@ def test_a_full_disk_ends_the_preparation_and_leaves_a_whole_store(store, corpus
 # the checkpoint, which torch writes; the weights, which safetensors does, need as much less as the optimizer's state
 @pytest.mark.parametrize("limit", ["2000", "read-only"])
 def test_a_disk_that_takes_nothing_ends_the_training_and_leaves_no_run(store, corpus, folder, cpu, limit, tmp_path):
-    own = build(corpus, folder)
+    other = build(corpus, folder)
     (folder / "runs").mkdir()
     code, _, error = run("train", limit, corpus, folder)
     assert code == 1 and f"cannot write to {folder / 'runs'}" in error and "Traceback" not in error, error
     assert {entry.suffix for entry in (folder / "runs").iterdir() if entry.is_dir()} <= {".partial"}
     expected = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
-    assert train_or_find(EXPERIMENT, own, folder / "runs", cpu, False).predictions().equals(expected.predictions())
+    assert train_or_find(EXPERIMENT, other, folder / "runs", cpu, False).predictions().equals(expected.predictions())
 
 
 def test_a_folder_that_cannot_be_made_is_one_message_that_names_its_variable(corpus, tmp_path, monkeypatch):
@@ -144,7 +132,7 @@ def test_two_processes_that_train_the_same_train_it_once_and_a_killed_one_leaves
     both = [start("train", "none", corpus, folder) for _ in range(2)]
     said = [process.communicate(timeout=300) for process in both]
     assert sorted(out for out, _ in said) == ["trained False\n", "trained True\n"], said
-    for run_folder in [one for one in (folder / "runs").iterdir() if one.is_dir()]:
+    for run_folder in [path for path in (folder / "runs").iterdir() if path.is_dir()]:
         shutil.rmtree(run_folder)
     with start("train", "none", corpus, folder) as process:
         while not list((folder / "runs").glob("*.partial/checkpoint.pt")) and process.poll() is None:

@@ -255,7 +255,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(part
     else:
         damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": bytes(range(256))}
         checkpoint.write_bytes(damaged[damage])
-    with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read \(.+\): training begins anew"):
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read \(.+\): training starts anew"):
         begun_anew, again = train(parts, two, checkpoint=checkpoint)
     assert again.drop(columns=TIMES).equals(history.drop(columns=TIMES))
     assert all(map(torch.equal, begun_anew.state_dict().values(), fresh.state_dict().values()))
@@ -271,7 +271,7 @@ def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
     history, _, _ = fit(build_model("resnet1d", 3, width=2, variant="allamy"), of(5), of(2), once, progress=False)
     right = 5 * history["train_accuracy"].item()
     assert abs(right - round(right)) < 1e-4
-    with pytest.raises(SoundFusionError, match="alone: the training part is a single segment"):
+    with pytest.raises(SoundFusionError, match="alone: the training set is a single segment"):
         fit(build_model("resnet1d", 3, width=2), of(1), of(2), once, description="alone", progress=False)
 
 
@@ -322,12 +322,12 @@ def test_mixup_mixes_inputs_and_names_both_targets():
     x, targets = torch.arange(8.0).view(8, 1, 1).expand(8, 1, 3), torch.arange(8)
     shares = []
     for _ in range(200):
-        (mixed,), others, share = training_module._mixed((x,), targets, 0.3)
+        (mixed,), others, share = training_module._mixup((x,), targets, 0.3)
         torch.testing.assert_close(mixed[:, 0, 0], share * targets + (1 - share) * others)
         assert sorted(others.tolist()) == list(range(8)) and 0.5 <= share <= 1
         shares.append(share)
     assert 0.7 < sum(shares) / 200 < 0.95 and min(shares) < 0.7
-    inputs, others, share = training_module._mixed((x,), targets, 0.0)
+    inputs, others, share = training_module._mixup((x,), targets, 0.0)
     assert inputs[0] is x and share == 1
 
 

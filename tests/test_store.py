@@ -1,10 +1,7 @@
-import contextlib
-import hashlib
 import json
 import os
 import pickle
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import SMALL_MEL
+from conftest import SMALL_MEL, SPECS, TESTS_TOO, build
 from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.audio import clips as clips_module
@@ -21,13 +18,8 @@ from soundfusion_lib.audio import streaming
 from soundfusion_lib.audio.clips import STORE_REVISION, ClipFolder, digests
 from soundfusion_lib.audio.decode import decode, encode_mp3, stream
 from soundfusion_lib.audio.representations import Waveform
-from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.errors import SoundFusionError
-
-
-def build(corpus, cache, specs=(Waveform(), SMALL_MEL), **options):
-    return Store.build(corpus, list(specs), cache, **{"shortest": 1.0, "workers": 1, "progress": False, **options})
 
 
 def assert_same_files(store, expected, names=("data.bin",)):
@@ -71,7 +63,7 @@ def test_every_clip_is_where_the_journal_says_and_the_files_hold_nothing_else(st
     assert list(store.tracks.index) == list(corpus.tracks.index) and store.left_out.empty
     for track in ("low00", "high03", "noise05"):
         samples, rate = decode(corpus.file(track))
-        for spec in (Waveform(), SMALL_MEL):
+        for spec in SPECS:
             with threadpool_limits(1):  # as the store does: on more threads sums are added up in another order
                 expected = spec.transform(samples, rate)
             np.testing.assert_array_equal(store.arrays[spec.kind].clip(track), expected)
@@ -191,20 +183,6 @@ def test_files_are_hashed_once_unless_they_change(few, tmp_path, monkeypatch):
     assert digests([file], tmp_path) == new
 
 
-def test_processes_that_hash_at_once_remember_for_each_other(few, tmp_path):
-    files = [few.file(track) for track in few.tracks.index]
-    code = (
-        "import sys; from pathlib import Path; from soundfusion_lib.audio.clips import digests\n"
-        "print(digests([Path(file) for file in sys.argv[2:]], sys.argv[1], progress=False))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path), *map(str, files)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    expected = [hashlib.sha256(file.read_bytes()).hexdigest() + ".wav" for file in files]
-    assert {process.communicate()[0] for process in started} == {f"{expected}\n"}
-    with contextlib.closing(sqlite3.connect(tmp_path / "digests.sqlite")) as database:
-        assert sorted(database.execute("SELECT digest FROM files")) == sorted((content,) for content in expected)
-
-
 def test_digests_that_cannot_be_used_are_named(few, tmp_path):
     (tmp_path / "digests.sqlite").write_bytes(b"no database " * 1000)
     with pytest.raises(SoundFusionError, match=r"digests\.sqlite cannot be used .*delete it"):
@@ -309,30 +287,14 @@ def test_a_file_that_cannot_be_read_for_now_is_tried_again(few, tmp_path, monkey
     np.testing.assert_array_equal(stored(store, "low01"), mono(few.file("low01")))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it has other words, and links for administrators alone")
-def test_a_file_that_the_system_does_not_give_is_left_out_with_its_words(few, tmp_path):
-    file, aside = few.file("low01"), tmp_path / "aside.wav"
-    file.rename(aside)
-    file.symlink_to(file.name)  # to itself
-    few.file("high00").unlink()
-    few.file("high00").mkdir()
-    reasons = build(few, tmp_path / "cache").left_out["reason"].to_dict()
-    assert reasons == {"high00": "not a file", "low01": "cannot be read (Too many levels of symbolic links)"}
-    file.unlink()
-    aside.rename(file)
-    assert list(build(few, tmp_path / "cache").left_out.index) == ["high00"]
-
-
 # ---- interrupted, and two at once
 
 SCRIPT = """
 import sys, time
 import pandas as pd
-from conftest import SMALL_MEL
+from conftest import build
 from soundfusion_lib.audio import streaming
 from soundfusion_lib.datasets import Corpus
-from soundfusion_lib.audio.representations import Waveform
-from soundfusion_lib.audio.store import Store
 
 root, table, cache, stop_after = sys.argv[1:]
 stream, done = streaming.stream, 0
@@ -346,8 +308,7 @@ def stopping(file, seconds):
     return stream(file, seconds)
 
 streaming.stream = stopping
-corpus = Corpus("tones", root, pd.read_pickle(table))
-Store.build(corpus, [Waveform(), SMALL_MEL], cache, shortest=1.0, workers=1, progress=False)
+build(Corpus("tones", root, pd.read_pickle(table)), cache)
 """
 
 
@@ -356,8 +317,7 @@ def start_building(corpus: Corpus, cache: Path, stop_after: int = -1) -> subproc
     table = cache.parent / "tracks.pickle"
     corpus.tracks.to_pickle(table)
     command = [sys.executable, "-c", SCRIPT, str(corpus.root), str(table), str(cache), str(stop_after)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=TESTS_TOO, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_killed_build_goes_on_where_it_stopped(store, corpus, tmp_path, decoded):
@@ -396,12 +356,9 @@ def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(few, 
     few.tracks.to_pickle(tmp_path / "tracks")
     script = tmp_path / "script.py"
     script.write_text(
-        "import pandas as pd\n"
-        "from soundfusion_lib.datasets import Corpus\n"
-        "from soundfusion_lib.audio.representations import Waveform\n"
-        "from soundfusion_lib.audio.store import Store\n"
-        "corpus = Corpus('few', 'few', pd.read_pickle('tracks'))\n"
-        "Store.build(corpus, [Waveform()], 'cache', shortest=1.0, workers=2)\n"
+        "import pandas as pd\nfrom conftest import build\nfrom soundfusion_lib.datasets import Corpus\n"
+        "build(Corpus('few', 'few', pd.read_pickle('tracks')), 'cache', workers=2)\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    command = [sys.executable, script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=TESTS_TOO)
     assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr

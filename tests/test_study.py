@@ -369,7 +369,7 @@ def test_commands(study, profile, runs, folders, corpus):
     assert cli("predict", "--model", str(folder), "/nowhere.mp3").exit_code == 1
     assert "no experiment 'plain' on demo" in cli("predict", "--model", "demo/plain", file).output
     common = pd.Series([one.name[0] for one in paths.runs_dir().glob("*") if not one.suffix]).mode()[0]
-    assert f"runs begin with {common!r}" in cli("predict", "--model", common, file).output
+    assert f"runs have a key that begins with {common!r}" in cli("predict", "--model", common, file).output
 
 
 def test_status_makes_nothing_and_says_so(folders, profile, tmp_path, monkeypatch):
@@ -425,9 +425,9 @@ def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monke
         (("epochs = 4", "epoch = 4"), "no key 'epoch'"),
         (("n_mels = 32", "mels = 32"), "no key 'mels'"),
         (("[models.simple_cnn]", "[models.simple]"), "no key 'simple'"),
-        (('kind = "folder"', 'kind = "fodler"'), "no corpus of kind 'fodler'"),
+        (('kind = "folder"', 'kind = "fodler"'), "kind = "fodler": must be one of demo"),
         (('label = "sound"', 'lable = "sound"'), "lable"),
-        (("seeds = [0, 1]", "seeds = [0, 1"), "not valid TOML"),
+        (("seeds = [0, 1]", "seeds = [0, 1"), "cannot be read as"),
         (("epochs = 4", "epochs = 0"), "epochs"),
         (("/", "/nowhere/"), "nowhere"),
     ],

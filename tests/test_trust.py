@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL_MEL
+from conftest import build
 
 from soundfusion_lib.audio.segments import Segmenting, Segments
-from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import build_model
@@ -54,7 +53,7 @@ def test_a_trap_in_a_checkpoint_in_weights_or_in_features_is_not_sprung(store, t
     model = build_model("resnet2d", 3, width=2, n_mels=32)
     segments = Segments(store, store.tracks.index[:6], ("mel",), Segmenting(1.0, 0.0), cpu)
     torch.save({"history": Trap(sprung)}, tmp_path / "checkpoint.pt")
-    with pytest.warns(UserWarning, match="begins anew"):
+    with pytest.warns(UserWarning, match="starts anew"):
         fit(model, segments, segments, Training(epochs=1), checkpoint=tmp_path / "checkpoint.pt", progress=False)
     torch.save({"features.0.weight": Trap(sprung)}, tmp_path / "vgg16.pth")
     with pytest.raises(SoundFusionError, match="cannot be read"):
@@ -73,7 +72,7 @@ def test_a_track_with_a_tag_for_a_name_is_text_in_notebooks(corpus, tmp_path):
     name = "<script>alert(1)<&script>"
     (tmp_path / f"{name}.wav").write_bytes(corpus.file("low00").read_bytes())
     table = pd.DataFrame({"path": f"{name}.wav", "label": name, "group": name}, index=pd.Index([name], name="track"))
-    store = Store.build(Corpus("tags", tmp_path, table), [SMALL_MEL], tmp_path / "cache", shortest=1.0, progress=False)
+    store = build(Corpus("tags", tmp_path, table), tmp_path / "cache")
     assert list(store.tracks.index) == [name]
     shown = store.tracks._repr_html_()
     assert "<script" not in shown and "&lt;script&gt;alert(1)&lt;&amp;script&gt;" in shown

@@ -16,8 +16,7 @@ class SpecAugment(nn.Module):
     """Hide random stretches of time and of frequency (Park et al., "SpecAugment", Interspeech 2019; no time warping).
 
     Each mask is applied with its `probability`. Its width is uniform in 0..max_fraction of its axis, its place uniform
-    among those where it fits. A sample's masks are the same in all of its channels, and are filled with its mean over
-    channels, bands and time.
+    among those where it fits. A sample's masks are the same in all channels, and are filled with the sample's mean.
 
     Shape: (N, C, M, T), standardised (else the filling shows in bands far from the mean) -> the same.
     """
@@ -77,10 +76,7 @@ AUGMENTATIONS = {"mel": SpecAugment, "waveform": NoiseAndGain}
 
 def augmentation(input_name: str, **options) -> nn.Module:
     """The report's augmentation of ``mel`` (`SpecAugment`) or ``waveform`` (`NoiseAndGain`), with these options of it.
-
-    Raises:
-        SoundFusionError: there is no such input, no such option for it, or a value is not allowed.
-    """
+    Raises SoundFusionError for another input or option, and for a value that is not allowed."""
     if input_name not in AUGMENTATIONS:
         raise SoundFusionError(f"no augmentation of {input_name!r}; there are: {', '.join(AUGMENTATIONS)}")
     module = AUGMENTATIONS[input_name]

@@ -20,7 +20,7 @@ LOUDEST = 10.0  # times full scale; decoded music reaches 1.6, broken frames 1e8
 QUIETEST = 2**-16  # between the lowest and the highest sample: half a step of 16 bits
 MP3_FRAME = 1152  # samples; a damaged one decodes to zeros
 ZEROS = 0.5  # share of an MP3's frames that may be zeros; in music with rests up to a fifth are
-STANDARD_ERROR = threading.Lock()
+STANDARD_ERROR = threading.Lock()  # one thread at a time may replace it
 SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
 
 
@@ -109,10 +109,8 @@ def reading(file: Path) -> Iterator[BinaryIO]:
 
 
 def _quietly(call: Callable, *arguments: Any, **options: Any) -> Any:
-    """Call libsndfile: its errors become reasons, and libmpg123's notes stay off the terminal.
-
-    They go to file descriptor 2, past Python's `sys.stderr`; one thread at a time may replace that.
-    """
+    """Call libsndfile: its errors become reasons, and libmpg123's notes, which go to file descriptor 2, past Python's
+    `sys.stderr`, stay off the terminal."""
     with STANDARD_ERROR, open(os.devnull, "wb") as nowhere:
         terminal = os.dup(2)
         os.dup2(nowhere.fileno(), 2)

@@ -110,7 +110,7 @@ class Store:
             decode: False returns None where there is something to decode.
 
         Raises:
-            SoundFusionError: no clip is usable, a worker died, or the cache cannot be written to.
+            SoundFusionError: no clip is usable, or the cache cannot be written to.
         """
         paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
         cut = "" if corpus.seconds is None else f" first {corpus.seconds:g}s"

@@ -12,10 +12,9 @@ import torch
 
 from soundfusion_lib.audio.decode import stream, to_channels
 from soundfusion_lib.audio.representations import Representation
-from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.paths import writing
 
 CHUNK = 2**18  # samples of a longer file that are transformed at once; four of the longest windows
-UNBOUNDED = 1_000.0  # dB: a top_db that cuts nothing
 
 
 class StreamedArray:
@@ -41,18 +40,13 @@ class StreamedArray:
         mel = self.spec.kind == "mel"
         array = self._mel(samples, last) if mel else self.spec.transform(samples, self.spec.sample_rate)
         self.frames += len(array)
-        try:
+        with writing(Path(tempfile.gettempdir())):
             self._file.write(np.ascontiguousarray(array))
-        except OSError as error:
-            raise SoundFusionError(
-                f"the temporary folder {tempfile.gettempdir()} does not take what is decoded ({error.strerror}): "
-                "make room there, or set TMPDIR to another folder"
-            ) from error
 
     def _mel(self, samples: np.ndarray, last: bool) -> np.ndarray:
         """The next frames of the spectrogram that the samples so far complete, without a floor."""
         self._waiting = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
-        spec, length = replace(self.spec, top_db=UNBOUNDED), len(self._waiting)
+        spec, length = replace(self.spec, top_db=1_000.0), len(self._waiting)  # dB, which cuts nothing
         if not last and length < CHUNK:
             return np.empty((0, spec.channels, spec.bands), np.float16)
         mel = spec.decibels(self._waiting, spec.sample_rate)
@@ -86,11 +80,7 @@ def streamed(
     file: Path, specs: list[Representation], seconds: float | None = None
 ) -> Iterator[tuple[float, list[StreamedArray]]]:
     """Decode a file, or its first seconds, once, block by block: its length in seconds, and its representations.
-
-    Raises:
-        UnusableAudio: as `decode`.
-        SoundFusionError: the temporary folder is full.
-    """
+    Raises UnusableAudio as `decode`, and SoundFusionError where the temporary folder is full."""
     with ExitStack() as folder:
         arrays: list[StreamedArray] = []
         read, rate = 0, 1
