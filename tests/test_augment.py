@@ -99,5 +99,5 @@ def test_augmentation_takes_options_and_refuses_others():
         augmentation("chroma")
     with pytest.raises(SoundFusionError, match="min_db = 3: must not be above max_db = 0"):
         augmentation("waveform", min_db=3, max_db=0)
-    with pytest.raises(SoundFusionError, match="0 or more"):
+    with pytest.raises(SoundFusionError, match="greater than or equal to 0"):
         augmentation("waveform", noise_std=-1)

@@ -425,7 +425,7 @@ def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monke
         (("epochs = 4", "epoch = 4"), "no key 'epoch'"),
         (("n_mels = 32", "mels = 32"), "no key 'mels'"),
         (("[models.simple_cnn]", "[models.simple]"), "no key 'simple'"),
-        (('kind = "folder"', 'kind = "fodler"'), "kind = "fodler": must be one of demo"),
+        (('kind = "folder"', 'kind = "fodler"'), 'kind = "fodler": must be one of demo'),
         (('label = "sound"', 'lable = "sound"'), "lable"),
         (("seeds = [0, 1]", "seeds = [0, 1"), "cannot be read as"),
         (("epochs = 4", "epochs = 0"), "epochs"),
