@@ -58,11 +58,11 @@ def test_a_trap_in_a_checkpoint_in_weights_or_in_features_is_not_sprung(store, t
     torch.save({"features.0.weight": Trap(sprung)}, tmp_path / "vgg16.pth")
     with pytest.raises(SoundFusionError, match="cannot be read"):
         load_imagenet(build_model("vgg16", 3), tmp_path / "vgg16.pth")
-    features(store, model, Segmenting(1.0), tmp_path, cpu, progress=False)
+    features(store, model, Segmenting(1.0), tmp_path, cpu, standardizes=False, progress=False)
     (file,) = (tmp_path / "features").glob("*.npz")
     np.savez(file, digest=np.array([Trap(sprung)], dtype=object), core_seconds=np.zeros(1))
     with pytest.warns(UserWarning, match="computed anew"):
-        features(store, model, Segmenting(1.0), tmp_path, cpu, progress=False)
+        features(store, model, Segmenting(1.0), tmp_path, cpu, standardizes=False, progress=False)
     assert not sprung.exists()
     pickle.loads(pickle.dumps(Trap(sprung)))  # as it would have been
     assert sprung.exists()
