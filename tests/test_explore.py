@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import SMALL_MEL, copy_music, run_of
+from conftest import SMALL_MEL, SMALL_SIGNALS, copy_music, run_of
 from IPython.display import Image, Markdown
 
 from soundfusion_lib import explore
@@ -24,7 +24,7 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.result import of_runs
 
 SCRIPT = "<script>alert(1)</script> & $high$"  # a label is text, whatever it looks like
-PROFILE = """
+PROFILE = f"""
 clip_seconds = 4.0
 
 [corpus]
@@ -32,24 +32,14 @@ kind = "folder"
 path = "music"
 label = "sound"
 
-[mel]
-sample_rate = 22050
-n_fft = 512
-hop_length = 256
-
-[segmenting]
-seconds = 1.5
-
-[split]
-folds = 4
-
 [training]
 epochs = 1
 batch_size = 16
 
 [models.simple_cnn]
 batch_size = 16
-"""
+
+{SMALL_SIGNALS}"""
 
 
 def result(name, runs):
@@ -186,7 +176,7 @@ def test_with_runs_each_cell_of_the_matrix_lists_its_clips(study, runs):
             if tracks:
                 button.click()
                 assert listed(shown) == tracks and len(tracks) == int(button.description)
-                assert shown._clip.value == tracks[0] and [b for b in shown._buttons.values() if b.layout.border_top]
+                assert shown._clip.value == tracks[0] and button.layout.border_top
     texts = "".join(cell.value for cell in shown._matrix.children if hasattr(cell, "value"))
     assert "<script>" not in texts and "&lt;script&gt;" in texts
 

@@ -1,7 +1,6 @@
 """The site that `make site` wrote, opened from disk in Chromium: on a phone and on a desk, in light and in dark."""
 
 import runpy
-import shutil
 
 import pytest
 
@@ -22,14 +21,8 @@ PAGES = [
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
-
-    names = runpy.run_path(str(PROJECT / "tooling" / "lab.py"))["BROWSERS"]
-    executable = next(filter(None, map(shutil.which, names)), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    with runpy.run_path(str(PROJECT / "tooling" / "lab.py"))["chromium"]() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width, scheme", [(375, "light"), (375, "dark"), (1280, "dark")])
@@ -53,15 +46,10 @@ def test_pages_fit_and_load_from_disk_without_errors(width, scheme, chromium):
 def test_results_on_real_music_come_first_and_every_link_leads_to_a_page(chromium):
     tab = chromium.new_page()
     tab.goto((SITE / "index.html").as_uri())
-    links = tab.eval_on_selector_all(
-        ".bd-links a.reference.internal", "links => links.map(link => link.getAttribute('href'))"
-    )
-    order = [
-        links.index(f"results/{name}") for name in ("README.html", "emotify/README.html", "soundtracks/README.html")
-    ]
-    assert order == [0, 1, 2] and links.index("results/emotify/notebooks/01_data.html") < links.index(
-        "notebooks/01_data.html"
-    )
+    script = "links => links.map(link => link.getAttribute('href'))"
+    links = tab.eval_on_selector_all(".bd-links a.reference.internal", script)
+    assert links[:3] == ["results/README.html", "results/emotify/README.html", "results/soundtracks/README.html"]
+    assert links.index("results/emotify/notebooks/01_data.html") < links.index("notebooks/01_data.html")
     assert all((SITE / link).is_file() for link in links) and len(links) > 40
     assert tab.locator("figure, img").first.is_visible()
     tab.close()
@@ -72,11 +60,12 @@ def test_formulas_are_mathematics_and_sounds_play(chromium):
     tab.goto((SITE / "notebooks/05_fusion.html").as_uri())
     assert tab.locator("math").count() > 0
     tab.goto((SITE / "notebooks/01_data.html").as_uri())
-    assert (
-        tab.evaluate(
-            "() => new Promise((done, fail) => { const sound = document.querySelector('audio'); sound.onerror = fail;"
-            "sound.onloadedmetadata = () => done(sound.duration); sound.load(); sound.preload = 'metadata'; })"
-        )
-        > 1
-    )
+    script = """() => new Promise((done, fail) => {
+        const sound = document.querySelector('audio')
+        sound.onerror = fail
+        sound.onloadedmetadata = () => done(sound.duration)
+        sound.preload = 'metadata'
+        sound.load()
+    })"""
+    assert tab.evaluate(script) > 1
     tab.close()
