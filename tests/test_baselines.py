@@ -66,16 +66,6 @@ def test_majority_class_and_svm_predict_every_track_of_the_folds_once(study):
     assert table["parameters"].dtype == "Int64"  # a network's stay whole in the CSV beside these
 
 
-def test_a_baseline_of_several_seeds_is_averaged_over_them(study):
-    each = baselines.baselines(study)
-    frames = [result.predictions()[0] for result in each.values()]
-    several = result_of(frames, input="MFCC", parameters=12, core_minutes=0.5)
-    table = tables.performance(study, {"both": several, **each})
-    assert table["track_accuracy"][0] == pytest.approx(table["track_accuracy"][1:].mean())
-    shown = tables.readable(table)[["parameters", "ended", "core minutes"]]
-    assert shown.to_numpy().tolist() == [["12", "-", "0.5"], *[["-"] * 3] * 2]
-
-
 def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     table = baselines.leak(study).set_index("split")
     assert table.loc["the profile's", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
@@ -125,13 +115,14 @@ def choosing(right: int) -> pd.DataFrame:
 def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     performance = {"resnet1d_medium": 40, "resnet2d_small": 70, "soundfusion1": 71, "soundfusion2": 45}
     performance = {name: right_on(name, right) for name, right in performance.items()}
+    sizes = {"small": 8, "medium": 8, "large": 1}  # epochs
     widths = {
-        (m, s): right_on(f"{protocol.LABELS[m]}-{s}", 50, 1 if s == "large" else 8)
-        for m in protocol.LABELS
-        for s in ("small", "medium", "large")
+        (model, size): right_on(f"{label}-{size}", 50, epochs)
+        for model, label in protocol.LABELS.items()
+        for size, epochs in sizes.items()
     }
     ways = {"none": 30, "dropout": 30, "dropout+augmentation": 60}
-    regularized = {(m, way): right_on(way, right) for m in ("resnet1d", "resnet2d") for way, right in ways.items()}
+    regularized = {(model, way): right_on(way, right) for model in protocol.LABELS for way, right in ways.items()}
     starts = {start: right_on("x", 40, start=start) for start in (FromRun("1", True), ImageNet("2", True))}
     table = conclusions(performance, widths, regularized, starts, {})
     assert len(table) == 8

@@ -119,9 +119,7 @@ def test_p_is_mcnemars_for_one_run_each():
     assert result["low"] < result["difference"] < result["high"]
 
 
-def test_p_is_uniform_when_nothing_differs_and_small_when_much_does():
-    values = [compare(random_run(2 * seed), random_run(2 * seed + 1))["p"] for seed in range(30)]
-    assert np.mean(np.array(values) < 0.05) < 0.17 and np.median(values) > 0.25
+def test_p_is_small_where_much_differs():
     assert compare(random_run(0, right=0.9), random_run(1, right=0.4))["p"] < 0.001
 
 
@@ -157,8 +155,6 @@ def test_a_tie_of_votes_goes_to_the_higher_mean_probability():
     votes, mean = decide(probabilities, np.array([0, 0, 1, 1]))
     assert votes.tolist() == [1, 0]  # the surer one; the first where the mean is a tie too
     assert mean[0] == pytest.approx([0.3, 0.6, 0.1])
-    frame = pd.concat([predictions({"t": ["a"]}, {"t": "b"}), predictions({"t": ["b"]}, {"t": "b"}, 0.9)])
-    assert accuracy(frame, "vote") == 1
     assert decide(probabilities[[0, 0, 1]], np.zeros(3, int))[0].tolist() == [0]  # no tie: most votes, though less sure
 
 
@@ -187,10 +183,11 @@ def test_sides_that_cut_clips_differently_are_each_weighed_by_their_own_segments
     assert compare(a, same, "segment") == pytest.approx({"difference": 0, "low": 0, "high": 0, "p": 1}, abs=1e-5)
 
 
-def test_sides_that_name_different_artists_are_an_error_in_words():
-    a, b = random_run(0), random_run(1)
-    named = b.assign(group="only")
-    for pair in ((a, named), (named, b), (a.assign(group=a["track"]), named)):
+@pytest.mark.parametrize("first", [None, "track"])
+def test_sides_that_name_different_artists_are_an_error_in_words(first):
+    run, named = random_run(0), random_run(1).assign(group="only")
+    run = run.assign(group=run[first]) if first else run
+    for pair in ((run, named), (named, run)):
         with pytest.raises(SoundFusionError, match="to different artists: make their columns 'group' agree"):
             compare(*pair)
 
