@@ -43,18 +43,18 @@ def note(*words):
 if "resource_tracker" not in " ".join(sys.orig_argv):
     from soundfusion_lib.audio import streaming
     from soundfusion_lib.training import loop
-    stream, learn = streaming.stream, loop._learn
+    stream, learn = streaming.stream, loop.train_epoch
 
     def watched_stream(file, seconds=None):
         time.sleep(0.05)
         note("decoded", file.name)
         return stream(file, seconds)
 
-    def watched_learn(parts, train, training, seed):
+    def watched_learn(state, train, training, seed):
         note("epoch", seed // 1_000_003, seed % 1_000_003)
-        return learn(parts, train, training, seed)
+        return learn(state, train, training, seed)
 
-    streaming.stream, loop._learn = watched_stream, watched_learn
+    streaming.stream, loop.train_epoch = watched_stream, watched_learn
 """
 COMMAND = """
 import sys
