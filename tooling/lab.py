@@ -52,7 +52,7 @@ def opened(folder: Path, profile: str, **environment: str) -> Iterator[Page]:
     lab = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--allow-root", *options], cwd=folder, env=environment)
     try:
         session = requests.Session()
-        session.mount("http://", HTTPAdapter(max_retries=Retry(12, backoff_factor=0.1)))
+        session.mount("http://", HTTPAdapter(max_retries=Retry(60, backoff_factor=0.1, backoff_max=1)))
         session.get(f"http://127.0.0.1:{port}/api?token=t")
         with chromium() as browser:
             page = browser.new_page(viewport={"width": 1366, "height": 768})

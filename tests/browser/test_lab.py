@@ -104,6 +104,6 @@ def test_another_clip_and_where_the_network_looked_are_other_pictures(page, expl
 
 
 def test_nothing_went_wrong_on_the_way(page):
-    page.locator(".jp-OutputArea-output", has_text="trained now").wait_for(timeout=60_000)  # the last cell's table
+    page.get_by_text("| Idle").wait_for(timeout=60_000)  # all cells are run
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert page.errors == []
