@@ -19,7 +19,6 @@ from pathlib import Path
 import click
 import pandas as pd
 from common import record
-from soundfusion_lib.study.graph import wanted
 
 from soundfusion_lib.paths import runs_dir
 from soundfusion_lib.study.protocol import fusions
@@ -61,7 +60,7 @@ def timed(runs: Mapping[str, Wanted], address: str) -> tuple[float, float]:
 def measure(folder: Path) -> pd.DataFrame:
     """One row per number of workers."""
     study = Study("benchmark", "demo", "cpu")
-    runs = wanted(study, fusions(study).values())
+    runs = study.wanted(fusions(study).values())
     rows = []
     for workers in (1, 2):
         shutil.rmtree(runs_dir(), ignore_errors=True)

@@ -18,7 +18,7 @@ _EXPORTS = {
     "load_profile": "study.profile",
     "load_recognizer": "predict.recognizer",
     "load_run": "training.run",
-    "open_corpus": "datasets.kinds",
+    "open_corpus": "datasets",
     "summarize": "models",
 }
 __all__ = sorted(_EXPORTS)
