@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-AT_ONCE = 2**23  # samples of all channels in a file that is read at once: 95 s of stereo at 44.1 kHz, 32 MiB
+AT_ONCE = 2**26  # samples of all channels in a file that is read at once: 12 minutes of stereo at 44.1 kHz, 256 MiB
 BLOCK = 2**18  # samples of each channel in a block of a longer file; half as many of four channels, and so on
 RATES = 4_000, 384_000  # Hz; a header that says 1 Hz would make a second a day at 44.1 kHz
 LOUDEST = 10.0  # times full scale; decoded music reaches 1.6, broken frames 1e8; squares of 1e30 are infinite

@@ -99,7 +99,7 @@ def load_run(folder: Path, experiment: Experiment | None = None) -> Run:
     """
     folder = Path(folder)
     if folder.suffix or not (folder / ABOUT).is_file():
-        raise SoundFusionError(f"{folder} holds no finished run: `soundfusion status PROFILE` lists the runs")
+        raise SoundFusionError(f"{folder} holds no finished run: train it first, or name the folder of another run")
     if fault := damage(folder):
         raise SoundFusionError(f"the run in {folder} is damaged ({fault}): `soundfusion reproduce PROFILE` redoes it")
     info = read_json(folder / INFO)
