@@ -13,10 +13,8 @@ from soundfusion_lib import explore
 from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
-from soundfusion_lib.explorer import grad_cam
 from soundfusion_lib.explorer.explore import BYTES, Explorer, sound
-from soundfusion_lib.explorer.grad_cam import looked_at
-from soundfusion_lib.explorer.judgements import Judgements
+from soundfusion_lib.explorer.judgements import Judgements, along_clip, grad_cam, looked_at
 from soundfusion_lib.models import build_model
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.study.study import Study
@@ -70,7 +68,7 @@ def test_a_cell_holds_what_any_run_puts_there_and_missed_what_none_gets_right(ju
     cells = {(true, predicted): judgements.cell("one", true, predicted) for true in "ab" for predicted in "ab"}
     assert cells == {("a", "a"): ["t", "w"], ("a", "b"): ["t"], ("b", "a"): ["u"], ("b", "b"): []}  # t: 1 of 3 right
     assert judgements.cell("two", "a", "b") == ["t"]
-    assert judgements.missed == ["u"] and judgements.best == "one"
+    assert judgements.missed == ["u"]
     assert judgements.right.to_dict() == {"one": {"t": 0.5, "u": 0}, "two": {"t": 0, "u": 0}}
     assert judgements.tally("w") == "2 of 2 runs right" and judgements.tally("t") == "1 of 3 runs right"
 
@@ -91,7 +89,7 @@ def test_grad_cam_is_the_gradient_s_mean_times_the_feature_maps():
     logits = model.head(model.layers[9:](maps).mean(dim=(2, 3)))
     logits[:, 1].sum().backward()
     expected = (maps.grad.mean((2, 3))[:, :, None, None] * maps).sum(1).relu()  # (2, 8, 13)
-    heat = grad_cam.grad_cam(model, (x,), 1)
+    heat = grad_cam(model, (x,), 1)
     assert heat.shape == (2, 64, 100) and heat.max() > 0
     rows = torch.nn.functional.interpolate(expected[:, None], (64, 100), mode="bilinear")[:, 0]
     torch.testing.assert_close(heat, rows)
@@ -104,7 +102,7 @@ def test_grad_cam_of_every_network_that_gets_spectrograms_frozen_ones_too(name):
     options = {"width": 4} if name == "vgg16" else {}
     model = build_model(name, 3, **options).eval().requires_grad_(False)
     inputs = {"waveform": torch.randn(1, 1, 20_000), "mel": torch.randn(1, 2, 64, 87)}
-    heats = [grad_cam.grad_cam(model, tuple(inputs[kind] for kind in model.inputs), label) for label in range(3)]
+    heats = [grad_cam(model, tuple(inputs[kind] for kind in model.inputs), label) for label in range(3)]
     assert all(heat.shape == (1, 64, 87) and (heat >= 0).all() for heat in heats)
     assert sum(heat.max() for heat in heats) > 0
 
@@ -113,12 +111,12 @@ def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
     torch.manual_seed(0)
     model = build_model("simple_cnn", 3, n_mels=32).eval()
     half = Experiment("x", "simple_cnn", (), segmenting=Segmenting(2.0, 0.5))  # of 4 s: from 0, 1 and 2 s
-    heat = grad_cam.of_clip(model, half, store, "low00", 0)
+    heat = along_clip(model, half, store, "low00", 0)
     array = store.arrays["mel"]
     specgram, spec = torch.from_numpy(array.clip("low00").astype(np.float32)).permute(1, 2, 0), array.representation
     length, second = spec.frames(2.0), spec.position(1.0)
     own = [
-        grad_cam.grad_cam(model, (specgram[None, :, :, start : start + length],), 0)[0].numpy()
+        grad_cam(model, (specgram[None, :, :, start : start + length],), 0)[0].numpy()
         for start in (0, second, spec.position(2.0))
     ]
     assert heat.shape == (32, len(array.clip("low00")))
@@ -157,7 +155,7 @@ def test_without_a_front_end_it_is_a_picture_that_is_saved(study, runs):
 
 def test_without_runs_a_label_lists_its_clips_with_sound_and_picture(study):
     shown = Explorer(study, None)
-    shown._label.value = SCRIPT
+    shown._choice.value = SCRIPT
     assert listed(shown) == list(study.tracks.index[study.tracks["label"] == SCRIPT])
     assert shown._clip.value == listed(shown)[0]
     before = shown._picture.value
@@ -169,7 +167,7 @@ def test_without_runs_a_label_lists_its_clips_with_sound_and_picture(study):
 def test_with_runs_each_cell_of_the_matrix_lists_its_clips(study, runs):
     shown, judgements = Explorer(study, Judgements(runs)), Judgements(runs)
     for network in runs:
-        shown._network.value = network
+        shown._choice.value = network
         for (true, predicted), button in shown._buttons.items():
             tracks = judgements.cell(network, true, predicted)
             assert button.disabled == (not tracks)
@@ -184,7 +182,7 @@ def test_with_runs_each_cell_of_the_matrix_lists_its_clips(study, runs):
 def test_where_a_network_looked_takes_spectrograms_and_weights(study, runs):
     without = dataclasses.replace(runs["cnn"], runs=(dataclasses.replace(runs["cnn"].runs[0], weights_file=None),))
     shown = Explorer(study, Judgements(runs))
-    shown._network.value, before = "cnn", shown._picture.value
+    shown._choice.value, before = "cnn", shown._picture.value
     shown._looked.value = True
     assert shown._picture.value != before and not shown._note.value
     assert isinstance(looked_at(study, runs["cnn"]), Image)

@@ -43,9 +43,18 @@ def group(runs=1):
 
 @pytest.mark.parametrize("bounds", [(np.nan, np.nan), ([0.4, np.nan], [0.6, np.nan]), (0.5, 0.5), (0.5 + 1e-16, 1.0)])
 def test_a_value_without_an_interval_is_a_point_alone(study, bounds):
-    lines, marks = figures.accuracies(study, accuracies(*bounds)).axes[0].collections
-    assert len(lines.get_segments()) == np.isfinite(np.broadcast_to(bounds[0], 2)).sum()
-    assert marks.get_offsets().tolist() == [[0.5, 0], [0.5, 1]]
+    [(marks, _, (bars,))] = figures.accuracies(study, accuracies(*bounds).assign(input="1D")).axes[0].containers
+    drawn = [bar for bar in bars.get_segments() if len(bar) == 2]
+    assert len(drawn) == np.isfinite(np.broadcast_to(bounds[0], 2)).sum()
+    assert marks.get_xydata().tolist() == [[0.5, 0], [0.5, 1]]
+
+
+def test_networks_are_coloured_by_input_and_what_was_reported_is_an_open_mark(study):
+    axis = figures.accuracies(study, accuracies()).axes[1]
+    assert axis.get_legend_handles_labels()[1] == ["reported on FMA-small", "chance", "1D", "2D"]
+    one, two = (marks.get_color() for marks, *_ in axis.containers)
+    reported = next(line for line in axis.lines if line.get_label() == "reported on FMA-small")
+    assert one != two and reported.get_markerfacecolor() == "none" and reported.get_xdata()[0] == 0.4
 
 
 def test_titles_say_that_music_is_synthetic_the_label_no_genre_and_which_run_is_shown(study):
@@ -58,7 +67,7 @@ def test_titles_say_that_music_is_synthetic_the_label_no_genre_and_which_run_is_
 def test_confusion_counts_are_whole_and_light_where_they_are_low(study):
     matrix = pd.DataFrame([[1234, 0, 0], [0, 2.5, 2.5], [0, 0, 0]], LABELS, LABELS)
     axis = figures.confusion(study, "x", matrix, matrix).axes[0]
-    assert [text.get_text() for text in axis.texts] == ["1234", "0", "0", "0", "2.5", "2.5", "0", "0", "0"]
+    assert [text.get_text() for text in axis.texts] == ["1,234", "0", "0", "0", "2.5", "2.5", "0", "0", "0"]
     axis.figure.canvas.draw()
     full, empty, half = axis.collections[0].get_facecolors()[[0, 1, 4], :3].mean(axis=1)
     assert full < half < empty and empty > 0.9
@@ -89,10 +98,9 @@ def test_fusions_and_controls_are_sorted_by_what_they_gain(study):
     table = table.assign(difference=[-0.02, 0.03, 0.01], low=-0.1, high=0.1)
     axis = figures.gains(study, table).axes[0]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["two\n- part", "wide\n- part", "one\n- part"]
-    lines, fusion, other_lines, control = axis.collections
-    assert fusion.get_offsets().tolist() == [[0.03, 0], [-0.02, 2]] and control.get_offsets().tolist() == [[0.01, 1]]
-    colors = [tuple(map(tuple, marks.get_facecolor())) for marks in (fusion, control)]
-    assert [tuple(map(tuple, bars.get_color())) for bars in (lines, other_lines)] == colors and colors[0] != colors[1]
+    fusion, control = (marks for marks, *_ in axis.containers)
+    assert fusion.get_xydata().tolist() == [[0.03, 0], [-0.02, 2]] and control.get_xydata().tolist() == [[0.01, 1]]
+    assert fusion.get_color() != control.get_color()
 
 
 def test_a_figure_drawn_again_is_the_same_to_the_byte_and_settings_stay(study):
@@ -107,22 +115,12 @@ def test_seaborn_is_imported_when_there_is_something_to_draw():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_networks_are_sorted_and_what_was_reported_elsewhere_has_a_panel_of_its_own(study):
-    table = pd.DataFrame({"model": ["low", "high", "best"], "input": ["1D", "2D", "2D"], "track_low": 0.1})
-    table = table.assign(track_accuracy=[0.3, 0.5, 0.6], track_high=0.9, track_reported=[0.4, 0.2, np.nan])
-    ours, theirs = figures.performance(study, table).axes
-    assert [tick.get_text() for tick in ours.get_yticklabels()] == ["best", "high", "low"]
-    assert [tick.get_text() for tick in theirs.get_yticklabels()] == ["low", "high"]
-    assert [marks.get_offsets().tolist() for marks in ours.collections[1::2]] == [[[0.3, 2]], [[0.6, 0], [0.5, 1]]]
-    assert "FMA-small" in theirs.get_title() and "synthetic" in ours.get_title()
-
-
 def test_a_line_for_each_start_in_a_panel_for_each_network(study):
     rows = [(network, weights, block) for network in ("a", "b") for weights in ("x", "y") for block in (1, 2)]
     table = pd.DataFrame(rows[:-2], columns=["network", "weights", "block"])  # b has one start
     one, two = figures.by_block(study, table.assign(track_accuracy=0.5, track_low=0.4, track_high=0.6)).axes
-    assert one.get_legend_handles_labels()[1] == ["x", "y", "chance"] and one.get_title() == "a"
-    assert [len(line.get_xdata()) for line in two.lines[:2]] == [2, 0]
+    assert one.get_legend_handles_labels()[1] == ["chance", "x", "y"] and one.get_title() == "a"
+    assert [len(marks.get_xdata()) for marks, *_ in two.containers] == [2, 0]
 
 
 def odd_arguments(store):
@@ -153,7 +151,6 @@ def odd_arguments(store):
         "fusions": (study,),
         "gains": (study, pd.DataFrame([between])),
         "grid_search": (study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
-        "performance": (study, table),
         "recalls": (study, pd.DataFrame({"model": ODD, "label": [ODD, "two"], "recall": 0.1, **interval})),
         "search": (study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})),
         "segments": (4.0, Segmenting()),

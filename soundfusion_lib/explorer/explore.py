@@ -20,9 +20,7 @@ from soundfusion_lib.analysis.tables import confusion
 from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.explorer import pictures
-from soundfusion_lib.explorer.grad_cam import heat
-from soundfusion_lib.explorer.judgements import Judgements
+from soundfusion_lib.explorer.judgements import Judgements, clip_picture, heat
 from soundfusion_lib.study.results import DPI
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
@@ -41,12 +39,11 @@ def explore(study: Study, runs: Mapping[str, Result] | None = None) -> "Explorer
     kernel = getattr(get_ipython(), "kernel", None)
     judgements, network, tracks = None, "", study.tracks.index
     if runs:
-        judgements = Judgements(runs)
-        network = judgements.best
+        judgements, network = Judgements(runs), next(iter(runs))
         tracks = [*judgements.missed, *judgements.probabilities[network].index.unique("track")]
     if kernel is not None and "cellId" in kernel.get_parent().get("metadata", {}):  # as JupyterLab says it
         return Explorer(study, judgements)
-    figure = pictures.clip(study, tracks[0], judgements, network)
+    figure = clip_picture(study, tracks[0], judgements, network)
     return study.save_figure(figure, f"{study.notebook[:2]}_explore", figure.get_suptitle())
 
 
@@ -66,32 +63,26 @@ class Explorer(widgets.HBox):
         self._clip = widgets.Select(rows=4, layout={"width": "auto"})
         self._looked = widgets.ToggleButton(description="what did it look at?", tooltip="Grad-CAM of the network above")
         self._sound, self._note, self._picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self._clip.observe(self._hear, "value")
-        self._looked.observe(self._draw, "value")
-        if judgements:
-            options = {"options": list(judgements.runs), "value": judgements.best}
-            self._network = widgets.Dropdown(**options, layout={"width": "auto"})
-            self._matrix = widgets.GridBox(layout={"align_items": "flex-end"})
-            self._network.observe(self._choose_network, "value")
-            choices = [self._network, self._matrix, self._clip, self._sound, self._looked, self._note]
-            self._choose_network()
-        else:
-            self._label = widgets.ToggleButtons(options=study.store.labels, style={"button_width": "auto"})
-            self._label.observe(self._choose_label, "value")
-            choices = [self._label, self._clip, self._sound]
-            self._choose_label()
-        left = widgets.VBox(choices, layout={"flex": "0 1 440px"})
+        self._matrix = widgets.GridBox(layout={"align_items": "flex-end"})
+        options = list(judgements.runs) if judgements else study.store.labels
+        self._choice = widgets.Dropdown(options=options, layout={"width": "auto"})  # a network, or else a label
+        choose = self._choose_network if judgements else self._choose_label
+        for widget, react in ((self._clip, self._hear), (self._looked, self._draw), (self._choice, choose)):
+            widget.observe(react, "value")
+        choose()
+        choices = [self._choice, self._matrix, self._clip, self._sound, self._looked, self._note]
+        left = widgets.VBox(choices if judgements else choices[:4], layout={"flex": "0 1 440px"})
         right = widgets.Box([self._picture], layout={"flex": "1 1 480px"})
         super().__init__([left, right], layout={"flex_flow": "row wrap"})
         self.add_class("soundfusion-explorer")
 
     def _choose_label(self, _: Any = None) -> None:
         labels = self._study.tracks["label"]
-        self._list(list(labels.index[labels == self._label.value]))
+        self._list(list(labels.index[labels == self._choice.value]))
 
     def _choose_network(self, _: Any = None) -> None:
         """Show a network's confusion matrix, and the clips of its largest mistake."""
-        counts = confusion(self._judgements.runs[self._network.value])
+        counts = confusion(self._judgements.runs[self._choice.value])
         mistakes = counts * (1 - np.eye(len(counts)))
         labels = sorted((mistakes.sum(axis=1) + mistakes.sum(axis=0)).nlargest(MOST_LABELS).index)
         self._buttons = {(row, column): self._button(counts, row, column) for row in labels for column in labels}
@@ -120,7 +111,7 @@ class Explorer(widgets.HBox):
     def _choose_cell(self, cell: tuple[str, str], _: Any = None) -> None:
         for labels, button in self._buttons.items():
             button.layout.border = "2px solid #d55e00" if labels == cell else None
-        self._list(self._judgements.cell(self._network.value, *cell))
+        self._list(self._judgements.cell(self._choice.value, *cell))
 
     def _list(self, tracks: list[str]) -> None:
         """List clips, and show the first."""
@@ -146,8 +137,8 @@ class Explorer(widgets.HBox):
 
     def _draw(self, _: Any = None) -> None:
         """Show the picture of the clip chosen."""
-        study, judgements, track = self._study, self._judgements, self._clip.value
-        network, over, self._note.value = self._network.value if judgements else "", None, ""
+        study, judgements, track, network = self._study, self._judgements, self._clip.value, self._choice.value
+        over, self._note.value = None, ""
         if not track:
             self._picture.value = ""
             return
@@ -156,7 +147,7 @@ class Explorer(widgets.HBox):
                 over = heat(study, judgements, network, track)
         except SoundFusionError as error:
             self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
-        content, figure = io.BytesIO(), pictures.clip(study, track, judgements, network, over)
+        content, figure = io.BytesIO(), clip_picture(study, track, judgements, network, over)
         figure.savefig(content, dpi=DPI)
         plt.close(figure)
         source, text = _data_uri("image/png", content.getvalue()), html.escape(figure.get_suptitle())

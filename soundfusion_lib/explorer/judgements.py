@@ -1,15 +1,39 @@
-"""What the runs of several networks predict of clips, from the predictions that they keep."""
+"""What networks predict of clips, from the predictions that they keep, and where they look: Grad-CAM.
+
+Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
+from IPython.display import Image, Markdown
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn.functional import interpolate
 
+from soundfusion_lib.analysis.figures import common
+from soundfusion_lib.analysis.figures.results import LIGHT_BLUES
+from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import classes_of, per_track, probability_columns
 from soundfusion_lib.training.result import Result
 from soundfusion_lib.training.run import Run
+
+MOST_NAMED = 8  # segments with room for text
+BANDS = 8  # rows that a feature map needs: the deepest have two, which cannot tell high from low
+BATCH = 16  # segments
+Heat = tuple[str, np.ndarray]  # a label and what speaks for it, (n_mels, frames), 0 or more, see `grad_cam`
 
 
 @dataclass(frozen=True)
@@ -40,11 +64,6 @@ class Judgements:
         """The clips that all networks tested and every run is wrong on."""
         return list(self.right.index[self.right.eq(0).all(axis=1)])
 
-    @property
-    def best(self) -> str:
-        """The network that is right on most of the clips that all tested."""
-        return self.right.sum().idxmax()
-
     def cell(self, network: str, true: str, predicted: str) -> list[str]:
         """The clips that any run of a network puts in a cell of its confusion matrix; first those that the fewest runs
         of all networks are right on."""
@@ -71,3 +90,144 @@ class Judgements:
         """The run of the first seed that was tested on a clip."""
         runs = self.runs[network].runs
         return next(run for run in runs if run.predictions("test")["track"].astype(str).eq(track).any())
+
+
+@common.themed
+def clip_picture(
+    study: Study, track: str, judgements: Judgements | None = None, network: str = "", heat: Heat | None = None
+) -> Figure:
+    """A clip's waveform with its segments; its mel spectrogram, under a heat if there is one; and, given judgements,
+    the probability of each label to a network that was tested on the clip, and of the true label to each network."""
+    true, seconds = study.tracks.loc[track, ["label", "seconds"]]
+    title, panels = f"Track {track}: {true}", {}
+    if judgements:
+        title += f", {judgements.tally(track)}"
+        tables = {name: table.loc[track] for name, table in judgements.probabilities.items() if track in table.index}
+        cut = {name: judgements.runs[name].experiment.segmenting for name in tables}
+        panels = {
+            f"{network}: probability of each label": {
+                label: (cut[network], p, p.map("{:.2f}".format)) for label, p in tables[network].items()
+            },
+            "each network: probability of the true label, and its prediction": {
+                name: (cut[name], table[true], table.idxmax(axis=1)) for name, table in tables.items()
+            },
+        }
+    heights = [0.8, 1.3, *(0.19 * len(rows) + 0.1 for rows in panels.values())]  # inches
+    size = (8, sum(heights) + 1.5)
+    figure, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights, sharex=True)
+    _waveform(axes[0], study, track)
+    mel = study.store.arrays["mel"]
+    decibels = mel.clip(track).astype(np.float32).mean(1)  # (frames, bands): the mean over channels
+    image = common.spectrogram(axes[1], decibels, mel.representation, cmap="gray" if heat else "magma")
+    figure.colorbar(image, ax=axes[1], label="power in dB", pad=0.01)
+    axes[1].set_title("mel spectrogram", loc="left")
+    if heat:
+        share = heat[1] / max(heat[1].max(), 1e-12)
+        look = {"cmap": "inferno", "alpha": 0.75 * share, "aspect": "auto", "origin": "lower"}
+        axes[1].imshow(share, extent=image.get_extent(), **look)
+        axes[1].set_title(f"mel spectrogram, in colour what speaks for {heat[0]} to {network}", loc="left")
+    for axis, (name, rows) in zip(axes[2:], panels.items(), strict=True):
+        for number, row in enumerate(rows.values()):
+            _along_time(axis, number, *row, seconds, true)
+        axis.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), yticklabels=list(rows))
+        axis.set_title(name, loc="left")
+        axis.grid(visible=False)
+    if judgements:
+        figure.colorbar(ScalarMappable(cmap=LIGHT_BLUES), ax=axes[2:], label="probability", pad=0.01)
+    axes[-1].set(xlabel="time in s", xlim=(0, seconds))
+    return common.titled(figure, f"{title} ({common.corpus_note(study)})")
+
+
+def _waveform(axis: Axes, study: Study, track: str) -> None:
+    samples = common.waveform(axis, study.store, track, color="0.35", zorder=3)
+    seconds, segmenting = study.tracks.loc[track, "seconds"], study.profile.segmenting
+    top = max(0.1, 1.1 * float(np.abs(samples).max()))
+    for number, start in enumerate(segmenting.starts(seconds)):
+        end, color = start + segmenting.seconds, common.color_of(number % 2)
+        axis.axvspan(start, end, color=color, alpha=0.18, linewidth=0)
+        axis.text((start + end) / 2, top, str(number + 1), color=color, ha="center", va="bottom", weight="bold")
+    axis.set(ylim=(-top, top))
+    axis.set_title("waveform and segments", loc="left", pad=12)
+    axis.grid(visible=False)
+
+
+def _along_time(
+    axis: Axes, number: int, segmenting: Segmenting, values: pd.Series, texts: pd.Series, seconds: float, true: str
+) -> None:
+    """Draw each segment's probability as a shade of blue, up to the middle of where it overlaps the next, with its
+    text if there is room; the true label is bold."""
+    starts = segmenting.starts(seconds)
+    ends = np.minimum(starts + segmenting.seconds, seconds)
+    edges = np.concatenate([starts[:1], (ends[:-1] + starts[1:]) / 2, ends[-1:]])
+    bars = axis.barh(np.full(len(starts), number), np.diff(edges), 1, edges[:-1], color=LIGHT_BLUES(values), ec="white")
+    if len(starts) <= MOST_NAMED:
+        for text in axis.bar_label(bars, texts, label_type="center", size=7):
+            text.set_weight("bold" if text.get_text() == true else "normal")
+
+
+def grad_cam(model: AudioClassifier, inputs: tuple[Tensor, ...], target: int) -> Tensor:
+    """Where stronger features would raise the logit of a class, in the deepest feature map of at least `BANDS` rows.
+
+    Args:
+        model: in evaluation mode.
+        inputs: of the model, one tensor each; the spectrogram is (N, channels, n_mels, T).
+        target: index of the class.
+
+    Returns:
+        (N, n_mels, T), 0 or more, without unit: interpolated from the rows and columns of the feature map.
+
+    Raises:
+        SoundFusionError: neither the model nor a part of it has feature maps of a spectrogram.
+    """
+    stages = next((part.stages() for part in model.members() if part.inputs == ("mel",) and part.stages()), None)
+    if stages is None:
+        raise SoundFusionError("it gets no spectrogram")
+    maps: list[Tensor] = []
+    handles = [stage.register_forward_hook(lambda _, __, output: maps.append(output)) for stage in stages.values()]
+    with torch.enable_grad():  # with respect to the inputs, which goes through frozen layers, too
+        logits = model(*(x.detach().requires_grad_() for x in inputs))
+    for handle in handles:
+        handle.remove()
+    features = ([x for x in maps if x.ndim == 4 and x.shape[2] >= BANDS] or maps[:1])[-1]  # (N, C, H, W)
+    (gradient,) = torch.autograd.grad(logits[:, target].sum(), features)
+    weights = gradient.mean(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+    heat = (weights * features).sum(1, keepdim=True).relu().detach()  # (N, 1, H, W)
+    shape = next(x.shape[2:] for x in inputs if x.ndim == 4)  # (n_mels, T)
+    return interpolate(heat, shape, mode="bilinear").squeeze(1)
+
+
+def along_clip(model: AudioClassifier, experiment: Experiment, store: Store, track: str, target: int) -> np.ndarray:
+    """`grad_cam` along a clip, (n_mels, frames): the mean where segments overlap, 0 where there is none."""
+    array, tracks = store.arrays["mel"], store.tracks.loc[[track]]
+    segments = Segments(store, tracks.index, model.inputs, experiment.segmenting, torch.device("cpu"))
+    maps = torch.cat([grad_cam(model, inputs, target) for inputs, _ in segments.batches(BATCH)]).numpy()
+    heat, count = np.zeros((2, array.representation.n_mels, len(array.clip(track))))
+    frames = heat.shape[1]
+    for start, values in zip(experiment.segmenting.starts(tracks["seconds"].iloc[0]), maps, strict=True):
+        first = max(0, min(array.representation.position(start), frames - values.shape[1]))
+        heat[:, first : first + values.shape[1]] += values[:, : frames - first]  # a whole clip's input is padded behind
+        count[:, first : first + values.shape[1]] += 1
+    return heat / count.clip(1)
+
+
+def heat(study: Study, judgements: Judgements, network: str, track: str) -> Heat:
+    """What speaks for the predicted label to the run that was tested on a clip; raises SoundFusionError if its weights
+    are not kept, or it gets no spectrogram."""
+    run = judgements.run(network, track)
+    label = judgements.probabilities[network].loc[track].mean().idxmax()
+    return label, along_clip(run.model(), run.experiment, study.store, track, run.info["genres"].index(label))
+
+
+def looked_at(study: Study, result: Result) -> Image | Markdown:
+    """Grad-CAM of the clip that a network gets wrong and is surest of (or of the surest, if it gets all right): a saved
+    figure, or a sentence why there is none."""
+    name, judgements = result.name, Judgements({result.name: result})
+    means = judgements.probabilities[name].groupby("track").mean()  # (tracks, labels)
+    wrong = means[means.idxmax(axis=1) != study.tracks.loc[means.index, "label"]]
+    track = (means if wrong.empty else wrong).max(axis=1).idxmax()
+    try:
+        figure = clip_picture(study, track, judgements, name, heat(study, judgements, name, track))
+    except SoundFusionError as error:
+        return Markdown(f"*No picture of where {name} looked: {error}*")
+    caption = f"Where {name} looked (Grad-CAM). {figure.get_suptitle()}"
+    return study.save_figure(figure, f"{study.notebook[:2]}_grad_cam", caption)

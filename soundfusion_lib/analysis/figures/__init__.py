@@ -1,19 +1,19 @@
 """Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
 
-from soundfusion_lib.analysis.figures.costs import cost, search
-from soundfusion_lib.analysis.figures.data import accuracies, clip, corpus_note, fusions, segments, split_distribution
-from soundfusion_lib.analysis.figures.data import training_curves as training_curves
+from soundfusion_lib.analysis.figures.common import corpus_note
+from soundfusion_lib.analysis.figures.data import clip, fusions, segments, split_distribution, training_curves
 from soundfusion_lib.analysis.figures.results import (
+    accuracies,
     by_block,
     conclusions,
     confusion,
+    cost,
     gains,
     grid_search,
-    performance,
     recalls,
+    search,
     width_scaling,
 )
 
-__all__ = ["accuracies", "clip", "corpus_note", "segments", "split_distribution", "training_curves"]
-__all__ += ["by_block", "conclusions", "confusion", "cost", "gains", "grid_search", "recalls"]
-__all__ += ["fusions", "performance", "search", "width_scaling"]
+__all__ = ["accuracies", "by_block", "clip", "conclusions", "confusion", "corpus_note", "cost", "fusions", "gains"]
+__all__ += ["grid_search", "recalls", "search", "segments", "split_distribution", "training_curves", "width_scaling"]

@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from soundfusion_lib.audio.representations import MelSpectrogram
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.study.study import Study
 
+INPUTS = "1D", "2D", "mix", "features", "MFCC", "none"  # see `Result`: each has its colour and mark
 THEME = {
     "figure.constrained_layout.use": True,
     "text.parse_math": False,  # a label or a file's name with dollar signs is no formula
@@ -46,10 +49,10 @@ def corpus_note(study: Study) -> str:
     return f"{study.corpus.name} corpus{synthetic}{study.corpus.label_note}"
 
 
-def titled(figure: Figure, title: str, axis: Axes | None = None, columns: int = 3) -> Figure:
+def titled(figure: Figure, title: str, axis: Axes | None = None) -> Figure:
     """Give a figure its title and, below all axes, the legend of this one."""
     if axis:
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=8)
     figure.suptitle(title)
     return figure
 
@@ -63,36 +66,43 @@ def chance_line(axis: Axes, study: Study) -> None:
     axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
 
 
-def points(axis: Axes, position: np.ndarray, rows: pd.DataFrame, label: str, series: int = 0) -> None:
-    """Draw values (the first column) one below the other, each on its interval (the next two: low, high) if known."""
-    color = color_of(series)
-    if rows.shape[1] > 2:
-        low, high = rows.iloc[:, 1:3].to_numpy(float).T
-        axis.hlines(position[~np.isnan(low)], low[~np.isnan(low)], high[~np.isnan(low)], color=color)
-    look = {"s": 40, "edgecolor": "white", "marker": "osD^"[series % 4]}
-    axis.scatter(rows.iloc[:, 0].to_numpy(float), position, color=color, label=label, zorder=3, **look)
+def points(
+    axis: Axes, at: ArrayLike, rows: pd.DataFrame, label: str, series: int, upright: bool = False, line: str = ""
+) -> None:
+    """Draw values (the first column) on their intervals (the next two: low, high), where known, one below the other, or
+    upright, one beside the other."""
+    value, low, high = rows.to_numpy(float).T
+    errors = np.clip([value - low, high - value], 0, None)
+    look = {"color": color_of(series), "marker": "osD^vp"[series % 6], "ms": 7, "mec": "white", "ls": line}
+    axis.errorbar(*((at, value, errors) if upright else (value, at, None, errors)), label=label, **look)
 
 
-def points_by(axis: Axes, rows: pd.DataFrame, column: str, kinds: Iterable[str], values: list[str]) -> None:
-    """Draw `points` of rows one below the other, one series for each kind, which a column names."""
+def points_by(
+    axis: Axes, at: ArrayLike, rows: pd.DataFrame, column: str, kinds: Iterable[str], values: list[str], **options
+) -> None:
+    """Draw `points` of rows, one series for each kind, which a column names."""
     for series, kind in enumerate(kinds):
-        same = (rows[column] == kind).to_numpy()
-        points(axis, np.flatnonzero(same), rows.loc[same, values], kind, series)
+        if (same := (rows[column] == kind).to_numpy()).any():
+            points(axis, np.asarray(at)[same], rows.loc[same, values], kind, series, **options)
 
 
-def with_reported(axis: Axes, study: Study, rows: pd.DataFrame, interval: str = "95 % interval") -> None:
-    """Draw `points` of a table, and its fourth column, if there is one, as open marks: what the report has."""
-    position = np.arange(len(rows))
-    points(axis, position, rows, f"{study.corpus.name}, {interval}")
-    for column in rows.columns[3:]:
-        axis.plot(rows[column], position, "D", mfc="none", color=color_of(3), label="reported on FMA-small")
+def reported(axis: Axes, values: pd.Series) -> None:
+    """Draw what the report has, one below the other, as open marks."""
+    axis.plot(values, range(len(values)), "D", mfc="none", color="black", label="reported on FMA-small", zorder=3)
 
 
-def name_rows(axis: Axes, names: list[str], line: float, meaning: str = "chance") -> None:
+def name_rows(axis: Axes, names: Iterable[str], line: float, meaning: str = "chance") -> None:
     """Name the rows of `points` from top to bottom, and draw a line to compare them with."""
     axis.axvline(line, color="tab:gray", linewidth=1, label=meaning)
     axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
     axis.grid(axis="y", visible=False)
+
+
+def logarithmic(axis: Axes, name: str) -> None:
+    """Make the horizontal axis logarithmic, with plain numbers."""
+    axis.set(xscale="log", xlabel=f"{name} (logarithmic)")
+    ticks = {"major_locator": LogLocator(subs=(1, 2, 5)), "major_formatter": "{x:,.9g}"}
+    axis.xaxis.set(**ticks, minor_formatter=NullFormatter())
 
 
 def waveform(axis: Axes, store: Store, track: str, **look) -> np.ndarray:

@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis.figures import common
@@ -13,8 +12,6 @@ from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
-
-Box = tuple[float, float, int, str]  # of a diagram: x, y, the series that it is coloured as, text
 
 
 @themed
@@ -36,17 +33,16 @@ def split_distribution(study: Study) -> Figure:
 @themed
 def clip(store: Store, track: str) -> Figure:
     """A clip's waveform and its mel spectrogram (one panel per channel), as the networks get them, on one time axis."""
-    mel, rate = store.arrays["mel"], store.arrays["waveform"].representation.sample_rate
-    spec, specgram = mel.representation, mel.clip(track).astype(np.float32)  # (frames, channels, bands)
+    spec = store.arrays["mel"].representation
+    specgram = store.arrays["mel"].clip(track).astype(np.float32)  # (frames, channels, bands)
     figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
     common.waveform(axes[0], store, track)
-    axes[0].set(ylabel="amplitude\n(full scale = 1)", ylim=(-1, 1))
-    axes[0].set_title(f"waveform, mono, {rate:,} Hz", loc="left")
+    rate = store.arrays["waveform"].representation.sample_rate
+    axes[0].set(ylabel="amplitude\n(full scale = 1)", ylim=(-1, 1), title=f"waveform, mono, {rate:,} Hz")
     names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
-    limits = {"vmin": specgram.min(), "vmax": specgram.max()}
     for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
-        image = common.spectrogram(axis, specgram[:, channel], spec, **limits)
-        axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz", loc="left")
+        image = common.spectrogram(axis, specgram[:, channel], spec, vmin=specgram.min(), vmax=specgram.max())
+        axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz")
     figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
     axes[-1].set(xlabel="time in s")
     synthetic = ", synthetic" if store.corpus.synthetic else ""
@@ -73,37 +69,36 @@ def segments(seconds: float, segmenting: Segmenting) -> Figure:
 def fusions(study: Study) -> Figure:
     """SoundFusion-1 and SoundFusion-2 from the inputs to the probabilities, with the sizes of the profile."""
     seconds, mel = study.profile.segmenting.seconds, study.profile.mel
-    parts = [
-        (0.4, 0.8, 0, f"waveform\n{study.profile.waveform.frames(seconds):,} samples"),
-        (1.6, 0.8, 0, "ResNet1D\nfeatures"),
-        (0.4, 0.2, 1, f"mel spectrogram\n{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}"),
-        (1.6, 0.2, 1, "ResNet2D\nfeatures"),
+    inputs = [  # column, height, series that it is coloured as, text, height of the following box
+        (0, 0.8, 0, f"waveform\n{study.profile.waveform.frames(seconds):,} samples", 0.8),
+        (0, 0.2, 1, f"mel spectrogram\n{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}", 0.2),
     ]
-    joint = [*parts, (2.8, 0.5, 2, "concatenation,\nlinear layer"), (4.0, 0.5, 2, "softmax:\nprobabilities")]
-    decisions = [*parts, *((2.8, y, series, "linear layer,\nsoftmax") for y, series in ((0.8, 0), (0.2, 1)))]
-    decisions.append((4.0, 0.5, 2, "weighted sum:\nprobabilities"))
+    diagrams = {
+        "SoundFusion-1: one decision from both features": [
+            (1, 0.8, 0, "ResNet1D\nfeatures", 0.5),
+            (1, 0.2, 1, "ResNet2D\nfeatures", 0.5),
+            (2, 0.5, 2, "concatenation,\nlinear layer", 0.5),
+            (3, 0.5, 2, "softmax:\nprobabilities", None),
+        ],
+        "SoundFusion-2: two decisions, weighted": [
+            (1, 0.8, 0, "ResNet1D\nfeatures", 0.8),
+            (1, 0.2, 1, "ResNet2D\nfeatures", 0.2),
+            (2, 0.8, 0, "linear layer,\nsoftmax,\ntimes w", 0.5),
+            (2, 0.2, 1, "linear layer,\nsoftmax,\ntimes 1 - w", 0.5),
+            (3, 0.5, 2, "sum:\nprobabilities", None),
+        ],
+    }
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.2))
-    arrows = {(0, 1): "", (2, 3): ""}
-    _diagram(axes[0], joint, arrows | {(1, 4): "", (3, 4): "", (4, 5): ""})
-    _diagram(axes[1], decisions, arrows | {(1, 4): "", (3, 5): "", (4, 6): "w", (5, 6): "1 - w"})
-    axes[0].set_title("SoundFusion-1: one decision from both features")
-    axes[1].set_title("SoundFusion-2: two decisions, weighted")
+    for axis, (title, boxes) in zip(axes, diagrams.items(), strict=True):
+        axis.set(xlim=(0, 4.2), ylim=(0, 1), title=title)
+        axis.axis("off")
+        for column, y, series, text, following in inputs + boxes:
+            x, color = 0.5 + 1.1 * column, color_of(series)
+            box = {"boxstyle": "round,pad=0.5", "ec": color, "fc": [0.85 + 0.15 * part for part in color]}
+            arrow = {"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38} if following else None
+            target = (x + 1.1, following) if following else (x, y)
+            axis.annotate(text, target, (x, y), ha="center", va="center", bbox=box, arrowprops=arrow)
     return figure
-
-
-def _diagram(axis: Axes, boxes: list[Box], arrows: dict[tuple[int, int], str]) -> None:
-    """Draw boxes, and between two of them, given by their numbers, arrows with a text each."""
-    axis.set(xlim=(-0.1, 4.6), ylim=(0, 1))
-    axis.axis("off")
-    for x, y, series, text in boxes:
-        color = color_of(series)
-        look = {"boxstyle": "round,pad=0.5", "edgecolor": color, "facecolor": [0.85 + 0.15 * part for part in color]}
-        axis.text(x, y, text, ha="center", va="center", bbox=look, zorder=2)
-    for (start, end), text in arrows.items():
-        (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
-        axis.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38}, zorder=1)
-        outside = 0.07 if y0 > y1 else -0.07
-        axis.text((x0 + x1) / 2 + 0.1, (y0 + y1) / 2 + outside, text, ha="center", va="center")
 
 
 @themed
@@ -125,16 +120,4 @@ def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
         for axis in column:
             axis.label_outer()
     note = ", first seed and fold of each network" if any(len(result.runs) > 1 for result in runs.values()) else ""
-    return titled(figure, f"Training{note} ({corpus_note(study)})", axes[1, 0], 4)
-
-
-@themed
-def accuracies(study: Study, table: pd.DataFrame) -> Figure:
-    """A table of `tables.performance` as points with their intervals; what was reported as open marks."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
-    for axis, by, name in zip(axes, ("segment", "track"), ("per segment", "per track, by vote"), strict=True):
-        rows = table.filter([f"{by}_{what}" for what in ("accuracy", "low", "high", "reported")])
-        common.with_reported(axis, study, rows)
-        common.name_rows(axis, table["model"], 1 / len(study.corpus.labels))
-        axis.set(xlabel=f"test accuracy {name}", xlim=(0, 1))
-    return titled(figure, f"Accuracy ({corpus_note(study)})", axes[0])
+    return titled(figure, f"Training{note} ({corpus_note(study)})", axes[1, 0])

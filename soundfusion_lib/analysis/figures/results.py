@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from soundfusion_lib.analysis.figures import common
 from soundfusion_lib.analysis.figures.common import color_of, corpus_note, name_rows, points, themed, titled
@@ -15,27 +14,90 @@ from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
 
 REPORTED = "reported, FMA-small"
+GRID = {"index": "probability", "columns": "max_mask_fraction"}
+DIFFERENCE = ["difference", "low", "high"]
+BY_SEGMENT, BY_TRACK = ([f"{by}_accuracy", f"{by}_low", f"{by}_high"] for by in ("segment", "track"))
+COSTS = {  # by its column, where a model is the best at most at its cost, and the cost's name
+    "parameters": ("best_of_size", "parameters"),
+    "core_minutes": ("best_of_time", "training of one network in core-minutes"),
+}
 LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable
+
+
+@themed
+def accuracies(study: Study, table: pd.DataFrame) -> Figure:
+    """A table of `tables.performance` as points with their intervals, coloured by input; what was reported as open
+    marks."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
+    panels = {"segment": ("per segment", BY_SEGMENT), "track": ("per track, by vote", BY_TRACK)}
+    for axis, (by, (name, values)) in zip(axes, panels.items(), strict=True):
+        common.points_by(axis, range(len(table)), table, "input", common.INPUTS, values)
+        if f"{by}_reported" in table:
+            common.reported(axis, table[f"{by}_reported"])
+        name_rows(axis, table["model"], 1 / len(study.corpus.labels))
+        axis.set(xlabel=f"test accuracy {name} (95 % interval)", xlim=(0, 1))
+    return titled(figure, f"Accuracy ({corpus_note(study)})", axes[0])
+
+
+@themed
+def cost(study: Study, table: pd.DataFrame, costs: tuple[str, ...] = ("core_minutes",)) -> Figure:
+    """Accuracy by vote over the costs, one panel each, coloured by input, from a table of `tables.performance`. From
+    `tables.best_of_their_size` a line joins the models that no other of at most their cost beats. A model whose cost is
+    unknown is left out."""
+    height = 0.25 * len(table) + 2.8
+    figure, axes = plt.subplots(len(costs), 1, figsize=(10, len(costs) * height), sharey=True, squeeze=False)
+    for axis, cost in zip(axes[:, 0], costs, strict=True):
+        best, name = COSTS[cost]
+        rows = table.dropna(subset=cost).sort_values(cost)
+        if best in rows:
+            front = rows[rows[best] == "yes"]
+            axis.step(front[cost], front["track_accuracy"], where="post", color="0.5", label="best at its cost")
+        common.points_by(axis, rows[cost], rows, "input", common.INPUTS, BY_TRACK, upright=True)
+        by_accuracy = rows.sort_values("track_accuracy", kind="stable")[["model", cost, "track_accuracy"]]
+        for y, (model, *point) in zip(np.linspace(0.02, 0.98, len(rows)), by_accuracy.to_numpy(), strict=True):
+            line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}  # from the name, beside the axes
+            axis.annotate(model, point, (1.03, y), textcoords="axes fraction", va="center", arrowprops=line, zorder=0)
+        common.logarithmic(axis, name)
+        axis.set_ylabel("test accuracy by vote (95 % interval)")
+    return titled(figure, f"Accuracy and its cost ({corpus_note(study)})", axes[0, 0])
+
+
+@themed
+def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figure:
+    """The trials of a search in their order with the lowest loss so far, and which settings it depends on; from
+    `tables.trials` and `tables.importances`."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[1.6, 1])
+    for how, face in (("to the end", color_of(0)), ("stopped", "none")):
+        rows = table[table["how"] == how]
+        axes[0].scatter(rows["trial"], rows["validation_loss"], 40, fc=face, ec=color_of(0), label=how)
+    ended = table[table["how"] == "to the end"]
+    lowest = ended["validation_loss"].cummin()
+    axes[0].step(ended["trial"], lowest, where="post", color=color_of(1), label="lowest so far")
+    axes[0].set(xlabel="trial", ylabel="validation loss in nats", title=f"{len(table)} trials")
+    common.whole_numbers(axes[0])
+    axes[1].barh(importances["setting"].str.replace("_", " "), importances["importance"])
+    axes[1].invert_yaxis()
+    axes[1].set(xlabel="share of the loss's variance", xlim=(0, 1), title="importance")
+    return titled(figure, f"Search of hyper-parameters ({corpus_note(study)})", axes[0])
 
 
 @themed
 def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.grid_search`: one column per number of masks, reproduced above reported."""
-    axes_of_grid = ("n_masks", "probability", "max_mask_fraction")
-    masks, probabilities, shares = (sorted(table[name].unique()) for name in axes_of_grid)
-    figure, axes = plt.subplots(2, len(masks), figsize=(4.6 * len(masks), 6), sharex=True, sharey=True, squeeze=False)
+    masks, probabilities, shares = (sorted(table[name].unique()) for name in ("n_masks", *GRID.values()))
+    size = (4.6 * len(masks), 6)
+    figure, axes = plt.subplots(2, len(masks), figsize=size, sharex=True, sharey=True, squeeze=False)
     rows = {"best_validation_accuracy": study.corpus.name, "reported": "reported"}
     for row, (quantity, name) in zip(axes, rows.items(), strict=True):
         for axis, count in zip(row, masks, strict=True):
-            cells = table[table["n_masks"] == count]
-            cells = cells.pivot(index="probability", columns="max_mask_fraction", values=quantity)
+            cells = table[table["n_masks"] == count].pivot(**GRID, values=quantity)
             cells = cells.reindex(index=probabilities, columns=shares)
-            image = _heat_map(axis, cells, table[quantity].min(), table[quantity].max(), cells.map("{:.3f}".format), 8)
+            limits, texts = (table[quantity].min(), table[quantity].max()), {"annot": True, "fmt": ".3f"}
+            image = _heat_map(axis, cells, *limits, **texts, annot_kws={"fontsize": 8})
             axis.set(title=f"{name}: {count} in time, {count} in frequency", xlabel="", ylabel="")
         row[0].set_ylabel("probability of a mask")
         figure.colorbar(image, ax=list(row), label="best validation accuracy")
-    for axis in axes[1]:
-        axis.set_xlabel("largest mask, share of the axis")
+    figure.supxlabel("largest mask, share of the axis", size="medium")
     return titled(figure, f"Grid search of SpecAugment on SimpleCNN ({corpus_note(study)}; {REPORTED})")
 
 
@@ -47,11 +109,10 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     usual = table[["epochs", "tracks"]].mode().iloc[0]
     unequal = (table[["epochs", "tracks"]] != usual).any(axis=1)
     for series, (model, rows) in enumerate(table.groupby("model")):
-        look = {"color": color_of(series), "marker": "os"[series % 2], "ms": 8}
-        axis.vlines(rows["parameters"], rows["segment_low"], rows["segment_high"], color=look["color"])
-        axis.plot(rows["parameters"], rows["segment_accuracy"], label=LABELS[model], **look)
+        look = {"color": color_of(series), "marker": "os"[series % 2], "ms": 7}
+        points(axis, rows["parameters"], rows[BY_SEGMENT], LABELS[model], series, upright=True, line="-")
         others = rows[unequal[rows.index]]
-        axis.plot(others["parameters"], others["segment_accuracy"], ls="", mfc="white", **look)
+        axis.plot(others["parameters"], others["segment_accuracy"], ls="", mfc="white", zorder=3, **look)
         look |= {"ls": ":", "marker": "D", "ms": 4, "label": f"{LABELS[model]}, {REPORTED}"}
         axis.plot(rows["reported_parameters"], rows["reported_accuracy"], **look)
         end, gap, edge = (("segment_high", 3, "bottom"), ("segment_low", -3, "top"))[series % 2]  # above, or below
@@ -60,9 +121,8 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     if unequal.any():
         axis.plot([], [], "o", mfc="white", mec="0.3", label="hollow: other epochs or tracks, see the table")
     common.chance_line(axis, study)
-    axis.set(xscale="log", ylim=(0, 1), xlabel="parameters (logarithmic)")
-    axis.set_ylabel("test accuracy per segment (95 % interval)")
-    axis.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:,.0f}", minor_formatter=NullFormatter())
+    common.logarithmic(axis, "parameters")
+    axis.set(ylim=(0, 1), ylabel="test accuracy per segment (95 % interval)")
     return titled(figure, f"Width scaling ({corpus_note(study)})", axis)
 
 
@@ -77,7 +137,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
     figure, axes = plt.subplots(1, len(panels), figsize=(len(panels) * size + 1.5, size), squeeze=False)
     for axis, (matrix, title, label) in zip(axes[0], panels, strict=True):
         shares = matrix.div(matrix.sum(axis=1), axis=0)  # NaN, drawn as 0, where no track was tested
-        image = _heat_map(axis, shares.fillna(0), 0, 1, matrix.map(lambda count: f"{count:.1f}".removesuffix(".0")))
+        image = _heat_map(axis, shares.fillna(0), 0, 1, annot=matrix.round(1), fmt=",.9g", annot_kws={"fontsize": 9})
         recalls = ["no tracks" if np.isnan(share) else f"{share:.0%}" for share in np.diag(shares)]
         axis.set_yticklabels([f"{row} ({recall})" for row, recall in zip(matrix.index, recalls, strict=True)])
         axis.set_xticklabels(matrix.columns, rotation=45, ha="right")
@@ -97,7 +157,7 @@ def recalls(study: Study, table: pd.DataFrame) -> Figure:
     name_rows(axis, labels, 1 / len(labels))
     what = "recall: share of a label's tracks that are predicted as such (95 % interval)"
     axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label_name)
-    return titled(figure, f"Recall of each {study.corpus.label_name} ({corpus_note(study)})", axis, len(models) + 1)
+    return titled(figure, f"Recall of each {study.corpus.label_name} ({corpus_note(study)})", axis)
 
 
 @themed
@@ -105,8 +165,9 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     """The differences of `conclusions.conclusions`, with intervals (see `paired_tests.tested`), beside the reported
     ones; both answers stand at the right."""
     figure, axis = plt.subplots(figsize=(10, 0.7 * len(table) + 1.8))
-    differences = table[["difference", "low", "high", "reported"]]
-    common.with_reported(axis, study, differences, "interval at its test's level")
+    label = f"{study.corpus.name}, interval at its test's level"
+    points(axis, range(len(table)), table[DIFFERENCE], label, 0)
+    common.reported(axis, table["reported"])
     names = []
     for row in table.itertuples():
         unequal = pd.notna(row.first_epochs) and row.first_epochs != row.second_epochs
@@ -123,23 +184,6 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
 
 
 @themed
-def performance(study: Study, table: pd.DataFrame) -> Figure:
-    """Accuracy by vote from a table of `tables.performance` with a column `input`, the best on top, coloured by input;
-    what was reported on FMA-small, another corpus, has its panel."""
-    here = table.sort_values("track_accuracy", ascending=False)
-    reported = table.dropna(subset="track_reported").sort_values("track_reported", ascending=False)
-    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.8), sharex=True, width_ratios=[1.5, 1])
-    inputs, chances = table["input"].unique(), (1 / len(study.corpus.labels), 1 / 8)
-    columns = ["track_accuracy", "track_low", "track_high"], ["track_reported"]
-    for axis, rows, values, chance in zip(axes, (here, reported), columns, chances, strict=True):
-        common.points_by(axis, rows, "input", inputs, values)
-        name_rows(axis, list(rows["model"]), chance)
-    axes[0].set(title=corpus_note(study), xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
-    axes[1].set(title=REPORTED, xlabel="test accuracy by vote")
-    return titled(figure, "", axes[0], len(inputs) + 1)
-
-
-@themed
 def by_block(study: Study, table: pd.DataFrame) -> Figure:
     """Probes of each stage by itself, see `probes.by_block`: one panel per network, one line per start, with 95 %
     intervals."""
@@ -148,14 +192,13 @@ def by_block(study: Study, table: pd.DataFrame) -> Figure:
     for axis, network in zip(axes[0], networks, strict=True):
         for series, start in enumerate(starts):
             rows = table[(table["network"] == network) & (table["weights"] == start)]
-            block, color = rows["block"] + 0.08 * (series - 1), color_of(series)  # so that intervals stay apart
-            axis.vlines(block, rows["track_low"], rows["track_high"], color=color)
-            axis.plot(block, rows["track_accuracy"], "osD"[series % 3], ls="-", color=color, label=start)
+            block = rows["block"] + 0.08 * (series - 1)  # so that intervals stay apart
+            points(axis, block, rows[BY_TRACK], start, series, upright=True, line="-")
         common.chance_line(axis, study)
         axis.set(title=network, xlabel="stage", ylim=(0, 1))
         common.whole_numbers(axis)
     axes[0, 0].set_ylabel("test accuracy per track (95 % interval)")
-    return titled(figure, f"Linear probes of each stage ({corpus_note(study)})", axes[0, 0], len(starts) + 1)
+    return titled(figure, f"Linear probes of each stage ({corpus_note(study)})", axes[0, 0])
 
 
 @themed
@@ -164,20 +207,18 @@ def gains(study: Study, table: pd.DataFrame) -> Figure:
     second, kind ("fusion" or "control"), difference, low and high."""
     table = table.sort_values("difference", ascending=False)
     figure, axis = plt.subplots(figsize=(10, 0.5 * len(table) + 1.6))
-    common.points_by(axis, table, "kind", ("fusion", "control"), ["difference", "low", "high"])
+    common.points_by(axis, range(len(table)), table, "kind", ("fusion", "control"), DIFFERENCE)
     name_rows(axis, [f"{row.first}\n- {row.second}" for row in table.itertuples()], 0, "no difference")
     axis.set_xlabel("accuracy per track by vote, first minus second (interval at its test's level)")
     return titled(figure, f"What fusion gains ({corpus_note(study)})", axis)
 
 
-def _heat_map(
-    axis: Axes, cells: pd.DataFrame, low: float, high: float, texts: pd.DataFrame, size: int = 9
-) -> ScalarMappable:
-    """Draw a table as colours between low and high, with a text in each cell."""
+def _heat_map(axis: Axes, cells: pd.DataFrame, low: float, high: float, **look) -> ScalarMappable:
+    """Draw a table as colours between low and high."""
     import seaborn as sns
 
-    look = {"cmap": LIGHT_BLUES, "cbar": False, "xticklabels": True, "yticklabels": True}
-    sns.heatmap(cells, vmin=low, vmax=high, annot=texts, fmt="", annot_kws={"fontsize": size}, ax=axis, **look)
+    ticks = {"xticklabels": True, "yticklabels": True}
+    sns.heatmap(cells, vmin=low, vmax=high, cmap=LIGHT_BLUES, cbar=False, ax=axis, **ticks, **look)
     axis.tick_params(axis="y", rotation=0)
     axis.grid(visible=False)
     axis.set_facecolor("0.92")  # where there is no cell
