@@ -141,8 +141,6 @@ def train(profile, network, changes, all_clips, device):
     NETWORK is an experiment's name, as tables show it (ResNet2D-small, SoundFusion-1, SimpleCNN), or a model alone
     (resnet2d). `reproduce`, `predict` and `export` find its runs again.
     """
-    import pandas as pd
-
     from soundfusion_lib.predict.export import evaluate, tested_runs, with_bounds
     from soundfusion_lib.study.find import experiment_named
     from soundfusion_lib.study.profile import changed
@@ -152,12 +150,9 @@ def train(profile, network, changes, all_clips, device):
     study = Study("train", changed(profile, changes), device)
     experiment = experiment_named(study, network)
     result = study.train(study.on_all_clips(experiment) if all_clips else experiment)
-    rows = {
-        run.key: [run.experiment.seed, run.experiment.split.fold, len(run.history), run.info["seconds"]]
-        for run in result.runs
-    }
-    table = pd.DataFrame.from_dict(rows, "index", columns=["seed", "fold", "epochs", "seconds"]).rename_axis("run")
-    click.echo(table.reset_index().round(1).to_string(index=False))
+    for run in result.runs:
+        seed, fold, seconds = run.experiment.seed, run.experiment.split.fold, run.info["seconds"]
+        click.echo(f"{run.key} (seed {seed}, fold {fold}): {len(run.history)} epochs in {seconds:.1f} s")
     known = "unknown"
     if tested := tested_runs(result.runs[0], study) if all_clips else result:
         accuracy = evaluate(tested, study.store.tracks["group"])

@@ -63,13 +63,12 @@ def reproduce(
     choose_device(device)
     if profile.endswith(".toml"):
         profile = str(Path(profile).resolve())  # the kernels work in another folder
-    given = {"profile": profile, "device": device}
-    parameters = {name: value for name, value in given.items() if value != DEFAULTS[name]}
+    parameters = {"profile": profile, "device": device}
+    parameters = {name: value for name, value in parameters.items() if value != DEFAULTS[name]}
     folder = results_dir() / loaded.name
-    inherited = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # by the kernels
-    inherited |= {"SOUNDFUSION_SCHEDULER": scheduler} if scheduler else {}
-    inherited |= {"SOUNDFUSION_KEPT": "1"} if kept else {}
-    os.environ.update(pool.environment() | inherited)
+    told = {"SOUNDFUSION_SCHEDULER": scheduler, "SOUNDFUSION_KEPT": "1" * kept}  # the kernels inherit them
+    inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    os.environ.update(pool.environment() | inline | {name: value for name, value in told.items() if value})
     began = time.perf_counter()
     if scheduler:  # all runs at once, not one notebook's after the other's
         study = Study("cluster", profile, device, scheduler=scheduler, kept=kept)
@@ -111,6 +110,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: boo
             progress_bar=False,  # of cells; those of the training, on stderr, say more
             stderr_file=sys.stderr,
             extra_arguments=["--log-level=CRITICAL"],  # a kernel logs as an error that it is interrupted to end
+            coalesce_streams=True,  # what is printed comes in pieces, others each time
         )
     except PapermillExecutionError as error:
         os.replace(aside, failed)
@@ -141,16 +141,12 @@ def _clean(notebook: Any, sounds: bool) -> None:
         cell.metadata = {key: tags for key, tags in cell.metadata.items() if key == "tags" and tags}
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.id = "injected-parameters"  # papermill draws another each time
-        streams: dict[str, Any] = {}
         for output in cell.get("outputs", []):
-            if output.output_type == "stream":  # what is printed comes in pieces, others each time
-                first = streams.setdefault(output.name, output)
-                if first is not output:
-                    first.text, output.text = first.text + output.text, ""
+            if output.get("name") == "stderr":  # a bar that is drawn again and again has one line here
+                output.text = "".join(
+                    line for line in output.text.splitlines(True) if "%|" not in line and line.strip()
+                )
             elif not sounds and SOUND in output.get("data", {}).get("text/html", ""):
                 output.data = {"text/plain": "A sound, which is not kept in copies of the notebook."}
-        if "stderr" in streams:  # a progress bar is a line with carriage returns
-            lines = [line for line in streams["stderr"].text.split("\n") if "\r" not in line and line.strip()]
-            streams["stderr"].text = "".join(line + "\n" for line in lines)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
