@@ -153,7 +153,6 @@ def odd_arguments(store):
         "grid_search": (study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
         "recalls": (study, pd.DataFrame({"model": ODD, "label": [ODD, "two"], "recall": 0.1, **interval})),
         "search": (study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})),
-        "segments": (4.0, Segmenting()),
         "split_distribution": (study,),
         "training_curves": (study, {ODD: group()}),
         "width_scaling": (study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))),
@@ -167,7 +166,7 @@ def test_labels_and_names_are_never_read_as_mathematics(store):
         figure = getattr(figures, name)(*values)
         figure.canvas.draw()  # raises where a text is read as a formula
         texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
-        assert bool(texts) == (name not in ("fusions", "segments")), name
+        assert bool(texts) == (name != "fusions"), name
         assert not any(text.get_parse_math() for text in texts), name
         assert not any("mathdefault" in text.get_text() for text in texts), name  # a power of ten, drawn as its source
         plt.close(figure)

@@ -195,7 +195,6 @@ def test_figures_name_their_axes_and_units(study, runs):
     made = [
         figures.split_distribution(study),
         figures.clip(study.store, study.tracks.index[0]),
-        figures.segments(4.6, study.profile.segmenting),
         figures.training_curves(study, runs),
         figures.accuracies(study, tables.performance(study, runs, {"plain": "simple_cnn"})),
     ]

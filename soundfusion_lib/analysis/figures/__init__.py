@@ -1,7 +1,7 @@
 """Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
 
 from soundfusion_lib.analysis.figures.common import corpus_note
-from soundfusion_lib.analysis.figures.data import clip, fusions, segments, split_distribution, training_curves
+from soundfusion_lib.analysis.figures.data import clip, fusions, split_distribution, training_curves
 from soundfusion_lib.analysis.figures.results import (
     accuracies,
     by_block,
@@ -16,4 +16,4 @@ from soundfusion_lib.analysis.figures.results import (
 )
 
 __all__ = ["accuracies", "by_block", "clip", "conclusions", "confusion", "corpus_note", "cost", "fusions", "gains"]
-__all__ += ["grid_search", "recalls", "search", "segments", "split_distribution", "training_curves", "width_scaling"]
+__all__ += ["grid_search", "recalls", "search", "split_distribution", "training_curves", "width_scaling"]

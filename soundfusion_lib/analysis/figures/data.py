@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis.figures import common
 from soundfusion_lib.analysis.figures.common import color_of, corpus_note, themed, titled
-from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.study import Study
@@ -47,22 +46,6 @@ def clip(store: Store, track: str) -> Figure:
     axes[-1].set(xlabel="time in s")
     synthetic = ", synthetic" if store.corpus.synthetic else ""
     return titled(figure, f"Track {track}: {store.tracks.loc[track, 'label']}{synthetic}")
-
-
-@themed
-def segments(seconds: float, segmenting: Segmenting) -> Figure:
-    """Where the segments of a clip of this many seconds lie."""
-    starts = segmenting.starts(seconds)
-    figure, axis = plt.subplots(figsize=(10, 0.3 * len(starts) + 1.2))
-    axis.barh(range(len(starts)), segmenting.seconds, left=starts, height=0.7, alpha=0.7)
-    axis.axvspan(0, seconds, color="tab:gray", alpha=0.15, label=f"clip, {seconds:.1f} s")
-    axis.set(xlabel="time in s", ylabel="segment", yticks=range(len(starts)), xlim=(0, None))
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    figure.legend(loc="outside right upper")
-    overlap = "" if segmenting.overlap is None else f", {100 * segmenting.overlap:g} % overlap"
-    axis.set_title(f"{len(starts)} segments of {segmenting.seconds:g} s{overlap}")
-    return figure
 
 
 @themed
