@@ -44,9 +44,8 @@ def run(command, *arguments) -> None:
 def test_preparation(results):
     run(prepare.main, "--clips", "24", "--repeats", "1", "--processes", "2")
     table = pd.read_csv(results / "prepare.csv").set_index("method")
-    assert (
-        table.loc["this library", "times this library"] == 1 == table.loc["decoding alone (floor)", "times the floor"]
-    )
+    assert table.loc["this library", "times this library"] == 1
+    assert table.loc["decoding alone (floor)", "times the floor"] == 1
     assert (table["clips"] == 24).all() and (table.loc[table["processes"] == 2, "peak MiB per worker"] > 0).all()
     assert {"torchaudio", "this library, one process", "this library, spectrogram alone"} <= set(table.index)
 
@@ -84,9 +83,8 @@ def test_records_are_appended_whatever_their_columns(results):
 def test_work_counts_the_operations_of_a_known_network():
     operations, moved = train.work("nnet1")
     assert operations > 0 and moved > 0
-    assert train.work("resnet2d-large")[0] / train.work("resnet2d-small")[0] == pytest.approx(
-        16, rel=0.1
-    )  # 4 x 4 filters
+    wider = train.work("resnet2d-large")[0] / train.work("resnet2d-small")[0]
+    assert wider == pytest.approx(16, rel=0.1)  # 4 x 4 filters
 
 
 def test_synthetic_store_is_fma_shaped_and_can_be_learned(tmp_path):

@@ -135,7 +135,7 @@ def odd_arguments(store):
     between = {"difference": 0.1, "first": ODD, "second": ODD, "kind": "fusion", **interval}
     answer = {"question": ODD, "reported": 0.1, "answer": "yes", "reported_answer": "no"}
     answer = between | answer | {"first_epochs": 1, "second_epochs": 2}
-    widths = {"model": ["resnet1d", "resnet2d"], "size": ODD, "parameters": [1e5, 1e6], "epochs": 2, "tracks": [3, 4]}
+    widths = {"model": ["resnet1d", "resnet2d"], "size": ODD, "parameters": [1e5, 1e6]}
     widths |= {"reported_parameters": [1e5, 1e6], "reported_accuracy": 0.5}
     trials = {"trial": [0, 1], "how": ["to the end", "stopped"], "validation_loss": [1.0, 2.0]}
     block = {"network": ODD, "weights": ODD, "block": [1, 2], "track_accuracy": 0.1}

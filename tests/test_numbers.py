@@ -33,30 +33,20 @@ def experiment(name: str) -> Experiment:
     inputs = MODELS[name].inputs
     specs = tuple(spec for spec in (Waveform(), SMALL_MEL) if spec.kind in inputs)
     augment = {kind: {} for kind in inputs if kind in AUGMENTATIONS}
-    cut = Segmenting(1.0, 0.0)
     training = replace(TRAINING, learning_rate=1e-5) if name in SLOWLY else TRAINING
-    return Experiment(
-        name, name, specs, OPTIONS[name], cut, augment, split=Split("artist", 4), training=training, seed=5
-    )
+    named = {"split": Split("artist", 4), "training": training, "seed": 5}
+    return Experiment(name, name, specs, OPTIONS[name], Segmenting(1.0, 0.0), augment, **named)
 
 
 # With a ResNet2D of two filters, at the rate above, rounding errors grow to a tenth of the loss in a few steps, and a
 # processor that sums in another order would not find the numbers again. The others hold the optimizer to them.
 SLOWLY = {"resnet2d", "fusion_concat", "fusion_decision", "fusion_gated", "fusion_attention"}
-LOSSES = {  # by revision, and model: the training loss of both epochs
-    4: {
-        "simple_cnn": [0.94455, 0.53217],
-        "resnet2d": [1.146, 1.21776],
-        "resnet1d": [1.15149, 1.15436],
-        "nnet1": [1.09732, 0.99592],
-        "nnet2": [1.02908, 0.84139],
-        "vgg16": [1.07471, 1.0135],
-        "fusion_concat": [1.10885, 1.13338],
-        "fusion_decision": [1.12154, 1.13086],
-        "fusion_gated": [1.10999, 1.12143],
-        "fusion_attention": [1.21236, 1.15707],
-    }
-}
+LOSSES = {4: {  # by revision, and model: the training loss of both epochs
+    "simple_cnn": [0.94455, 0.53217], "resnet2d": [1.146, 1.21776], "resnet1d": [1.15149, 1.15436],
+    "nnet1": [1.09732, 0.99592], "nnet2": [1.02908, 0.84139], "vgg16": [1.07471, 1.0135],
+    "fusion_concat": [1.10885, 1.13338], "fusion_decision": [1.12154, 1.13086],
+    "fusion_gated": [1.10999, 1.12143], "fusion_attention": [1.21236, 1.15707],
+}}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -172,16 +172,6 @@ def test_the_slides_tables_say_how_many_seeds_each_row_has(study, table, declare
     assert table(dict(zip(experiments, [two, *results[1:]], strict=True)))["seeds"].tolist() == [2, 1, 1, 1, 1, 1]
 
 
-def test_widths_trained_on_other_terms_are_hollow_marks(study):
-    table = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()}).assign(epochs=12)
-    for changed, expected in ((table, []), (table.assign(epochs=[12, 12, 1, 12, 12, 1]), [2, 5])):
-        axis = figures.width_scaling(study, changed).axes[0]
-        hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
-        assert [x for line in hollow for x in line.get_xdata()] == changed["parameters"].iloc[expected].tolist()
-        assert any("hollow" in label for label in axis.get_legend_handles_labels()[1]) == bool(expected)
-    plt.close("all")
-
-
 def test_names_of_widths_do_not_touch_where_networks_are_alike(study):
     table = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()})
     alike = {"parameters": 2 * [1e5, 3e5, 1e6], "segment_accuracy": 0.5, "segment_low": 0.45, "segment_high": 0.55}

@@ -207,13 +207,6 @@ def test_figures_name_their_axes_and_units(study, runs):
     plt.close("all")
 
 
-def test_titles_say_what_is_synthetic_and_what_is_no_genre(study):
-    assert figures.corpus_note(study) == f"{study.corpus.name} corpus, label: sound"
-    corpus = type(study.corpus)("demo", study.corpus.root, study.corpus.tracks, synthetic=True)
-    demo = type("Demo", (), {"corpus": corpus})
-    assert figures.corpus_note(demo) == "demo corpus, synthetic music"
-
-
 def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     study.save_table(pd.DataFrame({"model": ["x"], "test_accuracy": [0.5]}), "plain", "A plain table")
     study.save_figure(plt.figure(), "plain", "A plain figure")

@@ -104,22 +104,15 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
 @themed
 def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     """`tables.width_scaling`: accuracy per segment over parameters, one line per model with 95 % intervals, and what
-    the slides' heat map reports as small diamonds. A hollow mark had other epochs, or other test tracks, than most."""
+    the slides' heat map reports as small diamonds."""
     figure, axis = plt.subplots(figsize=(10, 4.6))
-    usual = table[["epochs", "tracks"]].mode().iloc[0]
-    unequal = (table[["epochs", "tracks"]] != usual).any(axis=1)
     for series, (model, rows) in enumerate(table.groupby("model")):
-        look = {"color": color_of(series), "marker": "os"[series % 2], "ms": 7}
         points(axis, rows["parameters"], rows[BY_SEGMENT], LABELS[model], series, upright=True, line="-")
-        others = rows[unequal[rows.index]]
-        axis.plot(others["parameters"], others["segment_accuracy"], ls="", mfc="white", zorder=3, **look)
-        look |= {"ls": ":", "marker": "D", "ms": 4, "label": f"{LABELS[model]}, {REPORTED}"}
-        axis.plot(rows["reported_parameters"], rows["reported_accuracy"], **look)
+        look = {"color": color_of(series), "ms": 4, "label": f"{LABELS[model]}, {REPORTED}"}
+        axis.plot(rows["reported_parameters"], rows["reported_accuracy"], "D:", **look)
         end, gap, edge = (("segment_high", 3, "bottom"), ("segment_low", -3, "top"))[series % 2]  # above, or below
         for size, *point in rows[["size", "parameters", end]].itertuples(index=False):
             axis.annotate(size, point, (0, gap), textcoords="offset points", ha="center", va=edge)
-    if unequal.any():
-        axis.plot([], [], "o", mfc="white", mec="0.3", label="hollow: other epochs or tracks, see the table")
     common.chance_line(axis, study)
     common.logarithmic(axis, "parameters")
     axis.set(ylim=(0, 1), ylabel="test accuracy per segment (95 % interval)")
