@@ -222,13 +222,10 @@ def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch
 
 
 def test_notebooks_in_git_hold_no_widgets_and_the_explorer_is_a_picture_with_a_text():
-    pictures_of = 0
-    for file in notebook_files():
-        text = file.read_text(encoding="utf-8")
-        assert "widget-view" not in text and "widget-state" not in text
-        for cell in nbformat.reads(text, as_version=4).cells:
-            if cell.cell_type == "code" and cell.source.startswith("explore("):
-                [output] = cell.outputs
-                assert set(output.data) == {"image/png", "text/plain"} and output.metadata["image/png"]["alt"]
-                pictures_of += 1
-    assert pictures_of == 3
+    texts = [file.read_text(encoding="utf-8") for file in notebook_files()]
+    assert not any("widget-view" in text or "widget-state" in text for text in texts)
+    cells = [cell for text in texts for cell in nbformat.reads(text, as_version=4).cells]
+    shown = [cell.outputs for cell in cells if cell.cell_type == "code" and cell.source.startswith("explore(")]
+    assert len(shown) == 3
+    for [output] in shown:
+        assert set(output.data) == {"image/png", "text/plain"} and output.metadata["image/png"]["alt"]

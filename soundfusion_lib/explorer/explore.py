@@ -20,7 +20,7 @@ from soundfusion_lib.analysis.tables import confusion
 from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.explorer.judgements import Judgements, clip_picture, heat
+from soundfusion_lib.explorer.judgements import Judgements, clip_picture
 from soundfusion_lib.study.results import DPI
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
@@ -52,7 +52,7 @@ def sound(corpus: Corpus, track: str) -> bytes:
     samples, rate = decode(corpus.file(track), min(corpus.seconds or LONGEST, LONGEST))
     samples = resample(to_channels(samples, min(2, samples.shape[1])), rate, RATE)
     kilobits = min(128, int(8 * BYTES / 1000 / (len(samples) / RATE)))
-    return encode_mp3(samples.squeeze(1) if samples.shape[1] == 1 else samples, RATE, kilobits)
+    return encode_mp3(samples, RATE, kilobits)
 
 
 class Explorer(widgets.HBox):
@@ -138,16 +138,16 @@ class Explorer(widgets.HBox):
     def _draw(self, _: Any = None) -> None:
         """Show the picture of the clip chosen."""
         study, judgements, track, network = self._study, self._judgements, self._clip.value, self._choice.value
-        over, self._note.value = None, ""
+        self._note.value = ""
         if not track:
             self._picture.value = ""
             return
         try:
-            if self._looked.value:
-                over = heat(study, judgements, network, track)
+            figure = clip_picture(study, track, judgements, network, self._looked.value)
         except SoundFusionError as error:
             self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
-        content, figure = io.BytesIO(), clip_picture(study, track, judgements, network, over)
+            figure = clip_picture(study, track, judgements, network)
+        content = io.BytesIO()
         figure.savefig(content, dpi=DPI)
         plt.close(figure)
         source, text = _data_uri("image/png", content.getvalue()), html.escape(figure.get_suptitle())

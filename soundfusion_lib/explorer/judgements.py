@@ -33,7 +33,6 @@ from soundfusion_lib.training.run import Run
 MOST_NAMED = 8  # segments with room for text
 BANDS = 8  # rows that a feature map needs: the deepest have two, which cannot tell high from low
 BATCH = 16  # segments
-Heat = tuple[str, np.ndarray]  # a label and what speaks for it, (n_mels, frames), 0 or more, see `grad_cam`
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class Judgements:
     def cell(self, network: str, true: str, predicted: str) -> list[str]:
         """The clips that any run of a network puts in a cell of its confusion matrix; first those that the fewest runs
         of all networks are right on."""
-        cell = self.votes[["network", "true", "predicted"]].eq([network, true, predicted]).all(axis=1)
-        votes = self.votes[self.votes["track"].isin(self.votes.loc[cell, "track"])]
+        cell = self.votes.query("network == @network and true == @true and predicted == @predicted")
+        votes = self.votes[self.votes["track"].isin(cell["track"])]
         return list(votes.groupby("track")["right"].mean().sort_values(kind="stable").index)
 
     def tally(self, track: str) -> str:
@@ -94,10 +93,15 @@ class Judgements:
 
 @common.themed
 def clip_picture(
-    study: Study, track: str, judgements: Judgements | None = None, network: str = "", heat: Heat | None = None
+    study: Study, track: str, judgements: Judgements | None = None, network: str = "", looked: bool = False
 ) -> Figure:
-    """A clip's waveform with its segments; its mel spectrogram, under a heat if there is one; and, given judgements,
-    the probability of each label to a network that was tested on the clip, and of the true label to each network."""
+    """A clip's waveform with its segments; its mel spectrogram; and, given judgements, the probability of each label to
+    a network that was tested on the clip, and of the true label to each network. If `looked`, the spectrogram is under
+    `grad_cam` of the label that this network predicts.
+
+    Raises:
+        SoundFusionError: the network's weights are not kept, or it gets no spectrogram.
+    """
     true, seconds = study.tracks.loc[track, ["label", "seconds"]]
     title, panels = f"Track {track}: {true}", {}
     if judgements:
@@ -112,20 +116,23 @@ def clip_picture(
                 name: (cut[name], table[true], table.idxmax(axis=1)) for name, table in tables.items()
             },
         }
+    if looked:
+        run, label = judgements.run(network, track), tables[network].mean().idxmax()
+        heat = along_clip(run.model(), run.experiment, study.store, track, run.info["genres"].index(label))
     heights = [0.8, 1.3, *(0.19 * len(rows) + 0.1 for rows in panels.values())]  # inches
     size = (8, sum(heights) + 1.5)
     figure, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights, sharex=True)
     _waveform(axes[0], study, track)
     mel = study.store.arrays["mel"]
     decibels = mel.clip(track).astype(np.float32).mean(1)  # (frames, bands): the mean over channels
-    image = common.spectrogram(axes[1], decibels, mel.representation, cmap="gray" if heat else "magma")
+    image = common.spectrogram(axes[1], decibels, mel.representation, cmap="gray" if looked else "magma")
     figure.colorbar(image, ax=axes[1], label="power in dB", pad=0.01)
     axes[1].set_title("mel spectrogram", loc="left")
-    if heat:
-        share = heat[1] / max(heat[1].max(), 1e-12)
+    if looked:
+        share = heat / max(heat.max(), 1e-12)
         look = {"cmap": "inferno", "alpha": 0.75 * share, "aspect": "auto", "origin": "lower"}
         axes[1].imshow(share, extent=image.get_extent(), **look)
-        axes[1].set_title(f"mel spectrogram, in colour what speaks for {heat[0]} to {network}", loc="left")
+        axes[1].set_title(f"mel spectrogram, in colour what speaks for {label} to {network}", loc="left")
     for axis, (name, rows) in zip(axes[2:], panels.items(), strict=True):
         for number, row in enumerate(rows.values()):
             _along_time(axis, number, *row, seconds, true)
@@ -210,14 +217,6 @@ def along_clip(model: AudioClassifier, experiment: Experiment, store: Store, tra
     return heat / count.clip(1)
 
 
-def heat(study: Study, judgements: Judgements, network: str, track: str) -> Heat:
-    """What speaks for the predicted label to the run that was tested on a clip; raises SoundFusionError if its weights
-    are not kept, or it gets no spectrogram."""
-    run = judgements.run(network, track)
-    label = judgements.probabilities[network].loc[track].mean().idxmax()
-    return label, along_clip(run.model(), run.experiment, study.store, track, run.info["genres"].index(label))
-
-
 def looked_at(study: Study, result: Result) -> Image | Markdown:
     """Grad-CAM of the clip that a network gets wrong and is surest of (or of the surest, if it gets all right): a saved
     figure, or a sentence why there is none."""
@@ -226,7 +225,7 @@ def looked_at(study: Study, result: Result) -> Image | Markdown:
     wrong = means[means.idxmax(axis=1) != study.tracks.loc[means.index, "label"]]
     track = (means if wrong.empty else wrong).max(axis=1).idxmax()
     try:
-        figure = clip_picture(study, track, judgements, name, heat(study, judgements, name, track))
+        figure = clip_picture(study, track, judgements, name, looked=True)
     except SoundFusionError as error:
         return Markdown(f"*No picture of where {name} looked: {error}*")
     caption = f"Where {name} looked (Grad-CAM). {figure.get_suptitle()}"
