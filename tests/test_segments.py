@@ -78,16 +78,6 @@ def test_a_whole_clip_is_padded_with_its_own_silence_never_with_the_next_clip(st
     np.testing.assert_array_equal(waveform[longest, 0], samples["low03"][:97_020])
 
 
-def test_prefetched_batches_are_the_same(store, cpu, monkeypatch):
-    direct = of(store, cpu)
-    monkeypatch.setattr(segments_module, "fits", lambda size, device: False)
-    prefetched = of(store, cpu)
-    assert prefetched._prefetch and not direct._prefetch
-    batches = (segments.batches(5, torch.Generator().manual_seed(3)) for segments in (direct, prefetched))
-    for (inputs, targets), (other_inputs, other_targets) in zip(*batches, strict=True):
-        assert all(map(torch.equal, inputs, other_inputs)) and torch.equal(targets, other_targets)
-
-
 def fresh(store):
     """The store with nothing moved to any device."""
     return Store(store.corpus, {kind: replace(array) for kind, array in store.arrays.items()})

@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 
 from soundfusion_lib.audio.decode import UnusableAudio
+from soundfusion_lib.audio.representations import StreamedArray, streamed
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.audio.streaming import StreamedArray, streamed
 from soundfusion_lib.datasets.folder import SUFFIXES
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.paths import whole
 from soundfusion_lib.predict.export import CONFIG, load_exported, with_bounds
 from soundfusion_lib.study.find import find_model
 from soundfusion_lib.training.experiment import Experiment
@@ -96,11 +97,14 @@ class Recognizer:
             UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
             SoundFusionError: the temporary folder, which holds the decoded file, is full.
         """
-        length, outputs = self.experiment.segmenting.seconds, []
+        segmenting, outputs = self.experiment.segmenting, []
+        length = segmenting.seconds
         specs = {spec.kind: spec for spec in self.experiment.representations}
         device = next(self.model.parameters()).device
         with streamed(Path(file), [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
-            starts = _starts(self.experiment.segmenting, seconds)
+            starts = segmenting.starts(seconds)
+            if segmenting.overlap is None:  # a model of whole clips takes one window after the other
+                starts = Segmenting(length, 0.0).starts(max(seconds, length))
             if len(starts) == 0:
                 raise UnusableAudio(f"shorter than one segment ({length:g} s)")
             for batch in np.split(starts, range(BATCH, len(starts), BATCH)):
@@ -110,6 +114,20 @@ class Recognizer:
         table.insert(0, "start", starts)
         table.insert(1, "end", np.minimum(starts + length, seconds))
         return table
+
+
+def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:
+    """One row per segment and label: file, start and end in s, label, probability; none of a file with an error."""
+    rows = [
+        (prediction.file, start, end, label, value)
+        for prediction in predictions
+        for start, end, *values in prediction.segments.itertuples(index=False, name=None)
+        for label, value in zip(labels, values, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["file", "start", "end", "label", "probability"])
+    table = table.round({"start": 3, "end": 3, "probability": 6})
+    with whole(path) as new:  # a file's name that is no text holds surrogates: they become its bytes again
+        table.to_csv(new, index=False, errors="surrogateescape")
 
 
 def load_recognizer(model: str | Path | None = None, profile: str | None = None, device: str = "auto") -> Recognizer:
@@ -142,19 +160,6 @@ def audio_files(paths: Iterable[str | Path]) -> list[Path]:
             raise SoundFusionError(f"{path}: no audio files in it. Their names end in {' '.join(sorted(SUFFIXES))}")
         files += inside if path.is_dir() else [path]
     return files
-
-
-def _starts(segmenting: Segmenting, seconds: float) -> np.ndarray:
-    """Start times, in s, of the segments of a file of so many seconds, cut as in training.
-
-    A model of whole clips takes one window after the other, and one that ends with the file if at least half a window
-    is left.
-    """
-    if segmenting.overlap is not None:
-        return segmenting.starts(seconds)
-    starts = segmenting.seconds * np.arange(max(1, int(seconds / segmenting.seconds)))
-    rest = seconds - starts[-1] - segmenting.seconds
-    return np.append(starts, seconds - segmenting.seconds) if rest >= segmenting.seconds / 2 else starts
 
 
 def _cut(array: StreamedArray, starts: np.ndarray, seconds: float) -> torch.Tensor:
