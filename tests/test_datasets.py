@@ -104,8 +104,6 @@ def test_fma_with_a_foreign_table(tmp_path):
     (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(b"\xff\xfe\x00PK\n")
     with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
         fma(tmp_path)
-    with pytest.raises(SoundFusionError, match="subset = 'large': must be 'small' or 'medium'"):
-        fma(tmp_path, "large")
 
 
 # ---- GTZAN
@@ -189,11 +187,8 @@ def test_folder_refusals(tmp_path):
     (tmp_path / "rock").mkdir()
     with pytest.raises(SoundFusionError, match=r"no audio files.*\.mp3"):
         folder(tmp_path)
-    audio(tmp_path / "rock" / "a.wav")
-    with pytest.raises(SoundFusionError, match=r"only one mood \('rock'\)"):
-        folder(tmp_path, label="mood")
-    audio(tmp_path / "splits" / "train" / "rock" / "a.wav")
-    audio(tmp_path / "splits" / "test" / "rock" / "b.wav")
+    for part in ("train", "test"):
+        audio(tmp_path / "splits" / part / "rock" / "a.wav")
     with pytest.raises(SoundFusionError, match=r"\(test, train\) are parts of a split, not labels"):
         folder(tmp_path / "splits")
 
@@ -253,8 +248,6 @@ def test_metadata_from_windows_and_in_another_encoding(tmp_path):
         ("file_name,genre\nrock/a, b.wav,rock\n", "more cells than the header"),
         ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
         ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
-        ("file_name,genre\nx.wav,rock\ny.wav,pop\n", r"none of the 2 files it lists exists \(first: x\.wav\)"),
-        ("file_name,genre\nrock/a.wav,rock\nrock/b.wav,rock\n", "only one genre"),
     ],
 )
 def test_metadata_refusals(tmp_path, text, message):
