@@ -189,11 +189,7 @@ def status(profile, kept):
 @click.option("--model", help="an experiment's name (ResNet2D-small), a run's key or folder, or an exported folder")
 @click.option("--profile", help="whose experiment --model is: a profile's name or TOML file; demo by default")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
-@click.option(
-    "--csv",
-    type=click.Path(path_type=Path),
-    help="write one row per segment and label: file, start, end, label, probability",
-)
+@click.option("--csv", type=click.Path(path_type=Path), help="write a row per segment and label: its probability")
 @device_option
 def predict(paths, model, profile, top, csv, device):
     """Predict the labels of PATHS: audio files of any length, and folders of them.
