@@ -113,17 +113,6 @@ def test_two_hours_are_prepared_whole_in_bounded_memory(tmp_path):
     assert not list((tmp_path / "cache").rglob("parts-*"))
 
 
-def test_a_file_in_pieces_is_stored_as_one_at_once_is(tmp_path, monkeypatch):
-    soundfile.write(tmp_path / "x.wav", music(8_000, seconds=20), 8_000)
-    whole = build(corpus_of(tmp_path, "x.wav"), tmp_path / "whole")
-    for name, value in (("AT_ONCE", 1_000), ("BLOCK", 50_000)):
-        monkeypatch.setattr(f"soundfusion_lib.audio.decode.{name}", value)
-    pieces = build(corpus_of(tmp_path, "x.wav"), tmp_path / "pieces")
-    for kind, array in whole.arrays.items():
-        np.testing.assert_array_equal(pieces.arrays[kind].data, array.data)
-        pd.testing.assert_frame_equal(pieces.arrays[kind].tracks, array.tracks)
-
-
 def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
     file = write_long(tmp_path / "long.au", 2)
     samples, rate = decode(file, 30.0)

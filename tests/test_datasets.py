@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 
@@ -218,14 +217,6 @@ def test_metadata(tmp_path):
     assert corpus.tracks["group"].tolist() == ["nan", "12", "Ann", None]
     assert corpus.tracks["split"].tolist() == ["validation", "train", "train", "test"]
     assert corpus.file("rock/b").is_file() and not corpus.file("pop/gone").is_file()
-
-
-def test_the_order_of_metadata_changes_nothing(tmp_path):
-    lines = [f"{file},{file.split('/')[0]}" for file in (*ROCK, *POP)]
-    tables = [
-        folder(with_metadata(tmp_path, "\n".join(["file_name,genre", *order]))).tracks for order in (lines, lines[::-1])
-    ]
-    pd.testing.assert_frame_equal(*tables)
 
 
 def test_metadata_from_windows_and_in_another_encoding(tmp_path):

@@ -204,8 +204,7 @@ def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
         (("--model", "fma_small/Nothing"), "there is no experiment 'Nothing' on fma_small. There are: "),
         (("--model", "nowhere/ResNet2D-small"), "there is no profile 'nowhere'"),
         (("--model", "beef"), "no run has a key that begins with 'beef'"),
-        (("--model", "ResNet2D-small", "--profile", "fma_small"), "soundfusion download fma"),
-        (("--profile", "emotify"), "name it by --model"),
+        (("--model", "fma_small/ResNet2D-small"), "soundfusion download fma"),
     ):
         done = call(folder / "a.flac", *words)
         assert done.exit_code == 1 and why in done.stderr
@@ -215,14 +214,11 @@ def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
 CONFIG = json.loads((BUILT_IN / "config.json").read_text(encoding="utf-8"))
 
 
-def test_the_built_in_network_is_small_and_belongs_to_the_package():
+def test_the_built_in_network_is_small_belongs_to_the_package_and_is_the_one_that_its_card_says():
     assert {file.name for file in BUILT_IN.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert sum(file.stat().st_size for file in BUILT_IN.iterdir()) < 3e6
     data = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert {"built_in_model/*", "card.md.jinja"} <= set(data["soundfusion_lib.predict"])
-
-
-def test_the_built_in_network_is_the_one_that_its_card_says():
     recognizer = load_recognizer(device="cpu")
     assert recognizer.experiment.name == "SoundFusion-2"
     assert recognizer.labels == ["classical", "electronic", "pop", "rock"]

@@ -138,14 +138,6 @@ def test_labels_that_lost_all_their_clips_are_refused_with_the_reason(few, tmp_p
         build(alone, tmp_path / "cache").check_labels()
 
 
-def test_the_shortest_clips_that_there_are_can_be_stored(tmp_path):
-    for length in (2, 3, 300):  # one sample is silence
-        soundfile.write(tmp_path / f"{length}.wav", np.linspace(0, 0.1, length), 48_000)
-    ids = ["2", "3", "300"]
-    tracks = pd.DataFrame({"path": [f"{track}.wav" for track in ids], "label": "x", "group": None}, index=ids)
-    assert len(build(Corpus("tiny", tmp_path, tracks), tmp_path / "cache", shortest=0.0).tracks) == 3
-
-
 def test_an_array_sent_to_another_process_maps_the_same_file(few, corpus, tmp_path):
     array = build(few, tmp_path / "cache").arrays["mel"]
     clip = array.clip("low01").copy()

@@ -32,7 +32,6 @@ from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.pool import refuse_in_import
 
 SHORTEST = 5.0  # seconds; one segment of the report
-DIGITS = 64  # of the SHA-256 that a digest begins with
 PARTS = "parts-"  # begins the name of a folder of arrays on their way into the data
 
 
@@ -186,7 +185,7 @@ class Store:
         """A sentence for each file that several usable tracks hold, where that leaks: under two labels, or not surely
         on one side of a split."""
         tracks = self.tracks
-        content = self._clips.loc[tracks.index, "digest"].str[:DIGITS]
+        content = self._clips.loc[tracks.index, "digest"]
         sentences = []
         for _, same in tracks[content.duplicated(keep=False)].groupby(content):
             sides = {self.corpus.label_name: same["label"]}

@@ -44,6 +44,12 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
     return Corpus(name, root, tracks.set_axis(ids if ids.is_unique else tracks["path"]), label)
 
 
+def audio_files(folder: Path) -> list[Path]:
+    """The audio files in a folder, however deep, by name, without hidden ones."""
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+
+
 def _walk(root: Path) -> pd.DataFrame:
     """One folder per label: every audio file below it."""
     labels = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -52,9 +58,7 @@ def _walk(root: Path) -> pd.DataFrame:
             f"{root}: its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels; list "
             "the files in a metadata.csv with the columns file_name, genre and split"
         )
-    files = [file for label in labels for file in label.rglob("*") if file.suffix.lower() in SUFFIXES]
-    paths = [file.relative_to(root) for file in files]
-    paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    paths = [file.relative_to(root) for label in labels for file in audio_files(label)]
     if not paths:
         raise SoundFusionError(
             f"{root}: no audio files; expected one folder per label with files in it (such as rock/song.mp3), or a "
