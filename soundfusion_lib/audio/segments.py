@@ -51,9 +51,6 @@ class Segments:
         self, store: Store, tracks: pd.Index, kinds: tuple[str, ...], segmenting: Segmenting, device: torch.device
     ):
         usable = store.tracks
-        absent = tracks.difference(usable.index)
-        if len(absent):
-            raise SoundFusionError(f"track {absent[0]!r} is not in the store ({len(absent)} such tracks)")
         starts = usable.loc[tracks, "seconds"].map(segmenting.starts).explode().dropna().astype(float)  # by track
         if starts.empty:
             raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
