@@ -213,14 +213,14 @@ def _decode(
 ) -> dict[str, UnreadableFile]:
     """Decode what is left, one process at a time; by digest, why a file cannot be read now."""
     refuse_in_import()  # it would wait for the lock
-    around = folders[0].folder.parent
-    with lock(around / "build.lock"):
+    corpus_folder = folders[0].folder.parent
+    with lock(corpus_folder / "build.lock"):
         for folder in folders:
             folder.prepare()
-        for parts in around.glob(f"{PARTS}*"):  # of a process that was killed
+        for parts in corpus_folder.glob(f"{PARTS}*"):  # of a process that was killed
             shutil.rmtree(parts)
         jobs, failed = _jobs(files, corpus.seconds, folders), {}
-        with TemporaryDirectory(prefix=PARTS, dir=around, ignore_cleanup_errors=True) as parts:
+        with TemporaryDirectory(prefix=PARTS, dir=corpus_folder, ignore_cleanup_errors=True) as parts:
             results = represent_all(jobs, Path(parts), workers)
             bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
             for job, result in zip(jobs, bar, strict=True):
