@@ -106,22 +106,6 @@ def test_a_long_file_is_predicted_some_segments_at_a_time(trained, tmp_path):
     np.testing.assert_allclose(prediction.mean[LABELS], probabilities.mean(0), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "first, second, label",
-    [
-        ((0.6, 0.4, 0), (0.1, 0.9, 0), "low"),
-        ((0.9, 0.1, 0), (0.4, 0.6, 0), "high"),
-        ((0.6, 0.4, 0), (0.4, 0.6, 0), "high"),  # equal in all: the first of the alphabet
-    ],
-)
-def test_of_a_tie_of_votes_the_surer_label_wins_as_in_a_table(trained, tmp_path, monkeypatch, first, second, label):
-    table = pd.DataFrame([(0, 1, *first), (1, 2, *second)], columns=["start", "end", *COLUMNS])
-    monkeypatch.setattr("soundfusion_lib.predict.recognizer.Recognizer.probabilities", lambda *_: table)
-    [prediction] = predict(trained, tmp_path / "x.wav")
-    vote = per_track(table.assign(track="t", segment=[0, 1], target=0))["vote"].item()
-    assert prediction.label == LABELS[vote] == label
-
-
 @pytest.mark.parametrize("seconds, windows", [((0.8, 0), 1), ((2, 1.9), 1), ((2, 2), 2), ((2, 4), 3), ((2, 5.9), 3)])
 def test_a_model_of_whole_clips_hears_a_longer_file_window_by_window(of_whole_clips, tmp_path, seconds, windows):
     file = write(tmp_path / "two sounds.wav", ("low", seconds[0]), ("noise", seconds[1]))
