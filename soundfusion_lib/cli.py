@@ -21,7 +21,6 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-PATH = click.Path(path_type=Path, dir_okay=False)
 profile_argument = click.argument("profile", default="demo")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps")
 set_option = click.option(
@@ -183,35 +182,30 @@ def status(profile, kept):
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", help="an experiment's name (ResNet2D-small), a run's key or folder, or an exported folder")
-@click.option("--profile", help="whose experiment --model is: a profile's name or TOML file; demo by default")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
-@click.option("--csv", type=PATH, help="write one row per segment and label: file, start, end, label, probability")
-@click.option("--plot", type=PATH, help="draw the probabilities along time above the spectrogram (of one file)")
+@click.option("--csv", type=click.Path(path_type=Path), help="write a row per segment and label: its probability")
 @device_option
-def predict(paths, model, profile, top, csv, plot, device):
+def predict(paths, model, top, csv, device):
     """Predict the labels of PATHS: audio files of any length, and folders of them.
 
-    Without --model it is the network that comes with the project: classical, electronic, pop and rock. A name may hold
-    its profile: demo/ResNet2D-small. A file that cannot be used has its error in place of a label, and the exit status
-    is 1.
+    Without --model it is the network that comes with the project: classical, electronic, pop and rock. A name holds its
+    profile, emotify/SoundFusion-2 or mine.toml/SoundFusion-2; alone it is of demo. A file that cannot be used has its
+    error in place of a label, and the exit status is 1.
     """
-    from soundfusion_lib.predict import output
-    from soundfusion_lib.predict.recognizer import audio_files, load_recognizer
+    from soundfusion_lib.predict.recognizer import load_recognizer, write_csv
 
-    files = audio_files(paths)
-    output.check_outputs(files, csv, plot)
-    recognizer = load_recognizer(model, profile, device)
+    if csv and csv.suffix != ".csv":
+        raise SoundFusionError(f"--csv {csv}: give it a name that ends in .csv, which is no recording's")
+    recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
     predictions = []
-    for prediction in recognizer.predict(*files):
+    for prediction in recognizer.predict(*paths):
         click.echo(prediction.in_words(top))
         predictions.append(prediction)
     if csv:
-        output.write_csv(csv, predictions, recognizer.labels)
+        write_csv(csv, predictions, recognizer.labels)
     if any(prediction.error for prediction in predictions):
         sys.exit(1)
-    if plot:
-        output.write_plot(plot, predictions[0], recognizer)
 
 
 @main.command()

@@ -1,13 +1,12 @@
 import os
 import sys
-import tempfile
 
 import numpy as np
 import pytest
 import soundfile
 
 from soundfusion_lib.audio import decode as decode_module
-from soundfusion_lib.audio import streaming
+from soundfusion_lib.audio import representations
 from soundfusion_lib.audio.decode import (
     UnreadableFile,
     UnusableAudio,
@@ -17,8 +16,7 @@ from soundfusion_lib.audio.decode import (
     stream,
     to_channels,
 )
-from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
-from soundfusion_lib.audio.streaming import streamed
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, streamed
 from soundfusion_lib.errors import SoundFusionError
 
 
@@ -124,7 +122,7 @@ def files(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:At least one mel filterbank:UserWarning")
 def test_pieces_are_the_whole_at_every_border(files, name, monkeypatch):
     monkeypatch.setattr(decode_module, "BLOCK", 5_003)  # many borders in a short file
-    monkeypatch.setattr(streaming, "CHUNK", 6_007)
+    monkeypatch.setattr(representations, "CHUNK", 6_007)
     samples, rate = decode(files[name])
     monkeypatch.setattr(decode_module, "AT_ONCE", 0)
     blocks = list(stream(files[name]))
@@ -144,7 +142,7 @@ def test_pieces_are_the_whole_at_every_border(files, name, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
 def test_a_full_temporary_folder_is_said_to_be_full(files, monkeypatch):
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "r+b", 0))  # noqa: SIM115
+    monkeypatch.setattr(representations, "open", lambda *_: open("/dev/full", "wb"), raising=False)  # noqa: SIM115
     full = pytest.raises(SoundFusionError, match="cannot write to .*No space left")
     with full, streamed(files["mono"], [Waveform()]):
         pass

@@ -61,12 +61,6 @@ def test_nothing_to_hide_is_the_identity(specgram, options):
     assert torch.equal(SpecAugment(**options)(specgram), specgram)
 
 
-@pytest.mark.parametrize("options", [{"probability": 1.1}, {"max_fraction": -0.1}, {"n_time_masks": -1}])
-def test_specaugment_refuses_settings_out_of_range(options):
-    with pytest.raises(SoundFusionError, match="augmentation of 'mel': .* must be (greater|less) than or equal to"):
-        augmentation("mel", **options)
-
-
 def test_noise_has_its_deviation_and_gain_is_one_per_sample_uniform_in_decibels():
     torch.manual_seed(0)
     noise = NoiseAndGain(0.02, 0, 0)(torch.zeros(8, 1, 50_000))
@@ -97,7 +91,11 @@ def test_augmentation_takes_options_and_refuses_others():
         augmentation("mel", width=3)
     with pytest.raises(SoundFusionError, match="there are: mel, waveform"):
         augmentation("chroma")
-    with pytest.raises(SoundFusionError, match="min_db = 3: must not be above max_db = 0"):
-        augmentation("waveform", min_db=3, max_db=0)
-    with pytest.raises(SoundFusionError, match="greater than or equal to 0"):
-        augmentation("waveform", noise_std=-1)
+
+
+@pytest.mark.parametrize(
+    "name, option, value", [("mel", "probability", 1.1), ("mel", "n_time_masks", -1), ("waveform", "noise_std", -1)]
+)
+def test_values_out_of_range_are_refused(name, option, value):
+    with pytest.raises(SoundFusionError, match=f"augmentation of '{name}': {option} = .* must be (greater|less) than"):
+        augmentation(name, **{option: value})

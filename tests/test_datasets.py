@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 
@@ -104,8 +103,6 @@ def test_fma_with_a_foreign_table(tmp_path):
     (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(b"\xff\xfe\x00PK\n")
     with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
         fma(tmp_path)
-    with pytest.raises(SoundFusionError, match="subset = 'large': must be 'small' or 'medium'"):
-        fma(tmp_path, "large")
 
 
 # ---- GTZAN
@@ -189,11 +186,8 @@ def test_folder_refusals(tmp_path):
     (tmp_path / "rock").mkdir()
     with pytest.raises(SoundFusionError, match=r"no audio files.*\.mp3"):
         folder(tmp_path)
-    audio(tmp_path / "rock" / "a.wav")
-    with pytest.raises(SoundFusionError, match=r"only one mood \('rock'\)"):
-        folder(tmp_path, label="mood")
-    audio(tmp_path / "splits" / "train" / "rock" / "a.wav")
-    audio(tmp_path / "splits" / "test" / "rock" / "b.wav")
+    for part in ("train", "test"):
+        audio(tmp_path / "splits" / part / "rock" / "a.wav")
     with pytest.raises(SoundFusionError, match=r"\(test, train\) are parts of a split, not labels"):
         folder(tmp_path / "splits")
 
@@ -225,14 +219,6 @@ def test_metadata(tmp_path):
     assert corpus.file("rock/b").is_file() and not corpus.file("pop/gone").is_file()
 
 
-def test_the_order_of_metadata_changes_nothing(tmp_path):
-    lines = [f"{file},{file.split('/')[0]}" for file in (*ROCK, *POP)]
-    tables = [
-        folder(with_metadata(tmp_path, "\n".join(["file_name,genre", *order]))).tracks for order in (lines, lines[::-1])
-    ]
-    pd.testing.assert_frame_equal(*tables)
-
-
 def test_metadata_from_windows_and_in_another_encoding(tmp_path):
     text = "file_name,genre\r\nrock/a.wav,Röck\r\npop/c.wav,pop\r\n"
     corpus = folder(with_metadata(tmp_path, text, encoding="utf-8-sig"))
@@ -253,8 +239,6 @@ def test_metadata_from_windows_and_in_another_encoding(tmp_path):
         ("file_name,genre\nrock/a, b.wav,rock\n", "more cells than the header"),
         ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
         ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
-        ("file_name,genre\nx.wav,rock\ny.wav,pop\n", r"none of the 2 files it lists exists \(first: x\.wav\)"),
-        ("file_name,genre\nrock/a.wav,rock\nrock/b.wav,rock\n", "only one genre"),
     ],
 )
 def test_metadata_refusals(tmp_path, text, message):
@@ -280,8 +264,7 @@ def test_metadata_may_not_point_outside(tmp_path, name):
         ({"kind": ["demo"]}, r'corpus: kind = \["demo"\]: must be one of demo'),
         ({"kind": "folder"}, "corpus: needs path"),
         ({"kind": "folder", "path": ""}, 'corpus: path = "": must be the path of a folder'),
-        ({"kind": "demo", "seconds": 3.5}, "corpus: has no key 'seconds'; there are: kind, tracks"),
-        ({"kind": "demo", "tracks": "many"}, 'corpus: tracks = "many": must be a valid integer'),
+        ({"kind": "demo", "seconds": 3.5}, "corpus: has no key 'seconds'; there are: kind"),
         ({"kind": "emotify", "seconds": 0}, "corpus: seconds = 0: must be greater than or equal to 0.01"),
         ({"kind": "fma", "subset": "large"}, "corpus: subset = \"large\": must be 'small' or 'medium'"),
     ],

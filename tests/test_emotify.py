@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import SMALL_MEL
+from conftest import build
 from mutagen.id3 import ID3, TPE1
 
 from soundfusion_lib.audio.decode import encode_mp3
 from soundfusion_lib.audio.representations import Waveform
-from soundfusion_lib.audio.store import Store
-from soundfusion_lib.datasets import emotify, open_corpus
+from soundfusion_lib.datasets import emotify
 from soundfusion_lib.datasets.emotify import GENRES
 from soundfusion_lib.errors import SoundFusionError
 
@@ -55,19 +54,15 @@ def test_tracks_genres_and_artists(root):
 
 
 def test_only_the_first_seconds_are_used_and_another_length_is_another_clip(root, tmp_path):
-    def store(seconds):
-        corpus = open_corpus({"kind": "emotify", "path": str(root), **({"seconds": seconds} if seconds else {})})
-        return Store.build(corpus, [Waveform(), SMALL_MEL], tmp_path, shortest=1.0, workers=1, progress=False)
-
-    short, long = store(2.0), store(None)
+    short, long = (build(emotify(root, seconds), tmp_path) for seconds in (2.0, None))
     assert short.tracks["seconds"].drop("classical/010").eq(2).all()
     assert short.tracks.loc["classical/010", "seconds"] == pytest.approx(1.5, abs=0.1)
     assert long.tracks["seconds"].drop("classical/010").between(4, 4.1).all()
     assert short.content_id != long.content_id
-    both = [one.arrays["waveform"].clip("rock/001")[:, 0, 0] for one in (short, long)]
+    both = [store.arrays["waveform"].clip("rock/001")[:, 0, 0] for store in (short, long)]
     np.testing.assert_array_equal(both[0][:40_000], both[1][:40_000])
     assert len(both[0]) == 2 * Waveform().sample_rate < len(both[1])
-    assert store(2.0).content_id == short.content_id
+    assert build(emotify(root, 2.0), tmp_path).content_id == short.content_id
 
 
 def test_a_genre_without_files_is_refused(tmp_path):

@@ -15,7 +15,7 @@ FOLDER = '[corpus]\nkind = "folder"\npath = "music"\n'
 METADATA = "metadata.csv", "file_name,genre\na/1.wav,a\na/1.wav,b\n"
 MISTAKES = {  # the profile, the sounds in its folder, a text file beside them, and what is said; test_datasets has more
     "no folder": (FOLDER, [], None, "music: no such folder"),
-    "one label": (FOLDER, ["a/1.wav"], None, "music: only one genre ('a'); there is"),
+    "one label": (FOLDER + "[segmenting]\nseconds = 1\n", ["a/1.wav"], None, "music: only one genre ('a'); there is"),
     "long segments": (
         FOLDER + "[segmenting]\nseconds = 500\n",
         ["a/1.wav", "b/1.wav"],

@@ -41,9 +41,9 @@ def note(*words):
         log.write(" ".join(map(str, words)) + "\\n")
 
 if "resource_tracker" not in " ".join(sys.orig_argv):
-    from soundfusion_lib.audio import streaming
+    from soundfusion_lib.audio import representations
     from soundfusion_lib.training import loop
-    stream, learn = streaming.stream, loop.train_epoch
+    stream, learn = representations.stream, loop.train_epoch
 
     def watched_stream(file, seconds=None):
         time.sleep(0.05)
@@ -54,7 +54,7 @@ if "resource_tracker" not in " ".join(sys.orig_argv):
         note("epoch", seed // 1_000_003, seed % 1_000_003)
         return learn(state, train, training, seed)
 
-    streaming.stream, loop.train_epoch = watched_stream, watched_learn
+    representations.stream, loop.train_epoch = watched_stream, watched_learn
 """
 COMMAND = """
 import sys

@@ -96,7 +96,7 @@ FAULTS = [
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be greater than or equal to 2"),
     ("[widths.nnet1]\nsmall = 8", "[widths] has no key 'nnet1'; there are: resnet1d, resnet2d"),
-    ("[pretraining]\nkind = 'demo'\ntracks = 'all'", '[pretraining] tracks = "all": must be a valid integer'),
+    ("[pretraining]\nkind = 'emotify'\nseconds = 'all'", '[pretraining] seconds = "all": must be a valid number'),
     ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
     ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be less than or equal to 384000"),
     ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),

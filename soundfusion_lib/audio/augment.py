@@ -53,13 +53,11 @@ class SpecAugment(nn.Module):
 
 
 class NoiseAndGain(nn.Module):
-    """Add white noise (its deviation as a share of full scale), then change each sample's volume by a gain uniform in
-    min_db..max_db. Shape: (N, 1, L) -> the same."""
+    """Add white noise (its deviation as a share of full scale), then change each sample's volume by a gain uniform
+    between min_db and max_db. Shape: (N, 1, L) -> the same."""
 
     def __init__(self, noise_std: NotNegative = 0.02, min_db: Number = -12.0, max_db: Number = 12.0) -> None:
         super().__init__()
-        if min_db > max_db:
-            raise SoundFusionError(f"NoiseAndGain: min_db = {min_db}: must not be above max_db = {max_db}")
         self.noise_std, self.min_db, self.max_db = noise_std, min_db, max_db
 
     def forward(self, waveform: Tensor) -> Tensor:

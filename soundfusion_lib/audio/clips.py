@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -19,19 +18,12 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, reading
-from soundfusion_lib.audio.representations import Representation, to_dict
-from soundfusion_lib.audio.streaming import StreamedArray, streamed
-from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import writing
+from soundfusion_lib.audio.representations import Representation, represent, to_dict
+from soundfusion_lib.paths import whole
 from soundfusion_lib.pool import cores, in_order, worker_pool
 
 STORE_REVISION = 2  # raise it when decoding or a transform gives other values, or the files here mean something else
 AHEAD = 4  # jobs for each process
-PART = ".part"  # a large array on its way into the data
-LARGE = 2**24  # bytes
-PIECE = 2**16  # frames of a large array that are written at once
-TABLE = """CREATE TABLE IF NOT EXISTS files
-    (path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID"""
 
 
 @dataclass(frozen=True)
@@ -83,8 +75,6 @@ class ClipFolder:
         spec = to_dict(self.representation)
         about = {"representation": spec, "dtype": self.representation.dtype, "layout": "time,channel,band"}
         (self.folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
-        for part in self.folder.glob(f"*{PART}"):  # of a process that was killed
-            part.unlink()
         clips = self.read()
         end = max((clip.start + clip.frames for clip in clips.values()), default=0)
         lines = sum(len(clip.line()) for clip in clips.values())
@@ -92,16 +82,14 @@ class ClipFolder:
             file.touch()
             os.truncate(file, size)
 
-    def add(self, clip: Clip, array: np.ndarray | Path) -> None:
-        """Put a clip behind the others, wherever it says that it starts; a long one is in a file, which is deleted."""
+    def add(self, clip: Clip, array: Path | None) -> None:
+        """Put a clip behind the others, wherever it says that it starts; its array is in a file, which is deleted."""
         with open(self.data, "ab") as data:
             clip = replace(clip, start=data.tell() // self.frame_bytes)
-            if isinstance(array, Path):
+            if array:
                 with open(array, "rb") as part:
                     shutil.copyfileobj(part, data)
                 array.unlink()
-            else:
-                data.write(array)
         with open(self.journal, "ab") as journal:  # after its array: a clip in the journal is there
             journal.write(clip.line())
 
@@ -120,32 +108,28 @@ def digest(file: Path) -> str | UnreadableFile:
 
 
 def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[str | UnreadableFile]:
-    """The `digest` of each file, remembered in ``<cache_dir>/digests.sqlite``, which several processes may use at once;
-    raises SoundFusionError if that cannot be used."""
-    path = Path(cache_dir) / "digests.sqlite"
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """The `digest` of each file, remembered in ``<cache_dir>/digests.json`` by path, size and times."""
+    path, known = Path(cache_dir) / "digests.json", {}
+    with suppress(OSError, ValueError):  # none yet, or damaged: the files are hashed anew
+        known = json.loads(path.read_text())
     states = [_state(file) for file in files]  # before they are read: a change meanwhile gives another state
-    try:
-        with closing(sqlite3.connect(path, timeout=60)) as database, ThreadPoolExecutor(cores()) as pool:
-            database.execute(TABLE)
-            known = {tuple(state): content for *state, content in database.execute("SELECT * FROM files")}
-            results = pool.map(lambda file, state: known.get(state) or digest(file), files, states)
-            contents = list(tqdm(results, "hashing", len(files), unit="file", delay=1, disable=not progress))
-            new = {state: content for state, content in zip(states, contents, strict=True) if state not in known}
-            rows = [(*state, content) for state, content in new.items() if state and isinstance(content, str)]
-            with database:
-                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
-    except sqlite3.DatabaseError as error:
-        raise SoundFusionError(f"{path} cannot be used ({error}): if that stays so, delete it") from error
+    with ThreadPoolExecutor(cores()) as pool:
+        results = pool.map(lambda file, state: known.get(state) or digest(file), files, states)
+        contents = list(tqdm(results, "hashing", len(files), unit="file", delay=1, disable=not progress))
+    pairs = zip(states, contents, strict=True)
+    new = {state: content for state, content in pairs if state and isinstance(content, str)}
+    if not new.keys() <= known.keys():
+        with whole(path) as aside:  # of two processes that write at once, the other hashes its files again
+            aside.write_text(json.dumps(known | new))
     return contents
 
 
-def _state(file: Path) -> tuple | None:
-    """A file's path, size and times, which it is known by; None where it cannot be read."""
+def _state(file: Path) -> str:
+    """A file's path, size and times, which it is known by."""
     with suppress(OSError):
         status = os.stat(file)
-        return os.fsencode(os.path.abspath(file)), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return f"{os.path.abspath(file)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    return ""
 
 
 # Each file is decoded once, for all representations that lack it
@@ -158,59 +142,44 @@ class Job(NamedTuple):
     folders: list[ClipFolder]  # of the representations that lack it
 
 
-Clips = list[tuple[Clip, np.ndarray | Path]]  # with their arrays, see `ClipFolder.add`; in the order of folders
+Clips = list[tuple[Clip, Path | None]]  # with their arrays, see `ClipFolder.add`; in the order of folders
 
 
-def represent_all(jobs: list[Job], workers: int | None) -> Iterator[Clips | UnreadableFile]:
-    """The clips of each job, or why its file cannot be read now, in this order; a single worker is this process. When
-    a file kills its process, those begun are tried again, each alone in a process."""
+def represent_all(jobs: list[Job], parts: Path, workers: int | None) -> Iterator[Clips | UnreadableFile]:
+    """The clips of each job, with their arrays in the folder `parts`, or why its file cannot be read now, in this
+    order; a single worker is this process. When a file kills its process, those begun are tried again, each alone."""
+    represented = partial(_represent, parts)
     if workers == 1:
         with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
-            yield from map(_represent, jobs)
+            yield from map(represented, jobs)
         return
     workers = max(1, min(workers or cores(), len(jobs)))
     ahead, done = AHEAD * workers, 0  # jobs begun before their results are needed; results given
     while done < len(jobs):
         try:
             with worker_pool(workers) as pool:
-                for result in in_order(pool, _represent, jobs[done:], ahead):
+                for result in in_order(pool, represented, jobs[done:], ahead):
                     done += 1
                     yield result
         except BrokenProcessPool:
             for job in jobs[done : done + ahead + 1]:
                 done += 1
-                yield _alone(job)
+                try:
+                    with worker_pool(1) as pool:
+                        result = pool.submit(represented, job).result()
+                except BrokenProcessPool:
+                    result = UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
+                yield result
 
 
-def _alone(job: Job) -> Clips | UnreadableFile:
+def _represent(parts: Path, job: Job) -> Clips | UnreadableFile:
+    specs = [folder.representation for folder in job.folders]
     try:
-        with worker_pool(1) as pool:
-            return pool.submit(_represent, job).result()
-    except BrokenProcessPool:
-        return UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
-
-
-def _represent(job: Job) -> Clips | UnreadableFile:
-    try:
-        specs = [folder.representation for folder in job.folders]
-        with streamed(job.path, specs, job.seconds) as (seconds, arrays):
-            clips = [
-                (Clip(job.digest, 0, array.frames, seconds, array.silence), _all_of(array, folder))
-                for array, folder in zip(arrays, job.folders, strict=True)
-            ]
+        seconds, arrays = represent(job.path, specs, parts, job.seconds)
+        clips = [(Clip(job.digest, 0, array.frames, seconds, array.silence), array.path) for array in arrays]
     except UnreadableFile as reason:
         return reason
     except UnusableAudio as reason:
-        clips = [(Clip(job.digest, reason=str(reason)), np.empty(0))] * len(job.folders)
+        clips = [(Clip(job.digest, reason=str(reason)), None)] * len(specs)
     same = job.digest.startswith(str(digest(job.path)))
     return clips if same else UnreadableFile("changed while it was read")
-
-
-def _all_of(array: StreamedArray, folder: ClipFolder) -> np.ndarray | Path:
-    """A whole array; a large one in a file beside the data, since several clips wait and two hours are 500 MB."""
-    if array.frames * folder.frame_bytes <= LARGE:
-        return array.read(0, array.frames)
-    with NamedTemporaryFile(suffix=PART, dir=folder.folder, delete=False) as part:
-        for start in range(0, array.frames, PIECE):
-            part.write(array.read(start, start + PIECE))
-    return Path(part.name)

@@ -1,22 +1,31 @@
-"""What a network hears, the waveform or the mel spectrogram: frozen specs, and the transform that each stands for.
+"""What a network hears, the waveform or the mel spectrogram: frozen specs, and the transform that each stands for, of
+all of a file at once, or piece by piece in bounded memory.
 
 An array of either is time-major, (time, channels, bands), so that a segment of a clip is one contiguous slice.
 """
 
-from dataclasses import asdict
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy
+import soxr
 import torch
 from pydantic import Field
 from torchaudio.functional import melscale_fbanks
 
-from soundfusion_lib.audio.decode import resample, to_channels
+from soundfusion_lib.audio.decode import resample, stream, to_channels
 from soundfusion_lib.checks import Bands, Number, Rate, Whole, checked
+from soundfusion_lib.paths import writing
 
 BLOCK = 256  # frames transformed at once: their spectra stay in the processor's cache
+CHUNK = 2**18  # samples of a longer file that are transformed at once; four of the longest windows
 
 
 @checked
@@ -128,3 +137,84 @@ def from_dict(spec: dict) -> Representation:
     """The inverse of `to_dict`."""
     spec = dict(spec)
     return {"waveform": Waveform, "mel": MelSpectrogram}[spec.pop("kind")](**spec)
+
+
+# A file of any length, in the values that `transform` gives of all of it
+
+
+class StreamedArray:
+    """One representation, `spec`, of a file: the array's bytes in a new file, `path`, of so many `frames`."""
+
+    def __init__(self, spec: Representation, sample_rate: int, folder: Path):
+        self.spec, self.frames, self.path = spec, 0, folder / uuid.uuid4().hex
+        same = sample_rate == spec.sample_rate
+        self._resampler = None if same else soxr.ResampleStream(sample_rate, spec.sample_rate, spec.channels, "float32")
+        self._loudest = np.float32(-np.inf)
+        self._waiting = np.empty((0, spec.channels), np.float32)  # resampled samples that later frames need
+        self._given = 0  # frames of those that are stored already
+
+    def add(self, samples: np.ndarray, last: bool = False) -> None:
+        """Take the next samples of the file, (time, channels); `last` ends it."""
+        spec, samples = self.spec, to_channels(samples, self.spec.channels)
+        if self._resampler:
+            samples = self._resampler.resample_chunk(np.ascontiguousarray(samples), last=last)
+        array = self._mel(samples, last) if spec.kind == "mel" else spec.transform(samples, spec.sample_rate)
+        self.frames += len(array)
+        with open(self.path, "ab") as file:
+            file.write(np.ascontiguousarray(array))
+        if last and spec.kind == "mel":  # only now it is known what is `top_db` below the loudest value
+            floor = np.float16(self._loudest - np.float32(spec.top_db))  # first in float32, as `decibels` has it
+            torch.from_numpy(np.memmap(self.path, spec.dtype, "r+")).clamp_(min=float(floor))
+
+    def _mel(self, samples: np.ndarray, last: bool) -> np.ndarray:
+        """The next frames of the spectrogram that the samples so far complete, without a floor."""
+        self._waiting = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
+        spec, length = replace(self.spec, top_db=1_000.0), len(self._waiting)  # dB, which cuts nothing
+        if not last and length < CHUNK:
+            return np.empty((0, spec.channels, spec.bands), np.float16)
+        mel = spec.decibels(self._waiting, spec.sample_rate)
+        if not last:  # the last windows reach beyond the samples so far
+            mel = mel[: 1 + (length + spec.n_fft // 2 - spec.n_fft) // spec.hop_length]
+        new, lead = mel[self._given :], spec.n_fft // 2 // spec.hop_length + 2  # frames, more than half a window
+        first = max(0, len(mel) - lead)
+        self._waiting, self._given = self._waiting[first * spec.hop_length :].copy(), len(mel) - first
+        self._loudest = max(self._loudest, new.numpy().max(initial=-np.inf))
+        return new.half().numpy()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Frames from start to stop, as far as there are: (frames, channels, bands), of the spec's dtype."""
+        shape, dtype = (self.spec.channels, self.spec.bands), np.dtype(self.spec.dtype)
+        values = shape[0] * shape[1]  # of a frame
+        offset = start * values * dtype.itemsize
+        return np.fromfile(self.path, dtype, max(0, stop - start) * values, offset=offset).reshape(-1, *shape)
+
+    @property
+    def silence(self) -> float:
+        """The value that silence has in the array; in a spectrogram, `top_db` below its loudest value."""
+        return float(np.float16(self._loudest)) - self.spec.top_db if self.spec.kind == "mel" else 0.0
+
+
+def represent(
+    file: Path, specs: list[Representation], folder: Path, seconds: float | None = None
+) -> tuple[float, list[StreamedArray]]:
+    """Decode a file, or its first seconds, once, block by block: its length in seconds, and its representations, as
+    files in this folder. Raises UnusableAudio as `decode`."""
+    arrays: list[StreamedArray] = []
+    read, rate = 0, 1
+    for samples, rate in stream(file, seconds):
+        arrays = arrays or [StreamedArray(spec, rate, folder) for spec in specs]
+        read += len(samples)
+        for array in arrays:
+            array.add(samples)
+    for array in arrays:
+        array.add(samples[:0], last=True)
+    return read / rate, arrays
+
+
+@contextmanager
+def streamed(file: Path, specs: list[Representation]) -> Iterator[tuple[float, list[StreamedArray]]]:
+    """As `represent`, in a temporary folder; raises SoundFusionError where that is full."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with writing(Path(folder)):
+            result = represent(file, specs, Path(folder))
+        yield result

@@ -1,7 +1,6 @@
 """Segments of tracks, and batches of them gathered on the training device."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import numpy as np
@@ -13,9 +12,6 @@ from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.checks import Number, Seconds, checked
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.pool import in_order
-
-PREFETCHED = 3  # batches gathered ahead where the arrays do not fit in the device's memory
 
 
 @checked
@@ -55,9 +51,6 @@ class Segments:
         self, store: Store, tracks: pd.Index, kinds: tuple[str, ...], segmenting: Segmenting, device: torch.device
     ):
         usable = store.tracks
-        absent = tracks.difference(usable.index)
-        if len(absent):
-            raise SoundFusionError(f"track {absent[0]!r} is not in the store ({len(absent)} such tracks)")
         starts = usable.loc[tracks, "seconds"].map(segmenting.starts).explode().dropna().astype(float)  # by track
         if starts.empty:
             raise SoundFusionError(f"none of {len(tracks)} tracks holds a segment of {segmenting.seconds} s")
@@ -67,8 +60,8 @@ class Segments:
         self.device = device
         self.targets = torch.from_numpy(targets).to(device)
         arrays = [store.arrays[kind] for kind in kinds]
-        self._prefetch = not fits(sum(array.missing_bytes(device) for array in arrays), device)
-        self._where = torch.device("cpu") if self._prefetch else device  # of the arrays
+        fit = fits(sum(array.missing_bytes(device) for array in arrays), device)
+        self._where = device if fit else torch.device("cpu")  # of the arrays
         self._windows = [_Windows(array, starts, segmenting, self._where, device) for array in arrays]
 
     def __len__(self) -> int:
@@ -98,15 +91,10 @@ class Segments:
         if random_starts:
             share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
             starts = [windows.random_start(share) for windows in self._windows]
-
-        def gather(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        targets = self.targets[order.to(self.device)].split(sizes)
+        for rows, target in zip(order.split(sizes), targets, strict=True):
             pairs = zip(self._windows, starts, strict=True)
-            return tuple(windows.gather(rows, start[rows]) for windows, start in pairs)
-
-        targets, chunks = self.targets[order.to(self.device)].split(sizes), order.split(sizes)
-        with ThreadPoolExecutor(1) as pool:
-            inputs = in_order(pool, gather, chunks, PREFETCHED) if self._prefetch else map(gather, chunks)
-            yield from zip(inputs, targets, strict=True)
+            yield tuple(windows.gather(rows, start[rows]) for windows, start in pairs), target
 
     def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """By kind: mean and standard deviation per band over all segments, each (bands,), float64 on the CPU."""

@@ -3,17 +3,19 @@
     <cache>/<corpus>/<representation>-r2/data.bin      all clips, one after the other, time-major
                                          clips.jsonl   one line per clip: its digest, its start, why it is unusable
                                          store.json    dtype, layout and spec
-    <cache>/digests.sqlite                             the digests of the files
+    <cache>/digests.json                               the digests of the files
 
 A clip is found by the digest of its file: of a corpus that has changed, only the files whose bytes are new are decoded.
 """
 
 import hashlib
 import json
+import shutil
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -24,12 +26,13 @@ from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, Job, d
 from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.pool import refuse_in_import
 
 SHORTEST = 5.0  # seconds; one segment of the report
-DIGITS = 64  # of the SHA-256 that a digest begins with
+PARTS = "parts-"  # begins the name of a folder of arrays on their way into the data
 
 
 @dataclass(frozen=True)
@@ -52,23 +55,20 @@ class StoredArray:
         return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="r", shape=shape)
 
     @cached_property
-    def _moved(self) -> dict[torch.device, torch.Tensor]:
+    def _tensors(self) -> dict[torch.device, torch.Tensor]:
         return {}
 
     def tensor(self, device: torch.device) -> torch.Tensor:
         """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
-        if device in self._moved:
-            return self._moved[device]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that it must not be written to, which nothing does
-            data = torch.from_numpy(self.data)
-        if device.type != "cpu":
-            self._moved[device] = data = data.to(device)
-        return data
+        if device not in self._tensors:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that it must not be written to, which nothing does
+                self._tensors[device] = torch.from_numpy(self.data).to(device)
+        return self._tensors[device]
 
     def missing_bytes(self, device: torch.device) -> int:
         """What `tensor` would add to the device's memory."""
-        return 0 if device in self._moved else self.data.nbytes
+        return 0 if device in self._tensors else self.data.nbytes
 
     def clip(self, track: str) -> np.ndarray:
         """One clip, (time, channels, bands): a view, in the units of the representation's spec."""
@@ -130,8 +130,11 @@ class Store:
         arrays = {}
         for folder in folders:
             stored = folder.read()
-            clips = [_judged(stored.get(key) or Clip("", reason=str(key)), shortest) for key in keys]
+            clips = [stored.get(key) or Clip("", reason=str(key)) for key in keys]
             tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
+            short = tracks["reason"].isna() & (tracks["seconds"] < shortest)
+            reasons = [f"too short ({clip:.1f} s of at least {shortest:g} s)" for clip in tracks.loc[short, "seconds"]]
+            tracks.loc[short, "reason"] = reasons
             arrays[folder.representation.kind] = StoredArray(folder.representation, folder.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
@@ -182,17 +185,13 @@ class Store:
         """A sentence for each file that several usable tracks hold, where that leaks: under two labels, or not surely
         on one side of a split."""
         tracks = self.tracks
-        content = self._clips.loc[tracks.index, "digest"].str[:DIGITS]
+        content = self._clips.loc[tracks.index, "digest"]
         sentences = []
         for _, same in tracks[content.duplicated(keep=False)].groupby(content):
-            names = f"{' and '.join(same.index)} hold the same bytes"
-            sets = same["split"].unique() if "split" in same else []
-            if same["label"].nunique() > 1:
-                sentences.append(f"{names}, and are of {self.corpus.label_name} {' and '.join(same['label'].unique())}")
-            elif len(sets) > 1:
-                sentences.append(f"{names}, and are in {' and '.join(sets)}")
-            elif len(sets) == 0 and (same["group"].isna().any() or same["group"].nunique() > 1):
-                sentences.append(f"{names}, and a split may part them, as they are not of one group")
+            sides = {self.corpus.label_name: same["label"]}
+            sides |= {"split": same["split"]} if "split" in same else {"group": groups_of(same)}
+            if apart := [name for name, values in sides.items() if values.nunique() > 1]:
+                sentences.append(f"{' and '.join(same.index)} hold the same bytes, and are not of one {apart[0]}")
         return sentences
 
     @property
@@ -214,23 +213,20 @@ def _decode(
 ) -> dict[str, UnreadableFile]:
     """Decode what is left, one process at a time; by digest, why a file cannot be read now."""
     refuse_in_import()  # it would wait for the lock
-    with lock(folders[0].folder.with_name("build.lock")):
+    corpus_folder = folders[0].folder.parent
+    with lock(corpus_folder / "build.lock"):
         for folder in folders:
             folder.prepare()
+        for parts in corpus_folder.glob(f"{PARTS}*"):  # of a process that was killed
+            shutil.rmtree(parts)
         jobs, failed = _jobs(files, corpus.seconds, folders), {}
-        results = represent_all(jobs, workers)
-        bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
-        for job, result in zip(jobs, bar, strict=True):
-            if isinstance(result, UnreadableFile):
-                failed[job.digest] = result
-                continue
-            for folder, (clip, array) in zip(job.folders, result, strict=True):
-                folder.add(clip, array)
+        with TemporaryDirectory(prefix=PARTS, dir=corpus_folder, ignore_cleanup_errors=True) as parts:
+            results = represent_all(jobs, Path(parts), workers)
+            bar = tqdm(results, f"decoding {corpus.name}", len(jobs), unit="clip", disable=not progress)
+            for job, result in zip(jobs, bar, strict=True):
+                if isinstance(result, UnreadableFile):
+                    failed[job.digest] = result
+                    continue
+                for folder, (clip, array) in zip(job.folders, result, strict=True):
+                    folder.add(clip, array)
     return failed
-
-
-def _judged(clip: Clip, shortest: float) -> Clip:
-    """A clip with the reason why its track is left out, if there is one."""
-    if clip.reason or clip.seconds >= shortest:
-        return clip
-    return replace(clip, reason=f"too short ({clip.seconds:.1f} s of at least {shortest:g} s)")

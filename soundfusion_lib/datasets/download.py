@@ -27,13 +27,12 @@ BLOCK = 1 << 16  # bytes; a cut connection loses at most one block
 
 @dataclass(frozen=True)
 class Source:
-    """A .zip or .tar.gz on the web that holds one folder, which has the archive's name."""
+    """A .zip or .tar.gz on the web: of a folder with the archive's name, or of what is in that folder."""
 
     name: str  # what `soundfusion download` calls it
     url: str
     needed: int  # bytes of the archive and of its files, roughly; the archive may not have more
     sha1: str = ""  # of the archive; empty where nobody has published one
-    holds: str = ""  # a folder in the folder: an archive with this one at its top is accepted, too
 
 
 def download(source: Source, root: Path) -> Path:
@@ -106,25 +105,19 @@ def _fetch(source: Source, part: Path) -> str:
 
 def _fetch_rest(source: Source, part: Path) -> str:
     """One connection: append to `part` what it lacks. If the file has changed meanwhile, its checksum will be wrong."""
-    have, again = _size(part), requests.ConnectionError  # what has `_fetch` try again
+    have = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         status, answer = response.status_code, response.headers
         if status >= 500 or status in (408, 429):
-            raise again(f"the server answered {status} {response.reason}")
+            raise requests.ConnectionError(f"the server answered {status} {response.reason}")
         if status not in (200, 206, 416):
             raise SoundFusionError(f"{source.name}: {source.url}: the server answered {status} {response.reason}")
         told = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in [*response.history, response]]
         sha256 = next((tag for tag in told if re.fullmatch("[0-9a-f]{64}", tag)), "")  # as Hugging Face has it
-        span = answer.get("Content-Range", "")
-        if status == 416 and span == f"bytes */{have}":
-            return sha256  # an earlier call brought all of it
-        if status == 416 or (status == 206 and not span.startswith(f"bytes {have}-")):
-            part.unlink()
-            raise again(f"the server has no such rest of the file ({status}), starting over")
-        if status == 200 and have:
-            print(f"{source.name}: the server sends the whole file again")
-            have = 0
+        if status == 416:  # there is no more: an earlier call brought all of it
+            return sha256
+        have = have if status == 206 else 0  # else the server sends the whole file again
         total = have + int(answer["Content-Length"]) if "Content-Length" in answer else None
         bar = tqdm(desc=source.name, initial=have, total=total, unit="B", unit_scale=True, disable=None)
         with bar, part.open("ab" if have else "wb") as file:
@@ -136,8 +129,6 @@ def _fetch_rest(source: Source, part: Path) -> str:
     if _size(part) > source.needed:
         part.unlink()
         raise SoundFusionError(f"{source.name}: {source.url} has more than the {source.needed:,} bytes that it should")
-    if total not in (None, _size(part)):
-        raise again(f"got {_size(part):,} of {total:,} bytes")
     return sha256
 
 
@@ -160,14 +151,11 @@ def _unpack(source: Source, archive: Path, folder: Path) -> None:
     """Unpack into a folder aside, and rename it when complete. An archive that cannot be unpacked is deleted."""
     aside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)  # from a process that was killed
-    aside.mkdir()
     try:
         # inside the folder, whatever the names; of a .zip, links come out as files
         shutil.unpack_archive(archive, aside, **({} if archive.suffix == ".zip" else {"filter": "data"}))
-        top = aside if source.holds and (aside / source.holds).is_dir() else aside / folder.name
-        if not top.is_dir():
-            raise ValueError(f"it has no folder {folder.name}")
-        top.rename(folder)
+        inner = aside / folder.name
+        (inner if inner.is_dir() else aside).rename(folder)
     except Exception as error:  # zipfile, tarfile, gzip and zlib raise a dozen kinds
         if getattr(error, "errno", None):  # of the disk, not of the archive
             raise

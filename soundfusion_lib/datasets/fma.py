@@ -44,10 +44,8 @@ def fma(path: str | Path | None = None, subset: Literal["small", "medium"] = "sm
         subset: "small" or "medium".
 
     Raises:
-        SoundFusionError: another subset, tracks.csv is missing or is not FMA's, or there is no clip.
+        SoundFusionError: tracks.csv is missing or is not FMA's, or there is no clip.
     """
-    if subset not in ("small", "medium"):
-        raise SoundFusionError(f"fma: subset = {subset!r}: must be 'small' or 'medium'")
     root = Path(path or data_dir() / "fma")
     file = root / "fma_metadata" / "tracks.csv"
     if not file.is_file():

@@ -30,7 +30,7 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
     `label` is what the labels are, for titles and axes.
 
     Raises:
-        SoundFusionError: no such folder, no audio, a single label, or an unusable metadata.csv.
+        SoundFusionError: no such folder, no audio, or an unusable metadata.csv.
     """
     root = Path(path)
     if not root.is_dir():
@@ -39,17 +39,15 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
         raise SoundFusionError(f"{root}: no such folder{hint * ours}")
     metadata = root / "metadata.csv"
     tracks = _read_metadata(metadata) if metadata.is_file() else _walk(root)
-    paths = list(tracks["path"])
-    if paths and not any((root / path).is_file() for path in paths):
-        raise SoundFusionError(f"{metadata}: none of the {len(paths)} files it lists exists (first: {paths[0]})")
-    ids = [posixpath.splitext(path)[0] for path in paths]
-    if len(set(ids)) < len(ids):
-        ids = paths
+    ids = tracks["path"].map(lambda path: posixpath.splitext(path)[0])
     name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
-    corpus = Corpus(name, root, tracks.set_axis(ids), label)
-    if len(corpus.labels) == 1:
-        raise SoundFusionError(f"{root}: only one {label} ({corpus.labels[0]!r}); there is nothing to tell apart")
-    return corpus
+    return Corpus(name, root, tracks.set_axis(ids if ids.is_unique else tracks["path"]), label)
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The audio files in a folder, however deep, by name, without hidden ones."""
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
 
 
 def _walk(root: Path) -> pd.DataFrame:
@@ -60,9 +58,7 @@ def _walk(root: Path) -> pd.DataFrame:
             f"{root}: its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels; list "
             "the files in a metadata.csv with the columns file_name, genre and split"
         )
-    files = [file for label in labels for file in label.rglob("*") if file.suffix.lower() in SUFFIXES]
-    paths = [file.relative_to(root) for file in files]
-    paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    paths = [file.relative_to(root) for label in labels for file in audio_files(label)]
     if not paths:
         raise SoundFusionError(
             f"{root}: no audio files; expected one folder per label with files in it (such as rock/song.mp3), or a "

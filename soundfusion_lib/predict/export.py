@@ -5,7 +5,6 @@ config.json         labels, experiment (network, representations, segments), tra
 README.md           the model card
 """
 
-import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -39,15 +38,16 @@ def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path
 
     Args:
         model: see `find_model`.
-        folder: new, empty, or with an exported network, which is replaced.
+        folder: a new one.
         profile: whose experiment it is, where its name does not say.
 
     Raises:
-        SoundFusionError: there is no such run, or it was trained on other clips than the profile's; the folder holds
-            something else, or cannot be written.
+        SoundFusionError: there is no such run, or it was trained on other clips than the profile's; the folder is
+            there already, or cannot be written.
     """
     folder = Path(folder).absolute()
-    _refuse_others(folder)
+    if folder.exists():
+        raise SoundFusionError(f"{folder} is there already: remove it, or give another folder")
     run = load_run(find_model(model, profile))
     weights = run.weights()  # raises where they are not kept
     config = _config(run, Study("export", profile_and_name(model, profile)[0], "cpu", progress=False, dry=True))
@@ -60,9 +60,7 @@ def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path
             config["checksums"] = {WEIGHTS: checksum(new / WEIGHTS)}
             write_json(new / CONFIG, config)
             (new / CARD).write_text(model_card(config), encoding="utf-8")
-            if folder.exists():
-                os.replace(folder, Path(aside) / "old")
-            os.replace(new, folder)
+            new.rename(folder)
     return folder
 
 
@@ -132,15 +130,6 @@ def tested_runs(run: Run, study: Study) -> Result | None:
         if all(runs) and run.key in map(study.key, [*tested, *on_all]) and tested[0].split.scheme in FAIR:
             return of_runs(runs, groups_of(study.store.tracks))
     return None
-
-
-def _refuse_others(folder: Path) -> None:
-    """Raise SoundFusionError where a folder holds something else than an exported network."""
-    if not folder.exists():
-        return
-    held = {file.name for file in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if held and (held != {CONFIG, WEIGHTS, CARD} or "checksums" not in (folder / CONFIG).read_text(errors="replace")):
-        raise SoundFusionError(f"{folder} holds something other than an exported network: give another folder")
 
 
 def _config(run: Run, study: Study) -> dict[str, Any]:

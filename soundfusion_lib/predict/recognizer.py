@@ -1,6 +1,6 @@
 """A trained network that predicts the labels of music files of any length."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 
 from soundfusion_lib.audio.decode import UnusableAudio
+from soundfusion_lib.audio.representations import StreamedArray, streamed
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.audio.streaming import StreamedArray, streamed
-from soundfusion_lib.datasets.folder import SUFFIXES
+from soundfusion_lib.datasets.folder import SUFFIXES, audio_files
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.paths import whole
 from soundfusion_lib.predict.export import CONFIG, load_exported, with_bounds
 from soundfusion_lib.study.find import find_model
 from soundfusion_lib.training.experiment import Experiment
@@ -40,12 +41,7 @@ class Prediction:
         """One line: file, label, and the most probable labels; or the error."""
         best = ", ".join(f"{label} {value:.2f}" for label, value in self.mean.head(top).items())
         text = f"{self.label} ({best}; {len(self.segments)} segments)" if self.label else f"error: {self.error}"
-        return printable(f"{self.file}: {text}")
-
-
-def printable(text: str) -> str:
-    """A text with question marks for what is no text: a file's name may hold any bytes."""
-    return text.encode("utf-8", "replace").decode()
+        return f"{self.file}: {text}".encode("utf-8", "replace").decode()  # a file's name may hold any bytes
 
 
 @dataclass(frozen=True)
@@ -57,24 +53,25 @@ class Recognizer:
     labels: list[str]  # in the order of the classes
     about: dict[str, Any]  # `corpus`, `synthetic`, and more; of an exported network all of config.json
 
-    @property
-    def title(self) -> str:
-        """Its name and training data."""
-        return (
-            f"{self.experiment.name}, trained on {self.about['corpus']}{' (synthetic music)' * self.about['synthetic']}"
-        )
-
     def describe(self) -> str:
         """One line: training data, labels, and accuracy where it is known."""
-        line = f"{self.title}: {', '.join(self.labels)}"
+        synthetic = " (synthetic music)" if self.about["synthetic"] else ""
+        line = f"{self.experiment.name}, trained on {self.about['corpus']}{synthetic}: {', '.join(self.labels)}"
         if tested := self.about.get("evaluation"):
             unheard = "artists" if tested["artists"] else "tracks"
             line += f"; accuracy on {unheard} not heard in training {with_bounds(tested['accuracy'], tested)}"
         return line
 
     def predict(self, *paths: str | Path) -> Iterator[Prediction]:
-        """Predict audio files of any length, and all audio files in folders, see `audio_files`, one after the other."""
-        for file in audio_files(paths):
+        """Predict audio files of any length, and those in folders, see `audio_files`, one after the other. Raises
+        SoundFusionError where a folder holds none."""
+        files = []
+        for path in map(Path, paths):
+            inside = audio_files(path) if path.is_dir() else [path]
+            if not inside:
+                raise SoundFusionError(f"{path}: no audio files in it. Their names end in {' '.join(sorted(SUFFIXES))}")
+            files += inside
+        for file in files:
             try:
                 segments = self.probabilities(file)
             except UnusableAudio as reason:
@@ -96,11 +93,14 @@ class Recognizer:
             UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
             SoundFusionError: the temporary folder, which holds the decoded file, is full.
         """
-        length, outputs = self.experiment.segmenting.seconds, []
+        segmenting, outputs = self.experiment.segmenting, []
+        length = segmenting.seconds
         specs = {spec.kind: spec for spec in self.experiment.representations}
         device = next(self.model.parameters()).device
         with streamed(Path(file), [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
-            starts = _starts(self.experiment.segmenting, seconds)
+            starts = segmenting.starts(seconds)
+            if segmenting.overlap is None:  # a model of whole clips takes one window after the other
+                starts = Segmenting(length, 0.0).starts(max(seconds, length))
             if len(starts) == 0:
                 raise UnusableAudio(f"shorter than one segment ({length:g} s)")
             for batch in np.split(starts, range(BATCH, len(starts), BATCH)):
@@ -112,49 +112,34 @@ class Recognizer:
         return table
 
 
-def load_recognizer(model: str | Path | None = None, profile: str | None = None, device: str = "auto") -> Recognizer:
+def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:
+    """One row per segment and label: file, start and end in s, label, probability; none of a file with an error."""
+    rows = [
+        (prediction.file, start, end, label, value)
+        for prediction in predictions
+        for start, end, *values in prediction.segments.itertuples(index=False, name=None)
+        for label, value in zip(labels, values, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["file", "start", "end", "label", "probability"])
+    table = table.round({"start": 3, "end": 3, "probability": 6})
+    with whole(path) as new:  # a file's name that is no text holds surrogates: they become its bytes again
+        table.to_csv(new, index=False, errors="surrogateescape")
+
+
+def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Recognizer:
     """A trained network, ready to predict files; raises SoundFusionError if there is none, or it is damaged.
 
     Args:
         model: see `find_model`; by default the network that comes with the project.
-        profile: whose experiment it is, where its name does not say; demo by default.
         device: see `choose_device`.
     """
-    if profile and model is None:
-        raise SoundFusionError(f"the profile {profile} does not say which network: name it by --model")
     target = choose_device(device)
-    folder = BUILT_IN if model is None else find_model(model, profile or "demo")
+    folder = BUILT_IN if model is None else find_model(model)
     if (folder / CONFIG).is_file():
         network, experiment, config = load_exported(folder)
         return Recognizer(network.to(target), experiment, config["labels"], config)
     run = load_run(folder)
     return Recognizer(run.model().to(target), run.experiment, run.info["genres"], run.info)
-
-
-def audio_files(paths: Iterable[str | Path]) -> list[Path]:
-    """These files, there or not; in place of each folder its audio files, however deep, by name, without hidden ones.
-    Raises SoundFusionError if it holds none."""
-    files: list[Path] = []
-    for path in map(Path, paths):
-        inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
-        inside = [file for file in inside if not any(part[0] == "." for part in file.relative_to(path).parts)]
-        if path.is_dir() and not inside:
-            raise SoundFusionError(f"{path}: no audio files in it. Their names end in {' '.join(sorted(SUFFIXES))}")
-        files += inside if path.is_dir() else [path]
-    return files
-
-
-def _starts(segmenting: Segmenting, seconds: float) -> np.ndarray:
-    """Start times, in s, of the segments of a file of so many seconds, cut as in training.
-
-    A model of whole clips takes one window after the other, and one that ends with the file if at least half a window
-    is left.
-    """
-    if segmenting.overlap is not None:
-        return segmenting.starts(seconds)
-    starts = segmenting.seconds * np.arange(max(1, int(seconds / segmenting.seconds)))
-    rest = seconds - starts[-1] - segmenting.seconds
-    return np.append(starts, seconds - segmenting.seconds) if rest >= segmenting.seconds / 2 else starts
 
 
 def _cut(array: StreamedArray, starts: np.ndarray, seconds: float) -> torch.Tensor:
