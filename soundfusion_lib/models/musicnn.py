@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import max_pool2d, pad
 
 from soundfusion_lib.checks import Share
 from soundfusion_lib.errors import SoundFusionError
@@ -107,7 +107,8 @@ class FrontEnd(nn.Module):
     def maximum(self, filters: nn.Sequential, x: Tensor) -> Tensor:
         """(N, 1, 96, T) -> (N, filters, T); silence on both sides keeps T."""
         frames = filters[0].kernel_size[1]
-        return filters(pad(x, ((frames - 1) // 2, frames // 2))).amax(2)
+        x = filters(pad(x, ((frames - 1) // 2, frames // 2)))  # (N, filters, 97 - bands, T)
+        return max_pool2d(x, (x.shape[2], 1)).squeeze(2)  # in channels_last many times faster than amax
 
 
 class MidEnd(nn.Module):
