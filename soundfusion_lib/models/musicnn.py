@@ -100,12 +100,12 @@ class FrontEnd(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        # one segment at a time: its maps, 9 MB each, stay in the cache; only training needs all for its statistics
+        # one segment at a time, as maps of 9 MB each are slow in batches; training needs all for its statistics
         segments = self.normalize(x).split(len(x) if self.training else 1)
         return torch.cat([torch.cat([self.maximum(filters, x) for filters in self.layers], 1) for x in segments])
 
     def maximum(self, filters: nn.Sequential, x: Tensor) -> Tensor:
-        """(N, 1, 96, T) -> (N, filters, T); silence on both sides keeps T."""
+        """(N, 1, 96, T) -> (N, filters, T); zeros on both sides keep T."""
         frames = filters[0].kernel_size[1]
         x = filters(pad(x, ((frames - 1) // 2, frames // 2)))  # (N, filters, 97 - bands, T)
         return max_pool2d(x, (x.shape[2], 1)).squeeze(2)  # in channels_last many times faster than amax
