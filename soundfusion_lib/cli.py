@@ -47,9 +47,10 @@ def main():
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan"]))
+@click.argument("what", type=click.Choice(["emotify", "fma_small", "fma_metadata", "gtzan", "musicnn"]))
 def download(what):
-    """Fetch a corpus: emotify (363 MB), fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB).
+    """Fetch a corpus: emotify (363 MB), fma_small (7.2 GiB) and fma_metadata (342 MiB), or gtzan (1.2 GB); or the
+    weights of musicnn (29 MB), a network trained on the Million Song Dataset.
 
     Soundtracks of free games (876 MB) come by `python tooling/soundtracks.py`, where there is apt.
     """
@@ -57,6 +58,10 @@ def download(what):
     from soundfusion_lib.datasets.download import download as fetch
     from soundfusion_lib.paths import data_dir
 
+    if what == "musicnn":
+        from soundfusion_lib.models.musicnn_weights import download_musicnn
+
+        return click.echo(f"{what} is in {download_musicnn()}")
     folder = fetch(SOURCES[what], data_dir() / what.split("_")[0])
     click.echo(f"{what} is in {folder}")
 

@@ -10,10 +10,12 @@ from conftest import SMALL_MEL, run_of
 from soundfusion_lib.analysis import controls, paired_tests, probes
 from soundfusion_lib.analysis.baselines import SVM
 from soundfusion_lib.analysis.statistics import accuracy
-from soundfusion_lib.audio.segments import Segmenting
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study.profile import Profile
-from soundfusion_lib.study.starts import RANDOM, Start
+from soundfusion_lib.study.starts import MILLION_SONGS, RANDOM, MusiCNNStart, Start
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.fuse import average, stack
@@ -98,6 +100,31 @@ def test_starts_are_probed_stage_by_stage_and_compared(study):
     assert probes.pairs([start, music]) == [("SimpleCNN, tones", "SimpleCNN, random weights")]
     more = {f"probe of {start.name}, validation part too": "probe", f"{SVM}, validation part too": "baseline"}
     assert {name: result.role for name, result in probes.with_validation(study, start).items()} == more
+
+
+def test_musicnn_hears_3_s_at_16_khz_and_its_probe_takes_the_penultimate_layer(study, cpu):
+    study.profile = dataclasses.replace(study.profile, segmenting=Segmenting(1.0, 0.25), seeds=(0,))
+    start, trained = MusiCNNStart(source=RANDOM), MusiCNNStart()
+    assert trained.name == f"musicnn, {MILLION_SONGS}"
+    with pytest.raises(SoundFusionError, match="`soundfusion download musicnn`"):
+        trained.features(study)
+    blocks = start.features(study).blocks
+    assert {name: values.shape for name, values in blocks.items()} == {
+        "block 1": (36, 4 * 561),
+        "block 2": (36, 4 * 753),
+        "block 3": (36, 2 * 200),
+        "block 4": (36, 2 * 50),
+    }
+    store = study.build_store(study.corpus, [Waveform(16_000)])
+    ((x,), _), *_ = Segments(store, store.tracks.index[5:6], ("waveform",), Segmenting(3.0, 0.0), cpu).batches(1)
+    with torch.inference_mode():
+        expected = start.build(study, 0).eval().features(x)[0]
+    assert x.shape == (1, 1, 48_000)
+    np.testing.assert_allclose(blocks["block 3"][5], np.append(expected[:200], np.zeros(200)), rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(blocks["block 4"][5, :50], expected[200:], rtol=0.05, atol=0.05)
+    probed = probes.probes(study, [start])[start.name]
+    assert probed.parameters == (400 + 1) * 3 and probed.network == "musicnn"
+    assert probes.pairs([trained, Start("VGG16", "ImageNet", CNN)]) == [(trained.name, "VGG16, ImageNet")]
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[st
     """Probes of a frozen network of images (`start`): alone; beside features of ResNet1D-small, the fusion; and beside
     those of ResNet2D-small, the control, which sees what the frozen network sees. `runs` holds both small networks."""
     frozen = start.features(study)
-    frozen_matrix, alone = matrix(frozen), f"probe of {start.name}"
+    frozen_matrix, alone = matrix(frozen, start.blocks), f"probe of {start.name}"
 
     def beside(part: str, seed: int, fold: int) -> np.ndarray:
         run = runs[part].run(seed, fold)

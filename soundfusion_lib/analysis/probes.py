@@ -87,10 +87,10 @@ def probe(
 
 
 def probe_of(study: Study, start: Start, blocks: Collection[str] = (), refit: bool = False) -> Result:
-    """A probe of a frozen network on these stages; of random weights with each seed of the study."""
+    """A probe of a frozen network on these stages, or the start's; of random weights with each seed of the study."""
     seeds = study.profile.seeds if start.source == RANDOM else (0,)
     features = {seed: start.features(study, seed) for seed in seeds}
-    columns = {seed: matrix(of_seed, blocks) for seed, of_seed in features.items()}
+    columns = {seed: matrix(of_seed, blocks or start.blocks) for seed, of_seed in features.items()}
     seconds = features[seeds[0]].core_seconds
     return probe(study, start.name, lambda seed, fold: columns[seed], seeds, seconds, refit, start=start)
 
@@ -112,18 +112,20 @@ def by_block(study: Study, starts: Collection[Start]) -> pd.DataFrame:
     """Accuracy by vote of a probe of each stage alone: network, weights, block, track_accuracy, _low and _high."""
     rows = []
     for start in starts:
-        for block in start.experiment.build(len(study.store.labels)).stages():
+        for block in start.features(study).blocks:
             row = {"network": start.network, "weights": start.source, "block": int(block.split()[-1])}
             rows.append(row | with_interval("track", probe_of(study, start, [block]), "vote"))
     return pd.DataFrame(rows)
 
 
 def pairs(starts: Collection[Start]) -> list[tuple[str, str]]:
-    """To compare: each start with random weights of its network; pre-trained on music with pre-trained on ImageNet."""
+    """To compare: each start with random weights of its network, where they were probed; pre-trained on music with
+    pre-trained on ImageNet."""
     random = {start.network: start.name for start in starts if start.source == RANDOM}
     imagenet = [start.name for start in starts if start.source == IMAGENET]
     music = [start.name for start in starts if start.source not in (RANDOM, IMAGENET)]
-    against_random = [(start.name, random[start.network]) for start in starts if start.source != RANDOM]
+    pretrained = [start for start in starts if start.source != RANDOM and start.network in random]
+    against_random = [(start.name, random[start.network]) for start in pretrained]
     return against_random + [(name, against) for name in music for against in imagenet]
 
 

@@ -33,6 +33,7 @@ class Source:
     url: str
     needed: int  # bytes of the archive and of its files, roughly; the archive may not have more
     sha1: str = ""  # of the archive; empty where nobody has published one
+    sha256: str = ""  # in place of sha1
 
 
 def download(source: Source, root: Path) -> Path:
@@ -45,20 +46,28 @@ def download(source: Source, root: Path) -> Path:
             archive that cannot be unpacked, another process at it, a disk that refuses.
     """
     archive = Path(root) / source.url.rsplit("/", 1)[-1]
-    part, folder = archive.with_name(f"{archive.name}.part"), archive.with_name(archive.name.split(".")[0])
+    folder = archive.with_name(archive.name.split(".")[0])
     if folder.exists():
         print(f"{source.name}: {folder} is there already, nothing to do")
         return folder
     with only_process(source.name, archive):
-        check_space(source.name, source.needed - max(_size(part), _size(archive)), archive.parent)
-        if not archive.exists():
-            _check_digest(source, part, _fetch(source, part))
-            part.rename(archive)  # complete: an interrupted unpacking does not ask for it again
+        archive_of(source, archive.parent)
         print(f"{source.name}: unpacking {archive}")
         _unpack(source, archive, folder)
         archive.unlink()
     print(f"{source.name}: unpacked to {folder}; deleted the archive")
     return folder
+
+
+def archive_of(source: Source, root: Path) -> Path:
+    """The archive itself in the folder root, complete and checked; raises as `download`."""
+    archive = Path(root) / source.url.rsplit("/", 1)[-1]
+    part = archive.with_name(f"{archive.name}.part")
+    check_space(source.name, source.needed - max(_size(part), _size(archive)), archive.parent)
+    if not archive.exists():
+        _check_digest(source, part, _fetch(source, part))
+        part.rename(archive)  # complete: an interrupted unpacking does not ask for it again
+    return archive
 
 
 @contextmanager
@@ -134,7 +143,7 @@ def _fetch_rest(source: Source, part: Path) -> str:
 
 def _check_digest(source: Source, file: Path, sha256: str) -> None:
     """Delete a file with the wrong checksum and raise SoundFusionError."""
-    algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", sha256)
+    algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", source.sha256 or sha256)
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, algorithm).hexdigest()
     if not expected:

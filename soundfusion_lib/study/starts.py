@@ -1,11 +1,15 @@
-"""Frozen networks whose features the study probes: with random weights, ImageNet's, or trained on other music."""
+"""Frozen networks whose features the study probes: with random weights, ImageNet's, or trained on other music, by us or
+by others."""
 
 from dataclasses import dataclass
 
 import torch
 
+from soundfusion_lib.audio.representations import Waveform
+from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.models.musicnn import SAMPLE_RATE, SECONDS, MusiCNN, load_musicnn
 from soundfusion_lib.models.vgg16 import load_imagenet
 from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study import protocol
@@ -13,7 +17,7 @@ from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.features import Features, features
 
-RANDOM, IMAGENET = "random weights", "ImageNet"
+RANDOM, IMAGENET, MILLION_SONGS = "random weights", "ImageNet", "the Million Song Dataset"
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,13 @@ class Start:
         network: its name in tables.
         source: of its weights: `RANDOM`, `IMAGENET`, or the corpus that it is trained on first.
         experiment: how it is built, its inputs are cut and, on other music, it is trained.
+        blocks: stages that its probe takes; the last ones if there are none.
     """
 
     network: str
     source: str
-    experiment: Experiment
+    experiment: Experiment | None
+    blocks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,6 +54,31 @@ class Start:
         """Of the study's tracks, see `training.features.features`."""
         trained = self.source not in (RANDOM, IMAGENET)
         return features_of(study, self.build(study, seed), self.experiment, self.name, standardizes=trained)
+
+
+@dataclass(frozen=True)
+class MusiCNNStart(Start):
+    """musicnn, which hears every profile's clips as it was trained to: at 16 kHz, in segments of 3 s. Its probe takes
+    the penultimate layer."""
+
+    network: str = "musicnn"
+    source: str = MILLION_SONGS  # or `RANDOM`
+    experiment: None = None  # the authors' settings
+    blocks: tuple[str, ...] = ("block 3",)
+
+    def build(self, study: Study, seed: int) -> MusiCNN:
+        """As `Start.build`; raises SoundFusionError where the weights are not at hand."""
+        torch.manual_seed(seed)
+        model = MusiCNN(len(study.store.labels))
+        if self.source == MILLION_SONGS:
+            load_musicnn(model)
+        return model
+
+    def features(self, study: Study, seed: int = 0) -> Features:
+        store = study.build_store(study.corpus, [Waveform(SAMPLE_RATE)])
+        options = {"standardizes": True, "name": self.name, "progress": study.progress}
+        segmenting, cache = Segmenting(SECONDS, 0.0), data_dir() / "store"
+        return features(store, self.build(study, seed), segmenting, cache, study.device, **options)
 
 
 def features_of(

@@ -96,7 +96,7 @@ class Study(Results):
     @cached_property
     def decoded(self) -> Store:
         """All clips in both representations; they are decoded first where they are not there yet."""
-        return self._build_store(self.corpus, self.profile.representations)
+        return self.build_store(self.corpus, self.profile.representations)
 
     @cached_property
     def store(self) -> Store:
@@ -123,7 +123,7 @@ class Study(Results):
     def pretraining(self) -> Store:
         """The clips that networks are trained on first, as spectrograms; raises as `check_pretraining`."""
         self.check_pretraining()
-        return self._build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
+        return self.build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
 
     def check_pretraining(self) -> None:
         """Raise SoundFusionError if the profile names no corpus for pre-training, or one that is not there."""
@@ -131,7 +131,8 @@ class Study(Results):
             raise SoundFusionError('the profile names no corpus for pre-training: add [pretraining] kind = "gtzan"')
         open_corpus(self.profile.pretraining)
 
-    def _build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
+    def build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
+        """The clips of a corpus in these representations; they are decoded first where they are not there yet."""
         shortest, progress = self.profile.segmenting.seconds, self.progress
         store = Store.build(
             corpus, specs, data_dir() / "store", shortest=shortest, progress=progress, decode=not self.dry

@@ -31,7 +31,8 @@ class Features:
 
     Args:
         blocks: by stage ("block 1" first), (tracks, 4 channels): mean and maximum of each channel over the picture or
-            the time of a segment; of each of these mean and standard deviation over the track's segments.
+            the time of a segment; of each of these mean and standard deviation over the track's segments. Of a stage
+            that has neither, (tracks, 2 units): the same of each unit.
         core_seconds: that computing them took, when they were computed.
     """
 
@@ -133,8 +134,11 @@ def _computed(
         with autocast(device):
             model.features((x - level) / spread)
         for block, output in zip(stages, outputs, strict=True):
-            maps = output.float().flatten(2)  # (N, C, ...)
-            pooled[block].append(torch.cat([maps.mean(2), maps.amax(2)], 1).cpu())
+            output = output.float()
+            if output.ndim > 2:
+                maps = output.flatten(2)  # (N, C, ...)
+                output = torch.cat([maps.mean(2), maps.amax(2)], 1)
+            pooled[block].append(output.cpu())
     for hook in hooks:
         hook.remove()
     spent = (time.process_time() - began) / len(digests)

@@ -1,0 +1,179 @@
+"""musicnn: filters shaped like timbre and like rhythm, and 50 tags learned from the Million Song Dataset.
+
+Pons and Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", ISMIR 2019 late-breaking.
+Most filters of image networks are small squares. musicnn's first filters are as long as what they listen for: tall
+and short ones (many mel bands, a tenth of a second) see the timbre of a moment, flat and long ones (one band, up to two
+seconds) see how a band's energy moves in time. Each filter's output is its maximum over all mel bands: a timbre or a
+beat is the same at any pitch.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, pad
+
+from soundfusion_lib.checks import Share
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models.base import AudioClassifier
+from soundfusion_lib.paths import data_dir
+
+SAMPLE_RATE, N_FFT, HOP, N_MELS = 16_000, 512, 256, 96  # a frame every 16 ms
+SECONDS = 3.0  # of a segment; it was trained on 187 frames, 48,128 samples
+FILTERS = ((204, 38, 7), (204, 67, 7), (51, 1, 128), (51, 1, 64), (51, 1, 32))  # number, mel bands, frames
+MIDDLE, HIDDEN = 64, 200  # filters of each layer of the mid-end, units of the penultimate layer
+EPSILON = 1e-3  # in TensorFlow's batch norm
+TAGS = (
+    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s", "alternative rock", "jazz",
+    "beautiful", "metal", "chillout", "male vocalists", "classic rock", "soul", "indie rock", "Mellow", "electronica",
+    "80s", "folk", "90s", "chill", "instrumental", "punk", "oldies", "blues", "hard rock", "ambient", "acoustic",
+    "experimental", "female vocalist", "guitar", "Hip-Hop", "70s", "party", "country", "easy listening", "sexy",
+    "catchy", "funk", "electro", "heavy metal", "Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy",
+)  # fmt: skip
+
+
+class MusiCNN(AudioClassifier):
+    """Front-end, mid-end and back-end of musicnn, its 50 tags, and a head for other labels.
+
+    It takes the waveform, as the store's mel spectrograms lie on another mel scale and are rounded to float16.
+
+    Shape: waveform (N, 1, L) at 16 kHz, L of 512 or more -> logits (N, num_classes); ``features`` (N, 250): the 200
+    units of the penultimate layer, then the probabilities of `TAGS`.
+    """
+
+    inputs = ("waveform",)
+    shortest = N_FFT
+    stage_ends = ("front_end", "mid_end", "back_end", "tags")
+
+    def __init__(self, num_classes: int, dropout: Share = 0.0) -> None:
+        super().__init__({"waveform": 1}, HIDDEN + len(TAGS), num_classes, dropout)
+        self.log_mel = LogMel()
+        self.front_end = FrontEnd()
+        self.mid_end = MidEnd(sum(number for number, _, _ in FILTERS))
+        self.back_end = BackEnd(sum(number for number, _, _ in FILTERS) + 3 * MIDDLE)
+        self.tags = nn.Sequential(nn.Linear(HIDDEN, len(TAGS)), nn.Sigmoid())
+
+    def embed(self, x: Tensor) -> Tensor:
+        x = self.log_mel(x)  # (N, 1, 96, T)
+        x = self.front_end(x)  # (N, 561, T)
+        x = self.mid_end(x)  # (N, 753, T)
+        x = self.back_end(x)  # (N, 200)
+        return torch.cat([x, self.tags(x)], 1)  # (N, 250)
+
+
+class LogMel(nn.Module):
+    """log10(10,000 power + 1) in 96 mel bands of Slaney's scale; no padding, so that segments begin and end as cut.
+
+    Shape: (N, 1, L) in [-1, 1] -> (N, 1, 96, T), T = 1 + (L - 512) // 256.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchaudio.transforms import MelSpectrogram  # here: torchaudio takes a second to import
+
+        slaney = {"norm": "slaney", "mel_scale": "slaney"}
+        self.mel = MelSpectrogram(SAMPLE_RATE, N_FFT, hop_length=HOP, n_mels=N_MELS, center=False, **slaney)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has 8 bits: too few for a power
+            return (10_000 * self.mel(x.float()) + 1).log10()
+
+
+def layer(convolution: nn.Module, normalization: nn.Module) -> nn.Sequential:
+    """Convolution, ReLU and, behind it, batch norm."""
+    return nn.Sequential(convolution, nn.ReLU(inplace=True), normalization)
+
+
+class FrontEnd(nn.Module):
+    """Timbre and time: each filter's maximum over the mel bands, for every frame.
+
+    Shape: (N, 1, 96, T) -> (N, 561, T).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalize = nn.BatchNorm2d(1, EPSILON)
+        self.layers = nn.ModuleList(
+            layer(nn.Conv2d(1, number, (bands, frames)), nn.BatchNorm2d(number, EPSILON))
+            for number, bands, frames in FILTERS
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        # one segment at a time, as maps of 9 MB each are slow in batches; training needs all for its statistics
+        segments = self.normalize(x).split(len(x) if self.training else 1)
+        return torch.cat([torch.cat([self.maximum(filters, x) for filters in self.layers], 1) for x in segments])
+
+    def maximum(self, filters: nn.Sequential, x: Tensor) -> Tensor:
+        """(N, 1, 96, T) -> (N, filters, T); zeros on both sides keep T."""
+        frames = filters[0].kernel_size[1]
+        x = filters(pad(x, ((frames - 1) // 2, frames // 2)))  # (N, filters, 97 - bands, T)
+        return max_pool2d(x, (x.shape[2], 1)).squeeze(2)  # in channels_last many times faster than amax
+
+
+class MidEnd(nn.Module):
+    """Three layers over 7 frames, the second and third with a shortcut; what each gives stands beside its input.
+
+    Shape: (N, channels, T) -> (N, channels + 192, T).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            layer(nn.Conv1d(inputs, MIDDLE, 7, padding=3), nn.BatchNorm1d(MIDDLE, EPSILON))
+            for inputs in (channels, MIDDLE, MIDDLE)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third = self.layers
+        outputs = [x, first(x)]
+        for residual in (second, third):
+            outputs.append(outputs[-1] + residual(outputs[-1]))
+        return torch.cat(outputs, 1)
+
+
+class BackEnd(nn.Module):
+    """Maximum and mean of each channel over time, then a dense layer: the penultimate one.
+
+    Shape: (N, channels, T) -> (N, 200).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.normalize = nn.BatchNorm1d(2 * channels, EPSILON)
+        self.dense = layer(nn.Linear(2 * channels, HIDDEN), nn.BatchNorm1d(HIDDEN, EPSILON))
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.stack([x.amax(2), x.mean(2)], 2).flatten(1)  # maximum 1, mean 1, maximum 2, ...: (N, 2 channels)
+        return self.dropout(self.dense(self.dropout(self.normalize(x))))
+
+
+def musicnn_file() -> Path:
+    """Where `soundfusion download musicnn` puts the weights."""
+    return data_dir() / "musicnn.safetensors"
+
+
+def load_musicnn(model: MusiCNN, path: str | Path | None = None) -> None:
+    """Start from musicnn trained on the Million Song Dataset: all but the head.
+
+    Args:
+        path: a .safetensors file; by default `musicnn_file`.
+
+    Raises:
+        SoundFusionError: no such file, or its content does not fit.
+    """
+    path = Path(path or musicnn_file())
+    if not path.is_file():
+        raise SoundFusionError(f"no musicnn weights at {path}: `soundfusion download musicnn` brings them (29 MB)")
+    try:
+        trained = load_file(path)
+    except Exception as error:  # safetensors raises its own
+        raise SoundFusionError(f"The weights file {path} cannot be read: {error}") from error
+    untrained = ("head.", "standardize.", "log_mel.")
+    kept = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name.startswith(untrained) or name.endswith("num_batches_tracked")
+    }
+    model.load_weights(kept | trained, str(path))

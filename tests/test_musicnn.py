@@ -1,0 +1,183 @@
+"""musicnn: its weights out of the wheel, its layers, and its numbers, which are those of the TensorFlow original."""
+
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+from test_download import Handler, names, site, zipped  # noqa: F401
+
+from soundfusion_lib.cli import main
+from soundfusion_lib.datasets import download
+from soundfusion_lib.datasets.download import Source
+from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models import count_parameters
+from soundfusion_lib.models.musicnn import FILTERS, TAGS, LogMel, MusiCNN, load_musicnn
+from soundfusion_lib.models.musicnn_weights import CHECKPOINT, NORMS, OF_NORM, download_musicnn, read_checkpoint
+
+REFERENCE = Path(__file__).with_name("musicnn_reference.csv")  # TensorFlow 2.21 on the wheel's graph and checkpoint
+PATCH = 48_128  # samples of 187 frames
+
+
+def varint(number: int) -> bytes:
+    low = number & 127
+    return bytes([low]) if low == number else bytes([low | 128]) + varint(number >> 7)
+
+
+def block(entries: list[tuple[bytes, bytes]]) -> bytes:
+    """A block of a LevelDB table, with its type and a checksum that nobody reads."""
+    content, last = b"", b""
+    for key, value in entries:
+        shared = next((n for n, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
+        content += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        last = key
+    return content + struct.pack("<II", 0, 1) + bytes(5)
+
+
+def checkpoint(variables: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """The two files of a TensorFlow checkpoint, the index in blocks of ten variables."""
+    entries, data = [(b"", b"\x08\x01")], b""
+    for name, values in sorted(variables.items()):
+        shape = b"".join(b"\x12" + varint(len(size)) + size for size in (b"\x08" + varint(n) for n in values.shape))
+        where = (b"\x20" + varint(len(data)) if data else b"") + b"\x28" + varint(values.nbytes)
+        entries.append((name.encode(), b"\x08\x01\x12" + varint(len(shape)) + shape + where + b"\x35" + bytes(4)))
+        data += values.astype("<f4").tobytes()
+    index, handles = b"", []
+    for start in range(0, len(entries), 10):
+        content = block(entries[start : start + 10])
+        handles.append((entries[start][0], varint(len(index)) + varint(len(content) - 5)))
+        index += content
+    content = block(handles)
+    footer = varint(0) + varint(0) + varint(len(index)) + varint(len(content) - 5)
+    return dict(zip(CHECKPOINT, (index + content + footer.ljust(48, b"\0"), data), strict=True))
+
+
+def random_model() -> MusiCNN:
+    """All of it random, batch norm and its statistics too."""
+    torch.manual_seed(0)
+    model = MusiCNN(8).eval()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not name.startswith(("standardize", "log_mel")):
+            value.copy_(torch.rand_like(value) * 0.1 + 0.5 * ("running_var" in name))
+    return model
+
+
+def of_tensorflow(model: MusiCNN) -> dict[str, np.ndarray]:
+    """A model's weights as TensorFlow names and lays them out, and another optimizer's variable."""
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    layers = [f"front_end.layers.{n}.0" for n in range(5)] + [f"mid_end.layers.{n}.0" for n in range(3)]
+    variables = {"dense/kernel/Adam": np.zeros((2, 3), np.float32)}
+    for number, layer in enumerate(layers):
+        weight = state[f"{layer}.weight"]
+        weight = weight if weight.ndim == 4 else weight[:, None]  # (filters, 1, bands, frames)
+        variables[f"conv2d{f'_{number}' * bool(number)}/kernel"] = weight.transpose(3, 2, 1, 0)
+        variables[f"conv2d{f'_{number}' * bool(number)}/bias"] = state[f"{layer}.bias"]
+    for name, layer in {"dense": "back_end.dense.0", "dense_1": "tags.0"}.items():
+        variables |= {f"{name}/kernel": state[f"{layer}.weight"].T, f"{name}/bias": state[f"{layer}.bias"]}
+    for number, layer in enumerate(NORMS):
+        prefix = f"batch_normalization{f'_{number}' * bool(number)}/"
+        variables |= {prefix + theirs: state[f"{layer}.{ours}"] for theirs, ours in OF_NORM.items()}
+    return variables
+
+
+def test_a_checkpoint_comes_out_of_its_wheel_as_the_network_that_went_in(site, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    model, loaded = random_model(), MusiCNN(3).eval()
+    with pytest.raises(SoundFusionError, match=r"no musicnn weights at .*`soundfusion download musicnn` brings them"):
+        load_musicnn(loaded)
+    files = checkpoint(of_tensorflow(model))
+    assert read_checkpoint(*files.values()).keys() == of_tensorflow(model).keys()
+    site.body = zipped(files)
+    url = f"http://127.0.0.1:{site.port}/musicnn-0.1.0-py3-none-any.whl"
+    with pytest.raises(SoundFusionError, match=f"checksum .*expected {'0' * 64}"):
+        download_musicnn(Source("musicnn", url, 20_000_000, sha256="0" * 64))
+    source = Source("musicnn", url, 20_000_000, sha256=hashlib.sha256(site.body).hexdigest())
+    assert download_musicnn(source) == tmp_path / "musicnn.safetensors" and names(tmp_path) == {"musicnn.safetensors"}
+    assert "deleted the wheel" in capsys.readouterr().out
+    assert download_musicnn(source) == tmp_path / "musicnn.safetensors" and len(site.asked) == 2
+    assert "already" in capsys.readouterr().out
+    load_musicnn(loaded)
+    x = 0.1 * torch.randn(2, 1, 9_000)
+    assert torch.equal(loaded.features(x), model.features(x))
+    (tmp_path / "musicnn.safetensors").write_bytes(b"damaged")
+    with pytest.raises(SoundFusionError, match="cannot be read"):
+        load_musicnn(loaded)
+
+
+def test_a_wheel_without_the_checkpoint_is_named(site, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    site.body = zipped({"musicnn/other": b"x"})
+    url = f"http://127.0.0.1:{site.port}/musicnn-0.1.0-py3-none-any.whl"
+    with pytest.raises(SoundFusionError, match="holds no such checkpoint"):
+        download_musicnn(Source("musicnn", url, 1_000_000, sha256=hashlib.sha256(site.body).hexdigest()))
+    assert not (tmp_path / "musicnn.safetensors").exists()
+
+
+def test_layers_are_the_papers():
+    model = MusiCNN(8)
+    assert count_parameters(model) == 787_159 + 251 * 8 and len(set(TAGS)) == 50
+    shapes, x = {}, torch.zeros(2, 1, PATCH)
+    for name in ("log_mel", *model.stage_ends):
+        model.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: shapes.update({name: out.shape}))
+    assert model.eval()(x).shape == (2, 8) and model.features(x).shape == (2, 250) and model.num_features == 250
+    expected = [(1, 96, 187), (561, 187), (753, 187), (200,), (50,)]
+    assert [tuple(shape[1:]) for shape in shapes.values()] == expected
+    assert list(model.stages()) == ["block 1", "block 2", "block 3", "block 4"]
+    assert model(torch.zeros(1, 1, 512)).shape == (1, 8)  # one frame
+    with pytest.raises(SoundFusionError, match="512 or more, got 511"):
+        model(torch.zeros(1, 1, 511))
+
+
+@pytest.mark.parametrize("number", range(len(FILTERS)))
+def test_a_filter_sees_as_many_frames_as_it_is_long(number):
+    """An even filter has one frame more ahead than behind."""
+    model, frames = random_model(), FILTERS[number][2]
+    x = torch.zeros(2, 1, 96, 300)
+    x[1, 0, 50, 150] = 1.0
+    silence, click = (model.front_end.maximum(model.front_end.layers[number], one[None]) for one in x)
+    changed = (click != silence).any(1)[0].nonzero().flatten()
+    assert changed.tolist() == list(range(150 - frames // 2, 150 + (frames - 1) // 2 + 1))
+
+
+def test_training_normalises_all_segments_at_once_and_every_weight_learns():
+    model, x = random_model().train(), 0.1 * torch.randn(4, 1, 9_000)
+    model(x).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    torch.testing.assert_close(
+        model.front_end.normalize.running_mean,
+        0.9 * random_model().front_end.normalize.running_mean + 0.1 * LogMel()(x).mean(),
+    )
+
+
+@pytest.fixture(scope="session")
+def weights(request):
+    """The published weights, downloaded as a user would, once: they stay in pytest's cache."""
+    folder = request.config.cache.mkdir("musicnn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDFUSION_DATA", str(folder))
+        patch.setattr(download, "ATTEMPTS", 1)
+        result = CliRunner().invoke(main, ["download", "musicnn"])
+    if "did not arrive" in result.output:
+        pytest.skip(f"PyPI cannot be reached: {result.output}")
+    assert result.exit_code == 0, result.output
+    return folder / "musicnn.safetensors"
+
+
+def test_equal_to_the_tensorflow_original(weights):
+    time = np.arange(PATCH) / 16_000
+    chirp = 0.5 * np.sin(2 * np.pi * (100 * time + 1000 * time**2))
+    noise = np.random.default_rng(0).normal(0, 0.1, PATCH)
+    model = MusiCNN(8).eval()
+    load_musicnn(model, weights)
+    with torch.inference_mode():
+        features = model.features(torch.from_numpy(np.stack([chirp, noise])[:, None].astype(np.float32)))
+    expected = pd.read_csv(REFERENCE, index_col="feature")
+    assert tuple(expected.index[200:]) == TAGS
+    np.testing.assert_allclose(features[:, :200].T, expected[:200], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(features[:, 200:].T, expected[200:], rtol=0, atol=1e-5)
+    assert not any(name.startswith("head") for name in load_file(weights))
