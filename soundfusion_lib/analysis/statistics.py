@@ -100,6 +100,11 @@ class Paired(NamedTuple):
         """Of the accuracies, in -1..1."""
         return float(self.gain.sum().round(12)) + 0.0  # no -0
 
+    @property
+    def equal(self) -> bool:
+        """Whether both sides are as right on each artist, and no seed says otherwise."""
+        return not (self.gain.any() or self.spread)
+
 
 def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
     """The difference between a and b on the same tracks, artist by artist. Arguments as in `scores`.
@@ -126,15 +131,18 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
     Seeds move the accuracy on all artists together, which signs do not show. So each random difference of several runs
     gets noise of Student's t, as large as the spread of the runs' accuracies. For a side with one run the test is about
     that very run. Sides that share runs count as independent, which finds too little rather than too much.
-    benchmarks/calibration.py checks how often the test errs.
+    A classifier fitted under several splits counts like one of several seeds. benchmarks/calibration.py checks how
+    often the test errs.
 
     Returns:
         difference (accuracy of a minus that of b); low and high, the range of every delta that the test does not reject
         at `level`, all in -1..1; and the two-sided p. The range excludes 0 exactly where p is below `level` (at 0.05
-        never for fewer than six artists).
+        never for fewer than six artists). Of sides that are right on the same tracks it is `unseen` either way.
     """
     sides = paired(a, b, by)
     difference, by_chance = sides.difference, random_differences(sides)
+    if sides.equal:
+        return {"difference": 0.0, "low": -unseen(sides, level), "high": unseen(sides, level), "p": 1.0}
 
     def p(delta: float) -> float:
         extreme = np.abs(by_chance(delta)) >= abs(difference - delta) - TINY
@@ -153,6 +161,12 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
         return kept
 
     return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
+
+
+def unseen(sides: Paired, level: float = LEVEL) -> float:
+    """The share of artists on which equal sides may still differ: the upper end of Clopper and Pearson's interval
+    (1934) of none of so many."""
+    return 1 - (level / 2) ** (1 / len(sides.gain))
 
 
 def random_differences(sides: Paired) -> Callable[[float], np.ndarray]:

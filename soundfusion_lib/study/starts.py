@@ -1,6 +1,7 @@
 """Frozen networks whose features the study probes: with random weights, ImageNet's, or trained on other music."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,9 +12,9 @@ from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.features import Features, features
+from soundfusion_lib.training.features import FEATURES_REVISION, Features, features
 
-RANDOM, IMAGENET = "random weights", "ImageNet"
+RANDOM, IMAGENET, MILLION_SONGS = "random weights", "ImageNet", "Million Song Dataset"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,17 @@ class Start:
         if self.source == IMAGENET:
             load_imagenet(model)
         return model
+
+    def about(self, study: Study) -> list[Any]:
+        """What its features depend on, as JSON can hold it: how it is built and fed, and its weights."""
+        weights = "random, seed 0"
+        if self.source == IMAGENET:
+            weights = protocol.imagenet_fingerprint(study)
+        elif self.source != RANDOM:
+            weights = study.key_pretrained(self.experiment)
+        experiment = self.experiment.to_dict()
+        built = [experiment[part] for part in ("model", "options", "representations", "segmenting")]
+        return [FEATURES_REVISION, *built, weights]
 
     def features(self, study: Study, seed: int = 0) -> Features:
         """Of the study's tracks, see `training.features.features`."""
