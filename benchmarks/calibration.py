@@ -26,7 +26,7 @@ from common import record
 from scipy import stats
 
 from soundfusion_lib.analysis.statistics import LEVEL, compare
-from soundfusion_lib.training.inference import GROUP, PROBABILITY
+from soundfusion_lib.training.inference import FOLD, GROUP, PROBABILITY
 
 FOLDS, SIGNAL = 4, 0.4  # folds of a split; what a feature tells of the label, in deviations of a track
 EASE, SUITS = 0.2, 0.1  # standard deviations over artists: of the chance to be right, and of what a network adds to it
@@ -101,7 +101,7 @@ def cross_validated(random: np.random.Generator, artists: int, splits: int) -> l
                 low, high = (x[~tested & (target == label)].mean(0) for label in (0, 1))
                 score[tested] = (x[tested] - (low + high) / 2) @ (high - low)
             chosen = (score > 0).astype(float)
-            runs.append(keys.assign(fold=fold, **{f"{PROBABILITY}0": 1 - chosen, f"{PROBABILITY}1": chosen}))
+            runs.append(keys.assign(**{FOLD: fold, f"{PROBABILITY}0": 1 - chosen, f"{PROBABILITY}1": chosen}))
     return sides
 
 
@@ -109,7 +109,7 @@ def nadeau_bengio(a: list[pd.DataFrame], b: list[pd.DataFrame]) -> float:
     """p of the corrected resampled t test over the folds of all splits."""
     gains = []
     for first, second in zip(a, b, strict=True):
-        right = [(run[f"{PROBABILITY}1"] == run["target"]).groupby(run["fold"]).mean() for run in (first, second)]
+        right = [(run[f"{PROBABILITY}1"] == run["target"]).groupby(run[FOLD]).mean() for run in (first, second)]
         gains.extend(right[0] - right[1])
     error = np.std(gains, ddof=1) * np.sqrt(1 / len(gains) + 1 / (FOLDS - 1))
     return float(2 * stats.t.sf(abs(np.mean(gains) / error), len(gains) - 1)) if error else 1.0

@@ -9,7 +9,7 @@ from scipy.fft import dct
 
 from soundfusion_lib.analysis import baselines, classifiers, figures, tables
 from soundfusion_lib.analysis.conclusions import conclusions
-from soundfusion_lib.analysis.statistics import accuracy
+from soundfusion_lib.analysis.statistics import accuracy, compare
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.study import protocol
@@ -24,6 +24,7 @@ from soundfusion_lib.training.result import Result
 @pytest.fixture
 def study(corpus, store, tmp_path, monkeypatch):
     """A study of the small corpus, whose twelve clips a label are by four artists."""
+    monkeypatch.setattr(classifiers, "SPLITS", 2)
     study = object.__new__(Study)
     study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1, 2, 3))
     study.__dict__ |= {"corpus": corpus, "store": store, "kept": None, "classifiers": set()}
@@ -51,7 +52,8 @@ def test_a_coefficient_that_never_changes_has_no_skewness(value):
     assert values.tolist() == pytest.approx([value, 0, 0, 0, value, value, value])
 
 
-def test_majority_class_and_svm_predict_every_track_once_in_each_of_ten_splits(study):
+def test_majority_class_and_svm_predict_every_track_once_in_each_of_ten_splits(study, monkeypatch):
+    monkeypatch.setattr(classifiers, "SPLITS", 10)
     made = baselines.baselines(study)
     assert list(made) == [baselines.MAJORITY, baselines.SVM]
     for baseline in made.values():
@@ -163,3 +165,27 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     said = [text.get_text() for text in axis.texts]
     assert said[: len(table) + 1] == ["here", *table["answer"]]
     assert said[len(table) + 1 :] == ["report", *table["reported_answer"]]
+
+
+def test_a_classifier_is_fitted_once_and_found_here_or_among_the_kept(study, tmp_path, monkeypatch):
+    first = baselines.baselines(study)[baselines.SVM]
+    monkeypatch.setattr(baselines, "mfcc_statistics", None)  # nothing is fitted any more
+    again = baselines.baselines(study)[baselines.SVM]
+    kept = tmp_path / "kept" / classifiers.KEPT
+    kept.parent.mkdir()
+    files = [file for file in (tmp_path / "classifiers").glob("*.parquet") if file.stem in study.classifiers]
+    pd.concat([pd.read_parquet(file).assign(run=file.stem) for file in files]).to_parquet(kept)
+    for file in files:
+        file.unlink()
+    study.kept = kept.parent
+    found = baselines.baselines(study)[baselines.SVM]
+    for result in (again, found):
+        for one, two in zip(first.predictions(), result.predictions(), strict=True):
+            pd.testing.assert_frame_equal(one, two)
+    assert first.core_minutes == again.core_minutes == found.core_minutes
+
+
+def test_sides_that_are_right_on_the_same_tracks_may_still_differ_a_little():
+    result = compare(choosing(60), choosing(60))
+    assert (result["difference"], result["p"]) == (0, 1)
+    assert result["high"] == -result["low"] == pytest.approx(1 - 0.025 ** (1 / 100))  # none of 100 artists

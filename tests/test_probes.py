@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMALL_MEL, run_of
 
-from soundfusion_lib.analysis import controls, paired_tests, probes
+from soundfusion_lib.analysis import classifiers, controls, paired_tests, probes
 from soundfusion_lib.analysis.baselines import SVM
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.audio.segments import Segmenting
@@ -34,6 +34,7 @@ CNN = Experiment(
 @pytest.fixture
 def study(corpus, store, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    monkeypatch.setattr(classifiers, "SPLITS", 2)
     study = object.__new__(Study)
     study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
     study.device, study.device_name, study.progress, study._runs = torch.device("cpu"), "cpu", False, {}
@@ -92,7 +93,7 @@ def test_starts_are_probed_stage_by_stage_and_compared(study):
     table = probes.table(probed, {("VGG16", "ImageNet"): "not run: no weights"})
     assert table["model"].tolist() == ["SimpleCNN", "VGG16"] and table["note"].tolist() == ["", "not run: no weights"]
     assert table["track_accuracy"].iloc[0] > 0.6  # tones differ even to a random network
-    assert probed[start.name].repeats == "10 splits" and table["repeats"].iloc[0] == "10 splits"
+    assert probed[start.name].repeats == "2 splits" and table["repeats"].iloc[0] == "2 splits"
     assert table["lowest"].iloc[0] <= table["track_accuracy"].iloc[0] <= table["highest"].iloc[0]
     blocks = probes.by_block(study, [start])
     assert blocks["block"].tolist() == [1, 2, 3, 4] and blocks["track_accuracy"].between(0, 1).all()
@@ -131,7 +132,9 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypat
         assert ensembles[twins].predictions()[seed]["p_low"][: len(mean)].tolist() == pytest.approx(mean.tolist())
     probed = controls.fused_probes(study, Start("SimpleCNN", RANDOM, CNN), runs)
     alone, waveform, spectrogram = probed
-    assert alone == "probe of SimpleCNN, random weights, the profile's split" and waveform == f"{alone} and ResNet1D-small"
+    assert (
+        alone == "probe of SimpleCNN, random weights, the profile's split" and waveform == f"{alone} and ResNet1D-small"
+    )
     assert [result.repeats for result in probed.values()] == ["1 split", "2 seeds", "2 seeds"]
     averaged = "SoundFusion-2 of trained parts, equal weights"
     entries = runs | ensembles | probed | {averaged: average(first, second, averaged)}

@@ -79,7 +79,8 @@ def power(runs: dict[str, Result], pairs: pd.DataFrame) -> pd.DataFrame:
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
         predictions = on_common_tracks(runs[first], runs[second])
         sides = paired(*predictions)
-        error = np.sqrt(((sides.gain - sides.difference * sides.share) ** 2).sum() + sides.spread**2)
+        by_artist = sides.factor * (sides.gain - sides.difference * sides.share)
+        error = np.sqrt((by_artist**2).sum() + sides.spread**2)
         rows.append([first, second, predictions[0][0]["track"].nunique(), sides.difference, error])
         by_chance = np.abs(random_differences(sides)(sides.difference))
         asked.append(unseen(sides) if sides.equal else np.quantile(by_chance, 1 - LEVEL))

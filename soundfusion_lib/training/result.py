@@ -12,7 +12,7 @@ import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.inference import GROUP
+from soundfusion_lib.training.inference import FOLD, GROUP
 from soundfusion_lib.training.run import Run
 
 NETWORK, PART, FUSION, CONTROL, BASELINE, PROBE = ROLES = "network", "part", "fusion", "control", "baseline", "probe"
@@ -62,8 +62,8 @@ class Result:
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
         """For each seed (or split), the predictions of its folds together."""
         by_seed: dict[int, list[pd.DataFrame]] = {}
-        for (seed, _), frame in self.load(part).items():
-            by_seed.setdefault(seed, []).append(frame)
+        for (seed, fold), frame in self.load(part).items():
+            by_seed.setdefault(seed, []).append(frame.assign(**{FOLD: fold}))
         return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]
 
     @property
