@@ -1,5 +1,7 @@
 """Several paired tests in one table, and the folds that a table's runs are of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,7 +35,8 @@ def test_p_and_interval_of_every_row_say_the_same_of_0():
     assert (table["p"] >= single["p"]).all()
     assert (table["low"] <= single["low"]).all() and (table["high"] >= single["high"]).all()
     row = paired_tests.comparisons(runs, pairs[:1]).iloc[0].to_dict()
-    assert [row.pop(name) for name in ("first", "second", "tracks", "seeds")] == ["5", "0", 100, "1"]
+    about = [row.pop(name) for name in ("first", "second", "tracks", "repeats", "significant")]
+    assert about == ["5", "0", 100, "1 seed", "one seed"]
     assert row == pytest.approx(alone[0])
 
 
@@ -42,25 +45,29 @@ def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
     values, levels = [0.04, 0.005, 0.9, 0.012, 0.02], []
     first, second = iter(values), iter(values)  # of the two passes over the rows
 
-    def compared(a, b, by, level=None):
+    def compared(a, b, level=None):
         levels.append(level and 0.05 / level)
         return {"p": next(first)} if level is None else {"difference": 0.1, "low": 0.0, "high": 0.2, "p": next(second)}
 
     monkeypatch.setattr(paired_tests, "compare", compared)
-    table = paired_tests.tested([(made(0, 50), made(0, 50))] * 5, "vote")
+    table = paired_tests.tested([(made(0, 50), made(0, 50))] * 5)
     assert table["p"].tolist() == pytest.approx([0.08, 0.025, 0.9, 0.048, 0.06])
     assert levels[5:] == pytest.approx([3, 5, 3, 4, 3])  # all after the first that is not significant share its level
 
 
 def test_a_table_without_pairs_has_its_columns():
-    columns = ["first", "second", "tracks", "seeds", "difference", "low", "high", "p"]
+    columns = ["first", "second", "tracks", "repeats", "difference", "low", "high", "p", "significant"]
     assert paired_tests.comparisons({}, []).columns.tolist() == columns
 
 
-def test_a_row_says_how_many_seeds_either_side_has():
+def test_a_row_says_how_many_seeds_either_side_has_and_one_gets_no_yes_or_no():
     runs = {"three": made(0, 60, 3), "one": made(0, 50), "two": made(0, 55, 2), "three, too": made(0, 58, 3)}
-    pairs = [("three", "one"), ("two", "three"), ("three", "three, too")]
-    assert paired_tests.comparisons(runs, pairs)["seeds"].tolist() == ["3 and 1", "2 and 3", "3"]
+    runs["splits"] = replace(made(0, 99, 10), unit="split")
+    pairs = [("three", "one"), ("two", "three"), ("three", "three, too"), ("splits", "three"), ("splits", "one")]
+    table = paired_tests.comparisons(runs, pairs)
+    expected = ["3 seeds and 1 seed", "2 seeds and 3 seeds", "3 seeds", "10 splits and 3 seeds", "10 splits and 1 seed"]
+    assert table["repeats"].tolist() == expected
+    assert table["significant"].tolist() == ["one seed", "no", "no", "yes", "one seed"]  # one seed answers nothing
 
 
 def test_tracks_that_only_one_side_was_tested_on_are_an_error_in_words():

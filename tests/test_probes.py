@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMALL_MEL, run_of
 
-from soundfusion_lib.analysis import controls, paired_tests, probes
+from soundfusion_lib.analysis import classifiers, controls, paired_tests, probes
 from soundfusion_lib.analysis.baselines import SVM
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.audio.representations import Waveform
@@ -19,7 +19,7 @@ from soundfusion_lib.study.starts import MILLION_SONGS, RANDOM, MusiCNNStart, St
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.fuse import average, stack
-from soundfusion_lib.training.inference import classes_of
+from soundfusion_lib.training.inference import classes_of, probability_columns
 from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.result import of_runs
 from soundfusion_lib.training.train import train_or_find
@@ -36,10 +36,11 @@ CNN = Experiment(
 @pytest.fixture
 def study(corpus, store, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    monkeypatch.setattr(classifiers, "SPLITS", 2)
     study = object.__new__(Study)
     study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
     study.device, study.device_name, study.progress, study._runs = torch.device("cpu"), "cpu", False, {}
-    study.dry, study.kept, study.scheduler = False, None, ""
+    study.dry, study.kept, study.scheduler, study.classifiers = False, None, "", set()
     study.__dict__ |= {"corpus": corpus, "store": store}
     return study
 
@@ -53,11 +54,11 @@ def target(store):
 def test_a_probe_learns_what_features_know_and_no_more(study, target):
     store, known = study.store, np.eye(3)[target] + 0.01 * np.random.default_rng(0).normal(size=(36, 3))
     informed, noise = (
-        probes.probe(study, "x", lambda seed, fold, x=x: x, seeds=(0, 1), core_seconds=60.0)
-        for x in (known, np.random.default_rng(1).normal(size=(36, 3)))
+        probes.probe(study, [name], lambda seed, fold, x=x: x, seeds=(0, 1), core_seconds=lambda: 60.0, name=name)
+        for name, x in {"known": known, "noise": np.random.default_rng(1).normal(size=(36, 3))}.items()
     )
     assert accuracy(informed.predictions()) > 0.999 and accuracy(noise.predictions()) < 0.7
-    assert len(informed.predictions()) == 2 and informed.parameters == 12 and informed.core_minutes > 1
+    assert informed.repeats == "2 seeds" and informed.core_minutes > 1
     tested = informed.predictions()[0]
     parts = [study.split(fold).assign(store.tracks) for fold in (0, 1)]
     assert tested["track"].tolist() == [track for part in parts for track in part.index[part == "test"]]
@@ -69,11 +70,10 @@ def test_strength_is_chosen_on_the_validation_part_never_on_the_test_part(study,
     least is chosen, which a choice on the test part would not."""
     part = study.split(0).assign(study.store.tracks).to_numpy()
     x = np.eye(3)[np.where(part == "validation", (target + 1) % 3, target)] * 3.0
-    chosen = []
-    monkeypatch.setattr(probes, "track_predictions", lambda p, *_: chosen.append(p.max()) or pd.DataFrame())
     monkeypatch.setattr(probes, "STRENGTHS", (1e-4, 100.0))
-    probes.probe(study, "x", lambda seed, fold: x)
-    assert max(chosen[:2]) < 0.4  # hardly more than chance: the one that learned least
+    result = probes.probe(study, ["x"], lambda seed, fold: x, (0,), name="x")
+    predicted = pd.concat([result.by_run(of)[0, 0] for of in ("validation", "test")])
+    assert predicted[probability_columns(predicted)].to_numpy().max() < 0.4  # the one that learned least
 
 
 def test_a_probe_fitted_anew_to_the_validation_part_too_knows_what_only_that_part_tells(study, target):
@@ -83,7 +83,8 @@ def test_a_probe_fitted_anew_to_the_validation_part_too_knows_what_only_that_par
     noise = np.random.default_rng(0).normal(size=(36, 3))
     x = np.where((part == "train")[:, None], 0.1 * noise, 3.0 * np.eye(3)[target])
     before, after = (
-        accuracy(probes.probe(study, "x", lambda seed, fold: x, refit=refit).predictions()) for refit in (False, True)
+        accuracy(probes.probe(study, ["x"], lambda seed, fold: x, (0,), refit=refit, name="x").predictions())
+        for refit in (False, True)
     )
     assert before < 0.9 and after > 0.999
 
@@ -94,11 +95,12 @@ def test_starts_are_probed_stage_by_stage_and_compared(study):
     table = probes.table(probed, {("VGG16", "ImageNet"): "not run: no weights"})
     assert table["model"].tolist() == ["SimpleCNN", "VGG16"] and table["note"].tolist() == ["", "not run: no weights"]
     assert table["track_accuracy"].iloc[0] > 0.6  # tones differ even to a random network
-    assert len(probed[start.name].predictions()) == 2  # a random network for each seed
+    assert probed[start.name].repeats == "2 splits" and table["repeats"].iloc[0] == "2 splits"
+    assert table["lowest"].iloc[0] <= table["track_accuracy"].iloc[0] <= table["highest"].iloc[0]
     blocks = probes.by_block(study, [start])
     assert blocks["block"].tolist() == [1, 2, 3, 4] and blocks["track_accuracy"].between(0, 1).all()
     assert probes.pairs([start, music]) == [("SimpleCNN, tones", "SimpleCNN, random weights")]
-    more = {f"probe of {start.name}, validation part too": "probe", f"{SVM}, validation part too": "baseline"}
+    more = {f"probe of {start.name}, validation set too": "probe", f"{SVM}, validation set too": "baseline"}
     assert {name: result.role for name, result in probes.with_validation(study, start).items()} == more
 
 
@@ -146,8 +148,9 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypat
     first, second = runs.values()
     ensembles = controls.ensembles(study, runs)
     better = controls.better_part(runs)
-    stacking, twins = "stacking of trained parts", f"two {better}, averaged"
-    assert [(name, result.role) for name, result in ensembles.items()] == [(stacking, "fusion"), (twins, "control")]
+    stacking, twins, every = "stacking of trained parts", f"two {better}, averaged", f"{better}, all seeds"
+    roles = [(stacking, "fusion"), (twins, "control"), (every, "network")]
+    assert [(name, result.role) for name, result in ensembles.items()] == roles and len(ensembles[every].seeds) == 4
     trained = {(run.experiment.seed, run.experiment.split.fold): run for run in study._runs.values()}
     assert sorted(trained) == [(2, 0), (2, 1), (3, 0), (3, 1)]
     for seed in (0, 1):  # seed 0 with seed 2, 1 with 3
@@ -156,23 +159,25 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypat
         assert ensembles[twins].predictions()[seed]["p_low"][: len(mean)].tolist() == pytest.approx(mean.tolist())
     probed = controls.fused_probes(study, Start("SimpleCNN", RANDOM, CNN), runs)
     alone, waveform, spectrogram = probed
-    assert (alone, waveform) == ("probe of SimpleCNN, random weights", f"{alone} and ResNet1D-small")
-    assert probed[waveform].parameters > probed[alone].parameters
+    assert (
+        alone == "probe of SimpleCNN, random weights, the profile's split" and waveform == f"{alone} and ResNet1D-small"
+    )
+    assert [result.repeats for result in probed.values()] == ["1 split", "2 seeds", "2 seeds"]
     averaged = "SoundFusion-2 of trained parts, equal weights"
     entries = runs | ensembles | probed | {averaged: average(first, second, averaged)}
     table = controls.gains(entries)
-    expected = [(stacking, better, "fusion"), (twins, better, "control"), (waveform, alone, "fusion")]
-    expected += [(spectrogram, alone, "control"), (averaged, better, "fusion")]
+    expected = [(stacking, every, "fusion"), (twins, every, "control"), (waveform, alone, "fusion")]
+    expected += [(spectrogram, alone, "control"), (averaged, every, "fusion")]
     assert list(table[["first", "second", "kind"]].itertuples(index=False, name=None)) == expected
-    gain = paired_tests.tested([(entries[twins], runs[better])], "vote")["difference"].iloc[0]
+    gain = paired_tests.tested([(entries[twins], ensembles[every])])["difference"].iloc[0]
     assert table.set_index("first")["difference"][twins] == pytest.approx(gain) and table["p"].between(0, 1).all()
     beyond = controls.against_controls({"SoundFusion-1": first} | entries)
     pairs = [("SoundFusion-1", twins), (averaged, twins), (waveform, spectrogram)]
     assert list(zip(beyond["first"], beyond["second"], strict=True)) == pairs
     right = [accuracy(entries[name].predictions(), "vote") for name in (waveform, spectrogram)]
     assert beyond["difference"].iloc[2] == pytest.approx(right[0] - right[1])
-    needed = beyond["tracks"] * (beyond["smallest_difference"] / beyond["difference"]) ** 2
-    np.testing.assert_allclose(beyond["tracks_needed"], needed, atol=0.5)  # infinite of a difference of 0
+    needed = beyond["tracks"] * (beyond["smallest_difference"] / paired_tests.NOTABLE) ** 2
+    np.testing.assert_allclose(beyond["tracks_needed"], needed, atol=0.5)
 
 
 def test_each_run_of_a_part_is_regularized_as_its_own_validation_part_says(study, runs, monkeypatch):

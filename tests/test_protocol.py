@@ -75,8 +75,12 @@ def test_the_study_s_settings_are_the_report_s(study):
 
 
 def test_every_reported_row_has_its_experiment(study, monkeypatch):
-    monkeypatch.setattr(protocol, "transfer", lambda study: ({"VGG16, random start": protocol.simple_cnn(study)}, {}))
-    assert list(protocol.performance(study)) == reported("table2_performance")["model"].tolist()
+    starts = {"VGG16, random start": protocol.simple_cnn(study)}
+    monkeypatch.setattr(protocol, "transfer", lambda study: (starts, {}))
+    rows = reported("table2_performance")["model"].tolist()
+    assert list(protocol.performance(study)) == [row for row in rows if row != "vgg16_pretrained"]  # random: never
+    starts["frozen"] = replace(starts["VGG16, random start"], start=ImageNet("weights", frozen=True))
+    assert list(protocol.performance(study)) == rows
     rows = reported("table1_regularization")[["model", "regularization"]].itertuples(index=False, name=None)
     assert [(f"{model}_small", kind) for model, kind in protocol.regularization(study)] == list(rows)
     rows = reported("figure1_width_scaling")[["model", "size"]].itertuples(index=False, name=None)
@@ -169,7 +173,10 @@ def test_the_slides_tables_say_how_many_seeds_each_row_has(study, table, declare
     experiments = declared(study)
     results = [made_up(replace(e, seed=seed)) for seed, e in enumerate(experiments.values())]
     two = of_runs([*results[0].runs, *results[1].runs], alone(results[0].runs[0].read_predictions()))
-    assert table(dict(zip(experiments, [two, *results[1:]], strict=True)))["seeds"].tolist() == [2, 1, 1, 1, 1, 1]
+    assert (
+        table(dict(zip(experiments, [two, *results[1:]], strict=True)))["repeats"].tolist()
+        == ["2 seeds"] + ["1 seed"] * 5
+    )
 
 
 def test_names_of_widths_do_not_touch_where_networks_are_alike(study):
@@ -317,8 +324,8 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     short = made_up(cut_off, 0.2, 2, epochs=2, core_seconds=120)
     untrained, both = result_of(ended.predictions()), average(short, ended, "both")
     table = tables.performance(study, {"untrained": untrained, "ended": ended, "short": short, "both": both})
-    about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "seeds"]
-    assert table.columns[:8].tolist() == about and (table["seeds"] == 1).all()
+    about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "repeats"]
+    assert table.columns[:8].tolist() == about and (table["repeats"] == "1 seed").all()
     assert table["input"].tolist() == ["none", "2D", "2D", "2D"] and table["core_minutes"].tolist()[1:] == [1, 2, 3]
     assert pd.isna(table["epochs"][0]) and table["epochs"].tolist()[1:] == [4, 2, 4]
     shown, written = tables.readable(table), pd.read_csv(io.StringIO(table.to_csv(index=False)))

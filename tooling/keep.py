@@ -3,8 +3,9 @@
     python tooling/keep.py emotify
 
 It takes the runs that results/<profile>/summary.json names, what they start from, and those that are kept already, and
-writes all of them to results/<profile>/runs. Weights are kept only of runs that another run, or a probe of other music,
-starts from; of seeds that [seeds_of] adds to the profile's they are not, since no probe takes these.
+writes all of them to results/<profile>/runs, with the predictions of baselines and probes. Weights are kept only of runs
+that another run, or a probe of other music, starts from; of seeds that [seeds_of] adds to the profile's they are not,
+since no probe takes these.
 """
 
 import json
@@ -17,6 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from soundfusion_lib.analysis.classifiers import KEPT as CLASSIFIERS
+from soundfusion_lib.analysis.classifiers import find_or_fit
 from soundfusion_lib.paths import results_dir, runs_dir, whole
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.results import read_summary
@@ -78,7 +81,8 @@ def main(profile: str) -> None:
     folder = results_dir() / study.profile.name
     about = folder / "runs" / "runs.json"
     content_ids = {key: run["content_id"] for key, run in read_json(about).items()} if about.is_file() else {}
-    shown = {key for entry in read_summary(folder / "summary.json")["notebooks"].values() for key in entry["runs"]}
+    entries = read_summary(folder / "summary.json")["notebooks"].values()
+    shown = {key for entry in entries for key in entry["runs"]}
     runs = {key: find_run(key, runs_dir(), folder / "runs") for key in shown | content_ids.keys()}
     first = [run.experiment for run in runs.values() if run.experiment.seed in study.profile.seeds]
     starts = {key for experiment in first for key in experiment.starts_from}
@@ -87,7 +91,11 @@ def main(profile: str) -> None:
     for key in runs.keys() - content_ids.keys():
         content_ids[key] = read_json(runs_dir() / key / ABOUT)["content_id"]
     keep_runs(runs.values(), content_ids, folder / "runs", {key for key in starts if runs[key].weights_file})
-    click.echo(f"{len(runs)} runs are kept in {folder / 'runs'}")
+    keys = sorted({key for entry in entries for key in entry["classifiers"]})
+    fitted = {key: find_or_fit(study, key) for key in keys}
+    with whole(folder / "runs" / CLASSIFIERS) as aside:
+        _write_rows(fitted, aside)
+    click.echo(f"{len(runs)} runs and {len(keys)} classifiers are kept in {folder / 'runs'}")
 
 
 if __name__ == "__main__":

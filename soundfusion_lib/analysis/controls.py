@@ -1,6 +1,7 @@
 """Is it the second input that helps? Fusions of a 1D and a 2D network, beside controls that see only one input."""
 
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -11,13 +12,13 @@ from soundfusion_lib.analysis.probes import matrix, probe
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study import protocol
-from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start, features_of
+from soundfusion_lib.study.starts import IMAGENET, MILLION_SONGS, RANDOM, Start, features_of
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.fuse import average, search_weights, stack
-from soundfusion_lib.training.result import CONTROL, FUSION, PART, PROBE, Result, of_runs
+from soundfusion_lib.training.result import CONTROL, FUSION, NETWORK, PART, PROBE, Result, of_runs
 
 PARTS = "ResNet1D-small", "ResNet2D-small"
-BEST, AVERAGED = "regularized by validation", "both of these, averaged"
+BEST, AVERAGED, EVERY = "regularized by validation", "both of these, averaged", ", all seeds"
 
 
 def better_part(runs: dict[str, Result]) -> str:
@@ -37,13 +38,15 @@ def as_large(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 
 def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
-    """Stacking of the trained parts; and a control that costs as much, the average of two runs of the better part."""
+    """Stacking of the trained parts; a control that costs as much, the average of two runs of the better part; and the
+    better part with all its seeds, those of the second runs among them."""
     better = better_part(runs)
     twins = study.train(protocol.twin(study, runs[better].experiment))
-    stacking, averaged = "stacking of trained parts", f"two {better}, averaged"
+    stacking, averaged, every = "stacking of trained parts", f"two {better}, averaged", f"{better}{EVERY}"
     return {
         stacking: stack(*(runs[part] for part in PARTS), stacking),
         averaged: average(runs[better], twins, averaged, CONTROL),
+        every: of_runs([*runs[better].runs, *twins.runs], groups_of(study.store.tracks), every, NETWORK),
     }
 
 
@@ -72,20 +75,26 @@ def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
 
 
 def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[str, Result]:
-    """Probes of a frozen network of images (`start`): alone; beside features of ResNet1D-small, the fusion; and beside
-    those of ResNet2D-small, the control, which sees what the frozen network sees. `runs` holds both small networks."""
-    frozen = start.features(study)
-    frozen_matrix, alone = matrix(frozen, start.blocks), f"probe of {start.name}"
+    """Probes of a frozen network (`start`) under the profile's split, which the small networks learned from: alone;
+    beside features of ResNet1D-small, the fusion; and beside those of ResNet2D-small, the control, which sees what the
+    frozen network sees. `runs` holds both small networks."""
+    seeds, alone = study.profile.seeds, f"probe of {start.name}, the profile's split"
+
+    @cache
+    def frozen() -> np.ndarray:
+        return matrix(start.features(study), start.blocks)
 
     def beside(part: str, seed: int, fold: int) -> np.ndarray:
         run = runs[part].run(seed, fold)
-        return np.concatenate([frozen_matrix, matrix(features_of(study, run.model(), run.experiment, part))], axis=1)
+        return np.concatenate([frozen(), matrix(features_of(study, run.model(), run.experiment, part))], axis=1)
 
-    options = {"core_seconds": frozen.core_seconds, "start": start}
-    probes = {alone: probe(study, alone, lambda seed, fold: frozen_matrix, **options)}
+    fields = {"network": start.network, "start": start.source}
+    about = start.about(study)
+    probes = {alone: probe(study, about, lambda *_: frozen(), (0,), name=alone, **fields)}
+    probes[alone] = replace(probes[alone], unit="split")
     for part, role in zip(PARTS, (FUSION, CONTROL), strict=True):
-        name = f"{alone} and {part}"
-        probes[name] = probe(study, name, partial(beside, part), study.profile.seeds, role=role, **options)
+        name, keys = f"{alone} and {part}", [runs[part].run(*run).key for run in product(seeds, runs[part].folds)]
+        probes[name] = probe(study, [about, keys], partial(beside, part), seeds, name=name, role=role, **fields)
     return probes
 
 
@@ -102,9 +111,9 @@ def weights(runs: dict[str, Result]) -> pd.DataFrame:
 
 
 def gains(runs: dict[str, Result]) -> pd.DataFrame:
-    """What each fusion and each control gains over the better part alone, or over the probe alone, by vote: first,
-    second, kind ("fusion" or "control") and what `paired_tests.tested` says."""
-    better = better_part(runs)
+    """What each fusion and each control gains over the better part with all its seeds, or over the probe alone, by
+    vote: first, second, kind ("fusion" or "control") and what `paired_tests.tested` says."""
+    better = f"{better_part(runs)}{EVERY}"
     alone = next((name for name, result in runs.items() if result.role == PROBE), None)
     fused = {name: result for name, result in runs.items() if result.role in (FUSION, CONTROL)}
     table = comparisons(runs, [(name, alone if result.start else better) for name, result in fused.items()])
@@ -133,7 +142,9 @@ def against_controls(runs: dict[str, Result]) -> pd.DataFrame:
     return table.join(power(runs, table)[["smallest_difference", "tracks_needed"]])
 
 
-def best_start(starts: list[Start]) -> Start:
-    """VGG16 with the best-founded weights that can be had: ImageNet's, then other music's, then random ones."""
-    order = {IMAGENET: 0, RANDOM: 2}
-    return min((start for start in starts if start.network == "VGG16"), key=lambda start: order.get(start.source, 1))
+def best_starts(starts: list[Start]) -> list[Start]:
+    """Published networks that can be had, the one of music first: musicnn, VGG16 of ImageNet. Where there is none,
+    VGG16 of other music, or with random weights."""
+    published = [start for source in (MILLION_SONGS, IMAGENET) for start in starts if start.source == source]
+    vgg16 = [start for start in starts if start.network == "VGG16"]
+    return published or sorted(vgg16, key=lambda start: start.source == RANDOM)[:1]

@@ -13,9 +13,10 @@ import pandas as pd
 
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.inference import GROUP, per_track
+from soundfusion_lib.training.inference import FOLD, GROUP, per_track
 
 SEEDS, RESAMPLES = [(0, part) for part in range(10)], 1_000  # resamples for each seed: all at once take much memory
+TRAINING_SETS = 2.0  # times the variance that artists give a difference: other artists are other training sets, too
 TINY = 1e-12  # as good as 0
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 
@@ -28,13 +29,15 @@ class Scores(NamedTuple):
     right: np.ndarray  # (runs, artists): what each artist's tracks add to a run's accuracy
     share: np.ndarray  # (artists,): their share of all tracks or segments
     artist: pd.Series  # by track, the number of its artist; a track of unknown artist has a number of its own
+    folds: int  # that the runs were trained in
 
 
 def scores(predictions: Predictions, by: str = "vote") -> Scores:
     """How right each run is on the tracks of each artist.
 
     Args:
-        predictions: of one run, or of several (seeds) of the same segments. Their column `group` names the artists.
+        predictions: of one run, or of several (seeds) of the same segments. Their column `group` names the artists,
+            `fold` the folds that were trained without them.
         by: "segment" (share of segments), or of tracks by "vote" or "mean" (see `per_track`).
 
     Raises:
@@ -57,7 +60,8 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
     weight = segments if by == "segment" else np.ones(len(segments))
     rights = [run["segment"] if by == "segment" else run[by] == run["target"] for run in runs]
     right = np.stack([np.bincount(artist, of_run * weight) for of_run in rights])
-    return Scores(right / weight.sum(), np.bincount(artist, weight) / weight.sum(), pd.Series(artist, segments.index))
+    share, folds = np.bincount(artist, weight) / weight.sum(), frames[0].get(FOLD, pd.Series(0)).nunique()
+    return Scores(right / weight.sum(), share, pd.Series(artist, segments.index), folds)
 
 
 def accuracy(predictions: Predictions, by: str = "vote") -> float:
@@ -94,11 +98,17 @@ class Paired(NamedTuple):
     share: np.ndarray  # (artists,): its share of the weight
     spread: float  # standard deviation that seeds give the difference, beyond what the artists' gains show
     freedom: int  # its degrees of freedom, 0 where no side has several runs
+    factor: float  # of the differences by artist, for the training sets
 
     @property
     def difference(self) -> float:
         """Of the accuracies, in -1..1."""
         return float(self.gain.sum().round(12)) + 0.0  # no -0
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides are as right on each artist, and no seed says otherwise."""
+        return max(np.abs(self.gain).max(), self.spread) < TINY
 
 
 def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
@@ -113,7 +123,8 @@ def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
     if not of_a.artist.equals(of_b.artist):
         raise SoundFusionError(f"a and b give tracks to different artists: make their columns {GROUP!r} agree")
     gain = of_a.right.mean(0) - of_b.right.mean(0)
-    return Paired(gain, (of_a.share + of_b.share) / 2, *_spread_of_seeds(of_a, of_b))
+    factor = TRAINING_SETS**0.5 if max(of_a.folds, of_b.folds) > 1 else 1.0
+    return Paired(gain, (of_a.share + of_b.share) / 2, *_spread_of_seeds(of_a, of_b), factor)
 
 
 def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEVEL) -> dict[str, float]:
@@ -126,15 +137,22 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
     Seeds move the accuracy on all artists together, which signs do not show. So each random difference of several runs
     gets noise of Student's t, as large as the spread of the runs' accuracies. For a side with one run the test is about
     that very run. Sides that share runs count as independent, which finds too little rather than too much.
-    benchmarks/calibration.py checks how often the test errs.
+    A classifier fitted under several splits counts like one of several seeds.
+
+    Where every track was tested in some fold, the artists that are tested also train, in the other folds: with other
+    artists both would differ. No estimate of that is free of bias (Nadeau and Bengio, "Inference for the generalization
+    error", Machine Learning 52, 2003), so we count the variance by artists `TRAINING_SETS` times, which keeps the level
+    in the simulations of benchmarks/calibration.py.
 
     Returns:
         difference (accuracy of a minus that of b); low and high, the range of every delta that the test does not reject
         at `level`, all in -1..1; and the two-sided p. The range excludes 0 exactly where p is below `level` (at 0.05
-        never for fewer than six artists).
+        never for fewer than six artists). Of sides that are right on the same tracks it is `unseen` either way.
     """
     sides = paired(a, b, by)
     difference, by_chance = sides.difference, random_differences(sides)
+    if sides.equal:
+        return {"difference": 0.0, "low": -unseen(sides, level), "high": unseen(sides, level), "p": 1.0}
 
     def p(delta: float) -> float:
         extreme = np.abs(by_chance(delta)) >= abs(difference - delta) - TINY
@@ -155,6 +173,12 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
     return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
 
 
+def unseen(sides: Paired, level: float = LEVEL) -> float:
+    """The share of artists on which equal sides may still differ: the upper end of Clopper and Pearson's interval
+    (1934) of none of so many."""
+    return 1 - (level / 2) ** (1 / len(sides.gain))
+
+
 def random_differences(sides: Paired) -> Callable[[float], np.ndarray]:
     """By true difference, what signs and seeds add to it by chance, (10 * RESAMPLES,); see `compare`."""
     flipped, chance = [], []
@@ -163,7 +187,7 @@ def random_differences(sides: Paired) -> Callable[[float], np.ndarray]:
         flipped.append(signs @ np.stack([sides.gain, sides.share], 1))
         chance.append(sides.spread * random.standard_t(max(sides.freedom, 1), RESAMPLES))
     (gains, shares), chances = np.concatenate(flipped).T, np.concatenate(chance)
-    return lambda delta: gains - delta * shares + chances
+    return lambda delta: sides.factor * (gains - delta * shares) + chances
 
 
 def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:

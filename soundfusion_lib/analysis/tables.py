@@ -61,10 +61,25 @@ def _trained(result: Result) -> dict[str, float | bool | None]:
     return {"parameters": result.parameters, "epochs": result.epochs, "ended": result.ended}
 
 
-def _tested(result: Result) -> dict[str, float]:
-    predictions = result.predictions("test")
-    counts = {"tracks": predictions[0]["track"].nunique(), "seeds": len(predictions)}
-    return counts | with_interval("segment", result, "segment") | with_interval("track", result, "vote")
+def tested_columns(result: Result) -> dict[str, float | str]:
+    """What tables say of a result's test: tracks; repeats ("3 seeds", "10 splits"); segment_ and track_accuracy, each
+    with _low and _high; lowest and highest, of the repeats' track accuracies; balanced_accuracy and macro_f1 by vote
+    over the labels that were tested, means over repeats. All but the first two in 0..1."""
+    from sklearn.metrics import precision_recall_fscore_support  # here: scikit-learn takes seconds to import
+
+    predictions, macro = result.predictions("test"), []
+    for run in map(per_track, predictions):
+        of_labels = {"labels": run["target"].unique(), "average": "macro", "zero_division": 0}
+        macro.append(precision_recall_fscore_support(run["target"], run["vote"], **of_labels)[1:3])
+    by_run = [accuracy(run) for run in predictions]
+    return {
+        "tracks": predictions[0]["track"].nunique(),
+        "repeats": result.repeats,
+        **with_interval("segment", result, "segment"),
+        **with_interval("track", result, "vote"),
+        **{"lowest": min(by_run), "highest": max(by_run)},
+        **dict(zip(("balanced_accuracy", "macro_f1"), np.mean(macro, axis=0), strict=True)),
+    }
 
 
 def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
@@ -76,14 +91,12 @@ def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, st
         reported_as: row of results/reported/table2_performance.csv by name, beside the names in that table.
 
     Returns:
-        One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; tracks (tested); seeds;
-        segment_, track_ (by vote) and mean_ (by mean probability) _accuracy, each with _low and _high; where any was
-        reported segment_reported and track_reported, on FMA-small.
+        One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; the columns of
+        `tested_columns`; where any was reported segment_reported and track_reported, on FMA-small.
     """
     rows = [
         {"input": result.input, "model": name, **_trained(result), "core_minutes": result.core_minutes}
-        | _tested(result)
-        | with_interval("mean", result, "mean")
+        | tested_columns(result)
         for name, result in runs.items()
     ]
     table = pd.DataFrame(rows).astype(TYPES)
@@ -103,11 +116,13 @@ def as_in_slides(networks: dict[str, Result]) -> dict[str, Result]:
 
 def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' table of regularization techniques, from runs by model and regularization: model, regularization,
-    ended, seeds; validation_ and test_ _accuracy per segment with _low and _high, and _reported, on FMA-small."""
+    ended, repeats; validation_ and test_ _accuracy per segment with _low and _high, and _reported, on FMA-small;
+    track_accuracy by vote with _low and _high."""
     rows = [
-        {"model": f"{model}_small", "regularization": kind, "ended": result.ended, "seeds": len(result.seeds)}
+        {"model": f"{model}_small", "regularization": kind, "ended": result.ended, "repeats": result.repeats}
         | with_interval("validation", result, "segment", "validation")
         | with_interval("test", result, "segment")
+        | with_interval("track", result, "vote")
         for (model, kind), result in runs.items()
     ]
     published = reported("table1_regularization").rename(columns=lambda name: name.replace("_accuracy", "_reported"))
@@ -145,13 +160,13 @@ def width_scaling(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' width scaling, from runs by model and size.
 
     Returns:
-        One row each: model, size, width, parameters, epochs (of the first run), ended, tracks (tested), seeds,
-        segment_ and track_ _accuracy with _low and _high, seconds_per_epoch (validation included); reported_accuracy
-        (per segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine).
+        One row each: model, size, width, parameters, epochs (of the first run), ended, the columns of `tested_columns`,
+        seconds_per_epoch (validation included); reported_accuracy (per segment, on FMA-small), reported_parameters and
+        reported_seconds_per_epoch (on the authors' machine).
     """
     rows = [
         {"model": model, "size": size, "width": result.experiment.options["width"], **_trained(result)}
-        | _tested(result)
+        | tested_columns(result)
         | {"seconds_per_epoch": result.epoch_seconds}
         for (model, size), result in runs.items()
     ]
@@ -241,9 +256,7 @@ def best_of_their_size(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for reading: a quantity and its interval in one cell, numbers rounded, without the accuracy by mean
-    probability, which hardly differs from that by vote."""
-    table = table.drop(columns=table.filter(regex="^mean_"))
+    """A table for reading: a quantity and its interval in one cell, numbers rounded."""
     shown, bounds = pd.DataFrame(index=table.index), _bounds(table)
     ends = {end for pair in bounds.values() for end in pair}
     for column, values in table.drop(columns=ends).items():

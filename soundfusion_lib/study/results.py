@@ -3,7 +3,7 @@
 import json
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,8 +95,11 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
             aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def entry_of(runs: Mapping[str, Run], results: Mapping[str, str], device: str, seconds: float) -> dict[str, Any]:
-    """A notebook in a summary: its runs, its tables and figures with their captions, when and where it ran."""
+def entry_of(
+    runs: Mapping[str, Run], classifiers: Collection[str], results: Mapping[str, str], device: str, seconds: float
+) -> dict[str, Any]:
+    """A notebook in a summary: its runs, the keys of its classifiers, its tables and figures with their captions, when
+    and where it ran."""
     trained = sum(run.trained for run in runs.values())
     return {
         "runs_trained": trained,
@@ -107,6 +110,7 @@ def entry_of(runs: Mapping[str, Run], results: Mapping[str, str], device: str, s
         "seconds": round(seconds, 1),
         "device": device,
         "results": results,
+        "classifiers": sorted(classifiers),
         **provenance(),
         "runs": {
             key: {"name": run.experiment.name, "seed": run.experiment.seed, **{name: run.info[name] for name in OF_RUN}}

@@ -2,6 +2,7 @@
 by others."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -9,15 +10,15 @@ from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.models.musicnn import SAMPLE_RATE, SECONDS, MusiCNN, load_musicnn
+from soundfusion_lib.models.musicnn import SAMPLE_RATE, SECONDS, MusiCNN, load_musicnn, musicnn_file
 from soundfusion_lib.models.vgg16 import load_imagenet
 from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.features import Features, features
+from soundfusion_lib.training.features import FEATURES_REVISION, Features, features
 
-RANDOM, IMAGENET, MILLION_SONGS = "random weights", "ImageNet", "the Million Song Dataset"
+RANDOM, IMAGENET, MILLION_SONGS = "random weights", "ImageNet", "Million Song Dataset"
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,30 @@ class Start:
     def name(self) -> str:
         return f"{self.network}, {self.source}"
 
+    def untrained(self, study: Study) -> AudioClassifier:
+        """The network with random weights from torch's generator as it stands."""
+        return self.experiment.build(len(study.store.labels))
+
     def build(self, study: Study, seed: int) -> AudioClassifier:
         """The network with its weights; where these are not random the seed has no effect."""
         if self.source not in (RANDOM, IMAGENET):
             return study.pretrained(self.experiment).model()
         torch.manual_seed(seed)
-        model = self.experiment.build(len(study.store.labels))
+        model = self.untrained(study)
         if self.source == IMAGENET:
             load_imagenet(model)
         return model
+
+    def about(self, study: Study) -> list[Any]:
+        """What its features depend on, as JSON can hold it: how it is built and fed, and its weights."""
+        weights = "random, seed 0"
+        if self.source == IMAGENET:
+            weights = protocol.imagenet_fingerprint(study)
+        elif self.source != RANDOM:
+            weights = study.key_pretrained(self.experiment)
+        experiment = self.experiment.to_dict()
+        built = [experiment[part] for part in ("model", "options", "representations", "segmenting")]
+        return [FEATURES_REVISION, *built, weights]
 
     def features(self, study: Study, seed: int = 0) -> Features:
         """Of the study's tracks, see `training.features.features`."""
@@ -66,13 +82,19 @@ class MusiCNNStart(Start):
     experiment: None = None  # the authors' settings
     blocks: tuple[str, ...] = ("block 3",)
 
+    def untrained(self, study: Study) -> MusiCNN:
+        return MusiCNN(len(study.store.labels))
+
     def build(self, study: Study, seed: int) -> MusiCNN:
         """As `Start.build`; raises SoundFusionError where the weights are not at hand."""
         torch.manual_seed(seed)
-        model = MusiCNN(len(study.store.labels))
+        model = self.untrained(study)
         if self.source == MILLION_SONGS:
             load_musicnn(model)
         return model
+
+    def about(self, study: Study) -> list[Any]:
+        return [FEATURES_REVISION, self.network, SAMPLE_RATE, SECONDS, self.source]
 
     def features(self, study: Study, seed: int = 0) -> Features:
         store = study.build_store(study.corpus, [Waveform(SAMPLE_RATE)])
@@ -111,4 +133,8 @@ def starts(study: Study) -> tuple[list[Start], dict[tuple[str, str], str]]:
                 possible.append(start)
             except SoundFusionError as error:
                 impossible[network, source] = f"not run: {error}"
+    if musicnn_file().is_file() or study.kept:
+        possible += [MusiCNNStart(source=RANDOM), MusiCNNStart()]
+    else:
+        impossible["musicnn", MILLION_SONGS] = "not run: `soundfusion download musicnn` brings its weights, 29 MB"
     return possible, impossible

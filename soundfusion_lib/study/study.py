@@ -79,6 +79,7 @@ class Study(Results):
             prepare_pool()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
+        self.classifiers: set[str] = set()  # keys of those fitted or found, see `classifiers.cross_validated`
 
     # The corpus and its clips
 
@@ -115,9 +116,11 @@ class Study(Results):
         """The usable tracks, with `split`: the set that each is in (in the first fold)."""
         return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
 
-    def split(self, fold: int) -> Split:
-        """The profile's split with this fold for testing; the corpus's official split where it has one."""
-        return replace(self.profile.split, fold=fold).resolved(self.corpus.tracks)
+    def split(self, fold: int, repeat: int = 0) -> Split:
+        """The profile's split with this fold for testing, shuffled anew for another `repeat`; the corpus's official
+        split where it has one."""
+        seed = self.profile.split.seed + repeat
+        return replace(self.profile.split, fold=fold, seed=seed).resolved(self.corpus.tracks)
 
     @cached_property
     def pretraining(self) -> Store:
@@ -265,12 +268,12 @@ class Study(Results):
         return self._run(self._pretrained(experiment), self.pretraining)
 
     def _result(self, experiment: Experiment) -> Result:
-        for part in self._parts(experiment):
-            self._result(part)
+        parts = [self._result(part) for part in self._parts(experiment)]
         if isinstance(experiment.start, FromRun):
             self.pretrained(experiment.start.run)
         runs = [self._run(run, self.store) for run in self.variants(experiment)]
-        return of_runs(runs, groups_of(self.store.tracks))
+        result = of_runs(runs, groups_of(self.store.tracks))
+        return replace(result, core_minutes=result.core_minutes + sum(part.core_minutes for part in parts))
 
     def _run(self, experiment: Experiment, store: Store) -> Run:
         run = train_or_find(experiment, store, runs_dir(), self.device, self.progress, self.kept)
@@ -282,7 +285,9 @@ class Study(Results):
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
-        entry = entry_of(self._runs, self.captions, describe(self.device), time.perf_counter() - self._began)
+        entry = entry_of(
+            self._runs, self.classifiers, self.captions, describe(self.device), time.perf_counter() - self._began
+        )
         about = {
             "profile": self.profile.name,
             "corpus": self.corpus.name,

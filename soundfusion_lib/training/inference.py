@@ -10,7 +10,7 @@ from soundfusion_lib.models import AudioClassifier
 
 BATCH = 32  # segments predicted at once: for 128, ResNet1D-large would take more than twice the memory of its training
 KEYS = ["track", "segment", "target"]  # columns of predictions beside the classes
-GROUP = "group"  # one that they may have too: see `scores`
+GROUP, FOLD = "group", "fold"  # those that they may have, too: see `statistics.scores`
 PROBABILITY = "p_"  # begins the column of a class's probability, so that no label is taken for another column
 
 

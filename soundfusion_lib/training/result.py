@@ -12,7 +12,7 @@ import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.inference import GROUP
+from soundfusion_lib.training.inference import FOLD, GROUP
 from soundfusion_lib.training.run import Run
 
 NETWORK, PART, FUSION, CONTROL, BASELINE, PROBE = ROLES = "network", "part", "fusion", "control", "baseline", "probe"
@@ -26,7 +26,8 @@ class Result:
 
     Args:
         name: title in tables and figures.
-        load: gives the predictions of "validation" or "test" by seed and fold, see `inference.predictions_of`; with a
+        load: gives the predictions of "validation" or "test" by seed (or split) and fold, see
+        `inference.predictions_of`; with a
             column `group`, the artist.
         input: what it takes: "1D" (waveform), "2D" (mel spectrogram), "mix", "MFCC", "features" or "none".
         role: what it stands for, one of `ROLES`: a part of a fusion, a fusion, its control, a baseline, a probe, or
@@ -37,6 +38,7 @@ class Result:
         fewer_folds: which folds these are, "fold 1 of 4", where the split has more.
         runs: of a network: one for each seed and fold.
         network, start: of a probe: the frozen network and where its weights come from.
+        unit: what its predictions are repeated over: "seed", or "split" of a classifier that is fitted under several.
     """
 
     name: str
@@ -51,17 +53,29 @@ class Result:
     runs: tuple[Run, ...] = ()
     network: str = ""
     start: str = ""
+    unit: str = "seed"
 
     def by_run(self, part: str = "test") -> ByRun:
         """Predictions by seed and fold."""
         return self.load(part)
 
     def predictions(self, part: str = "test") -> list[pd.DataFrame]:
-        """For each seed, the predictions of its folds together."""
+        """For each seed (or split), the predictions of its folds together."""
         by_seed: dict[int, list[pd.DataFrame]] = {}
-        for (seed, _), frame in self.load(part).items():
-            by_seed.setdefault(seed, []).append(frame)
+        for (seed, fold), frame in self.load(part).items():
+            by_seed.setdefault(seed, []).append(frame.assign(**{FOLD: fold}))
         return [pd.concat(folds, ignore_index=True) for folds in by_seed.values()]
+
+    @property
+    def repeats(self) -> str:
+        """How often it was trained and tested: "3 seeds", "10 splits"."""
+        count = len({seed for seed, _ in self.load("test")})
+        return f"{count} {self.unit}{'s' * (count > 1)}"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it was trained with one seed, so that nothing tells its luck from what it is worth."""
+        return self.repeats == "1 seed"
 
     @property
     def experiment(self) -> Experiment:

@@ -138,8 +138,8 @@ def kept_run(key: str, folder: Path) -> Run | None:
         Experiment.from_dict(content["experiment"]),
         key,
         content["info"],
-        _rows_of(history, key),
-        partial(_rows_of, folder / KEPT[2], key),
+        rows_of(history, key),
+        partial(rows_of, folder / KEPT[2], key),
         weights if weights.is_file() else None,
     )
 
@@ -149,7 +149,7 @@ def _read_kept(file: Path, modified: int) -> dict[str, Any]:
     return read_json(file)
 
 
-def _rows_of(file: Path, key: str) -> pd.DataFrame:
+def rows_of(file: Path, key: str) -> pd.DataFrame:
     """One run's rows of a table, without the labels that only other runs have."""
     rows = pq.read_table(file, filters=[("run", "=", key)]).to_pandas()
     others = [name for name in rows if name.startswith(PROBABILITY) and rows[name].isna().all()]
