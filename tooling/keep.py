@@ -3,9 +3,9 @@
     python tooling/keep.py emotify
 
 It takes the runs that results/<profile>/summary.json names, what they start from, and those that are kept already, and
-writes all of them to results/<profile>/runs, with the predictions of baselines and probes. Weights are kept only of runs
-that another run, or a probe of other music, starts from; of seeds that [seeds_of] adds to the profile's they are not,
-since no probe takes these.
+writes all of them to results/<profile>/runs, with the predictions of baselines and probes. Weights are kept only of
+runs that another run, or a probe of other music, starts from; of seeds that [seeds_of] adds to the profile's they are
+not, since no probe takes these.
 """
 
 import json
