@@ -144,7 +144,7 @@ def train(profile, network, changes, all_clips, device):
     import pandas as pd
 
     from soundfusion_lib.predict.export import evaluate, tested_runs, with_bounds
-    from soundfusion_lib.study.find import experiment_named
+    from soundfusion_lib.study.catalogue import experiment_named
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 

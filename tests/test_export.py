@@ -22,7 +22,7 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import runs_dir
 from soundfusion_lib.predict.export import export, model_card
-from soundfusion_lib.study.find import experiment_named, find_model
+from soundfusion_lib.study.catalogue import experiment_named, find_model
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import load_run
 

@@ -18,7 +18,7 @@ from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import protocol
+from soundfusion_lib.study import further, protocol
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import Study
@@ -108,12 +108,12 @@ def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkey
 
 
 def test_the_ablation_is_of_the_newer_recipe_and_may_be_left_out(study, monkeypatch):
-    assert not protocol.ablation(study)  # by the report's recipe there is nothing to take out
+    assert not further.ablation(study)  # by the report's recipe there is nothing to take out
     newer = load_profile("emotify")
     monkeypatch.setattr(study, "profile", newer)
-    assert len({experiment.key("corpus") for experiment in protocol.ablation(study).values()}) == 8
+    assert len({experiment.key("corpus") for experiment in further.ablation(study).values()}) == 8
     monkeypatch.setattr(study, "profile", replace(newer, leave_out=("ablation",)))
-    assert not protocol.ablation(study)
+    assert not further.ablation(study)
 
 
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Beyond the report: other ways to fuse its two networks, other networks to fuse, and searched settings."""
+"""Beyond the report: other ways to fuse its two networks, other networks to fuse, a recipe and searched settings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +9,7 @@ from soundfusion_lib.study.profile import OF_MASKS, OF_MODEL, OF_TRAINING
 from soundfusion_lib.study.protocol import LABELS, joint_fusions, parts_of, resnet
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import Training
 
 REPORTED = "SoundFusion-1"
 WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}
@@ -62,6 +63,25 @@ def fusions(study: Study) -> dict[str, Experiment]:
         if parts != reported.options["parts"]:
             found[name] = replace(reported, name=name, options={**reported.options, "parts": parts})
     return found
+
+
+def ablation(study: Study) -> dict[str, Experiment]:
+    """What each part of the newer recipe is worth: ResNet2D-small by all of it, without one part each, and by the
+    report's. Empty where the profile trains by the report's recipe, or leaves it out."""
+    whole = resnet(study, "resnet2d")
+    if whole.training.schedule != "one_cycle" or "ablation" in study.profile.leave_out:
+        return {}
+    without = {
+        "weight decay": {"weight_decay": 0.0},
+        "averaged weights": {"averaging": 0.0},
+        "mixup": {"mixup": 0.0},
+        "label smoothing": {"label_smoothing": 0.0},
+        "random starts": {"random_starts": False},
+        "the last epoch (the best on validation)": {"keep": "best", "patience": whole.training.epochs},
+    }
+    parts = {f"without {part}": replace(whole.training, **changes) for part, changes in without.items()}
+    recipes = {"the newer recipe": whole.training, **parts, "the report's recipe": Training()}
+    return {name: replace(whole, name=f"ResNet2D-small, {name}", training=one) for name, one in recipes.items()}
 
 
 def searched(study: Study) -> dict[str, Experiment]:
