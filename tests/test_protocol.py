@@ -76,7 +76,9 @@ def test_the_study_s_settings_are_the_report_s(study):
 
 def test_every_reported_row_has_its_experiment(study, monkeypatch):
     monkeypatch.setattr(protocol, "transfer", lambda study: ({"VGG16, random start": protocol.simple_cnn(study)}, {}))
-    assert list(protocol.performance(study)) == reported("table2_performance")["model"].tolist()
+    table = reported("table2_performance").set_index("model")
+    assert list(protocol.performance(study)) == table.index.tolist()
+    assert table.loc["resnet2d_small", "aggregated_accuracy"] == 0.567
     rows = reported("table1_regularization")[["model", "regularization"]].itertuples(index=False, name=None)
     assert [(f"{model}_small", kind) for model, kind in protocol.regularization(study)] == list(rows)
     rows = reported("figure1_width_scaling")[["model", "size"]].itertuples(index=False, name=None)

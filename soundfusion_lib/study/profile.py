@@ -196,7 +196,8 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     words = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(sorted(changes)))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
     content["name"] += f"-{words[:50]}-{digest[:6]}"
-    training = check(Recipe, values.get("training", {}), "--set training:")
+    training = values.get("training", {})
+    check(table({"training": Recipe}), {"training": training}, "--set")
     for settings in (*content.get("models", {}).values(), *(content.get(key, {}) for key in OVERRIDING)):
         for key in training:
             settings.pop(key, None)
