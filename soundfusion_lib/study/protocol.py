@@ -25,6 +25,7 @@ from soundfusion_lib.training.result import CONTROL, FUSION, PART, Result
 from soundfusion_lib.training.run import checksum
 
 IMAGENET = "ImageNet"
+LEFT_OUT = "the profile leaves it out, as it takes too long where this is run"
 LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
 REGULARIZATIONS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -111,7 +112,8 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     possible, impossible = {}, {}
     for source in ("random", IMAGENET, pretraining_name(study)):
         try:
-            refuse_left_out(study, "vgg16")
+            if "vgg16" in study.profile.leave_out:
+                raise SoundFusionError(LEFT_OUT)
             start = start_from(study, source, vgg16(study, "VGG16 on the pretraining corpus"))
         except SoundFusionError as error:
             impossible[f"VGG16, {source} start"] = f"not run: {error}"
@@ -132,7 +134,8 @@ def start_from(study: Study, source: str, network: Experiment) -> Start:
         return ImageNet(imagenet_fingerprint(study))
     if source != pretraining_name(study):
         return RANDOM
-    refuse_left_out(study, network.model)
+    if network.model in study.profile.leave_out:
+        raise SoundFusionError(LEFT_OUT)
     study.check_pretraining()
     return FromRun(network)
 
@@ -156,12 +159,6 @@ def pretraining_name(study: Study) -> str:
     kind = corpus.get("kind", "gtzan")
     names = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN", "folder": Path(corpus.get("path", "")).name}
     return names.get(kind, kind)
-
-
-def refuse_left_out(study: Study, model: str) -> None:
-    """Raise SoundFusionError for a model that the profile leaves out."""
-    if model in study.profile.leave_out:
-        raise SoundFusionError("the profile leaves it out, as it takes too long where this is run")
 
 
 def imagenet_fingerprint(study: Study) -> str:
