@@ -232,8 +232,7 @@ def _parameters(experiment: Experiment) -> int:
 
 def decisions_of_trained(one: Result, two: Result) -> dict[str, Result]:
     """SoundFusion-2 of two trained networks: nothing to train."""
-    name = "SoundFusion-2 of trained parts"
-    equal, searched = f"{name}, equal weights", f"{name}, weight searched"
+    equal, searched = (f"SoundFusion-2 of trained parts, {how}" for how in ("equal weights", "weight searched"))
     return {equal: average(one, two, equal), searched: average(one, two, searched, searched=True)}
 
 
@@ -257,5 +256,4 @@ def performance(study: Study) -> dict[str, Experiment]:
 
 def confused(study: Study) -> dict[str, Experiment]:
     """The networks whose confusion matrices the slides show, by name."""
-    mediums = (resnet(study, model, "medium") for model in LABELS)
-    return _named(*mediums, joint_fusions(study)["SoundFusion-1"])
+    return _named(*(resnet(study, model, "medium") for model in LABELS), joint_fusions(study)["SoundFusion-1"])
