@@ -214,7 +214,7 @@ def changed(profile: str, changes: Sequence[str]) -> str:
 def _parsed(change: str) -> dict[str, Any]:
     """A change as TOML reads it, {"training": {"epochs": 3}}; a value that is none of TOML's is a text."""
     key, _, value = change.partition("=")
-    for text in (value, json.dumps(value.strip())):
+    for text in (value, json.dumps(value.strip())) if value.strip() else ():
         with suppress(tomllib.TOMLDecodeError):
             return tomllib.loads(f"{key} = {text}")
     raise SoundFusionError(f"--set {change}: give a key and a value, such as training.epochs=3")
