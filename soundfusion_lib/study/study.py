@@ -250,9 +250,9 @@ class Study(Results):
         options = self.device_name, self.progress, self.scheduler, self.kept
         for run in train_many(missing, runs_dir(), *options):
             self._runs.setdefault(run.key, run)
-        runs, groups = {key: self._run(*run) for key, run in wanted.items()}, groups_of(self.store.tracks)
+        runs = {key: self._run(*run) for key, run in wanted.items()}
         return {
-            name: of_runs([runs[self.key(run)] for run in self.variants(experiment)], groups)
+            name: of_runs([runs[self.key(run)] for run in self.variants(experiment)], groups_of(self.store.tracks))
             for name, experiment in experiments.items()
         }
 
