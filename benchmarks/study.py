@@ -35,7 +35,7 @@ def planned(study: Study) -> dict[str, tuple[Experiment, int]]:
     vgg16 = study.experiment("VGG16", "vgg16", batch_size=study.profile.large_batch)
     kinds = {
         "SimpleCNN, grid search": (protocol.simple_cnn(study), 36),
-        **{name: (experiment, 1) for name, experiment in protocol.nnets(study).items()},
+        **{name: (one, 1) for name, one in protocol.two_dimensional(study).items() if name.startswith("nnet")},
         "VGG16, five starts and before one of them": (
             vgg16,
             6,

@@ -9,7 +9,6 @@ from functools import cache, lru_cache, wraps
 from inspect import signature
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-import numpy as np
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError, WrapValidator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
@@ -45,7 +44,7 @@ def checked(kind: type[T]) -> type[T]:
     @wraps(initialise)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with one_sentence(f"{kind.__name__}:"):
-            initialise(self, **_plain(dict(zip(names, args, strict=False)) | kwargs))
+            initialise(self, *args, **kwargs)
 
     kind.__init__ = __init__
     return kind
@@ -70,7 +69,7 @@ def table(keys: dict[str, Any]) -> Any:
     kind.__pydantic_config__ = CONFIG
 
     def unchanged(values: Any, check: Callable[[Any], Any]) -> Any:
-        check(_plain(_known(values, keys)))
+        check(_known(values, keys))
         return values
 
     return Annotated[kind, WrapValidator(unchanged)]
@@ -113,10 +112,3 @@ def _known(values: Any, keys: Iterable[str]) -> Any:
     if isinstance(given, dict) and (unknown := sorted(given.keys() - set(keys))):
         raise ValueError(f"has no key {unknown[0]!r}; there are: {', '.join(sorted(keys))}")
     return values
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy as one of Python, in a dictionary too."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return value.item() if isinstance(value, np.generic) else value

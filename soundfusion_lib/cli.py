@@ -146,7 +146,7 @@ def train(profile, network, changes, all_clips, device):
     (resnet2d). `reproduce`, `predict` and `export` find its runs again.
     """
     from soundfusion_lib.predict.export import evaluate, tested_runs, with_bounds
-    from soundfusion_lib.study.find import experiment_named
+    from soundfusion_lib.study.catalogue import experiment_named
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 

@@ -36,9 +36,22 @@ EXPERIMENT = Experiment(
 )
 
 
+CPU = torch.device("cpu")
+
+
 @pytest.fixture(scope="module")
-def trained(store, tmp_path_factory) -> Run:
-    return train_or_find(EXPERIMENT, store, tmp_path_factory.mktemp("runs"), torch.device("cpu"), progress=False)
+def train_in(store):
+    """Train an experiment, or what differs from `EXPERIMENT`, in a folder of runs, or find it."""
+
+    def train_in(folder, experiment=EXPERIMENT, **changes) -> Run:
+        return train_or_find(dataclasses.replace(experiment, **changes), store, folder, CPU, progress=False)
+
+    return train_in
+
+
+@pytest.fixture(scope="module")
+def trained(train_in, tmp_path_factory) -> Run:
+    return train_in(tmp_path_factory.mktemp("runs"))
 
 
 def folder_of(run: Run) -> Path:
@@ -159,11 +172,9 @@ def test_a_run_s_folder_is_complete(trained):
     assert info["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
-def test_a_run_is_found_again_and_not_trained_again(trained, store, monkeypatch):
+def test_a_run_is_found_again_and_not_trained_again(trained, train_in, monkeypatch):
     monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
-    again = train_or_find(
-        dataclasses.replace(EXPERIMENT, name="renamed"), store, folder_of(trained).parent, torch.device("cpu")
-    )
+    again = train_in(folder_of(trained).parent, name="renamed")
     assert again.key == trained.key and not again.trained and again.experiment.name == "renamed"
 
 
@@ -175,7 +186,7 @@ def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
     assert set(trained.predictions("test")["track"]).isdisjoint(trained.predictions("validation")["track"])
 
 
-def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, store, tmp_path, cpu, monkeypatch):
+def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, train_in, tmp_path, monkeypatch):
     save = loop._save
 
     def save_and_stop(*arguments):
@@ -184,47 +195,33 @@ def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, s
 
     monkeypatch.setattr(loop, "_save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+        train_in(tmp_path)
     assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
     monkeypatch.undo()
-    resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
-    assert resumed.history.drop(columns=["seconds", "core_seconds"]).equals(
-        trained.history.drop(columns=["seconds", "core_seconds"])
-    )
+    resumed = train_in(tmp_path)
+    times = ["seconds", "core_seconds"]
+    assert resumed.history.drop(columns=times).equals(trained.history.drop(columns=times))
     assert resumed.predictions().equals(trained.predictions())
 
 
-def test_raw_decibels_are_possible(store, tmp_path, cpu):
-    raw = train_or_find(
-        dataclasses.replace(EXPERIMENT, standardize=False), store, tmp_path, cpu, progress=False
-    ).model()
-    (standardize,) = raw.standardize.values()
+def test_raw_decibels_are_possible(train_in, tmp_path):
+    (standardize,) = train_in(tmp_path, standardize=False).model().standardize.values()
     assert (standardize.mean == 0).all() and (standardize.std == 1).all()
 
 
-def test_a_representation_that_the_store_lacks_is_refused(store, tmp_path, cpu):
-    other = dataclasses.replace(EXPERIMENT, representations=(MelSpectrogram(),))
+def test_a_representation_that_the_store_lacks_is_refused(train_in, tmp_path):
     with pytest.raises(SoundFusionError, match="which the store lacks"):
-        train_or_find(other, store, tmp_path, cpu)
+        train_in(tmp_path, representations=(MelSpectrogram(),))
     assert not [entry for entry in tmp_path.iterdir() if entry.is_dir() and entry.suffix != ".partial"]
     with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
         dataclasses.replace(EXPERIMENT, model="resnet3d")
 
 
-def test_a_waveform_model_trains_too(store, tmp_path, cpu):
-    wave = dataclasses.replace(
-        EXPERIMENT,
-        model="resnet1d",
-        representations=(Waveform(),),
-        options={"width": 2},
-        augment={"waveform": {}},
-        training=Training(epochs=1, batch_size=32),
-        segmenting=Segmenting(1.0, 0.0),
-    )
-    trained = train_or_find(wave, store, tmp_path, cpu, progress=False)
-    assert len(trained.predictions()) == sum(
-        int(s) for s in store.tracks.loc[trained.predictions()["track"].unique(), "seconds"]
-    )
+def test_a_waveform_model_trains_too(train_in, store, tmp_path):
+    cut, once = Segmenting(1.0, 0.0), Training(epochs=1, batch_size=32)
+    wave = {"model": "resnet1d", "representations": (Waveform(),), "augment": {"waveform": {}}, "options": {"width": 2}}
+    predictions = train_in(tmp_path, **wave, training=once, segmenting=cut).predictions()
+    assert len(predictions) == sum(int(s) for s in store.tracks.loc[predictions["track"].unique(), "seconds"])
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -247,50 +244,30 @@ def test_a_changed_library_is_a_dirty_commit(tmp_path, monkeypatch):
     assert run.provenance()["commit"].endswith("-dirty")
 
 
-def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, store, tmp_path, cpu, monkeypatch):
+def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, train_in, tmp_path, monkeypatch):
     def killed(file):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "checksum", killed)
     with pytest.raises(KeyboardInterrupt):
-        train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+        train_in(tmp_path)
     monkeypatch.undo()
     (partial,) = tmp_path.glob("*.partial")
     before = (partial / "history.csv").read_text()
     (partial / "checkpoint.pt.new").write_bytes(b"cut")  # as a kill while saving leaves it
-    resumed = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    resumed = train_in(tmp_path)
     assert (folder_of(resumed) / "history.csv").read_text() == before  # to the second: nothing was trained
     assert resumed.predictions().equals(trained.predictions())
     names = {file.name for file in folder_of(resumed).iterdir()}
     assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
 
 
-def test_a_run_killed_before_it_has_its_name_is_not_trained_again(trained, store, tmp_path, cpu, monkeypatch):
+def test_a_run_killed_before_it_has_its_name_is_not_trained_again(trained, train_in, tmp_path, monkeypatch):
     """When its checkpoint is gone already."""
     shutil.copytree(folder_of(trained), tmp_path / f"{trained.key}.partial")
     monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
-    run = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+    run = train_in(tmp_path)
     assert run.predictions().equals(trained.predictions()) and not list(tmp_path.glob("*.partial"))
-
-
-def empty_experiment(folder):
-    (folder / "experiment.json").write_text("")
-
-
-def no_weights(folder):
-    (folder / "model.safetensors").unlink()
-
-
-def cut_predictions(folder):
-    os.truncate(folder / "predictions.parquet", 1000)
-
-
-def broken_info(folder):
-    (folder / "run.json").write_text('{"genres": ["high"')
-
-
-def cut_weights(folder):
-    os.truncate(folder / "model.safetensors", (folder / "model.safetensors").stat().st_size - 4)
 
 
 def edited_predictions(folder):
@@ -300,20 +277,27 @@ def edited_predictions(folder):
     table.to_parquet(file)
 
 
-HARM = [empty_experiment, no_weights, cut_predictions, broken_info, cut_weights, edited_predictions]
+HARM = {
+    "empty experiment": lambda folder: (folder / "experiment.json").write_text(""),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "cut predictions": lambda folder: os.truncate(folder / "predictions.parquet", 1000),
+    "broken info": lambda folder: (folder / "run.json").write_text('{"genres": ["high"'),
+    "cut weights": lambda folder: os.truncate(folder / "model.safetensors", 1000),
+    "edited predictions": edited_predictions,
+}
 
 
-@pytest.mark.parametrize("harm", HARM)
-def test_a_damaged_run_is_named_and_made_anew(trained, store, tmp_path, cpu, harm):
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
+def test_a_damaged_run_is_named_and_made_anew(trained, train_in, tmp_path, harm):
     folder = Path(shutil.copytree(folder_of(trained), tmp_path / trained.key))
     harm(folder)
     with pytest.raises(SoundFusionError, match="damaged"):
         load_run(folder)
     with pytest.warns(UserWarning, match=f"{folder.name}.*damaged.*trained anew"):
-        again = train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False)
+        again = train_in(tmp_path)
     assert again.trained and folder_of(again) == folder and again.predictions().equals(trained.predictions())
     assert [entry.name for entry in tmp_path.glob("*.damaged")] == [f"{folder.name}.damaged"]
-    assert not train_or_find(EXPERIMENT, store, tmp_path, cpu, progress=False).trained
+    assert not train_in(tmp_path).trained
 
 
 def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it_is_official(trained, store, cpu):
@@ -328,31 +312,13 @@ def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it
     assert len(splits) == 1 and Split("artist", 4).resolved(official) == Split("artist", 4)
 
 
-VGG16 = dataclasses.replace(
-    EXPERIMENT,
-    model="vgg16",
-    options={"width": 2},
-    augment={},
-    training=Training(epochs=1, batch_size=32, learning_rate=1e-3),
-)
+ONCE = Training(epochs=1, batch_size=32, learning_rate=1e-3)
+VGG16 = dataclasses.replace(EXPERIMENT, model="vgg16", options={"width": 2}, augment={}, training=ONCE)
 
 
-def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, cpu):
-    first = train_or_find(VGG16, store, tmp_path / "runs", cpu, progress=False)
-    frozen = train_or_find(
-        dataclasses.replace(VGG16, start=FromRun(first.key, frozen=True), seed=1),
-        store,
-        tmp_path / "runs",
-        cpu,
-        progress=False,
-    )
-    tuned = train_or_find(
-        dataclasses.replace(VGG16, start=FromRun(first.key, frozen=False), seed=1),
-        store,
-        tmp_path / "runs",
-        cpu,
-        progress=False,
-    )
+def test_a_run_may_start_from_another_s_weights_frozen_or_not(train_in, tmp_path):
+    first = train_in(tmp_path, VGG16)
+    frozen, tuned = (train_in(tmp_path, VGG16, start=FromRun(first.key, way), seed=1) for way in (True, False))
     source, kept, moved = (one.model().state_dict() for one in (first, frozen, tuned))
     inner = "convolutions.5.weight"
     assert torch.equal(source[inner], kept[inner]) and not torch.equal(source[inner], moved[inner])
@@ -360,35 +326,25 @@ def test_a_run_may_start_from_another_s_weights_frozen_or_not(store, tmp_path, c
     assert frozen.info["trained_parameters"] < tuned.info["trained_parameters"] == tuned.info["parameters"]
 
 
-def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(store, tmp_path, cpu):
+def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(train_in, tmp_path):
     with pytest.raises(SoundFusionError, match="the run 0123, whose weights are to start from, is not in"):
-        train_or_find(dataclasses.replace(VGG16, start=FromRun("0123")), store, tmp_path / "runs", cpu, progress=False)
-    assert [entry.suffix for entry in (tmp_path / "runs").iterdir() if entry.is_dir()] == [".partial"]
+        train_in(tmp_path, VGG16, start=FromRun("0123"))
+    assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
 
 
-def test_a_fusion_starts_from_its_trained_parts(store, tmp_path, cpu):
-    part = dataclasses.replace(EXPERIMENT, model="resnet2d", options={"width": 2, "pool": 1}, training=VGG16.training)
-    one = train_or_find(part, store, tmp_path / "runs", cpu, progress=False)
-    two = train_or_find(dataclasses.replace(part, seed=1), store, tmp_path / "runs", cpu, progress=False)
-    fusion = dataclasses.replace(
-        part,
-        model="fusion_concat",
-        options={"parts": [["resnet2d", {"width": 2, "pool": 1}]] * 2},
-        start=FromParts((one.key, two.key)),
-        training=Training(epochs=1, batch_size=32, learning_rate=1e-12),  # as good as none
-    )
-    fused = train_or_find(fusion, store, tmp_path / "runs", cpu, progress=False).model()
-    for mine, trained in zip(fused.parts, (one, two), strict=True):
+def test_a_fusion_starts_from_its_trained_parts(train_in, tmp_path):
+    part = {"model": "resnet2d", "options": {"width": 2, "pool": 1}, "training": ONCE}
+    parts = [train_in(tmp_path, **part, seed=seed) for seed in (0, 1)]
+    still = dataclasses.replace(ONCE, learning_rate=1e-12)  # as good as none
+    options, start = {"parts": [["resnet2d", part["options"]]] * 2}, FromParts(tuple(one.key for one in parts))
+    fused = train_in(tmp_path, model="fusion_concat", options=options, start=start, training=still).model()
+    for mine, trained in zip(fused.parts, parts, strict=True):
         name = "blocks.3.residual.0.weight"
         assert torch.allclose(mine.state_dict()[name], trained.model().state_dict()[name], atol=1e-6)
 
 
-def test_the_weight_that_a_fusion_learned_is_told_by_its_run(store, tmp_path, cpu):
-    fusion = dataclasses.replace(
-        EXPERIMENT,
-        model="fusion_decision",
-        options={"parts": [["resnet2d", {"width": 2, "pool": 1}]] * 2, "weighting": "learned"},
-        training=Training(epochs=1, batch_size=16, learning_rate=1e-2),
-    )
-    run = train_or_find(fusion, store, tmp_path, cpu, progress=False)
+def test_the_weight_that_a_fusion_learned_is_told_by_its_run(train_in, tmp_path):
+    options = {"parts": [["resnet2d", {"width": 2, "pool": 1}]] * 2, "weighting": "learned"}
+    training = Training(epochs=1, batch_size=16, learning_rate=1e-2)
+    run = train_in(tmp_path, model="fusion_decision", options=options, training=training)
     assert run.info["weight"] == pytest.approx(run.model().weight) and run.info["weight"] != 0.5

@@ -22,7 +22,7 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import runs_dir
 from soundfusion_lib.predict.export import export, model_card
-from soundfusion_lib.study.find import experiment_named, find_model
+from soundfusion_lib.study.catalogue import experiment_named, find_model
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import load_run
 
@@ -122,7 +122,7 @@ def test_an_unknown_network_or_setting_is_an_error_that_writes_nothing(music):
         "training.epocs=3": "[training] has no key 'epocs'; there are: averaging, batch_size, epochs",
         "training.epochs=none": '[training] epochs = "none": must be a valid integer',
         "training": "give a key and a value, such as training.epochs=3",
-        "training.epochs.x=1": "epochs is no table of the profile",
+        "training.epochs.x=1": "[training] epochs = {'x': 1}: must be a valid integer",
         "name=demo": "a built-in profile has this name",
         "split.scheme=all": "leaves nothing to test",
     }.items():

@@ -75,7 +75,7 @@ def test_other_weights_another_cut_and_another_input_are_other_features(store, n
     with torch.no_grad():
         network.head.weight.mul_(2)  # behind the last stage: the same features
     extracted(store, network, tmp_path)
-    assert len(list((tmp_path / "features").glob("*.npz"))) == 3
+    assert len(list((tmp_path / "features").glob("*.parquet"))) == 3
 
 
 def test_a_louder_clip_has_other_features_and_a_trained_network_standardises_itself(store, network, tmp_path):
@@ -103,12 +103,12 @@ def test_features_of_a_waveform_and_of_a_whole_clip(store, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "noise", "a changed byte"])
 def test_features_that_cannot_be_read_are_named_and_computed_anew(store, network, tmp_path, damage):
     before = extracted(store, network, tmp_path)
-    (file,) = (tmp_path / "features").glob("*.npz")
+    (file,) = (tmp_path / "features").glob("*.parquet")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     damaged = {"cut": content[: len(content) // 2], "noise": bytes(range(256)), "a changed byte": content}
     file.write_bytes(damaged[damage])
-    with pytest.warns(UserWarning, match=r"\.npz cannot be read \(.+\): its features are computed anew"):
+    with pytest.warns(UserWarning, match=r"\.parquet cannot be read \(.+\): its features are computed anew"):
         again = extracted(store, network, tmp_path)
     for block, values in before.blocks.items():
         np.testing.assert_array_equal(again.blocks[block], values)

@@ -152,12 +152,6 @@ def test_predictions_are_probabilities_of_every_segment(parts, store):
     )
 
 
-@pytest.mark.parametrize("values", [{"optimizer": "sgdx"}, {"epochs": 0}, {"learning_rate": 0}, {"weight_decay": -1}])
-def test_impossible_settings_are_refused(values):
-    with pytest.raises(SoundFusionError):
-        Training(**values)
-
-
 NARROW = """
 import contextlib, sys
 import torch
@@ -332,23 +326,18 @@ def test_mixup_mixes_inputs_and_names_both_targets():
 
 
 def test_label_smoothing_is_in_the_training_loss(parts):
-    still = dataclasses.replace(FAST, epochs=1, learning_rate=1e-12, batch_size=999)
-    losses = []
-    for smoothing in (0.0, 0.3):
+    def plain():
         model = model_for(parts)
         model.set_augmentation({})
         model.dropout = torch.nn.Identity()
-        history, _, _ = fit(
-            model,
-            parts["train"],
-            parts["validation"],
-            dataclasses.replace(still, label_smoothing=smoothing),
-            progress=False,
-        )
+        return model
+
+    still = dataclasses.replace(FAST, epochs=1, learning_rate=1e-12, batch_size=999)
+    losses = []
+    for smoothing in (0.0, 0.3):
+        recipe = dataclasses.replace(still, label_smoothing=smoothing)
+        history, _, _ = fit(plain(), parts["train"], parts["validation"], recipe, progress=False)
         losses.append(history["train_loss"][0])
-    model = model_for(parts).train()
-    model.set_augmentation({})
-    model.dropout = torch.nn.Identity()
     (inputs, _), *_ = parts["train"].batches(999)
-    uniform = -model(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike
+    uniform = -plain().train()(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike
     assert losses[1] == pytest.approx(0.7 * losses[0] + 0.3 * uniform, rel=0.02)

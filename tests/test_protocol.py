@@ -18,7 +18,7 @@ from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import protocol
+from soundfusion_lib.study import further, protocol
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import Study
@@ -77,10 +77,12 @@ def test_the_study_s_settings_are_the_report_s(study):
 def test_every_reported_row_has_its_experiment(study, monkeypatch):
     starts = {"VGG16, random start": protocol.simple_cnn(study)}
     monkeypatch.setattr(protocol, "transfer", lambda study: (starts, {}))
-    rows = reported("table2_performance")["model"].tolist()
-    assert list(protocol.performance(study)) == [row for row in rows if row != "vgg16_pretrained"]  # random: never
+    table = reported("table2_performance").set_index("model")
+    rows = [row for row in table.index if row != "vgg16_pretrained"]
+    assert list(protocol.performance(study)) == rows  # random weights never stand for pre-trained ones
     starts["frozen"] = replace(starts["VGG16, random start"], start=ImageNet("weights", frozen=True))
-    assert list(protocol.performance(study)) == rows
+    assert list(protocol.performance(study)) == table.index.tolist()
+    assert table.loc["resnet2d_small", "aggregated_accuracy"] == 0.567
     rows = reported("table1_regularization")[["model", "regularization"]].itertuples(index=False, name=None)
     assert [(f"{model}_small", kind) for model, kind in protocol.regularization(study)] == list(rows)
     rows = reported("figure1_width_scaling")[["model", "size"]].itertuples(index=False, name=None)
@@ -112,12 +114,12 @@ def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkey
 
 
 def test_the_ablation_is_of_the_newer_recipe_and_may_be_left_out(study, monkeypatch):
-    assert not protocol.ablation(study)  # by the report's recipe there is nothing to take out
+    assert not further.ablation(study)  # by the report's recipe there is nothing to take out
     newer = load_profile("emotify")
     monkeypatch.setattr(study, "profile", newer)
-    assert len({experiment.key("corpus") for experiment in protocol.ablation(study).values()}) == 8
+    assert len({experiment.key("corpus") for experiment in further.ablation(study).values()}) == 8
     monkeypatch.setattr(study, "profile", replace(newer, leave_out=("ablation",)))
-    assert not protocol.ablation(study)
+    assert not further.ablation(study)
 
 
 def test_starts_of_vgg16(study, tmp_path, monkeypatch):

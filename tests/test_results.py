@@ -8,8 +8,7 @@ import pytest
 
 from soundfusion_lib.notebooks import notebook_files
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.study import space
-from soundfusion_lib.study.profile import BUILT_IN, load_profile
+from soundfusion_lib.study.profile import BUILT_IN
 from soundfusion_lib.training.run import kept_run
 
 RESULTS = PROJECT / "results"
@@ -55,16 +54,6 @@ def test_every_kept_run_is_whole_and_found_by_this_version(folder):
         assert run.experiment.key(about["content_id"]) == key
         assert "dirty" not in run.info["commit"] and len(run.history) >= run.info["best_epoch"]
         assert len(run.predictions("test")) == run.info["segments"]["test"]
-
-
-def test_the_settings_that_a_profile_has_from_a_search_are_those_of_its_best_trial():
-    kept = sorted(RESULTS.glob("*/search.json"))
-    assert kept
-    for file in kept:
-        trials, profile = json.loads(file.read_text(encoding="utf-8"))["trials"], load_profile(file.parent.name)
-        assert len(trials) == profile.search.trials
-        best = min((trial for trial in trials if trial["state"] == "COMPLETE"), key=lambda trial: trial["value"])
-        assert space.rounded(best["params"]) == profile.searched
 
 
 def not_in_tables(text: str, tables: str) -> list[str]:

@@ -1,6 +1,5 @@
 """The search of hyper-parameters: how it ends, goes on, and what it leaves behind."""
 
-import json
 import shutil
 from types import SimpleNamespace
 
@@ -12,12 +11,11 @@ from conftest import SMALL_SIGNALS, copy_music
 from soundfusion_lib.analysis import figures, tables
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
-from soundfusion_lib.study import further, search, space
+from soundfusion_lib.study import further, search
 from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training import loop, parallel
 from soundfusion_lib.training.loop import Diverged
-from soundfusion_lib.training.run import write_json
 
 PROFILE = f"""
 name = "searched"
@@ -100,13 +98,11 @@ def with_losses(monkeypatch, curves) -> None:
 def test_processes_share_a_search_and_leave_nothing_else(study_with, monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 2)
     study = study_with(("trials = 6", "trials = 3"))
-    assert search.trials_left(study) == 3 and not list(data_dir().glob("search/*.db"))
     found = search.search(study)
-    assert search.trials_left(study) == 0 and len(found.trials) == len(search.ended(found)) == 3
+    assert len(found.trials) == len(search.ended(found)) == 3
     assert found.best_value == found.best_trial.intermediate_values[4]
-    names = sorted(path.name for path in (data_dir() / "search").iterdir())
-    assert names == [f"{search.key_of(study)}.db", f"{search.key_of(study)}.lock"]
-    assert not list(runs_dir().glob("*"))  # no run, so no prediction of the test set
+    files = {path.suffix for path in (data_dir() / "search").glob(f"{search.key_of(study)}*")}
+    assert files == {".jsonl", ".lock", ".writing"} and not list(runs_dir().glob("*"))  # no run, so no test set
     assert state(search.search(study)) == state(found)
     assert len(search.search(study_with(("trials = 6", "trials = 4"))).trials) == 4
 
@@ -118,7 +114,7 @@ def test_an_interrupted_search_ends_as_it_would_have(study_with, one_core, monke
     whole = state(search.search(study))
     assert {how for how, *_ in whole} == {"COMPLETE", "PRUNED"}
     shutil.rmtree(data_dir() / "search")
-    validate, set_state = loop._validate, optuna.storages.RDBStorage.set_trial_state_values
+    validate, set_state = loop._validate, optuna.storages.JournalStorage.set_trial_state_values
     epochs, failures = [], []
 
     def validate_or_stop(*arguments):
@@ -135,7 +131,7 @@ def test_an_interrupted_search_ends_as_it_would_have(study_with, one_core, monke
         return killed or set_state(storage, number, state, values)
 
     monkeypatch.setattr(loop, "_validate", validate_or_stop)
-    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", set_state_or_die)
+    monkeypatch.setattr(optuna.storages.JournalStorage, "set_trial_state_values", set_state_or_die)
     interrupted = 0
     while True:
         try:
@@ -191,7 +187,7 @@ def test_the_winner_is_tested_in_the_fold_of_the_search_alone(study_with):
     assert winner.augment == {"mel": {"max_fraction": 0.25}}
     assert winner.training.epochs == 4 and winner.options["dropout"] == 0.3  # as the network that it is compared with
     assert further.searched(study) == {}
-    study = study_with(more="\n" + space.as_toml(settings))
+    study = study_with(more="\n" + search.as_toml(settings))
     assert study.key(study.variants(further.searched(study)["searched"])[0]) == study.key(study.variants(winner)[0])
 
 
@@ -206,21 +202,20 @@ def test_a_kept_search_is_shown_and_leaves_no_file(study_with, one_core, monkeyp
     with_losses(monkeypatch, [[4, 3, 2, 1], None, [4, 2, 2, 2], *[[5, 5, 5, 5]] * 3])
     study = study_with()
     found = search.search(study)
-    file, content = study.folder / "search.json", {"key": search.key_of(study), "trials": search.to_json(study)}
+    file = study.folder / "search.jsonl"
     file.parent.mkdir(parents=True)
-    write_json(file, content)
+    shutil.copy(data_dir() / "search" / f"{search.key_of(study)}.jsonl", file)
     shutil.rmtree(data_dir() / "search")
-    assert search.trials_left(study) == 6
-    study.kept = True
-    assert search.trials_left(study) == 0 and state(search.search(study)) == state(found)
+    assert not search.open_search(study).trials
+    study.kept, content = True, file.read_text()
+    assert state(search.search(study)) == state(found)
     assert tables.trials(search.open_search(study)).equals(tables.trials(found))
-    assert not list(data_dir().glob("search/*.db"))
-    for other in ({"key": "of other settings"}, {"trials": content["trials"][:5]}):
-        write_json(file, content | other)
+    for other in (content.replace(search.key_of(study), "of other settings"), content[: len(content) * 2 // 3]):
+        file.write_text(other)
         assert not search.open_search(study).trials
-    for damaged in (json.dumps(content)[:-9], json.dumps(content).replace('"params"', '"parameters"'), "[]"):
+    for damaged in ("{\n" + content, content.replace('"distribution"', '"distributed"'), "[]\n"):
         file.write_text(damaged)
-        with pytest.raises(SoundFusionError, match="search.json is damaged"):
+        with pytest.raises(SoundFusionError, match="search.jsonl is damaged"):
             search.open_search(study)
 
 
@@ -231,7 +226,7 @@ def test_the_committed_searches_are_found_by_their_keys(name, run, monkeypatch):
     profile, folder = load_profile(name), PROJECT / "results" / name
     study = SimpleNamespace(profile=profile, folder=folder, kept=True, key=lambda experiment: run)
     found = search.open_search(study)
-    assert space.rounded(found.best_params) == profile.searched
+    assert further.rounded(found.best_params) == profile.searched
     table = tables.trials(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     assert table == (folder / "tables" / "10_trials.csv").read_text(encoding="utf-8")
     importances = tables.importances(found)

@@ -16,8 +16,6 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import catalogue, protocol, status
 from soundfusion_lib.study import study as study_module
-from soundfusion_lib.study.profile import load_profile
-from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.result import of_runs
@@ -115,19 +113,31 @@ def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):
     assert [(one.seed, one.split.fold, one.folds, one.seeds) for one in own] == [(5, 0, (), ()), (5, 1, (), ())]
 
 
-def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(study, monkeypatch):
-    profile = dataclasses.replace(study.profile, seeds=(0,), seeds_of={"whole": [0, 4]}, test_folds=(0,))
-    monkeypatch.setattr(study, "profile", profile)
-    part = study.experiment("part", "simple_cnn")
-    whole = dataclasses.replace(part, name="whole", start=FromParts((part,)))
-    assert [one.seed for one in study.variants(part)] == [0]
+@pytest.fixture
+def trained(study, monkeypatch):
+    """The experiments that a study would train, in their order."""
     trained = []
     monkeypatch.setattr(study, "_run", lambda experiment, store: trained.append(experiment))
     monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
     monkeypatch.setattr(study_module, "of_runs", lambda runs, groups: None)
-    study.train(whole)
+    return trained
+
+
+def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(study, trained, monkeypatch):
+    profile = dataclasses.replace(study.profile, seeds=(0,), seeds_of={"whole": [0, 4]}, test_folds=(0,))
+    monkeypatch.setattr(study, "profile", profile)
+    part = study.experiment("part", "simple_cnn")
+    assert [one.seed for one in study.variants(part)] == [0]
+    study.train(dataclasses.replace(part, name="whole", start=FromParts((part,))))
     assert [(one.name, one.seed) for one in trained] == [("part", 0), ("part", 4), ("whole", 0), ("whole", 4)]
     assert [one.starts_from for one in trained[2:]] == [(study.key(one),) for one in trained[:2]]
+
+
+def test_parts_are_trained_with_the_folds_and_seeds_of_their_fusion(study, trained):
+    part = study.experiment("part", "simple_cnn")
+    study.train(dataclasses.replace(part, start=FromParts((part,)), folds=(3,), seeds=(7,)))
+    assert [(one.seed, one.split.fold) for one in trained] == [(7, 3)] * 2
+    assert trained[1].start == FromParts((study.key(trained[0]),))
 
 
 def test_seeds_of_an_experiment_that_there_is_not_are_an_error(study, monkeypatch):
@@ -137,18 +147,6 @@ def test_seeds_of_an_experiment_that_there_is_not_are_an_error(study, monkeypatc
         SoundFusionError, match=r'profile .*: \[seeds_of\] has no experiment .ResNet3D.; there are: .*"nnet1"'
     ):
         catalogue.by_notebook(study)
-
-
-def test_parts_are_trained_with_the_folds_and_seeds_of_their_fusion(study, monkeypatch):
-    part = study.experiment("part", "simple_cnn")
-    whole = dataclasses.replace(part, start=FromParts((part,)), folds=(3,), seeds=(7,))
-    trained = []
-    monkeypatch.setattr(study, "_run", lambda experiment, store: trained.append(experiment))
-    monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
-    monkeypatch.setattr(study_module, "of_runs", lambda runs, groups: None)
-    study.train(whole)
-    assert [(one.seed, one.split.fold) for one in trained] == [(7, 3)] * 2
-    assert trained[1].start == FromParts((study.key(trained[0]),))
 
 
 def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):
@@ -176,11 +174,6 @@ def test_performance_table(runs, study):
     assert "[" in tables.readable(pairs).loc[0, "difference [interval at its test's level]"]
     pair = pairs.iloc[0]
     assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
-
-
-def test_reported_tables_are_the_report_s():
-    assert len(reported("grid_search_specaugment")) == 36
-    assert reported("table2_performance").set_index("model").loc["resnet2d_small", "aggregated_accuracy"] == 0.567
 
 
 def test_corpus_and_split_tables_count_every_track_once(study):
@@ -410,34 +403,7 @@ def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monke
     assert study.findings().data == "Tones *differ*."
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (("[training]", "[trainings]"), "no key 'trainings'"),
-        (("epochs = 4", "epoch = 4"), "no key 'epoch'"),
-        (("n_mels = 32", "mels = 32"), "no key 'mels'"),
-        (("[models.simple_cnn]", "[models.simple]"), "no key 'simple'"),
-        (('kind = "folder"', 'kind = "fodler"'), 'kind = "fodler": must be one of demo'),
-        (('label = "sound"', 'lable = "sound"'), "lable"),
-        (("seeds = [0, 1]", "seeds = [0, 1"), "cannot be read as"),
-        (("epochs = 4", "epochs = 0"), "epochs"),
-        (("/", "/nowhere/"), "nowhere"),
-    ],
-)
-def test_faults_in_a_profile_are_said_in_one_message(profile, tmp_path, change, message, folders):
-    file = tmp_path / "mine.toml"
-    file.write_text(profile.read_text().replace(*change, 1))
-    result = cli("prepare", str(file))
-    assert result.exit_code == 1 and message in result.output and "Traceback" not in result.output
-
-
 def test_unknown_profiles_devices_and_notebooks_are_refused(folders):
     assert "demo, emotify, fma_small" in cli("prepare", "nope").output
     assert "no device 'tpu'" in cli("reproduce", "demo", "--device", "tpu").output
     assert "no notebook begins with '99'" in cli("reproduce", "demo", "--only", "99").output
-
-
-def test_built_in_profiles_are_valid():
-    assert load_profile("demo").corpus["kind"] == "demo"
-    report_profile = load_profile("fma_small")
-    assert report_profile.split.scheme == "auto" and report_profile.segmenting.seconds == 5.0

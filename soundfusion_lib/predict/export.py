@@ -22,7 +22,7 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.paths import runs_dir, writing
-from soundfusion_lib.study.find import experiment_named, find_model, profile_and_name
+from soundfusion_lib.study.catalogue import experiment_named, find_model, profile_and_name
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.result import Result, of_runs

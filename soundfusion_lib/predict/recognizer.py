@@ -18,7 +18,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.paths import whole
 from soundfusion_lib.predict.export import CONFIG, load_exported, with_bounds
-from soundfusion_lib.study.find import find_model
+from soundfusion_lib.study.catalogue import find_model
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY, decide
 from soundfusion_lib.training.run import load_run

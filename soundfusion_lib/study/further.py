@@ -1,13 +1,15 @@
-"""Beyond the report: other ways to fuse its two networks, other networks to fuse, and searched settings."""
+"""Beyond the report: other ways to fuse its two networks, other networks to fuse, a recipe and searched settings."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import space
+from soundfusion_lib.study.profile import OF_MASKS, OF_MODEL, OF_TRAINING
 from soundfusion_lib.study.protocol import LABELS, joint_fusions, parts_of, resnet
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.loop import Training
 
 REPORTED = "SoundFusion-1"
 WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}
@@ -63,6 +65,25 @@ def fusions(study: Study) -> dict[str, Experiment]:
     return found
 
 
+def ablation(study: Study) -> dict[str, Experiment]:
+    """What each part of the newer recipe is worth: ResNet2D-small by all of it, without one part each, and by Adam at a
+    constant rate for up to 60 epochs, near the report's recipe. Empty where the profile trains so, or leaves it out."""
+    whole = resnet(study, "resnet2d")
+    if whole.training.schedule != "one_cycle" or "ablation" in study.profile.leave_out:
+        return {}
+    without = {
+        "weight decay": {"weight_decay": 0.0},
+        "averaged weights": {"averaging": 0.0},
+        "mixup": {"mixup": 0.0},
+        "label smoothing": {"label_smoothing": 0.0},
+        "random starts": {"random_starts": False},
+        "the last epoch (the best on validation)": {"keep": "best", "patience": whole.training.epochs},
+    }
+    parts = {f"without {part}": replace(whole.training, **changes) for part, changes in without.items()}
+    recipes = {"the newer recipe": whole.training, **parts, "Adam at a constant rate": Training()}
+    return {name: replace(whole, name=f"ResNet2D-small, {name}", training=one) for name, one in recipes.items()}
+
+
 def searched(study: Study) -> dict[str, Experiment]:
     """ "searched": the network whose settings the profile has from a search of its own; none where it has none."""
     found = study.profile.searched
@@ -73,5 +94,26 @@ def winner(study: Study, settings: dict[str, Any]) -> Experiment:
     """The small network that the profile's search is about with the settings that were found. It is tested in the
     search's fold alone: in others some of the tracks that it was chosen by would test it."""
     model = study.profile.search.model
-    experiment = space.settled(resnet(study, model), f"{LABELS[model]}, searched", space.rounded(settings))
+    experiment = settled(resnet(study, model), f"{LABELS[model]}, searched", rounded(settings))
     return replace(experiment, folds=study.profile.test_folds[:1])
+
+
+def settled(experiment: Experiment, name: str, settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with these settings of training, model and masks, under another name."""
+
+    def among(names: set[str]) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if key in names}
+
+    masks = {"mel": among(OF_MASKS)}
+    return replace(
+        experiment,
+        name=name,
+        options={**experiment.options, **among(OF_MODEL)},
+        training=replace(experiment.training, **among(OF_TRAINING)),
+        augment={kind: {**options, **masks.get(kind, {})} for kind, options in experiment.augment.items()},
+    )
+
+
+def rounded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings to three digits, as a profile has them and as the winner is trained."""
+    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in settings.items()}

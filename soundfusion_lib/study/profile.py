@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).resolve().with_name("built_in")
 BACKSLASH = r"a backslash begins an escape in double quotes: write C:/music, or 'C:\music' in single quotes"
 RESNETS = "resnet1d", "resnet2d"
+OVERRIDING = "large", "grid", "searched"  # tables that hide keys of [training], beside [models]
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 REPORTED = asdict(Training())  # the report's recipe,
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # and where it differs
@@ -188,24 +190,20 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     if not changes:
         return profile
     load_profile(profile)  # whose faults are none of the changes'
-    content, values = _read(profile)[0], dict(sorted(map(_parsed, changes)))
-    words = "-".join(f"{key}-{value}" for key, value in values.items())
-    digest = hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:6]
-    content["name"] += f"-{re.sub(r'[^a-zA-Z0-9]+', '-', words)[:50]}-{digest}"
-    overriding = [*content.get("models", {}).values(), *(content.get(key, {}) for key in ("large", "grid", "searched"))]
-    for key in values:
-        for settings in overriding:
-            settings.pop(key.removeprefix("training."), None)
-    content |= {"large_batch": values["training.batch_size"]} if "training.batch_size" in values else {}
+    content, values = _read(profile)[0], {}
+    for change in changes:
+        values = _merged(values, _parsed(change))
+    words = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(sorted(changes)))
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+    content["name"] += f"-{words[:50]}-{digest[:6]}"
+    training = values.get("training", {})
+    check(table({"training": Recipe}), {"training": training}, "--set")
+    for settings in (*content.get("models", {}).values(), *(content.get(key, {}) for key in OVERRIDING)):
+        for key in training:
+            settings.pop(key, None)
+    content |= {"large_batch": training["batch_size"]} if "batch_size" in training else {}
     content |= {"seeds_of": {}} if "seeds" in values else {}
-    for key, value in values.items():
-        *tables, last = key.split(".")
-        settings = content
-        for name in tables:
-            settings = settings.setdefault(name, {})
-            if not isinstance(settings, dict):
-                raise SoundFusionError(f"--set {key}: {name} is no table of the profile, but a value")
-        settings[last] = value
+    content = _merged(content, values)
     _make_absolute(content, Path.cwd())
     name = check(Profile, content, f"profile {profile} with --set {' --set '.join(changes)}:").name
     with whole(file := data_dir() / "profiles" / f"{name}.toml") as aside:
@@ -213,15 +211,20 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     return str(file)
 
 
-def _parsed(change: str) -> tuple[str, Any]:
-    """Key and value of a change."""
-    key, _, text = (part.strip() for part in change.partition("="))
-    if not (key and text) or key == "training":
-        raise SoundFusionError(f"--set {change}: give a key and a value, such as training.epochs=3")
-    try:
-        return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, text
+def _parsed(change: str) -> dict[str, Any]:
+    """A change as TOML reads it, {"training": {"epochs": 3}}; a value that is none of TOML's is a text."""
+    key, _, value = change.partition("=")
+    for text in (value, json.dumps(value.strip())) if value.strip() else ():
+        with suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f"{key} = {text}")
+    raise SoundFusionError(f"--set {change}: give a key and a value, such as training.epochs=3")
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """A table with another's values over its own, table by table."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
 
 
 def _read(name: str | Path) -> tuple[dict[str, Any], Path]:

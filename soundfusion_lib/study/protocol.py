@@ -19,12 +19,13 @@ from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file, published_we
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study.profile import SIZES
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
+from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, ImageNet, Start
 from soundfusion_lib.training.fuse import average
-from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.result import CONTROL, FUSION, PART, Result
 from soundfusion_lib.training.run import checksum
 
+IMAGENET = "ImageNet"
+LEFT_OUT = "the profile leaves it out, as it takes too long where this is run"
 LABELS = {"resnet1d": "ResNet1D", "resnet2d": "ResNet2D"}
 REGULARIZATIONS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -55,22 +56,20 @@ def simple_cnn(study: Study) -> Experiment:
     return study.experiment("SimpleCNN, whole clip", "simple_cnn", augment=True)
 
 
-def nnets(study: Study) -> dict[str, Experiment]:
-    """nnet1, nnet2, and nnet2 without regularization."""
-    return {
-        "nnet1": study.experiment("nnet1", "nnet1", augment=True),
-        "nnet2, no regularization": study.experiment("nnet2, no regularization", "nnet2", dropout=0.0),
-        "nnet2": study.experiment("nnet2", "nnet2", augment=True),
-    }
+def _named(*experiments: Experiment) -> dict[str, Experiment]:
+    """Experiments by their names."""
+    return {experiment.name: experiment for experiment in experiments}
 
 
 def two_dimensional(study: Study) -> dict[str, Experiment]:
     """The networks on spectrograms, by name."""
-    return {
-        "SimpleCNN, whole clip": simple_cnn(study),
-        "ResNet2D-small": resnet(study, "resnet2d"),
-        **nnets(study),
-    }
+    return _named(
+        simple_cnn(study),
+        resnet(study, "resnet2d"),
+        study.experiment("nnet1", "nnet1", augment=True),
+        study.experiment("nnet2, no regularization", "nnet2", dropout=0.0),
+        study.experiment("nnet2", "nnet2", augment=True),
+    )
 
 
 def regularization(study: Study, models: Collection[str] = tuple(LABELS)) -> dict[tuple[str, str], Experiment]:
@@ -89,14 +88,10 @@ def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
     cells: dict[tuple[float, int, float], Experiment] = {}
     if "grid" in study.profile.leave_out:
         return cells
-    for row in reported("grid_search_specaugment").itertuples():
-        cell = (row.probability, row.n_masks, row.max_mask_fraction)
-        options = {
-            "n_time_masks": row.n_masks,
-            "n_frequency_masks": row.n_masks,
-            "probability": row.probability,
-            "max_fraction": row.max_mask_fraction,
-        }
+    for cell in reported("grid_search_specaugment").iloc[:, :3].itertuples(index=False, name=None):
+        probability, masks, fraction = cell
+        options = {"probability": probability, "max_fraction": fraction}
+        options |= {"n_time_masks": masks, "n_frequency_masks": masks}
         name = f"SimpleCNN, SpecAugment {cell}"
         experiment = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
         cells[cell] = replace(experiment, folds=study.profile.test_folds[:1])
@@ -114,27 +109,35 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
     Returns:
         Experiments by name; and, by name, why one that belongs here cannot be run, and what to do about it.
     """
-    music = pretraining_name(study)
-    try:
-        refuse_left_out(study, "vgg16")
-    except SoundFusionError as error:
-        return {}, {f"VGG16, {source} start": f"not run: {error}" for source in ("random", "ImageNet", music)}
-    possible, impossible = {"VGG16, random start": vgg16(study, "VGG16, random start")}, {}
-    starts: dict[str, Start] = {}
-    try:
-        starts["ImageNet"] = ImageNet(imagenet_fingerprint(study))
-    except SoundFusionError as error:
-        impossible["VGG16, ImageNet start"] = f"not run: {error}"
-    try:
-        study.check_pretraining()
-        starts[music] = FromRun(vgg16(study, "VGG16 on the pretraining corpus"))
-    except SoundFusionError as error:
-        impossible[f"VGG16, {music} start"] = f"not run: {error}"
-    for source, start in starts.items():
-        for way, frozen in (("frozen", True), ("fine-tuned", False)):
-            name = f"VGG16, {source} start, {way}"
-            possible[name] = vgg16(study, name, start=replace(start, frozen=frozen))
+    possible, impossible = {}, {}
+    for source in ("random", IMAGENET, pretraining_name(study)):
+        try:
+            if "vgg16" in study.profile.leave_out:
+                raise SoundFusionError(LEFT_OUT)
+            start = start_from(study, source, vgg16(study, "VGG16 on the pretraining corpus"))
+        except SoundFusionError as error:
+            impossible[f"VGG16, {source} start"] = f"not run: {error}"
+            continue
+        ways = {"": start}
+        if start != RANDOM:
+            ways = {", frozen": replace(start, frozen=True), ", fine-tuned": replace(start, frozen=False)}
+        for way, one in ways.items():
+            name = f"VGG16, {source} start{way}"
+            possible[name] = vgg16(study, name, start=one)
     return possible, impossible
+
+
+def start_from(study: Study, source: str, network: Experiment) -> Start:
+    """The start of a network by its source: `IMAGENET`; `pretraining_name`, where it is trained first; else random.
+    Raises SoundFusionError where it cannot be had."""
+    if source == IMAGENET:
+        return ImageNet(imagenet_fingerprint(study))
+    if source != pretraining_name(study):
+        return RANDOM
+    if network.model in study.profile.leave_out:
+        raise SoundFusionError(LEFT_OUT)
+    study.check_pretraining()
+    return FromRun(network)
 
 
 def fine_tuned(study: Study) -> dict[str, Experiment]:
@@ -144,11 +147,9 @@ def fine_tuned(study: Study) -> dict[str, Experiment]:
         study.check_pretraining()
     except SoundFusionError:
         return {}
-    experiments = {"ResNet2D-small": resnet(study, "resnet2d"), "SimpleCNN": simple_cnn(study)}
-    music = pretraining_name(study)
     return {
-        network: replace(one, name=f"{network}, {music} start, fine-tuned", start=FromRun(one))
-        for network, one in experiments.items()
+        network: replace(one, name=f"{network}, {pretraining_name(study)} start, fine-tuned", start=FromRun(one))
+        for network, one in (("ResNet2D-small", resnet(study, "resnet2d")), ("SimpleCNN", simple_cnn(study)))
     }
 
 
@@ -158,12 +159,6 @@ def pretraining_name(study: Study) -> str:
     kind = corpus.get("kind", "gtzan")
     names = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN", "folder": Path(corpus.get("path", "")).name}
     return names.get(kind, kind)
-
-
-def refuse_left_out(study: Study, model: str) -> None:
-    """Raise SoundFusionError for a model that the profile leaves out."""
-    if model in study.profile.leave_out:
-        raise SoundFusionError("the profile leaves it out, as it takes too long where this is run")
 
 
 def imagenet_fingerprint(study: Study) -> str:
@@ -192,23 +187,24 @@ def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
 def joint_fusions(study: Study) -> dict[str, Experiment]:
     """Both fusions, trained jointly from scratch: by features; by decisions, with equal and with a learned weight."""
     options = {"parts": parts_of(study), "augment": True, "role": FUSION}
-    return {
-        "SoundFusion-1": study.experiment("SoundFusion-1", "fusion_concat", **options),
-        "SoundFusion-2": study.experiment("SoundFusion-2", "fusion_decision", **options),
-        "SoundFusion-2, learned weight": study.experiment(
-            "SoundFusion-2, learned weight", "fusion_decision", weighting="learned", **options
-        ),
-    }
+    learned = {"weighting": "learned", **options}
+    return _named(
+        study.experiment("SoundFusion-1", "fusion_concat", **options),
+        study.experiment("SoundFusion-2", "fusion_decision", **options),
+        study.experiment("SoundFusion-2, learned weight", "fusion_decision", **learned),
+    )
+
+
+def fusion_of_trained(study: Study) -> Experiment:
+    """SoundFusion-1 that starts from the trained ResNet1D-small and ResNet2D-small."""
+    start = FromParts(tuple(resnet(study, model) for model in LABELS))
+    return replace(joint_fusions(study)["SoundFusion-1"], name="SoundFusion-1 of trained parts", start=start)
 
 
 def fusions(study: Study) -> dict[str, Experiment]:
     """The fusions' parts, and all fusions that take training, by name."""
-    return {
-        "ResNet1D-small": resnet(study, "resnet1d"),
-        "ResNet2D-small": resnet(study, "resnet2d"),
-        **joint_fusions(study),
-        "SoundFusion-1 of trained parts": fusion_of_trained(study),
-    }
+    parts = (resnet(study, model) for model in LABELS)
+    return _named(*parts, *joint_fusions(study).values(), fusion_of_trained(study))
 
 
 def as_large(study: Study, model: str) -> Experiment:
@@ -234,41 +230,9 @@ def _parameters(experiment: Experiment) -> int:
         return count_parameters(experiment.build(num_classes=8))
 
 
-def ablation(study: Study) -> dict[str, Experiment]:
-    """What each part of the newer recipe is worth: ResNet2D-small by all of it, without one part each, and by Adam at a
-    constant rate for up to 60 epochs, near the report's recipe. Empty where the profile trains so, or leaves it out."""
-    whole = resnet(study, "resnet2d")
-    if whole.training.schedule != "one_cycle" or "ablation" in study.profile.leave_out:
-        return {}
-    without = {
-        "weight decay": {"weight_decay": 0.0},
-        "averaged weights": {"averaging": 0.0},
-        "mixup": {"mixup": 0.0},
-        "label smoothing": {"label_smoothing": 0.0},
-        "random starts": {"random_starts": False},
-        "the last epoch (the best on validation)": {"keep": "best", "patience": whole.training.epochs},
-    }
-    parts = {f"without {part}": replace(whole.training, **changes) for part, changes in without.items()}
-    recipes = {"the newer recipe": whole.training, **parts, "Adam at a constant rate": Training()}
-    return {name: replace(whole, name=f"ResNet2D-small, {name}", training=one) for name, one in recipes.items()}
-
-
-def fusion_of_trained(study: Study) -> Experiment:
-    """SoundFusion-1 that starts from the trained ResNet1D-small and ResNet2D-small."""
-    return study.experiment(
-        "SoundFusion-1 of trained parts",
-        "fusion_concat",
-        parts=parts_of(study),
-        augment=True,
-        start=FromParts(tuple(resnet(study, model) for model in LABELS)),
-        role=FUSION,
-    )
-
-
 def decisions_of_trained(one: Result, two: Result) -> dict[str, Result]:
     """SoundFusion-2 of two trained networks: nothing to train."""
-    name = "SoundFusion-2 of trained parts"
-    equal, searched = f"{name}, equal weights", f"{name}, weight searched"
+    equal, searched = (f"SoundFusion-2 of trained parts, {how}" for how in ("equal weights", "weight searched"))
     return {equal: average(one, two, equal), searched: average(one, two, searched, searched=True)}
 
 
@@ -276,13 +240,13 @@ def performance(study: Study) -> dict[str, Experiment]:
     """The slides' table of performance, by its row in results/reported/table2_performance.csv."""
     frozen = [one for one in transfer(study)[0].values() if getattr(one.start, "frozen", False)]
     pretrained = {"vgg16_pretrained": frozen[0]} if frozen else {}  # ImageNet's, where it could be had
-    fused = joint_fusions(study)
+    on_mel, fused = two_dimensional(study), joint_fusions(study)
     return {
         "resnet1d_medium": resnet(study, "resnet1d", "medium"),
         **pretrained,
-        "resnet2d_small": resnet(study, "resnet2d", "small"),
-        "nnet1": nnets(study)["nnet1"],
-        "nnet2": nnets(study)["nnet2"],
+        "resnet2d_small": on_mel["ResNet2D-small"],
+        "nnet1": on_mel["nnet1"],
+        "nnet2": on_mel["nnet2"],
         "simple_cnn": simple_cnn(study),
         "soundfusion1": fused["SoundFusion-1"],
         "soundfusion2": fused["SoundFusion-2"],
@@ -291,5 +255,4 @@ def performance(study: Study) -> dict[str, Experiment]:
 
 def confused(study: Study) -> dict[str, Experiment]:
     """The networks whose confusion matrices the slides show, by name."""
-    mediums = {f"{label}-medium": resnet(study, model, "medium") for model, label in LABELS.items()}
-    return mediums | {"SoundFusion-1": joint_fusions(study)["SoundFusion-1"]}
+    return _named(*(resnet(study, model, "medium") for model in LABELS), joint_fusions(study)["SoundFusion-1"])

@@ -5,29 +5,33 @@ Akiba, Sano, Yanase, Ohta and Koyama, "Optuna: a next-generation hyperparameter 
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from soundfusion_lib.audio.augment import AUGMENTATIONS
 from soundfusion_lib.audio.store import Store
+from soundfusion_lib.checks import shown
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, lock, runs_dir, writing
-from soundfusion_lib.study import protocol, space
+from soundfusion_lib.study import protocol
+from soundfusion_lib.study.further import rounded, settled
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import Diverged, fit
 from soundfusion_lib.training.parallel import Task, run_tasks
-from soundfusion_lib.training.run import UNREADABLE, read_json
 from soundfusion_lib.training.train import segments_of, untrained
 
 try:
     import optuna
-    from optuna.distributions import distribution_to_json, json_to_distribution
-    from optuna.exceptions import StorageInternalError
-    from optuna.trial import FrozenTrial, TrialState, create_trial
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial, TrialState
 except ImportError as error:
     raise SoundFusionError("a search needs Optuna: pip install 'soundfusion[search]'") from error
 
@@ -52,7 +56,7 @@ def search(study: Study) -> optuna.Study:
         SoundFusionError: no trial came to its end; see also `parallel.run_tasks`.
     """
     base, wanted, file = experiment_of(study), study.profile.search, _file(study)
-    with writing(file.parent, StorageInternalError), lock(file.with_suffix(".lock")):
+    with writing(file.parent), lock(file.with_suffix(".lock")):
         found = open_search(study)
         begun = len(ended(found))
         if begun < wanted.trials:
@@ -73,13 +77,13 @@ def run_trial(
     Args:
         file: of the search.
         base: experiment that gets the settings.
-        names: settings to search, and their values, see `space`.
+        names: settings to search, and their values, see `profile.Search`.
         seed: of the proposal.
     """
     rungs = {max(1, round(share * base.training.epochs)) for share in RUNGS} - {base.training.epochs}
 
     def objective(trial: optuna.Trial) -> float:
-        experiment = space.settled(base, f"trial {trial.number}", space.suggest(trial, names))
+        experiment = settled(base, f"trial {trial.number}", suggest(trial, names))
         segments, epochs = segments_of(experiment, store, device), []
         model = untrained(experiment, store, segments["train"], runs_dir())
 
@@ -116,12 +120,13 @@ def key_of(study: Study) -> str:
 
 
 def open_search(study: Study) -> optuna.Study:
-    """The profile's search as it stands. If `study.kept`, the one in results/<profile>/search.json, where that is whole
-    and of the same key."""
-    if trials := _kept(study):
-        found = optuna.create_study()
-        found.add_trials(trials)
-        return found
+    """The profile's search as it stands. If `study.kept`, the one in results/<profile>/search.jsonl, where that has the
+    search's key and all trials; such a file is a copy of data/search/<key>.jsonl."""
+    key, kept = key_of(study), study.folder / "search.jsonl"
+    if study.kept and kept.is_file() and key in optuna.get_all_study_names(storage := _storage(kept)):
+        found = optuna.load_study(study_name=key, storage=storage)
+        if len(ended(found)) >= study.profile.search.trials:
+            return found
     return _opened(_file(study))
 
 
@@ -130,60 +135,51 @@ def ended(found: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in found.trials if trial.state.is_finished() and not _is_cut_off(trial)]
 
 
-def trials_left(study: Study) -> int:
-    """How many of the profile's trials have not ended; makes no file."""
-    return max(0, study.profile.search.trials - len(to_json(study)))
+def suggest(trial: optuna.Trial, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trial, as Optuna's sampler proposes them."""
+    for name, values in names.items():
+        if isinstance(values, list):
+            trial.suggest_categorical(name, values)
+        else:
+            whole = isinstance(values["low"], int) and isinstance(values["high"], int)
+            propose = trial.suggest_int if whole else trial.suggest_float
+            propose(name, **values)
+    return trial.params
 
 
-def to_json(study: Study) -> list[dict[str, Any]]:
-    """The ended trials of the profile's search, as search.json has them beside the key; makes no file."""
-    file = _file(study)
-    return [
-        {
-            "state": trial.state.name,
-            "value": trial.value,
-            "params": trial.params,
-            "distributions": {name: distribution_to_json(drawn) for name, drawn in trial.distributions.items()},
-            "losses": trial.intermediate_values,
-            "user_attrs": trial.user_attrs,
-        }
-        for trial in _kept(study) or (ended(_opened(file)) if file.is_file() else [])
-    ]
+def settings_of(experiment: Experiment, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The experiment's settings that are searched; empty if one of them lies outside the space."""
+    masks = {name: parameter.default for name, parameter in signature(AUGMENTATIONS["mel"]).parameters.items()}
+    settings = {**masks, **experiment.augment.get("mel", {}), **experiment.options, **vars(experiment.training)}
+
+    def inside(name: str, values: Any) -> bool:
+        if isinstance(values, list):
+            return settings[name] in values
+        return values["low"] <= settings[name] <= values["high"]
+
+    return {name: settings[name] for name in names} if all(map(inside, names, names.values())) else {}
 
 
-def _kept(study: Study) -> list[FrozenTrial]:
-    file = study.folder / "search.json"
-    if not (study.kept and file.is_file()):
-        return []
-    try:
-        content = read_json(file)
-        trials = [
-            create_trial(
-                state=TrialState[trial["state"]],
-                value=trial["value"],
-                params=trial["params"],
-                distributions={name: json_to_distribution(text) for name, text in trial["distributions"].items()},
-                intermediate_values={int(epoch): loss for epoch, loss in trial["losses"].items()},
-                user_attrs=trial["user_attrs"],
-            )
-            for trial in content["trials"]
-        ]
-        return trials if content["key"] == key_of(study) and len(trials) >= study.profile.search.trials else []
-    except UNREADABLE as error:
-        raise SoundFusionError(f"{file} is damaged ({error}): restore it, or delete it to search anew") from error
+def as_toml(settings: Mapping[str, Any]) -> str:
+    """The table [searched] of a profile with these settings."""
+    return "\n".join(["[searched]", *(f"{name} = {shown(value)}" for name, value in rounded(settings).items())])
 
 
 def _file(study: Study) -> Path:
-    return data_dir() / "search" / f"{key_of(study)}.db"
+    return data_dir() / "search" / f"{key_of(study)}.jsonl"
 
 
 def _opened(file: Path, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{file}", {"connect_args": {"timeout": 60}})  # seconds
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
-    return optuna.create_study(
-        storage=storage, sampler=sampler, pruner=pruner, study_name="search", load_if_exists=True
-    )
+    options = {"sampler": sampler, "pruner": optuna.pruners.MedianPruner(n_startup_trials=STARTUP)}
+    return optuna.create_study(storage=_storage(file), study_name=file.stem, load_if_exists=True, **options)
+
+
+def _storage(file: Path) -> JournalStorage:
+    """Optuna's journal in a file; raises SoundFusionError where that is damaged."""
+    try:
+        return JournalStorage(JournalFileBackend(str(file), lock(file.with_suffix(".writing"))))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SoundFusionError(f"{file} is damaged ({error}): restore it, or delete it to search anew") from error
 
 
 def _is_cut_off(trial: FrozenTrial) -> bool:
@@ -194,7 +190,7 @@ def _enqueue(found: optuna.Study, base: Experiment, names: dict) -> None:
     """Enqueue the profile's own settings, and those of trials that an interruption cut off."""
     for trial in found.get_trials(states=(TrialState.RUNNING,)):  # its process was killed
         found.tell(trial.number, state=TrialState.FAIL)
-    if own := space.settings_of(base, names):
+    if own := settings_of(base, names):
         found.enqueue_trial(own, skip_if_exists=True)
     repeated = {trial.user_attrs.get(AGAIN) for trial in found.trials}
     for trial in filter(_is_cut_off, found.trials):

@@ -14,11 +14,12 @@ from soundfusion_lib.models.musicnn import SAMPLE_RATE, SECONDS, MusiCNN, load_m
 from soundfusion_lib.models.vgg16 import load_imagenet
 from soundfusion_lib.paths import data_dir
 from soundfusion_lib.study import protocol
+from soundfusion_lib.study.protocol import IMAGENET
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.features import FEATURES_REVISION, Features, features
 
-RANDOM, IMAGENET, MILLION_SONGS = "random weights", "ImageNet", "Million Song Dataset"
+RANDOM, MILLION_SONGS = "random weights", "Million Song Dataset"
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,11 @@ def starts(study: Study) -> tuple[list[Start], dict[tuple[str, str], str]]:
     possible, impossible = [], {}
     for network, experiment in networks.items():
         for source in (RANDOM, IMAGENET, protocol.pretraining_name(study)):
-            start = Start(network, source, experiment)
+            if source == IMAGENET and network != "VGG16":
+                continue  # its authors' weights are for this network only
             try:
-                if source == IMAGENET:
-                    if network != "VGG16":
-                        continue  # its authors' weights are for this network only
-                    protocol.imagenet_fingerprint(study)
-                elif source != RANDOM:
-                    protocol.refuse_left_out(study, experiment.model)
-                    study.check_pretraining()
-                possible.append(start)
+                protocol.start_from(study, source, experiment)
+                possible.append(Start(network, source, experiment))
             except SoundFusionError as error:
                 impossible[network, source] = f"not run: {error}"
     if musicnn_file().is_file() or study.kept:

@@ -1,8 +1,8 @@
 """How far a study is: which runs are there, and how long those that are missing will take."""
 
-import math
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -33,19 +33,13 @@ def progress(study: Study, notebooks: Collection[str] = ()) -> pd.DataFrame:
     """
     recorded, seen, rows = _recorded_seconds(), set(), []
     for notebook, experiments in catalogue.by_notebook(study).items():
-        if notebooks and notebook not in notebooks:
-            continue
-        runs, done, seconds = 0, 0, 0.0
-        for experiment in experiments:
-            like = recorded[_likeness(experiment)] or recorded[experiment.model] or [math.nan]
-            for key in _keys(study, experiment):
-                if key in seen:
-                    continue
-                seen.add(key)
-                there = study.is_trained(key)
-                runs, done = runs + 1, done + there
-                seconds += 0 if there else experiment.training.epochs * float(np.mean(like))
-        rows.append([notebook, runs, done, seconds / 3600])
+        if not notebooks or notebook in notebooks:
+            keys = {key: one for one in experiments for key in _keys(study, one) if key not in seen}
+            missing = [one for key, one in keys.items() if not study.is_trained(key)]
+            like = [recorded.get(_likeness(one.to_dict()), recorded.get(one.model, np.nan)) for one in missing]
+            seconds = sum(each * one.training.epochs for each, one in zip(like, missing, strict=True))
+            rows.append([notebook, len(keys), len(keys) - len(missing), seconds / 3600])
+            seen |= keys.keys()
     return pd.DataFrame(rows, columns=["notebook", "runs", "done", "core_hours_left"])
 
 
@@ -82,29 +76,20 @@ def left_to_train(profile: str, notebooks: Collection[str], kept: bool) -> str:
         return f"{study.profile.name}: clips are decoded first, then all networks are trained"
 
 
-def _likeness(experiment: Experiment) -> str:
-    return f"{experiment.model} {experiment.options} {experiment.segmenting} {experiment.training.batch_size}"
+def _likeness(experiment: dict[str, Any]) -> str:
+    """What runs that take as long have in common; of an experiment as `Experiment.to_dict` has it."""
+    return json.dumps([experiment[name] for name in ("model", "options", "segmenting")])
 
 
-def _recorded_seconds() -> dict[str, list[float]]:
-    """Core-seconds per epoch of recorded runs, by what `_likeness` says of them, and by model."""
-    recorded = defaultdict(list)
-    for content, info in _recorded():
-        experiment = Experiment.from_dict(content)
-        seconds = info.get("core_seconds", math.nan) * info["epoch_seconds"] / info["seconds"]
-        if not math.isnan(seconds):
-            recorded[_likeness(experiment)].append(seconds)
-            recorded[experiment.model].append(seconds)
-    return recorded
-
-
-def _recorded() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Experiment and info of every run, trained here or kept among the results."""
-    for file in sorted(runs_dir().glob(f"*/{INFO}")):
-        try:
-            if not file.parent.suffix:
-                yield read_json(file.with_name(ABOUT))["experiment"], read_json(file)
-        except UNREADABLE:
-            continue  # a damaged run says nothing; it is trained anew where it is needed
-    for file in sorted(results_dir().glob("*/runs/runs.json")):
-        yield from ((run["experiment"], run["info"]) for run in read_json(file).values())
+def _recorded_seconds() -> dict[str, float]:
+    """Mean core-seconds per epoch of runs that are trained here or kept among the results, by `_likeness` and by model;
+    a damaged run says nothing."""
+    runs = [run for file in results_dir().glob("*/runs/runs.json") for run in read_json(file).values()]
+    for file in runs_dir().glob(f"*/{INFO}"):
+        with suppress(*UNREADABLE):
+            runs.append({**read_json(file.with_name(ABOUT)), "info": read_json(file)})
+    rows = []
+    for experiment, info in ((run["experiment"], run["info"]) for run in runs):
+        seconds = info.get("core_seconds", np.nan) * info["epoch_seconds"] / info["seconds"]
+        rows += [(_likeness(experiment), seconds), (experiment["model"], seconds)]
+    return pd.DataFrame(rows, columns=["like", "seconds"]).groupby("like")["seconds"].mean().dropna().to_dict()

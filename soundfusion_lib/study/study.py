@@ -1,5 +1,6 @@
 """A study: a profile's corpus, its decoded clips, and experiments trained on them."""
 
+import math
 import os
 import time
 import warnings
@@ -29,7 +30,7 @@ from soundfusion_lib.study.results import Results, edit_summary, entry_of
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.parallel import Wanted, train_many
-from soundfusion_lib.training.result import Result, of_runs
+from soundfusion_lib.training.result import of_runs
 from soundfusion_lib.training.run import Run, kept_run
 from soundfusion_lib.training.train import train_or_find
 
@@ -209,7 +210,7 @@ class Study(Results):
             case FromParts(parts):
                 return FromParts(tuple(self.key(replace(part, seed=seed, split=split)) for part in parts))
             case FromRun(Experiment() as experiment):
-                return replace(start, run=self.key_pretrained(experiment))
+                return replace(start, run=self._pretrained(experiment).key(self.pretraining.content_id))
         return start
 
     def _parts(self, experiment: Experiment) -> list[Experiment]:
@@ -221,10 +222,6 @@ class Study(Results):
     def key(self, experiment: Experiment) -> str:
         """The key of a run on the study's tracks."""
         return experiment.key(self.store.content_id)
-
-    def key_pretrained(self, experiment: Experiment) -> str:
-        """The key of a run on the corpus for pre-training."""
-        return self._pretrained(experiment).key(self.pretraining.content_id)
 
     def _pretrained(self, experiment: Experiment) -> Experiment:
         """The experiment on the corpus for pre-training: by that one's split, with the profile's first seed."""
@@ -251,13 +248,15 @@ class Study(Results):
         """
         if isinstance(experiments, Experiment):
             return self.train({experiments.name: experiments})[experiments.name]
-        missing = {key: run for key, run in self.wanted(experiments.values()).items() if not self.is_trained(key)}
+        wanted = self.wanted(experiments.values())
+        missing = {key: run for key, run in wanted.items() if not self.is_trained(key)}
         if self.dry and missing:
             raise NothingYet(f"{len(missing)} runs are not trained: `soundfusion reproduce {self.profile.name}`")
         options = self.device_name, self.progress, self.scheduler, self.kept
         for run in train_many(missing, runs_dir(), *options):
             self._runs.setdefault(run.key, run)
-        return {name: self._result(experiment) for name, experiment in experiments.items()}
+        runs = {key: self._run(*run) for key, run in wanted.items()}
+        return {name: self._result(experiment, runs) for name, experiment in experiments.items()}
 
     def is_trained(self, key: str) -> bool:
         """Whether the run of this key is there, or kept and looked for."""
@@ -267,13 +266,12 @@ class Study(Results):
         """Train an experiment on the corpus for pre-training, with the first seed, or find it."""
         return self._run(self._pretrained(experiment), self.pretraining)
 
-    def _result(self, experiment: Experiment) -> Result:
-        parts = [self._result(part) for part in self._parts(experiment)]
-        if isinstance(experiment.start, FromRun):
-            self.pretrained(experiment.start.run)
-        runs = [self._run(run, self.store) for run in self.variants(experiment)]
-        result = of_runs(runs, groups_of(self.store.tracks))
-        return replace(result, core_minutes=result.core_minutes + sum(part.core_minutes for part in parts))
+    def _result(self, experiment: Experiment, runs: Mapping[str, Run]) -> Result:
+        own = [runs[self.key(run)] for run in self.variants(experiment)]
+        result = of_runs(own, groups_of(self.store.tracks))
+        parts = [runs[key] for run in own for key in run.experiment.starts_from if self._parts(experiment)]
+        minutes = sum(part.info.get("core_seconds", math.nan) for part in parts) / 60 / len(own)
+        return replace(result, core_minutes=result.core_minutes + minutes)
 
     def _run(self, experiment: Experiment, store: Store) -> Run:
         run = train_or_find(experiment, store, runs_dir(), self.device, self.progress, self.kept)

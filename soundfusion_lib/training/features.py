@@ -3,8 +3,6 @@
 import hashlib
 import time
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,7 +65,7 @@ def features(
     """
     if segmenting.overlap is not None:
         segmenting = replace(segmenting, overlap=0.0)
-    file = Path(cache_dir) / "features" / f"{_key(store, model, segmenting)}.npz"
+    file = Path(cache_dir) / "features" / f"{_key(store, model, segmenting)}.parquet"
     digests = store.arrays[model.inputs[0]].tracks.loc[store.tracks.index, "digest"]
     with writing(file.parent), lock(file.with_name(f"{file.name}.lock")):
         known = _read(file)
@@ -76,8 +74,7 @@ def features(
             new = _computed(store, model, missing, segmenting, device, standardizes, name, progress)
             known = pd.concat([known, new])
             with whole(file) as aside:
-                columns = {column: np.stack(known[column]) for column in known}
-                np.savez(aside, digest=known.index.to_numpy(str), **columns)
+                known.to_parquet(aside, write_page_checksum=True)
     own = known.loc[digests]
     seconds = own.pop("core_seconds").sum()
     return Features({block: np.stack(own[block]) for block in own}, float(seconds))
@@ -96,13 +93,9 @@ def _key(store: Store, model: AudioClassifier, segmenting: Segmenting) -> str:
 def _read(file: Path) -> pd.DataFrame:
     """By digest, one column per block and `core_seconds`; empty where there is no file, and, with a warning, where it
     cannot be read."""
-    if not file.exists():
-        return pd.DataFrame()
     try:
-        with np.load(file) as content:
-            columns = {name: list(content[name]) for name in content.files if name != "digest"}
-            return pd.DataFrame(columns, index=content["digest"])
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return pd.read_parquet(file, page_checksum_verification=True) if file.exists() else pd.DataFrame()
+    except (OSError, ValueError) as error:
         warnings.warn(f"{file} cannot be read ({error}): its features are computed anew", stacklevel=3)
         return pd.DataFrame()
 

@@ -71,19 +71,15 @@ def train_many(
     missing = {key: run for key, run in runs.items() if not (folder / key).is_dir()}
     train = partial(train_or_find, kept=kept)
     calls = {key: Task(train, (*run, folder), run.experiment.starts_from) for key, run in missing.items()}
-    yield from run_tasks({key: calls[key] for key in largest_first(missing)}, device, progress, scheduler)
 
-
-def largest_first(runs: Mapping[str, Wanted]) -> list[str]:
-    """The keys of these runs, largest network first, so that no core waits for it at the end; but a run stands behind
-    those that it starts from, as in `runs`."""
-    sizes: dict[str, int] = {}
-    for key, (experiment, store) in reversed(runs.items()):
+    def parameters(key: str) -> int:
+        experiment, store = missing[key]
         with torch.device("meta"):
-            sizes[key] = max(sizes.get(key, 0), count_parameters(experiment.build(len(store.labels))))
-        for part in experiment.starts_from:
-            sizes[part] = max(sizes.get(part, 0), sizes[key])
-    return sorted(runs, key=sizes.__getitem__, reverse=True)
+            return 0 if experiment.starts_from else count_parameters(experiment.build(len(store.labels)))
+
+    # the largest network first, so that no core waits for it at the end; at last, in their order, what starts from runs
+    order = sorted(missing, key=parameters, reverse=True)
+    yield from run_tasks({key: calls[key] for key in order}, device, progress, scheduler)
 
 
 def run_tasks(

@@ -108,16 +108,19 @@ class Result:
         raise SoundFusionError(f"{self.name!r} has no run with seed {seed} in fold {fold}, which is needed")
 
 
-def of_runs(runs: list[Run], groups: pd.Series, name: str = "", role: str = "") -> Result:
+def of_runs(runs: list[Run], groups: pd.Series, name: str = "") -> Result:
     """The result of the runs of an experiment.
 
     Args:
         runs: one for each seed and fold.
         groups: artist of every track, see `splits.groups_of`.
-        name, role: by default the experiment's.
+        name: by default the experiment's.
     """
     experiment = runs[0].experiment
-    folds = sorted({run.experiment.split.fold for run in runs})
+    split, folds = experiment.split, sorted({run.experiment.split.fold for run in runs})
+    kinds = [spec.kind for spec in experiment.representations]
+    fewer = split.scheme not in ("official", "all") and len(folds) < split.folds
+    numbers = ", ".join(str(fold + 1) for fold in folds)
 
     def load(part: str) -> ByRun:
         frames = {(run.experiment.seed, run.experiment.split.fold): run.predictions(part) for run in runs}
@@ -126,27 +129,15 @@ def of_runs(runs: list[Run], groups: pd.Series, name: str = "", role: str = "") 
     return Result(
         name or experiment.name,
         load,
-        _input(experiment),
-        role or experiment.role,
+        "mix" if len(kinds) > 1 else {"waveform": "1D", "mel": "2D"}[kinds[0]],
+        experiment.role,
         parameters=runs[0].info["parameters"],
         epochs=len(runs[0].history),
         core_minutes=float(np.mean([run.info.get("core_seconds", np.nan) for run in runs])) / 60,
         ended=all(run.ended for run in runs),
-        fewer_folds=_fewer_folds(experiment, folds),
+        fewer_folds=f"fold{'s' * (len(folds) > 1)} {numbers} of {split.folds}" if fewer else "",
         runs=tuple(runs),
     )
-
-
-def _input(experiment: Experiment) -> str:
-    kinds = {spec.kind for spec in experiment.representations}
-    return "mix" if len(kinds) > 1 else {"waveform": "1D", "mel": "2D"}[kinds.pop()]
-
-
-def _fewer_folds(experiment: Experiment, folds: list[int]) -> str:
-    split = experiment.split
-    if split.scheme in ("official", "all") or len(folds) == split.folds:
-        return ""
-    return f"fold{'s' * (len(folds) > 1)} {', '.join(str(fold + 1) for fold in folds)} of {split.folds}"
 
 
 def by_name(*results: Mapping[Any, Result]) -> dict[str, Result]:

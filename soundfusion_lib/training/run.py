@@ -22,13 +22,8 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY
 
 ENDED = 0.1  # a training has ended when its loss fell by no more than this share in its last tenth
-ABOUT, INFO, HISTORY, PREDICTIONS, WEIGHTS = (
-    "experiment.json",
-    "run.json",
-    "history.csv",
-    "predictions.parquet",
-    "model.safetensors",
-)
+ABOUT, INFO, HISTORY = "experiment.json", "run.json", "history.csv"
+PREDICTIONS, WEIGHTS = "predictions.parquet", "model.safetensors"
 LIBRARY = Path(__file__).parents[1]
 PACKAGES = ("soundfusion", "torch", "torchaudio", "torchvision", "numpy", "soundfile", "soxr")  # numbers depend on them
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a damaged JSON file may raise

@@ -3,7 +3,6 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,6 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
 from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.audio.segments import Segments
@@ -24,7 +22,7 @@ from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.models.fusion import FusionDecision
 from soundfusion_lib.models.vgg16 import freeze, load_imagenet
 from soundfusion_lib.paths import lock, writing
-from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet, Start
+from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.loop import fit
 from soundfusion_lib.training.run import (
@@ -104,29 +102,26 @@ def untrained(
     model = experiment.build(len(store.labels))
     if experiment.standardize:
         model.set_statistics(training.statistics())
-    _load_start(model, experiment.start, lambda key: _weights_of(key, runs, kept))
+    _load_start(model, experiment, runs, kept)
     model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
     return model
 
 
-def _load_start(model: AudioClassifier, start: Start, weights_of: Callable[[str], dict[str, Tensor]]) -> None:
-    match start:
-        case ImageNet(_, frozen):
+def _load_start(model: AudioClassifier, experiment: Experiment, runs: Path, kept: Path | None) -> None:
+    found = {key: find_run(key, runs, kept) for key in experiment.starts_from}
+    for key, run in found.items():
+        if run is None:
+            raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs}: train it")
+    match experiment.start:
+        case ImageNet():
             loaded = load_imagenet(model)
-        case FromRun(key, frozen):
-            loaded = model.load_backbone(weights_of(key))
+        case FromRun(key):
+            loaded = model.load_backbone(found[key].weights())
         case FromParts(keys):
-            return model.load_parts([weights_of(key) for key in keys])
+            return model.load_parts([found[key].weights() for key in keys])
         case _:
             return None
-    return freeze(model, loaded) if frozen else None
-
-
-def _weights_of(key: str, runs: Path, kept: Path | None) -> dict[str, Tensor]:
-    run = find_run(key, runs, kept)
-    if run is None:
-        raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs}: train it")
-    return run.weights()
+    return freeze(model, loaded) if experiment.start.frozen else None
 
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
