@@ -189,8 +189,9 @@ def status(profile, kept):
 @click.option("--model", help="an experiment's name (ResNet2D-small), a run's key or folder, or an exported folder")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="how many labels to name")
 @click.option("--csv", type=click.Path(path_type=Path), help="write a row per segment and label: its probability")
+@click.option("--plot", type=click.Path(path_type=Path), help="draw the probabilities of one file along time (.png)")
 @device_option
-def predict(paths, model, top, csv, device):
+def predict(paths, model, top, csv, plot, device):
     """Predict the labels of PATHS: audio files of any length, and folders of them.
 
     Without --model it is the network that comes with the project: classical, electronic, pop and rock. A name holds its
@@ -198,9 +199,13 @@ def predict(paths, model, top, csv, device):
     error in place of a label, and the exit status is 1.
     """
     from soundfusion_lib.predict.recognizer import load_recognizer, write_csv
+    from soundfusion_lib.predict.timeline import write_plot
 
-    if csv and csv.suffix != ".csv":
-        raise SoundFusionError(f"--csv {csv}: give it a name that ends in .csv, which is no recording's")
+    for option, path in (("csv", csv), ("png", plot)):
+        if path and path.suffix != f".{option}":
+            raise SoundFusionError(f"{path}: give it a name that ends in .{option}, which is no recording's")
+        if path and not path.parent.is_dir():
+            raise SoundFusionError(f"{path}: there is no folder {path.parent}: make it first")
     recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
     predictions = []
@@ -209,6 +214,10 @@ def predict(paths, model, top, csv, device):
         predictions.append(prediction)
     if csv:
         write_csv(csv, predictions, recognizer.labels)
+    if plot and (len(predictions) > 1 or predictions[0].error):
+        raise SoundFusionError(f"--plot draws a single file that could be read, and there are {len(predictions)}")
+    if plot:
+        write_plot(plot, predictions[0], recognizer)
     if any(prediction.error for prediction in predictions):
         sys.exit(1)
 

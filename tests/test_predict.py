@@ -26,6 +26,7 @@ from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.predict.export import model_card
 from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction
+from soundfusion_lib.predict.timeline import timeline
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.loop import Training
@@ -171,6 +172,23 @@ def test_no_output_overwrites_a_recording(trained, folder):
     done = call(folder, "--model", trained, "--csv", folder / "a.flac")
     assert done.exit_code == 1 and "a.flac: give it a name that ends in .csv" in done.stderr
     assert (folder / "a.flac").read_bytes() == before
+
+
+def test_the_timeline_shows_what_was_predicted_and_dollars_are_no_mathematics(trained, folder, tmp_path):
+    recognizer, file = load_recognizer(trained, device="cpu"), folder / r"a$\bad$.flac"
+    (folder / "a.flac").rename(file)
+    [prediction] = recognizer.predict(file)
+    above, below = timeline(prediction, recognizer).axes[:2]
+    values = prediction.segments["p_" + prediction.mean.index].T.to_numpy()
+    np.testing.assert_allclose(np.ravel(above.collections[0].get_array()), values.ravel())
+    names = [f"{label} ({value:.2f})" for label, value in prediction.mean.items()]
+    assert [text.get_text() for text in above.get_yticklabels()] == names
+    assert below.get_xlim() == (0, prediction.segments["end"].max()) and below.get_ylabel() == "mel band"
+    picture = tmp_path / "x.png"
+    several = call(folder, "--model", trained, "--plot", picture)
+    assert several.exit_code == 1 and "--plot draws a single file" in several.stderr and not picture.exists()
+    assert call(file, "--model", trained, "--plot", picture).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")

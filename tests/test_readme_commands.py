@@ -75,7 +75,7 @@ def test_a_song_a_folder_and_a_concert_are_predicted(folder):
     output = call(written("soundfusion predict song.mp3 folder/"))
     assert "song.mp3" in output and "one.wav" in output
     call(written("soundfusion predict concert.flac"))
-    assert Path("concert.csv").stat().st_size
+    assert Path("concert.csv").stat().st_size and Path("concert.png").stat().st_size
 
 
 def test_own_music_is_prepared_trained_on_exported_and_predicted(folder):

@@ -30,7 +30,7 @@ from soundfusion_lib.study.results import Results, edit_summary, entry_of
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, Start
 from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.parallel import Wanted, train_many
-from soundfusion_lib.training.result import of_runs
+from soundfusion_lib.training.result import Result, of_runs
 from soundfusion_lib.training.run import Run, kept_run
 from soundfusion_lib.training.train import train_or_find
 
