@@ -59,7 +59,7 @@ def download(what):
     from soundfusion_lib.paths import data_dir
 
     if what == "musicnn":
-        from soundfusion_lib.models.musicnn_weights import download_musicnn
+        from soundfusion_lib.models.musicnn import download_musicnn
 
         return click.echo(f"{what} is in {download_musicnn()}")
     folder = fetch(SOURCES[what], data_dir() / what.split("_")[0])

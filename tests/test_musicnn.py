@@ -1,7 +1,6 @@
 """musicnn: its weights out of the wheel, its layers, and its numbers, which are those of the TensorFlow original."""
 
 import hashlib
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -17,44 +16,19 @@ from soundfusion_lib.datasets import download
 from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
-from soundfusion_lib.models.musicnn import FILTERS, TAGS, LogMel, MusiCNN, load_musicnn
-from soundfusion_lib.models.musicnn_weights import CHECKPOINT, NORMS, OF_NORM, download_musicnn, read_checkpoint
+from soundfusion_lib.models.musicnn import (
+    CHECKPOINT,
+    FILTERS,
+    TAGS,
+    LogMel,
+    MusiCNN,
+    download_musicnn,
+    load_musicnn,
+    variables,
+)
 
 REFERENCE = Path(__file__).with_name("musicnn_reference.csv")  # TensorFlow 2.21 on the wheel's graph and checkpoint
 PATCH = 48_128  # samples of 187 frames
-
-
-def varint(number: int) -> bytes:
-    low = number & 127
-    return bytes([low]) if low == number else bytes([low | 128]) + varint(number >> 7)
-
-
-def block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """A block of a LevelDB table, with its type and a checksum that nobody reads."""
-    content, last = b"", b""
-    for key, value in entries:
-        shared = next((n for n, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
-        content += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
-        last = key
-    return content + struct.pack("<II", 0, 1) + bytes(5)
-
-
-def checkpoint(variables: dict[str, np.ndarray]) -> dict[str, bytes]:
-    """The two files of a TensorFlow checkpoint, the index in blocks of ten variables."""
-    entries, data = [(b"", b"\x08\x01")], b""
-    for name, values in sorted(variables.items()):
-        shape = b"".join(b"\x12" + varint(len(size)) + size for size in (b"\x08" + varint(n) for n in values.shape))
-        where = (b"\x20" + varint(len(data)) if data else b"") + b"\x28" + varint(values.nbytes)
-        entries.append((name.encode(), b"\x08\x01\x12" + varint(len(shape)) + shape + where + b"\x35" + bytes(4)))
-        data += values.astype("<f4").tobytes()
-    index, handles = b"", []
-    for start in range(0, len(entries), 10):
-        content = block(entries[start : start + 10])
-        handles.append((entries[start][0], varint(len(index)) + varint(len(content) - 5)))
-        index += content
-    content = block(handles)
-    footer = varint(0) + varint(0) + varint(len(index)) + varint(len(content) - 5)
-    return dict(zip(CHECKPOINT, (index + content + footer.ljust(48, b"\0"), data), strict=True))
 
 
 def random_model() -> MusiCNN:
@@ -67,22 +41,13 @@ def random_model() -> MusiCNN:
     return model
 
 
-def of_tensorflow(model: MusiCNN) -> dict[str, np.ndarray]:
-    """A model's weights as TensorFlow names and lays them out, and another optimizer's variable."""
-    state = {name: value.numpy() for name, value in model.state_dict().items()}
-    layers = [f"front_end.layers.{n}.0" for n in range(5)] + [f"mid_end.layers.{n}.0" for n in range(3)]
-    variables = {"dense/kernel/Adam": np.zeros((2, 3), np.float32)}
-    for number, layer in enumerate(layers):
-        weight = state[f"{layer}.weight"]
-        weight = weight if weight.ndim == 4 else weight[:, None]  # (filters, 1, bands, frames)
-        variables[f"conv2d{f'_{number}' * bool(number)}/kernel"] = weight.transpose(3, 2, 1, 0)
-        variables[f"conv2d{f'_{number}' * bool(number)}/bias"] = state[f"{layer}.bias"]
-    for name, layer in {"dense": "back_end.dense.0", "dense_1": "tags.0"}.items():
-        variables |= {f"{name}/kernel": state[f"{layer}.weight"].T, f"{name}/bias": state[f"{layer}.bias"]}
-    for number, layer in enumerate(NORMS):
-        prefix = f"batch_normalization{f'_{number}' * bool(number)}/"
-        variables |= {prefix + theirs: state[f"{layer}.{ours}"] for theirs, ours in OF_NORM.items()}
-    return variables
+def checkpoint(model: MusiCNN) -> bytes:
+    """A model's weights as TensorFlow lays them out, with Adam's two averages of each and its two powers."""
+    trained, data = dict(model.named_parameters()), {"beta1_power": b"\xff" * 4, "beta2_power": b"\xff" * 4}
+    for theirs, ours in variables().items():
+        values = model.state_dict()[ours].numpy().T.tobytes()
+        data[theirs] = values + 2 * len(values) * b"\xff" * (ours in trained)
+    return b"".join(data[name] for name in sorted(data))
 
 
 def test_a_checkpoint_comes_out_of_its_wheel_as_the_network_that_went_in(site, tmp_path, monkeypatch, capsys):  # noqa: F811
@@ -90,9 +55,7 @@ def test_a_checkpoint_comes_out_of_its_wheel_as_the_network_that_went_in(site, t
     model, loaded = random_model(), MusiCNN(3).eval()
     with pytest.raises(SoundFusionError, match=r"no musicnn weights at .*`soundfusion download musicnn` brings them"):
         load_musicnn(loaded)
-    files = checkpoint(of_tensorflow(model))
-    assert read_checkpoint(*files.values()).keys() == of_tensorflow(model).keys()
-    site.body = zipped(files)
+    site.body = zipped({CHECKPOINT: checkpoint(model)})
     url = f"http://127.0.0.1:{site.port}/musicnn-0.1.0-py3-none-any.whl"
     with pytest.raises(SoundFusionError, match=f"checksum .*expected {'0' * 64}"):
         download_musicnn(Source("musicnn", url, 20_000_000, sha256="0" * 64))
@@ -107,15 +70,6 @@ def test_a_checkpoint_comes_out_of_its_wheel_as_the_network_that_went_in(site, t
     (tmp_path / "musicnn.safetensors").write_bytes(b"damaged")
     with pytest.raises(SoundFusionError, match="cannot be read"):
         load_musicnn(loaded)
-
-
-def test_a_wheel_without_the_checkpoint_is_named(site, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
-    site.body = zipped({"musicnn/other": b"x"})
-    url = f"http://127.0.0.1:{site.port}/musicnn-0.1.0-py3-none-any.whl"
-    with pytest.raises(SoundFusionError, match="holds no such checkpoint"):
-        download_musicnn(Source("musicnn", url, 1_000_000, sha256=hashlib.sha256(site.body).hexdigest()))
-    assert not (tmp_path / "musicnn.safetensors").exists()
 
 
 def test_layers_are_the_papers():

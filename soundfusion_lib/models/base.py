@@ -1,8 +1,10 @@
 """What every model shares: standardised inputs, their augmentation, features and a linear head."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -96,20 +98,21 @@ class AudioClassifier(nn.Module):
             for name, standardize in member.standardize.items():
                 standardize.set_statistics(*statistics[name])
 
-    def load_weights(self, state_dict: Mapping[str, Tensor], source: str) -> None:
-        """``load_state_dict``; raises SoundFusionError if what the source gave does not fit."""
+    def load_weights(self, state_dict: Mapping[str, Tensor], source: str, kept: Collection[str] = ()) -> None:
+        """``load_state_dict``, where values that the state lacks stay if their names contain one of `kept`; raises
+        SoundFusionError if what the source gave does not fit."""
+        own = {name: value for name, value in self.state_dict().items() if any(part in name for part in kept)}
         try:
-            self.load_state_dict(state_dict)
+            self.load_state_dict({**own, **state_dict})
         except RuntimeError as error:
             raise SoundFusionError(f"{source} does not fit {type(self).__name__}: {error}") from error
 
     def load_backbone(self, state_dict: Mapping[str, Tensor]) -> list[str]:
         """Start from the same network trained on another corpus: all but the last layer and the statistics of that
         corpus. Returns the names of the parameters that were loaded."""
-        outside = ("head.", "standardize.")
-        loaded = {name: value for name, value in state_dict.items() if not name.startswith(outside)}
-        kept = {name: value for name, value in self.state_dict().items() if name.startswith(outside)}
-        self.load_weights(kept | loaded, f"the other {type(self).__name__}")
+        kept = "head.", "standardize."
+        loaded = {name: value for name, value in state_dict.items() if not any(part in name for part in kept)}
+        self.load_weights(loaded, f"the other {type(self).__name__}", kept)
         return [name for name, _ in self.named_parameters() if name in loaded]
 
     def set_augmentation(self, augmentation: Mapping[str, nn.Module]) -> None:
@@ -120,6 +123,14 @@ class AudioClassifier(nn.Module):
         for member in self.members():
             modules = {name: augmentation.get(name, nn.Identity()) for name in member.standardize}
             member.augment = nn.ModuleDict(modules).train(self.training)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name out of a .safetensors file, or one that torch has saved; SoundFusionError if it cannot."""
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and safetensors each raise their own
+        raise SoundFusionError(f"The weights file {path} cannot be read: {error}") from error
 
 
 def adaptive_average_pool(x: Tensor, size: int) -> Tensor:

@@ -7,18 +7,28 @@ seconds) see how a band's energy moves in time. Each filter's output is its maxi
 beat is the same at any pitch.
 """
 
+import zipfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
 from soundfusion_lib.checks import Share
+from soundfusion_lib.datasets.download import Source, archive_of, only_process
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models.base import AudioClassifier
-from soundfusion_lib.paths import data_dir
+from soundfusion_lib.models.base import AudioClassifier, read_weights
+from soundfusion_lib.paths import data_dir, whole
 
+MUSICNN = Source(  # licence: ISC, copyright Music Technology Group, Universitat Pompeu Fabra, 2019
+    "musicnn",
+    url="https://files.pythonhosted.org/packages/1b/6f/38229e7d99c438e11114bbfa39c8c39185458c398011d0b6d7d7c7401617/"
+    "musicnn-0.1.0-py3-none-any.whl",
+    needed=33_000_000,
+    sha256="f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa",
+)
+CHECKPOINT = "musicnn/MSD_musicnn/.data-00000-of-00001"  # within the wheel
 SAMPLE_RATE, N_FFT, HOP, N_MELS = 16_000, 512, 256, 96  # a frame every 16 ms
 SECONDS = 3.0  # of a segment; it was trained on 187 frames, 48,128 samples
 FILTERS = ((204, 38, 7), (204, 67, 7), (51, 1, 128), (51, 1, 64), (51, 1, 32))  # number, mel bands, frames
@@ -154,26 +164,63 @@ def musicnn_file() -> Path:
     return data_dir() / "musicnn.safetensors"
 
 
-def load_musicnn(model: MusiCNN, path: str | Path | None = None) -> None:
-    """Start from musicnn trained on the Million Song Dataset: all but the head.
-
-    Args:
-        path: a .safetensors file; by default `musicnn_file`.
-
-    Raises:
-        SoundFusionError: no such file, or its content does not fit.
-    """
-    path = Path(path or musicnn_file())
+def load_musicnn(model: MusiCNN, path: Path | None = None) -> None:
+    """Start from musicnn trained on the Million Song Dataset, out of a .safetensors file (by default `musicnn_file`):
+    all but the head. Raises SoundFusionError where there is no such file, or its content does not fit."""
+    path = path or musicnn_file()
     if not path.is_file():
         raise SoundFusionError(f"no musicnn weights at {path}: `soundfusion download musicnn` brings them (29 MB)")
-    try:
-        trained = load_file(path)
-    except Exception as error:  # safetensors raises its own
-        raise SoundFusionError(f"The weights file {path} cannot be read: {error}") from error
-    untrained = ("head.", "standardize.", "log_mel.")
-    kept = {
-        name: value
-        for name, value in model.state_dict().items()
-        if name.startswith(untrained) or name.endswith("num_batches_tracked")
-    }
-    model.load_weights(kept | trained, str(path))
+    kept = "head.", "standardize.", "log_mel.", "num_batches_tracked"
+    model.load_weights(read_weights(path), str(path), kept)
+
+
+def download_musicnn(source: Source = MUSICNN) -> Path:
+    """Bring the weights into the data folder, out of musicnn's wheel on PyPI; returns the file, which is whole or
+    absent. Raises SoundFusionError as `datasets.download.download`."""
+    file = musicnn_file()
+    if file.exists():
+        print(f"{source.name}: {file} is there already, nothing to do")
+        return file
+    with only_process(source.name, file):
+        wheel = archive_of(source, file.parent)
+        with zipfile.ZipFile(wheel) as archive, whole(file) as aside:
+            save_file(converted(archive.read(CHECKPOINT)), aside)
+        wheel.unlink()
+    print(f"{source.name}: converted to {file}; deleted the wheel")
+    return file
+
+
+def variables() -> dict[str, str]:
+    """The names of our parameters by TensorFlow's, which numbers layers of a kind in the order in which they are
+    built."""
+    layers = [f"front_end.layers.{number}" for number in range(len(FILTERS))]
+    layers += [f"mid_end.layers.{number}" for number in range(3)]
+    norms = ["front_end.normalize", *(f"{layer}.2" for layer in layers), "back_end.normalize", "back_end.dense.2"]
+    weights = {"kernel": "weight", "bias": "bias"}
+    statistics = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    names = {}
+    for kind, modules, parameters in (
+        ("conv2d", [f"{layer}.0" for layer in layers], weights),
+        ("dense", ["back_end.dense.0", "tags.0"], weights),
+        ("batch_normalization", norms, statistics),
+    ):
+        for number, module in enumerate(modules):
+            prefix = f"{kind}_{number}" if number else kind
+            names |= {f"{prefix}/{theirs}": f"{module}.{ours}" for theirs, ours in parameters.items()}
+    return names
+
+
+def converted(checkpoint: bytes) -> dict[str, Tensor]:
+    """The weights of `MusiCNN` from the data of a TensorFlow checkpoint.
+
+    Its variables, float32, lie one behind the other in the order of their names; behind each that was trained are two
+    of the optimizer's, and before the convolutions two numbers. Their axes are ours in reverse order.
+    """
+    values, weights, state = torch.frombuffer(bytearray(checkpoint), dtype=torch.float32), {}, MusiCNN(1).state_dict()
+    for theirs, ours in sorted(variables().items()):
+        shape = state[ours].shape[::-1]
+        if theirs == "conv2d/bias":
+            values = values[2:]
+        weights[ours] = values[: shape.numel()].view(shape).permute(*reversed(range(len(shape)))).contiguous()
+        values = values[shape.numel() * (1 if "moving" in theirs else 3) :]
+    return weights

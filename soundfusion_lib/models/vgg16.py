@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from soundfusion_lib.checks import Bands, Count, Share, Width
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models.base import AudioClassifier, adaptive_average_pool
+from soundfusion_lib.models.base import AudioClassifier, adaptive_average_pool, read_weights
 from soundfusion_lib.paths import data_dir
 
 FULL_WIDTH = 64  # filters of the first convolution in the paper
@@ -71,7 +70,7 @@ class VGG16(AudioClassifier):
         return self.dense(x)  # (N, 64 width)
 
 
-def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
+def load_imagenet(model: VGG16, weights: Path | None = None) -> list[str]:
     """Start from VGG16 trained on ImageNet: all layers that the weights hold but the last.
 
     Each of the spectrogram's channels gets the sum of the first filters for red, green and blue, divided by the number
@@ -89,7 +88,7 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
         Names of the parameters that were loaded.
     """
     weights = weights or imagenet_file()
-    published = published_weights() if weights is None else _read_weights(Path(weights))
+    published = read_weights(weights) if weights else published_weights()
     in_channels = model.convolutions[0].in_channels
     state = {}
     for name, value in published.items():
@@ -98,8 +97,8 @@ def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
             state[name] = value.float()
             if name == FIRST + "weight":  # (64, 3, 3, 3)
                 state[name] = (state[name].sum(dim=1, keepdim=True) / in_channels).repeat(1, in_channels, 1, 1)
-    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("convolutions.")}
-    model.load_weights({**kept, **state}, str(weights or "torchvision's VGG16"))  # all convolutions must be there
+    kept = "dense.", "head.", "standardize.", "input_scale"  # all convolutions must be there
+    model.load_weights(state, str(weights or "torchvision's VGG16"), kept)
     model.input_scale.fill_(1.0 if any(name.startswith("dense.") for name in state) else CAFFE_SCALE)
     return sorted(state)
 
@@ -130,10 +129,3 @@ def published_weights() -> Mapping[str, Tensor]:
             f"access and put it into {torch.hub.get_dir()}/checkpoints, or put a local file of weights under "
             f"torchvision's names into {data_dir()} as vgg16_imagenet.safetensors or vgg16_imagenet.pth."
         ) from error
-
-
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    try:
-        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and safetensors each raise their own
-        raise SoundFusionError(f"The weights file {path} cannot be read: {error}") from error
