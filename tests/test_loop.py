@@ -232,23 +232,13 @@ def test_the_optimizer_goes_on_in_another_memory_format(saved, resumed, tmp_path
         torch.testing.assert_close(another, one, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "noise", "another model's", "another optimizer's"])
-def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(parts, tmp_path, damage):
+@pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"noise"])
+def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(parts, tmp_path, damaged):
     one, two = (Training(epochs=epochs, batch_size=16, learning_rate=3e-3) for epochs in (1, 2))
     fresh, history = train(parts, two)
     checkpoint = tmp_path / "checkpoint.pt"
     train(parts, one, checkpoint=checkpoint)
-    content = checkpoint.read_bytes()
-    if damage.startswith("another"):
-        state = torch.load(checkpoint, weights_only=True)
-        if damage == "another model's":
-            state["model"]["head.weight"] = state["model"]["head.weight"][:2]
-        else:
-            state["optimizer"]["param_groups"][0]["params"].pop()
-        torch.save(state, checkpoint)
-    else:
-        damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": bytes(range(256))}
-        checkpoint.write_bytes(damaged[damage])
+    checkpoint.write_bytes(damaged(checkpoint.read_bytes()))
     with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read \(.+\): training starts anew"):
         begun_anew, again = train(parts, two, checkpoint=checkpoint)
     assert again.drop(columns=TIMES).equals(history.drop(columns=TIMES))

@@ -30,7 +30,7 @@ class Start:
 
     def to_dict(self) -> dict[str, Any]:
         """The start as JSON holds it, and as keys of runs count it."""
-        return {}
+        return {IN_JSON.get(name, name): value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,6 @@ class ImageNet(Start):
     weights: str
     frozen: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"imagenet": self.weights, "frozen": self.frozen}
-
 
 @dataclass(frozen=True)
 class FromRun(Start):
@@ -61,25 +58,17 @@ class FromRun(Start):
     run: "Experiment | str"
     frozen: bool | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"backbone": self.run} | ({} if self.frozen is None else {"frozen": self.frozen})
-
 
 @dataclass(frozen=True)
 class FromParts(Start):
-    """A fusion's networks, each trained before on the same tracks.
-
-    Args:
-        runs: their keys; before a study has resolved them, their experiments.
-    """
+    """A fusion's networks, each trained before on the same tracks: `runs` are their keys; before a study has resolved
+    them, their experiments."""
 
     runs: "tuple[Experiment | str, ...]"
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"parts": list(self.runs)}
-
 
 RANDOM = Start()
+IN_JSON = {"weights": "imagenet", "run": "backbone", "runs": "parts"}  # names of a start's first field
 
 
 def start_from_dict(content: dict[str, Any]) -> Start:
@@ -146,8 +135,6 @@ class Experiment:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Experiment":
         """The inverse of `to_dict`."""
-        training = {name: value for name, value in content["training"].items() if (name, value) != ("steps", 0)}
-        content = {**content, "training": training}  # older runs have a setting `steps`, which was 0
         specs: dict[str, Any] = {name: kind(**content[name]) for name, kind in NESTED.items()}
         specs["representations"] = tuple(representations.from_dict(spec) for spec in content["representations"])
         specs["start"] = start_from_dict(content["start"])
@@ -164,13 +151,13 @@ class Experiment:
         """
         content = {
             "model": self.model,
-            "representations": [{"kind": spec.kind, **_unusual_of(spec)} for spec in self.representations],
+            "representations": [{"kind": spec.kind, **_unusual(spec)} for spec in self.representations],
             "options": _unusual_options(self.model, self.options, self._input_shape),
-            "augment": {name: _unusual(AUGMENTATIONS[name], options) for name, options in self.augment.items()},
+            "augment": {name: _unusual(options, AUGMENTATIONS[name]) for name, options in self.augment.items()},
             "standardize": self.standardize,
             "seed": self.seed,
             "start": self.start.to_dict(),
-            **{name: _unusual_of(getattr(self, name)) for name in NESTED},
+            **{name: _unusual(getattr(self, name)) for name in NESTED},
         }
         content = json.loads(json.dumps(content), parse_float=_number)
         text = json.dumps([REVISION, content_id, content], sort_keys=True)
@@ -199,20 +186,17 @@ class Experiment:
         return build_model(self.model, num_classes, **{**self._input_shape, **self.options})
 
 
-def _unusual(function: Callable, options: dict[str, Any], **derived: Any) -> dict[str, Any]:
-    """The arguments that differ from the function's defaults, or from what stands for these in `derived`."""
+def _unusual(values: Any, function: Callable | None = None, **derived: Any) -> dict[str, Any]:
+    """What of a dataclass, or of a function's arguments, differs from the default, or from what stands for it in
+    `derived`."""
+    options, function = (values, function) if function else (asdict(values), type(values))
     defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()} | derived
     return {name: value for name, value in options.items() if value != defaults[name]}
 
 
-def _unusual_of(spec: Any) -> dict[str, Any]:
-    """The same of a dataclass."""
-    return _unusual(type(spec), asdict(spec))
-
-
 def _unusual_options(model: str, options: dict[str, Any], shape: dict[str, int]) -> dict[str, Any]:
     """The same of a model and of a fusion's parts, whose defaults follow the input's shape."""
-    unusual = _unusual(MODELS[model], options, **shape)
+    unusual = _unusual(options, MODELS[model], **shape)
     if "parts" in unusual:
         unusual["parts"] = [[part, _unusual_options(part, own, shape)] for part, own in unusual["parts"]]
     return unusual

@@ -1,6 +1,5 @@
 """The training loop: `fit` goes through the epochs, `train_epoch` through the steps of one."""
 
-import copy
 import math
 import os
 import time
@@ -102,14 +101,12 @@ def fit(
     cuDNN picks the fastest algorithm of each convolution by trial (`cudnn.benchmark`), so the last digits may differ.
 
     Args:
-        model: on any device; it is moved to the segments' device.
-        train: segments to learn from.
+        model: it is moved to the segments' device.
         validation: segments that choose the epoch; None where all tracks train and the last epoch is kept.
-        training: the recipe.
         seed: of the order of segments, dropout, augmentation and mixup.
         checkpoint: file that holds the state after every epoch; training resumes from it if it is there.
         on_epoch: called after each epoch with its row of the history; what it raises ends the training.
-        description, progress: title of the progress bar, and whether to show it.
+        description: title of the progress bar.
 
     Raises:
         SoundFusionError: there is a single training segment, or no validation segments to choose the best epoch by.
@@ -207,12 +204,8 @@ def _validate(model: AudioClassifier, validation: Segments | None) -> tuple[torc
 def _mixup(
     inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, alpha: float
 ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor, float]:
-    """Mix each segment with a partner from the batch.
-
-    Returns:
-        The inputs, (N, ...) each; the partners' targets, (N,); the share of the segment itself, at least a half, the
-        same for the whole batch.
-    """
+    """Mix each segment with a partner from the batch. Returns the inputs, (N, ...) each; the partners' targets, (N,);
+    the share of the segment itself, at least a half, the same for the whole batch."""
     if not alpha:
         return inputs, targets, 1.0
     share = torch.distributions.Beta(alpha, alpha).sample().item()  # on the CPU, so that nothing waits for the device
@@ -237,22 +230,18 @@ def _resume(
     fresh = [], {"epoch": 0, "score": (-math.inf, -math.inf)}
     if not (checkpoint and checkpoint.exists()):
         return fresh
-    untouched = {name: copy.deepcopy(part.state_dict()) for name, part in state.items()}
     try:
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        for name, part in state.items():
-            part.load_state_dict(saved[name])
-        history, best = saved["history"], saved["best"]
     except OSError:
         raise
     except Exception as error:  # unpickling a damaged file may raise anything
         warnings.warn(f"{checkpoint} cannot be read ({type(error).__name__}): training starts anew", stacklevel=3)
-        for name, part in state.items():
-            part.load_state_dict(untouched[name])
         return fresh
+    for name, part in state.items():
+        part.load_state_dict(saved[name])
     # a fused step takes a parameter and its state as they lie in memory: give both the same layout
     for parameter, values in state["optimizer"].state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
-    return history, best
+    return saved["history"], saved["best"]

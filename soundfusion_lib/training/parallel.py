@@ -12,7 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -26,9 +26,6 @@ from soundfusion_lib.pool import cores, worker_pool
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.run import Run, versions
 from soundfusion_lib.training.train import train_or_find
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 RUN_BYTES = 5 * 2**30  # memory of a run: what VGG16 takes at its full width
 SECONDS = 10  # that a scheduler may take to answer
@@ -62,11 +59,7 @@ def train_many(
 
     Args:
         runs: by key. A run stands behind those that it starts from.
-        folder, kept: where runs are, see `train_or_find`.
-        device, progress, scheduler: see `run_tasks`.
-
-    Raises:
-        SoundFusionError: see `train_or_find` and `run_tasks`.
+        folder, kept: where runs are; these and errors as of `train_or_find`, all else as of `run_tasks`.
     """
     missing = {key: run for key, run in runs.items() if not (folder / key).is_dir()}
     train = partial(train_or_find, kept=kept)
@@ -194,7 +187,7 @@ def _marker() -> Iterator[Path]:
 
 
 @contextmanager
-def connected(scheduler: str) -> Iterator["Client"]:
+def connected(scheduler: str) -> Iterator[Any]:
     """A client of a Dask scheduler; raises SoundFusionError if none answers."""
     if find_spec("distributed") is None:
         raise SoundFusionError("a cluster needs Dask: pip install 'soundfusion[cluster]'")
