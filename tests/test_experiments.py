@@ -245,7 +245,7 @@ def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, train_in
     def killed(file):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "checksum", killed)
+    monkeypatch.setattr(run, "checksum", killed)
     with pytest.raises(KeyboardInterrupt):
         train_in(tmp_path)
     monkeypatch.undo()

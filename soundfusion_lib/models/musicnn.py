@@ -96,10 +96,7 @@ def layer(convolution: nn.Module, normalization: nn.Module) -> nn.Sequential:
 
 
 class FrontEnd(nn.Module):
-    """Timbre and time: each filter's maximum over the mel bands, for every frame.
-
-    Shape: (N, 1, 96, T) -> (N, 561, T).
-    """
+    """Timbre and time: each filter's maximum over the mel bands, for every frame, (N, 1, 96, T) -> (N, 561, T)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,10 +119,8 @@ class FrontEnd(nn.Module):
 
 
 class MidEnd(nn.Module):
-    """Three layers over 7 frames, the second and third with a shortcut; what each gives stands beside its input.
-
-    Shape: (N, channels, T) -> (N, channels + 192, T).
-    """
+    """Three layers over 7 frames, the second and third with a shortcut; what each gives stands beside its input:
+    (N, channels, T) -> (N, channels + 192, T)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -143,10 +138,7 @@ class MidEnd(nn.Module):
 
 
 class BackEnd(nn.Module):
-    """Maximum and mean of each channel over time, then a dense layer: the penultimate one.
-
-    Shape: (N, channels, T) -> (N, 200).
-    """
+    """Maximum and mean of each channel over time, then the penultimate dense layer: (N, channels, T) -> (N, 200)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -198,16 +190,14 @@ def variables() -> dict[str, str]:
     norms = ["front_end.normalize", *(f"{layer}.2" for layer in layers), "back_end.normalize", "back_end.dense.2"]
     weights = {"kernel": "weight", "bias": "bias"}
     statistics = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    names = {}
-    for kind, modules, parameters in (
-        ("conv2d", [f"{layer}.0" for layer in layers], weights),
-        ("dense", ["back_end.dense.0", "tags.0"], weights),
-        ("batch_normalization", norms, statistics),
-    ):
-        for number, module in enumerate(modules):
-            prefix = f"{kind}_{number}" if number else kind
-            names |= {f"{prefix}/{theirs}": f"{module}.{ours}" for theirs, ours in parameters.items()}
-    return names
+    convolutions, dense = [f"{layer}.0" for layer in layers], ["back_end.dense.0", "tags.0"]
+    kinds = {"conv2d": convolutions, "dense": dense, "batch_normalization": norms}
+    return {
+        f"{kind}_{number}/{theirs}".replace("_0/", "/"): f"{module}.{ours}"
+        for kind, modules in kinds.items()
+        for number, module in enumerate(modules)
+        for theirs, ours in (statistics if modules is norms else weights).items()
+    }
 
 
 def converted(checkpoint: bytes) -> dict[str, Tensor]:

@@ -56,12 +56,10 @@ def features(
         model: with its weights; it is put into evaluation mode.
         segmenting: how the model's inputs are cut; segments of features do not overlap.
         cache_dir: features lie in <cache_dir>/features, one file per network.
-        device: where to compute.
         standardizes: whether the network was trained on a corpus and standardises as it did there. Else it gets
             spectrograms less `LEVEL`, over `SPREAD`, as a network of pictures gets pixels on a fixed scale: features
             then depend on the clip alone, and know how loud it is.
         name: title of the progress bar.
-        progress: show it.
     """
     if segmenting.overlap is not None:
         segmenting = replace(segmenting, overlap=0.0)
@@ -71,13 +69,13 @@ def features(
         known = _read(file)
         missing = digests[~digests.isin(known.index)].drop_duplicates()
         if len(missing):
-            new = _computed(store, model, missing, segmenting, device, standardizes, name, progress)
-            known = pd.concat([known, new])
+            segments = Segments(store, missing.index, model.inputs, segmenting, device)
+            known = pd.concat([known, _computed(model, segments, missing, standardizes, name, progress)])
             with whole(file) as aside:
                 known.to_parquet(aside, write_page_checksum=True)
-    own = known.loc[digests]
-    seconds = own.pop("core_seconds").sum()
-    return Features({block: np.stack(own[block]) for block in own}, float(seconds))
+    table = known.loc[digests]
+    seconds = table.pop("core_seconds").sum()
+    return Features({block: np.stack(table[block]) for block in table}, float(seconds))
 
 
 def _key(store: Store, model: AudioClassifier, segmenting: Segmenting) -> str:
@@ -102,19 +100,11 @@ def _read(file: Path) -> pd.DataFrame:
 
 @torch.inference_mode()
 def _computed(
-    store: Store,
-    model: AudioClassifier,
-    digests: pd.Series,
-    segmenting: Segmenting,
-    device: torch.device,
-    standardizes: bool,
-    name: str,
-    progress: bool,
+    model: AudioClassifier, segments: Segments, digests: pd.Series, standardizes: bool, name: str, progress: bool
 ) -> pd.DataFrame:
-    segments = Segments(store, digests.index, model.inputs, segmenting, device)
     track = torch.from_numpy(digests.index.get_indexer(segments.table["track"]))  # of each segment
     level, spread = (LEVEL, SPREAD) if "mel" in model.inputs and not standardizes else (0.0, 1.0)
-    model = model.to(device, memory_format=torch.channels_last).eval()
+    model = model.to(segments.device, memory_format=torch.channels_last).eval()
     outputs: list[torch.Tensor] = []
     stages = model.stages()
     hooks = [stage.register_forward_hook(lambda _, __, output: outputs.append(output)) for stage in stages.values()]
@@ -124,7 +114,7 @@ def _computed(
     began = time.process_time()
     for (x,), _ in bar:
         outputs.clear()
-        with autocast(device):
+        with autocast(segments.device):
             model.features((x - level) / spread)
         for block, output in zip(stages, outputs, strict=True):
             output = output.float()

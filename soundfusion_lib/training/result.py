@@ -27,11 +27,9 @@ class Result:
     Args:
         name: title in tables and figures.
         load: gives the predictions of "validation" or "test" by seed (or split) and fold, see
-        `inference.predictions_of`; with a
-            column `group`, the artist.
+            `inference.predictions_of`; with a column `group`, the artist.
         input: what it takes: "1D" (waveform), "2D" (mel spectrogram), "mix", "MFCC", "features" or "none".
-        role: what it stands for, one of `ROLES`: a part of a fusion, a fusion, its control, a baseline, a probe, or
-            just a network.
+        role: what it stands for, one of `ROLES`.
         parameters, epochs: NaN where it has none that compare to a network's.
         core_minutes: CPU time of training, mean over runs, in min; NaN where unknown.
         ended: whether every training had come to its end, see `Run.ended`; None where nothing is trained.
@@ -109,13 +107,7 @@ class Result:
 
 
 def of_runs(runs: list[Run], groups: pd.Series, name: str = "") -> Result:
-    """The result of the runs of an experiment.
-
-    Args:
-        runs: one for each seed and fold.
-        groups: artist of every track, see `splits.groups_of`.
-        name: by default the experiment's.
-    """
+    """The result of an experiment's runs, one for each seed and fold; `groups` are the artists of all tracks."""
     experiment = runs[0].experiment
     split, folds = experiment.split, sorted({run.experiment.split.fold for run in runs})
     kinds = [spec.kind for spec in experiment.representations]
@@ -149,10 +141,8 @@ def folds_note(results: Mapping[str | tuple, Result]) -> str:
     """What a caption adds where results are of fewer folds than the split has: "; fold 1 of 4", and where that does not
     hold for all of them, the names of those."""
     fewer = {name: result.fewer_folds for name, result in results.items() if result.fewer_folds}
-    if not fewer:
-        return ""
-    note = "; " + ", ".join(dict.fromkeys(fewer.values()))
-    if len(fewer) == len(results):
+    note = "; " * bool(fewer) + ", ".join(dict.fromkeys(fewer.values()))
+    if len(fewer) in (0, len(results)):
         return note
     if len(fewer) > MOST_NAMED:
         return f"{note} (the rows of fewer tracks)"

@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
+from soundfusion_lib.paths import writing
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY
 
@@ -83,15 +85,21 @@ class Run:
         return load_file(self.weights_file)
 
 
+def save_run(
+    folder: Path, history: pd.DataFrame, predictions: pd.DataFrame, weights: Mapping[str, Tensor], info: dict[str, Any]
+) -> None:
+    """Write what came out of an experiment beside its description; INFO, with provenance and checksums, is the last."""
+    history.to_csv(folder / HISTORY, index=False)
+    predictions.to_parquet(folder / PREDICTIONS)
+    with writing(folder, SafetensorError):
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / WEIGHTS)
+    checksums = {name: checksum(folder / name) for name in (ABOUT, HISTORY, PREDICTIONS, WEIGHTS)}
+    write_json(folder / INFO, {**info, **provenance(), "checksums": checksums})
+
+
 def load_run(folder: Path, experiment: Experiment | None = None) -> Run:
-    """The run in a folder.
-
-    Args:
-        experiment: what is known to be trained there; read from the folder by default.
-
-    Raises:
-        SoundFusionError: the folder holds no finished run, or a damaged one.
-    """
+    """The run in a folder, of this experiment or, by default, of the one described there. Raises SoundFusionError if
+    the folder holds no finished run, or a damaged one."""
     folder = Path(folder)
     if folder.suffix or not (folder / ABOUT).is_file():
         raise SoundFusionError(f"{folder} holds no finished run: train it first, or name the folder of another run")

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from soundfusion_lib.audio.augment import augmentation
 from soundfusion_lib.audio.segments import Segments
@@ -25,21 +23,7 @@ from soundfusion_lib.paths import lock, writing
 from soundfusion_lib.training.experiment import Experiment, FromParts, FromRun, ImageNet
 from soundfusion_lib.training.inference import KEYS, log_probabilities, predictions_of
 from soundfusion_lib.training.loop import fit
-from soundfusion_lib.training.run import (
-    ABOUT,
-    HISTORY,
-    INFO,
-    PREDICTIONS,
-    WEIGHTS,
-    Run,
-    checksum,
-    damage,
-    find_run,
-    kept_run,
-    load_run,
-    provenance,
-    write_json,
-)
+from soundfusion_lib.training.run import ABOUT, Run, damage, find_run, kept_run, load_run, save_run, write_json
 
 
 def train_or_find(
@@ -53,13 +37,10 @@ def train_or_find(
     """Train an experiment, or find it already trained.
 
     Args:
-        experiment: what to train.
-        store: holds its representations.
+        store: holds the experiment's representations.
         folder: where runs are kept, each in a folder named by its key, whole or absent. A run in progress is in
             `<key>.partial`: after an interruption the next call resumes at the last epoch. A run whose files are
             damaged is put aside as `<key>.damaged`, with a warning, and trained anew.
-        device: where to train.
-        progress: show a progress bar.
         kept: where else runs may be found, see `run.kept_run`; None to train all that is not in `folder`.
 
     Raises:
@@ -92,12 +73,8 @@ def train_or_find(
 def untrained(
     experiment: Experiment, store: Store, training: Segments, runs: Path, kept: Path | None = None
 ) -> AudioClassifier:
-    """The model as training finds it: with the weights it starts from, statistics and augmentation.
-
-    Args:
-        training: the training segments, which standardisation takes its statistics from.
-        runs, kept: where the runs are that it may start from, see `run.find_run`.
-    """
+    """The model as training finds it: with the weights it starts from (of runs that `run.find_run` finds), statistics
+    of the training segments, and augmentation."""
     torch.manual_seed(experiment.seed)
     model = experiment.build(len(store.labels))
     if experiment.standardize:
@@ -159,16 +136,12 @@ def _train(
         description=experiment.name,
         progress=progress,
     )
-    history.to_csv(folder / HISTORY, index=False)
     predictions = [pd.DataFrame(columns=[*KEYS, "part"])]  # stays empty where all tracks train
     if validation is not None:
         outputs = {"validation": log_p, "test": log_probabilities(model, segments["test"])}
         predictions = [
             predictions_of(output, segments[part], store.labels).assign(part=part) for part, output in outputs.items()
         ]
-    pd.concat(predictions, ignore_index=True).to_parquet(folder / PREDICTIONS)
-    with writing(folder, SafetensorError):
-        save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
     info = {
         "corpus": store.corpus.name,
         "synthetic": store.corpus.synthetic,
@@ -184,9 +157,7 @@ def _train(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe(device),
         **({"weight": model.weight} if isinstance(model, FusionDecision) else {}),
-        **provenance(),
-        "checksums": {name: checksum(folder / name) for name in (ABOUT, HISTORY, PREDICTIONS, WEIGHTS)},
     }
-    write_json(folder / INFO, info)
+    save_run(folder, history, pd.concat(predictions, ignore_index=True), model.state_dict(), info)
     for file in folder.glob("checkpoint.pt*"):  # last: a run that is killed before this resumes from it
         file.unlink()
