@@ -6,13 +6,12 @@ They share the arguments ``num_classes`` (labels), ``in_channels`` and ``n_mels`
 
 from soundfusion_lib.checks import check, options_of
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models.base import AudioClassifier
+from soundfusion_lib.models.base import AudioClassifier, count_parameters, summarize
 from soundfusion_lib.models.fusion import FusionAttention, FusionConcat, FusionDecision, FusionGated
 from soundfusion_lib.models.nnet import NNet1, NNet2
 from soundfusion_lib.models.resnet1d import ResNet1D, architecture_table
 from soundfusion_lib.models.resnet2d import ResNet2D
 from soundfusion_lib.models.simple_cnn import SimpleCNN
-from soundfusion_lib.models.summary import count_parameters, summarize
 from soundfusion_lib.models.vgg16 import VGG16
 
 __all__ = ["MODELS", "AudioClassifier", "architecture_table", "build_model", "count_parameters", "summarize"]

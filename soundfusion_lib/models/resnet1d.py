@@ -13,8 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
 from soundfusion_lib.checks import Share, Width
-from soundfusion_lib.models.base import AudioClassifier
-from soundfusion_lib.models.summary import summarize
+from soundfusion_lib.models.base import AudioClassifier, summarize
 
 MULTIPLES = (1, 1, 2, 2, 2, 2, 2, 2, 4)  # filters of the nine blocks, as multiples of F
 POOLS = {"soundfusion": [(9, 1)] * 4 + [(3, 1)] * 5, "allamy": [(3, 0)] * 9}  # size and stride, padding
@@ -53,11 +52,9 @@ class _LongConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        to_x = None
-        if ctx.needs_input_grad[0]:
-            to_x = conv2d(gradient, weight.transpose(0, 1).flip(3), padding="same")
+        to_x = conv2d(gradient, weight.transpose(0, 1).flip(3), padding="same")
         length, taps = x.shape[3], weight.shape[3]
         samples, outputs = (y[:, :, 0].transpose(1, 2) for y in (x, gradient))  # (N, L, in), (N, L, out)
         products = []

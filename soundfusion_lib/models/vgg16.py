@@ -80,12 +80,8 @@ def load_imagenet(model: VGG16, weights: Path | None = None) -> list[str]:
     convolutions alone, or torchvision's ``IMAGENET1K_FEATURES``, whose classifier is all NaN) takes 0..255 minus the
     mean: ``input_scale`` becomes 57.6, the deviation of such an image.
 
-    Args:
-        weights: a .pth or .safetensors file under torchvision's names; by default `imagenet_file`, or where there is
-            none `published_weights`.
-
-    Returns:
-        Names of the parameters that were loaded.
+    The weights are a .pth or .safetensors file under torchvision's names; by default `imagenet_file`, or where there is
+    none `published_weights`. Returns the names of the parameters that were loaded.
     """
     weights = weights or imagenet_file()
     published = read_weights(weights) if weights else published_weights()

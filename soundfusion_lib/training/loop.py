@@ -147,12 +147,8 @@ def fit(
 
 
 def train_epoch(state: dict[str, Any], train: Segments, training: Training, seed: int) -> list[float]:
-    """Train for one epoch; returns its mean loss and its accuracy.
-
-    Args:
-        state: model, optimizer and, where the recipe has them, schedule and averaged model (see `_state`).
-        seed: set anew in each epoch, so that a resumed training needs no other random state.
-    """
+    """Train what `_state` gives for one epoch; returns its mean loss and its accuracy. The seed is set anew in each
+    epoch, so that a resumed training needs no other random state."""
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     model, optimizer, device = state["model"].train(), state["optimizer"], train.device

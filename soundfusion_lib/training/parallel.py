@@ -48,31 +48,21 @@ class Task(NamedTuple):
 
 
 def train_many(
-    runs: Mapping[str, Wanted],
-    folder: Path,
-    device: str,
-    progress: bool,
-    scheduler: str = "",
-    kept: Path | None = None,
+    runs: Mapping[str, Wanted], folder: Path, device: str, progress: bool, scheduler: str = "", kept: Path | None = None
 ) -> Iterator[Run]:
-    """Train the runs that the folder lacks, and yield each one when it is done.
+    """Train runs, each of which stands behind those that it starts from, and yield each one when it is done. See
+    `train_or_find` and `run_tasks`."""
 
-    Args:
-        runs: by key. A run stands behind those that it starts from.
-        folder, kept: where runs are; these and errors as of `train_or_find`, all else as of `run_tasks`.
-    """
-    missing = {key: run for key, run in runs.items() if not (folder / key).is_dir()}
-    train = partial(train_or_find, kept=kept)
-    calls = {key: Task(train, (*run, folder), run.experiment.starts_from) for key, run in missing.items()}
-
-    def parameters(key: str) -> int:
-        experiment, store = missing[key]
+    def parameters(run: Wanted) -> int:
         with torch.device("meta"):
-            return 0 if experiment.starts_from else count_parameters(experiment.build(len(store.labels)))
+            size = count_parameters(run.experiment.build(len(run.store.labels)))
+        return 0 if run.experiment.starts_from else size
 
     # the largest network first, so that no core waits for it at the end; at last, in their order, what starts from runs
-    order = sorted(missing, key=parameters, reverse=True)
-    yield from run_tasks({key: calls[key] for key in order}, device, progress, scheduler)
+    order = sorted(runs, key=lambda key: parameters(runs[key]), reverse=True)
+    train = partial(train_or_find, kept=kept)
+    tasks = {key: Task(train, (*runs[key], folder), runs[key].experiment.starts_from) for key in order}
+    yield from run_tasks(tasks, device, progress, scheduler)
 
 
 def run_tasks(

@@ -126,16 +126,9 @@ def _train(
     segments = segments_of(experiment, store, device)
     validation = segments.get("validation")
     model = untrained(experiment, store, segments["train"], folder.parent, kept)
-    history, best_epoch, log_p = fit(
-        model,
-        segments["train"],
-        validation,
-        experiment.training,
-        seed=experiment.seed,
-        checkpoint=folder / "checkpoint.pt",
-        description=experiment.name,
-        progress=progress,
-    )
+    options = {"seed": experiment.seed, "description": experiment.name, "progress": progress}
+    options["checkpoint"] = folder / "checkpoint.pt"
+    history, best_epoch, log_p = fit(model, segments["train"], validation, experiment.training, **options)
     predictions = [pd.DataFrame(columns=[*KEYS, "part"])]  # stays empty where all tracks train
     if validation is not None:
         outputs = {"validation": log_p, "test": log_probabilities(model, segments["test"])}
