@@ -19,6 +19,7 @@ from soundfusion_lib.errors import SoundFusionError
 # Workers are forked from a server that imports torch once, beside this process; each of joblib's imports it anew, in 6
 # core-seconds and 380 MB. Forking this process itself would copy locks of threads that the copy lacks.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+GUARD = 'put what the script does under `if __name__ == "__main__":`, as its processes import it'
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 
@@ -47,8 +48,7 @@ def worker_pool(workers: int, threads: int = 1) -> ProcessPoolExecutor:
         executor.submit(os.getpid).result()
     except BrokenProcessPool as error:
         executor.shutdown()  # or Python, ending, would wake a thread of it that is closing its pipe
-        guard = 'what a script does must stand under `if __name__ == "__main__":`, as each process imports the script'
-        raise SoundFusionError(f"a process ended while it began ({guard}); what it said is printed above") from error
+        raise SoundFusionError(f"a process ended while it began ({GUARD}?); what it said is printed above") from error
     return executor
 
 
@@ -86,7 +86,7 @@ def prepare_pool() -> None:
 def refuse_in_import() -> None:
     """Raise RuntimeError in a process still importing the script that started it: it would wait for itself."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise RuntimeError('put what the script does under `if __name__ == "__main__":`, as its processes import it')
+        raise RuntimeError(GUARD)
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:

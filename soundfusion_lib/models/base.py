@@ -46,8 +46,6 @@ class AudioClassifier(nn.Module):
 
     Args:
         bands: of each input; a waveform has 1.
-        num_features: width of ``features``.
-        num_classes: number of labels.
         dropout: probability of dropping an output of the head, as in the report.
     """
 

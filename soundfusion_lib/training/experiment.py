@@ -35,12 +35,8 @@ class Start:
 
 @dataclass(frozen=True)
 class ImageNet(Start):
-    """VGG16 trained on ImageNet.
-
-    Args:
-        weights: fingerprint of the weights file, or "torchvision".
-        frozen: train only what the report's authors trained, see `vgg16.freeze`.
-    """
+    """VGG16 trained on ImageNet: `weights` are the fingerprint of their file, or "torchvision"; `frozen` trains only
+    what the report's authors trained, see `vgg16.freeze`."""
 
     weights: str
     frozen: bool = False
@@ -48,12 +44,8 @@ class ImageNet(Start):
 
 @dataclass(frozen=True)
 class FromRun(Start):
-    """The same network, trained on another corpus.
-
-    Args:
-        run: that run's key; before a study has resolved it, its experiment.
-        frozen: as for `ImageNet`; None for a network that has nothing to freeze.
-    """
+    """The same network, trained on another corpus: `run` is that run's key; before a study has resolved it, its
+    experiment. `frozen` as for `ImageNet`; None for a network that has nothing to freeze."""
 
     run: "Experiment | str"
     frozen: bool | None = None
@@ -176,10 +168,8 @@ class Experiment:
     @property
     def _input_shape(self) -> dict[str, int]:
         """The model's options that follow from its spectrogram."""
-        for spec in self.representations:
-            if spec.kind == "mel":
-                return {"in_channels": spec.channels, "n_mels": spec.n_mels}
-        return {}
+        mel = [spec for spec in self.representations if spec.kind == "mel"]
+        return {"in_channels": mel[0].channels, "n_mels": mel[0].n_mels} if mel else {}
 
     def build(self, num_classes: int) -> AudioClassifier:
         """The untrained model, with random weights from torch's generator as it stands."""

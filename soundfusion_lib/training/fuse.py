@@ -61,17 +61,16 @@ def stack(first: Result, second: Result, name: str) -> Result:
             for key, pair in _pairs(first, second, "validation").items()
         }
 
-    def stacked(key: tuple[int, int], one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
-        classifier = classifiers()[key]
-        fused, columns = mix(one, two, 0.5), probability_columns(one)
-        fused[columns] = 0.0  # of a label that the validation set lacks
-        fused[[columns[label] for label in classifier.classes_]] = classifier.predict_proba(
-            _log_probabilities(one, two)
-        )
-        return fused
-
     def load(part: str) -> ByRun:
-        return {key: stacked(key, *pair) for key, pair in _pairs(first, second, part).items()}
+        fused = {}
+        for key, pair in _pairs(first, second, part).items():
+            frame, classifier = mix(*pair, 0.5), classifiers()[key]
+            columns = probability_columns(frame)
+            frame[columns] = 0.0  # of a label that the validation set lacks
+            known = [columns[label] for label in classifier.classes_]
+            frame[known] = classifier.predict_proba(_log_probabilities(*pair))
+            fused[key] = frame
+        return fused
 
     return _fused(first, second, name, FUSION, load)
 

@@ -138,8 +138,7 @@ def fit(
             _save(checkpoint, history, best, state)
             if on_epoch:
                 on_epoch(row)
-            known = {} if validation is None else {"validation": f"{accuracy:.3f}"}
-            bar.set_postfix(loss=f"{train_loss:.3f}", **known)
+            bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{accuracy:.3f}")
             bar.update()
     model.load_state_dict(best["weights"])
     model.eval()

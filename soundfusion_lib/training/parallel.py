@@ -128,7 +128,7 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
         job, calls = uuid.uuid4().hex, {}  # another client may want the same runs
         stores = {id(value): value for task in tasks.values() for value in task.arguments if isinstance(value, Store)}
         # as a task's result, a store is sent once, and each worker keeps what it has moved to its GPU
-        stores = {name: client.submit(_itself, store, key=f"store-{name}-{job}") for name, store in stores.items()}
+        stores = {name: client.submit(lambda store: store, store, key=f"store-{name}-{job}") for name, store in stores.items()}
         for place, (key, task) in enumerate(tasks.items()):
             parts = [calls[part] for part in task.after if part in calls]
             arguments = [stores.get(id(value), value) for value in task.arguments]
@@ -143,10 +143,6 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
         except KilledWorker as error:
             deaths = error.allowed_failures + 1
             raise SoundFusionError(f"{deaths} workers died of the same task (out of memory?); {AGAIN}") from error
-
-
-def _itself(store: Store) -> Store:
-    return store
 
 
 def _on_worker(setting: tuple[Path, dict[str, str], str], _parts: list, function: Callable, *arguments: Any) -> Any:

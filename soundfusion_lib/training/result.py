@@ -81,11 +81,6 @@ class Result:
         return self.runs[0].experiment
 
     @property
-    def history(self) -> pd.DataFrame:
-        """The epochs of the first run, see `loop.Fitted`."""
-        return self.runs[0].history
-
-    @property
     def seeds(self) -> list[int]:
         return sorted({run.experiment.seed for run in self.runs})
 

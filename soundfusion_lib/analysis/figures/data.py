@@ -92,8 +92,8 @@ def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
     for column, (name, result) in zip(axes.T, runs.items(), strict=True):
         for axis, quantity in zip(column, ("loss", "accuracy"), strict=True):
             for part, label in (("train", "training"), ("validation", "validation")):
-                values = result.history[f"{part}_{quantity}"]
-                axis.plot(result.history["epoch"], values, "o-", mec="white", label=label)
+                values = result.runs[0].history[f"{part}_{quantity}"]
+                axis.plot(result.runs[0].history["epoch"], values, "o-", mec="white", label=label)
             best = result.runs[0].info["best_epoch"]
             axis.axvline(best, color="black", linewidth=1, linestyle=":", label="the epoch that was kept")
         common.chance_line(column[1], study)
