@@ -127,8 +127,11 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
             print(f"{len(tasks)} {unit}s go to {workers}; dashboard: {client.dashboard_link}", file=sys.stderr)
         job, calls = uuid.uuid4().hex, {}  # another client may want the same runs
         stores = {id(value): value for task in tasks.values() for value in task.arguments if isinstance(value, Store)}
-        # as a task's result, a store is sent once, and each worker keeps what it has moved to its GPU
-        stores = {name: client.submit(lambda store: store, store, key=f"store-{name}-{job}") for name, store in stores.items()}
+        for (
+            name,
+            store,
+        ) in stores.items():  # as a task's result it is sent once, and what a worker moves to its GPU stays
+            stores[name] = client.submit(lambda store: store, store, key=f"store-{name}-{job}")
         for place, (key, task) in enumerate(tasks.items()):
             parts = [calls[part] for part in task.after if part in calls]
             arguments = [stores.get(id(value), value) for value in task.arguments]
