@@ -130,7 +130,7 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
         for (
             name,
             store,
-        ) in stores.items():  # as a task's result it is sent once, and what a worker moves to its GPU stays
+        ) in stores.items():  # each is sent once; a worker keeps what it has moved to its GPU
             stores[name] = client.submit(lambda store: store, store, key=f"store-{name}-{job}")
         for place, (key, task) in enumerate(tasks.items()):
             parts = [calls[part] for part in task.after if part in calls]

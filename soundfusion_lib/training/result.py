@@ -3,7 +3,7 @@
 Networks, fusions of decisions, baselines and probes all end in this type; analysis takes nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,8 +101,9 @@ class Result:
         raise SoundFusionError(f"{self.name!r} has no run with seed {seed} in fold {fold}, which is needed")
 
 
-def of_runs(runs: list[Run], groups: pd.Series, name: str = "") -> Result:
-    """The result of an experiment's runs, one for each seed and fold; `groups` are the artists of all tracks."""
+def of_runs(runs: list[Run], groups: pd.Series, name: str = "", parts: Sequence[Run] = ()) -> Result:
+    """The result of an experiment's runs, one for each seed and fold; `groups` are the artists of all tracks, `parts` runs
+    of the networks that a fusion starts from, whose time counts, too."""
     experiment = runs[0].experiment
     split, folds = experiment.split, sorted({run.experiment.split.fold for run in runs})
     kinds = [spec.kind for spec in experiment.representations]
@@ -120,7 +121,7 @@ def of_runs(runs: list[Run], groups: pd.Series, name: str = "") -> Result:
         experiment.role,
         parameters=runs[0].info["parameters"],
         epochs=len(runs[0].history),
-        core_minutes=float(np.mean([run.info.get("core_seconds", np.nan) for run in runs])) / 60,
+        core_minutes=sum(run.info.get("core_seconds", np.nan) for run in (*runs, *parts)) / 60 / len(runs),
         ended=all(run.ended for run in runs),
         fewer_folds=f"fold{'s' * (len(folds) > 1)} {numbers} of {split.folds}" if fewer else "",
         runs=tuple(runs),
