@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
+from soundfusion_lib.training import loop
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.result import Result
 from soundfusion_lib.training.run import Run
@@ -106,6 +109,31 @@ def result_of(frames: list[pd.DataFrame], **about) -> Result:
         load=lambda part: {(seed, 0): frame for seed, frame in enumerate(frames)},
         **{"name": "made up", "input": "none"} | about,
     )
+
+
+@contextmanager
+def interrupted_after(epochs: int) -> Iterator[None]:
+    """A training in this block is interrupted when its checkpoint holds so many more epochs."""
+    save, saved = loop._save, []
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        saved.append(1)
+        if len(saved) == epochs:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+PARTS = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
+NARROW = {  # options of every model, small enough for tests
+    "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
+    "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
+    "fusion_decision": {"parts": PARTS}, "fusion_gated": {"parts": PARTS}, "fusion_attention": {"parts": PARTS},
+}  # fmt: skip
 
 
 @pytest.fixture

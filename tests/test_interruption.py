@@ -20,6 +20,7 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+from conftest import NARROW
 from jupyter_client.manager import start_new_kernel
 from test_download import FILES, Handler, Site, read, zipped
 from test_pool import assert_ended, family
@@ -95,12 +96,6 @@ keep = "last"
 [augment]
 mel = { max_fraction = 0.1 }
 """
-PARTS = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
-OPTIONS = {
-    "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
-    "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
-    "fusion_decision": {"parts": PARTS}, "fusion_gated": {"parts": PARTS}, "fusion_attention": {"parts": PARTS},
-}  # fmt: skip
 FEW = ("simple_cnn", "resnet1d", "fusion_concat")  # what `make test` has seconds for
 CELLS = """
 profile = "demo"
@@ -134,7 +129,7 @@ class Place:
         (root / "watch" / "sitecustomize.py").write_text(WATCH)
         (root / "project" / "notebooks").mkdir(parents=True)
         self.notebook = root / "project" / "notebooks" / "01_small.ipynb"
-        cells = CELLS.replace("OPTIONS", repr({name: OPTIONS[name] for name in models})).split("\n---\n")
+        cells = CELLS.replace("OPTIONS", repr({name: NARROW[name] for name in models})).split("\n---\n")
         self.cells = [cell.strip() for cell in cells]
         code = [nbformat.v4.new_code_cell(cell, id=str(number)) for number, cell in enumerate(self.cells)]
         notebook = nbformat.v4.new_notebook(cells=code)

@@ -1,7 +1,6 @@
 """Models: exact parameter counts, shapes, the slides' table, and what saving, freezing, fusing and training rely on."""
 
 import json
-import runpy
 import urllib.error
 from unittest.mock import Mock
 
@@ -276,12 +275,6 @@ def test_gradients_of_long_one_dimensional_convolutions_are_torchs(memory_format
     torch.testing.assert_close(*gradients, **tolerance)
     monkeypatch.setattr(resnet1d, "LONG", 201)
     assert "Long" not in type(layer(x).grad_fn).__name__
-
-
-@pytest.mark.parametrize("capability, products", [("AVX2", True), ("AVX512", False), ("DEFAULT", False)])
-def test_gradients_are_products_only_where_these_are_the_faster(capability, products, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert runpy.run_path(resnet1d.__file__)["PRODUCTS"] == products
 
 
 @pytest.mark.parametrize("name", MODELS)

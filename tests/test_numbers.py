@@ -5,7 +5,7 @@ import contextlib
 from dataclasses import replace
 
 import pytest
-from conftest import SMALL_MEL
+from conftest import NARROW, SMALL_MEL, interrupted_after
 
 from soundfusion_lib.audio.augment import AUGMENTATIONS
 from soundfusion_lib.audio.representations import Waveform
@@ -17,12 +17,6 @@ from soundfusion_lib.training.experiment import REVISION, Experiment
 from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.train import train_or_find
 
-PARTS = [["resnet1d", {"width": 2}], ["resnet2d", {"width": 2, "pool": 1}]]
-OPTIONS = {
-    "simple_cnn": {"dropout": 0.1}, "resnet2d": {"width": 2}, "resnet1d": {"width": 2}, "nnet1": {"width": 4},
-    "nnet2": {"width": 4}, "vgg16": {"width": 2}, "fusion_concat": {"parts": PARTS},
-    "fusion_decision": {"parts": PARTS}, "fusion_gated": {"parts": PARTS}, "fusion_attention": {"parts": PARTS},
-}  # fmt: skip
 TRAINING = Training(
     epochs=2, batch_size=16, learning_rate=3e-3, weight_decay=0.05, optimizer="adamw", schedule="one_cycle",
     averaging=0.9, mixup=0.3, label_smoothing=0.1, random_starts=True, keep="last",
@@ -35,7 +29,7 @@ def experiment(name: str) -> Experiment:
     augment = {kind: {} for kind in inputs if kind in AUGMENTATIONS}
     training = replace(TRAINING, learning_rate=1e-5) if name in SLOWLY else TRAINING
     named = {"split": Split("artist", 4), "training": training, "seed": 5}
-    return Experiment(name, name, specs, OPTIONS[name], Segmenting(1.0, 0.0), augment, **named)
+    return Experiment(name, name, specs, NARROW[name], Segmenting(1.0, 0.0), augment, **named)
 
 
 # With a ResNet2D of two filters, at the rate above, rounding errors grow to a tenth of the loss in a few steps, and a
@@ -58,16 +52,8 @@ def test_a_seed_gives_the_numbers_of_the_revision_and_the_same_bits_after_an_int
         monkeypatch.setattr(module, "autocast", lambda device: contextlib.nullcontext())
     first = train_or_find(experiment(name), store, tmp_path / "first", cpu, progress=False)
     assert first.history["train_loss"].tolist() == pytest.approx(LOSSES[REVISION][name], rel=3e-3)
-    save = loop._save
-
-    def save_and_stop(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "_save", save_and_stop)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_after(1):
         train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
-    monkeypatch.setattr(loop, "_save", save)
     second = train_or_find(experiment(name), store, tmp_path / "second", cpu, progress=False)
     for file in ("predictions.parquet", "model.safetensors"):
         one, two = (run.weights_file.with_name(file).read_bytes() for run in (first, second))

@@ -102,8 +102,8 @@ class Result:
 
 
 def of_runs(runs: list[Run], groups: pd.Series, name: str = "", parts: Sequence[Run] = ()) -> Result:
-    """The result of an experiment's runs, one for each seed and fold; `groups` are the artists of all tracks, `parts` runs
-    of the networks that a fusion starts from, whose time counts, too."""
+    """The result of an experiment's runs, one for each seed and fold; `groups` are the artists of all tracks, `parts`
+    runs of the networks that a fusion starts from, whose time counts, too."""
     experiment = runs[0].experiment
     split, folds = experiment.split, sorted({run.experiment.split.fold for run in runs})
     kinds = [spec.kind for spec in experiment.representations]
