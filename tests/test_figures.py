@@ -38,7 +38,7 @@ def group(runs=1):
     history = pd.DataFrame({"epoch": [1, 2]})
     for part, quantity in itertools.product(("train", "validation"), ("loss", "accuracy")):
         history[f"{part}_{quantity}"] = [0.3, 0.5]
-    return SimpleNamespace(history=history, runs=[SimpleNamespace(info={"best_epoch": 2})] * runs)
+    return SimpleNamespace(runs=[SimpleNamespace(history=history, info={"best_epoch": 2})] * runs)
 
 
 @pytest.mark.parametrize("bounds", [(np.nan, np.nan), ([0.4, np.nan], [0.6, np.nan]), (0.5, 0.5), (0.5 + 1e-16, 1.0)])

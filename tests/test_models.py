@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn.functional import adaptive_avg_pool2d, conv1d, cross_entropy
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
@@ -168,18 +168,6 @@ def test_every_parameter_gets_a_gradient(name):
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_saved_model_gives_the_same_logits(name, tmp_path):
-    model = build(name)
-    model.set_statistics(statistics(model))
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    other = build_model(name, 8, **SMALL.get(name, {}))
-    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    inputs = batch(model)
-    assert torch.equal(model.eval()(*inputs), other.eval()(*inputs))
-    assert all(standardize.std.min() > 1 for standardize in standardizers(other))
-
-
 def standardizers(model):
     return [module for module in model.modules() if isinstance(module, Standardize)]
 
@@ -257,12 +245,11 @@ def test_one_dimensional_convolution_is_torchs():
     torch.testing.assert_close(layer(x.unsqueeze(2)).squeeze(2), expected)
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("autocast, tolerance", [(False, {}), (True, {"rtol": 0.02, "atol": 0.5})])
-def test_gradients_of_long_one_dimensional_convolutions_are_torchs(memory_format, autocast, tolerance, monkeypatch):
+def test_gradients_of_long_one_dimensional_convolutions_are_torchs(autocast, tolerance, monkeypatch):
     dtype = torch.float32 if autocast else torch.float64
-    layer = Conv1d(4, 6, 3, bias=False, padding=1).to(dtype).to(memory_format=memory_format)
-    x = torch.randn(2, 4, 1, 50, dtype=dtype).to(memory_format=memory_format).requires_grad_()
+    layer = Conv1d(4, 6, 3, bias=False, padding=1).to(dtype, memory_format=torch.channels_last)
+    x = torch.randn(2, 4, 1, 50, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
     monkeypatch.setattr(resnet1d, "LONG", 200)
     gradients = []
     for products in (False, True):
