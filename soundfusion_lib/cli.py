@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -109,12 +110,13 @@ def reproduce(profile, device, only, changes, kept, scheduler):
     how long they take. `soundfusion train` trains one network.
     """
     from soundfusion_lib import notebooks
+    from soundfusion_lib.study.catalogue import left_to_train
     from soundfusion_lib.study.profile import changed
-    from soundfusion_lib.study.status import left_to_train
+    from soundfusion_lib.study.study import Study
 
     names = [file.stem for file in notebooks.notebook_files(only)]
     profile = changed(profile, changes)
-    click.echo(left_to_train(profile, names, kept), err=True)
+    click.echo(left_to_train(Study("status", profile, "cpu", kept=kept, dry=True), names), err=True)
     folder = notebooks.reproduce(profile, device, only, scheduler, kept)
     click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 
@@ -172,16 +174,13 @@ def train(profile, network, changes, all_clips, device):
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
     """Say how many runs of PROFILE's notebooks are there, and how long the others take."""
-    from soundfusion_lib.study import status
+    from soundfusion_lib.study import catalogue
     from soundfusion_lib.study.study import NothingYet, Study
 
     study = Study("status", profile, "cpu", kept=kept, dry=True)
-    try:
-        table = status.progress(study)
-    except NothingYet as reason:
-        return click.echo(f"nothing is there yet: {reason}")
-    click.echo(table.round(2).to_string(index=False, na_rep="unknown"))
-    click.echo(status.sentence(study, table))
+    with suppress(NothingYet):
+        click.echo(catalogue.progress(study).round(2).to_string(index=False, na_rep="unknown"))
+    click.echo(catalogue.left_to_train(study))
 
 
 @main.command()

@@ -14,7 +14,7 @@ from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study import catalogue, protocol, status
+from soundfusion_lib.study import catalogue, protocol
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import FromParts, FromRun
@@ -119,7 +119,7 @@ def trained(study, monkeypatch):
     trained = []
     monkeypatch.setattr(study, "_run", lambda experiment, store: trained.append(experiment))
     monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
-    monkeypatch.setattr(study_module, "of_runs", lambda runs, groups: None)
+    monkeypatch.setattr(study, "_result", lambda experiment, runs: None)
     return trained
 
 
@@ -383,16 +383,16 @@ def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, 
     monkeypatch.setattr(Study, "pretraining", property(lambda self: exec("raise NothingYet('not decoded')")))
     shown = {"02": [plain, plain], "03": [plain, other, more_seeds], "04": [fine_tuned]}
     monkeypatch.setattr(catalogue, "by_notebook", lambda study: shown)
-    monkeypatch.setattr(status, "results_dir", lambda: paths.data_dir())  # no committed runs
-    table = status.progress(dry)
+    monkeypatch.setattr(catalogue, "results_dir", lambda: paths.data_dir())  # no committed runs
+    table = catalogue.progress(dry)
     assert table["runs"].tolist() == [4, 6, 4] and table["done"].tolist() == [4, 0, 0]
     per_epoch = [
         run.info["core_seconds"] * run.info["epoch_seconds"] / run.info["seconds"] for run in runs["plain"].runs
     ]
     left = table["core_hours_left"]
     assert left[0] == 0 and np.isnan(left[2]) and left[1] == pytest.approx(6 * 7 * np.mean(per_epoch) / 3600, rel=0.5)
-    assert status.sentence(dry, table).startswith("tones: 4 of 14 runs are there; the others take about")
-    assert status.sentence(dry, status.progress(dry, ["02"])) == "tones: all 4 runs are there"
+    assert catalogue.left_to_train(dry).startswith("tones: 4 of 14 runs are there; the others take about")
+    assert catalogue.left_to_train(dry, ["02"]) == "tones: 4 of 4 runs are there"
 
 
 def test_findings_are_those_of_the_notebook_on_the_corpus(study, tmp_path, monkeypatch):

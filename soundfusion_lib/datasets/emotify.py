@@ -15,11 +15,8 @@ CITATION = (
     "Information Processing and Management 52(1), 2016"
 )
 LICENCE = "The music belongs to its artists and to Magnatune, which licenses it for non-commercial use."
-EMOTIFY = Source(  # its server knows no https
-    "emotify",
-    url="http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip",
-    needed=760_000_000,
-)
+URL = "http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip"  # the server knows no https
+EMOTIFY = Source("emotify", URL, needed=760_000_000)
 GENRES = ("classical", "electronic", "pop", "rock")
 NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 

@@ -11,13 +11,10 @@ from soundfusion_lib.paths import data_dir
 
 CITATION = "Tzanetakis and Cook, Musical genre classification of audio signals, IEEE TSAP 10(5), 2002"
 LICENCE = "None is stated: the clips are cut from commercial recordings, for research."
-GTZAN = Source(  # torchaudio's checksum is of the original archive, not of this copy, whose server tells one
-    "gtzan",
-    url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
-    needed=2_700_000_000,
-)
+URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
+GTZAN = Source("gtzan", URL, needed=2_700_000_000)  # the server tells a checksum; torchaudio's is of another copy
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
-SUFFIXES = (".mp3", ".au", ".wav")  # where a clip has several, the last counts
+SUFFIXES = (".au", ".mp3", ".wav")  # where a clip has several, the last counts
 
 
 def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus:
@@ -39,9 +36,8 @@ def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus
     root = Path(path or data_dir() / "gtzan")
     files = {}
     for genre in GENRES:
-        clips = [file for file in (root / "genres" / genre).glob(f"{genre}.*") if file.suffix in SUFFIXES]
-        for file in sorted(clips, key=lambda file: (file.stem, SUFFIXES.index(file.suffix))):
-            files[file.stem] = file.relative_to(root).as_posix()
+        clips = sorted(file for file in (root / "genres" / genre).glob(f"{genre}.*") if file.suffix in SUFFIXES)
+        files |= {file.stem: file.relative_to(root).as_posix() for file in clips}
     split = _fault_filtered_split() if fault_filtered else dict.fromkeys(files)
     there = len(split.keys() & files.keys())
     if not there or 2 * there < len(split):
