@@ -25,8 +25,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.predict.export import model_card
-from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction
-from soundfusion_lib.predict.timeline import timeline
+from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction, timeline
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.loop import Training

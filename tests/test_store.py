@@ -117,8 +117,6 @@ def test_unusable_clips_are_left_out_and_reported_never_replaced(corpus, tmp_pat
     assert reasons.pop("garbage").startswith("cannot be decoded")
     short = "too short (0.5 s of at least 1 s)"
     assert reasons == {"missing": "file not found", "short": short, "empty": "holds no audio"}
-    clips = [array.clip(track) for array in store.arrays.values() for track in store.tracks.index]
-    assert store.bytes == sum(clip.nbytes for clip in clips)
     with pytest.raises(SoundFusionError, match="short.*left out.*too short"):
         store.arrays["mel"].clip("short")
     with pytest.raises(SoundFusionError, match="none of its 6 clips is usable"):
@@ -190,7 +188,7 @@ def test_one_file_more_is_the_only_one_decoded(few, corpus, tmp_path, decoded):
     for track in more.tracks.index:
         np.testing.assert_array_equal(stored(after, track), mono(corpus.file(track)))
     fewer = build(few, tmp_path / "cache")
-    assert fewer.content_id == before.content_id and fewer.bytes == before.bytes < after.bytes
+    assert fewer.content_id == before.content_id != after.content_id
 
 
 def test_music_moved_or_listed_in_another_order_is_not_decoded_again(few, tmp_path, decoded):
@@ -229,7 +227,6 @@ def test_two_tracks_with_the_same_bytes_are_one_clip(few, tmp_path, decoded):
     store = build(few, tmp_path / "cache")
     assert decoded == ["high00.wav", "high01.wav", "low00.wav"]
     np.testing.assert_array_equal(store.arrays["mel"].clip("low01"), store.arrays["mel"].clip("low00"))
-    assert store.bytes == sum((array.folder / "data.bin").stat().st_size for array in store.arrays.values())
 
 
 def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):

@@ -26,12 +26,9 @@ def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus
     validation, 290 test. A listed clip that is missing or broken (jazz.00054 in the common copy) stays in the table:
     decoding finds it. The group is None: GTZAN names no artists.
 
-    Args:
-        path: folder that holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); the download's by default.
-        fault_filtered: False takes every file, without a split: for a folder in GTZAN's layout that is not GTZAN.
-
-    Raises:
-        SoundFusionError: no clips, or fewer than half of those of the fault-filtered split.
+    `path` holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); by default it is the download's. Without
+    `fault_filtered` every file is taken, and there is no split: for a folder in GTZAN's layout that is not GTZAN.
+    Raises SoundFusionError for no clips, or fewer than half of those of the fault-filtered split.
     """
     root = Path(path or data_dir() / "gtzan")
     files = {}
@@ -41,10 +38,8 @@ def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus
     split = _fault_filtered_split() if fault_filtered else dict.fromkeys(files)
     there = len(split.keys() & files.keys())
     if not there or 2 * there < len(split):
-        raise SoundFusionError(
-            f"{root / 'genres'} holds {there} of GTZAN's clips (such as blues/blues.00000.wav): it is not GTZAN, or "
-            "not all of it. `soundfusion download gtzan` brings it"
-        )
+        holds = f"{root / 'genres'} holds {there} of GTZAN's clips (such as blues/blues.00000.wav)"
+        raise SoundFusionError(f"{holds}: it is not GTZAN, or not all of it. `soundfusion download gtzan` brings it")
     genres = [track.split(".")[0] for track in split]
     paths = [files.get(track, f"genres/{genre}/{track}.wav") for track, genre in zip(split, genres, strict=True)]
     tracks = pd.DataFrame({"path": paths, "label": genres, "group": None}, list(split), dtype=object)
