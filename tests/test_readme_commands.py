@@ -16,9 +16,8 @@ from soundfusion_lib.paths import PROJECT
 
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (PROJECT / "README.md", *PROJECT.glob("docs/*.md"))}
 BLOCKS = {name: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for name, text in PAGES.items()}
-LINES = [
-    line for blocks in BLOCKS.values() for language, block in blocks if not language for line in block.splitlines()
-]
+PLAIN = [block for blocks in BLOCKS.values() for language, block in blocks if not language]
+LINES = "\n".join(PLAIN).splitlines()
 CALLS = [words for line in LINES if (words := shlex.split(line, comments=True))]
 SOUNDFUSION = [words for words in CALLS if words[0] == "soundfusion"]
 

@@ -40,10 +40,8 @@ def stored(store, track: str) -> np.ndarray:
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """Names of the files decoded by this process."""
-    names = []
-    monkeypatch.setattr(
-        representations, "stream", lambda file, seconds: names.append(file.name) or stream(file, seconds)
-    )
+    names, note = [], lambda file, seconds: names.append(file.name) or stream(file, seconds)
+    monkeypatch.setattr(representations, "stream", note)
     return names
 
 

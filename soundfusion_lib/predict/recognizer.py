@@ -153,7 +153,7 @@ def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
     figure.colorbar(image, ax=below, label="power in dB", pad=0.01)
     below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
     below.set(xlabel="time in min:s", xlim=(0, end.max()))
-    figure.suptitle(f"{prediction.in_words()}\n{recognizer.describe()}", fontsize="medium")
+    figure.suptitle(f"{prediction.in_words(top=3)}\n{recognizer.describe()}", fontsize="medium")
     return figure
 
 

@@ -152,9 +152,10 @@ def left_to_train(study: Study, notebooks: Collection[str] = ()) -> str:
         return f"{study.profile.name}: nothing is there yet: {reason}"
     done, runs, hours = table["done"].sum(), table["runs"].sum(), table["core_hours_left"]
     there = f"{study.profile.name}: {done} of {runs} runs are there"
-    more = " or more, since some are like no recorded run" * hours.isna().any()
-    time = f"; the others take about {hours.sum() / cores():.1f} hours on {cores()} cores{more}"
-    return there + time * (done < runs)
+    if done == runs:
+        return there
+    more = " or more, since some are like no recorded run" if hours.isna().any() else ""
+    return f"{there}; the others take about {hours.sum() / cores():.1f} hours on {cores()} cores{more}"
 
 
 def _likeness(experiment: dict[str, Any]) -> str:
