@@ -1,5 +1,6 @@
 """Is it the second input that helps? Fusions of a 1D and a 2D network, beside controls that see only one input."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache, partial
 from itertools import product
@@ -74,10 +75,12 @@ def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
     return best | {AVERAGED: average(*best.values(), AVERAGED)}, pd.DataFrame(rows)
 
 
-def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[str, Result]:
+def fused_probes(
+    study: Study, start: Start, runs: dict[str, Result], others: Collection[Start] = ()
+) -> dict[str, Result]:
     """Probes of a frozen network (`start`) under the profile's split, which the small networks learned from: alone;
-    beside features of ResNet1D-small, the fusion; and beside those of ResNet2D-small, the control, which sees what the
-    frozen network sees. `runs` holds both small networks."""
+    beside features of ResNet1D-small, the fusion; and, as controls, beside those of ResNet2D-small and of other frozen
+    networks. `runs` holds both small networks."""
     seeds, alone = study.profile.seeds, f"probe of {start.name}, the profile's split"
 
     @cache
@@ -88,10 +91,17 @@ def fused_probes(study: Study, start: Start, runs: dict[str, Result]) -> dict[st
         run = runs[part].run(seed, fold)
         return np.concatenate([frozen(), matrix(features_of(study, run.model(), run.experiment, part))], axis=1)
 
+    def both(other: Start, *_: int) -> np.ndarray:
+        return np.concatenate([frozen(), matrix(other.features(study), other.blocks)], axis=1)
+
     fields = {"network": start.network, "start": start.source}
+    fields["core_seconds"] = lambda: start.features(study).core_seconds
     about = start.about(study)
     probes = {alone: probe(study, about, lambda *_: frozen(), (0,), name=alone, **fields)}
-    probes[alone] = replace(probes[alone], unit="split")
+    for other in others:
+        name, fused = f"{alone} and {other.name}", [about, other.about(study)]
+        probes[name] = probe(study, fused, partial(both, other), (0,), name=name, role=CONTROL, **fields)
+    probes = {name: replace(result, unit="split") for name, result in probes.items()}
     for part, role in zip(PARTS, (FUSION, CONTROL), strict=True):
         name, keys = f"{alone} and {part}", [runs[part].run(*run).key for run in product(seeds, runs[part].folds)]
         probes[name] = probe(study, [about, keys], partial(beside, part), seeds, name=name, role=role, **fields)
