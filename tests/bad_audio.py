@@ -67,7 +67,6 @@ def _samples() -> Files:
     samples = {
         "nan.wav": (np.append(sound, np.nan), infinite),
         "infinity.wav": (np.append(sound, np.inf), infinite),
-        "minus infinity.wav": (np.append(sound, -np.inf), infinite),
         "1e30.wav": (1e30 * sound, rf"its samples reach .+e\+29, {FAR}"),
         "one of -1e30.wav": (np.append(sound, -1e30), rf"its samples reach 1e\+30, {FAR}"),
         "whole numbers.wav": (np.round(32_767 * sound), f"its samples reach .+, {FAR}"),
@@ -93,7 +92,6 @@ def _headers() -> Files:
         "riff of none.wav": (4, "<I", 0, USED),
         "no channels.wav": (22, "<H", 0, BROKEN),
         "65535 channels.wav": (22, "<H", 65_535, BROKEN),
-        "no bits.wav": (34, "<H", 0, BROKEN),
         "no such format.wav": (20, "<H", 4_242, BROKEN),
     }
     hours = bytearray(encoded("flac", music(seed=9)))

@@ -341,10 +341,9 @@ def test_arrays_shorter_than_their_journal_are_made_anew(store, corpus, tmp_path
 def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(few, tmp_path):
     few.tracks.to_pickle(tmp_path / "tracks")
     script = tmp_path / "script.py"
-    script.write_text(
-        "import pandas as pd\nfrom conftest import build\nfrom soundfusion_lib.datasets import Corpus\n"
-        "build(Corpus('few', 'few', pd.read_pickle('tracks')), 'cache', workers=2)\n"
+    imports = "import pandas as pd\nfrom conftest import build\nfrom soundfusion_lib.datasets import Corpus\n"
+    script.write_text(f"{imports}build(Corpus('few', 'few', pd.read_pickle('tracks')), 'cache', workers=2)\n")
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=TESTS_TOO
     )
-    command = [sys.executable, script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=TESTS_TOO)
     assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr

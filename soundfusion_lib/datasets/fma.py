@@ -13,12 +13,9 @@ from soundfusion_lib.paths import data_dir
 CITATION = "Defferrard, Benzi, Vandergheynst and Bresson, FMA: A Dataset For Music Analysis, ISMIR 2017"
 LICENCE = "Each track is under the Creative Commons licence in its metadata; the metadata are under CC BY 4.0."
 URL = "https://os.unil.cloud.switch.ch/fma"
-SHA1 = {
-    "fma_small": "ade154f733639d52e35e32f5593efe5be76c6d70",
-    "fma_metadata": "f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
-}
-FMA_SMALL = Source("fma_small", f"{URL}/fma_small.zip", 15_500_000_000, SHA1["fma_small"])
-FMA_METADATA = Source("fma_metadata", f"{URL}/fma_metadata.zip", 2_400_000_000, SHA1["fma_metadata"])
+SHA1 = "ade154f733639d52e35e32f5593efe5be76c6d70", "f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
+FMA_SMALL = Source("fma_small", f"{URL}/fma_small.zip", 15_500_000_000, SHA1[0])
+FMA_METADATA = Source("fma_metadata", f"{URL}/fma_metadata.zip", 2_400_000_000, SHA1[1])
 COLUMNS = {"subset": ("set", "subset"), "split": ("set", "split")}  # of tracks.csv
 COLUMNS |= {"label": ("track", "genre_top"), "group": ("artist", "id")}
 

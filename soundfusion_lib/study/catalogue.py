@@ -30,6 +30,7 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
     regularized = list(protocol.regularization(study).values())
     starts = list(protocol.transfer(study)[0].values())
     table = list(protocol.performance(study).values())
+    widths = list(protocol.widths(study).values())
     small = protocol.resnet(study, "resnet2d")
     shown = {
         "02_models_2d": [
@@ -47,15 +48,9 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
             *table,
             *further.searched(study).values(),
         ],
-        "06_width_scaling": list(protocol.widths(study).values()),
+        "06_width_scaling": widths,
         "07_confusion_matrices": list(protocol.confused(study).values()),
-        "08_beyond_the_report": [
-            *table,
-            *protocol.widths(study).values(),
-            *regularized,
-            *starts,
-            *further.ablation(study).values(),
-        ],
+        "08_beyond_the_report": [*table, *widths, *regularized, *starts, *further.ablation(study).values()],
         "09_listen": table,
         "10_search": [*further.fusions(study).values(), protocol.resnet(study, study.profile.search.model)],
     }
