@@ -41,13 +41,13 @@ def as_large(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
     """Stacking of the trained parts; a control that costs as much, the average of two runs of the better part; and the
     better part with all its seeds, those of the second runs among them."""
-    better = better_part(runs)
+    better, artists = better_part(runs), groups_of(study.store.tracks)
     twins = study.train(protocol.twin(study, runs[better].experiment))
     stacking, averaged, every = "stacking of trained parts", f"two {better}, averaged", f"{better}{EVERY}"
     return {
         stacking: stack(*(runs[part] for part in PARTS), stacking),
         averaged: average(runs[better], twins, averaged, CONTROL),
-        every: of_runs([*runs[better].runs, *twins.runs], groups_of(study.store.tracks), every, NETWORK),
+        every: replace(of_runs([*runs[better].runs, *twins.runs], artists, every), role=NETWORK),
     }
 
 

@@ -1,6 +1,5 @@
 """A study: a profile's corpus, its decoded clips, and experiments trained on them."""
 
-import math
 import os
 import time
 import warnings
@@ -260,11 +259,9 @@ class Study(Results):
         return self._run(self._pretrained(experiment), self.pretraining)
 
     def _result(self, experiment: Experiment, runs: Mapping[str, Run]) -> Result:
-        own = [runs[self.key(run)] for run in self.variants(experiment)]
-        result = of_runs(own, groups_of(self.store.tracks))
-        parts = [runs[key] for run in own for key in run.experiment.starts_from if self._parts(experiment)]
-        minutes = sum(part.info.get("core_seconds", math.nan) for part in parts) / 60 / len(own)
-        return replace(result, core_minutes=result.core_minutes + minutes)
+        variants = self.variants(experiment)
+        parts = [runs[key] for run in variants if isinstance(run.start, FromParts) for key in run.start.runs]
+        return of_runs([runs[self.key(run)] for run in variants], groups_of(self.store.tracks), parts=parts)
 
     def _run(self, experiment: Experiment, store: Store) -> Run:
         run = train_or_find(experiment, store, runs_dir(), self.device, self.progress, self.kept)

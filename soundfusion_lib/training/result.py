@@ -3,7 +3,7 @@
 Networks, fusions of decisions, baselines and probes all end in this type; analysis takes nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,13 +108,14 @@ class Result:
         raise SoundFusionError(f"{self.name!r} has no run with seed {seed} in fold {fold}, which is needed")
 
 
-def of_runs(runs: list[Run], groups: pd.Series, name: str = "") -> Result:
+def of_runs(runs: list[Run], groups: pd.Series, name: str = "", parts: Sequence[Run] = ()) -> Result:
     """The result of the runs of an experiment.
 
     Args:
         runs: one for each seed and fold.
         groups: artist of every track, see `splits.groups_of`.
         name: by default the experiment's.
+        parts: runs of the networks that a fusion starts from, whose time counts, too.
     """
     experiment = runs[0].experiment
     split, folds = experiment.split, sorted({run.experiment.split.fold for run in runs})
@@ -133,7 +134,7 @@ def of_runs(runs: list[Run], groups: pd.Series, name: str = "") -> Result:
         experiment.role,
         parameters=runs[0].info["parameters"],
         epochs=len(runs[0].history),
-        core_minutes=float(np.mean([run.info.get("core_seconds", np.nan) for run in runs])) / 60,
+        core_minutes=sum(run.info.get("core_seconds", np.nan) for run in (*runs, *parts)) / 60 / len(runs),
         ended=all(run.ended for run in runs),
         fewer_folds=f"fold{'s' * (len(folds) > 1)} {numbers} of {split.folds}" if fewer else "",
         runs=tuple(runs),
