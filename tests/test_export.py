@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL_SIGNALS, copy_music
+from conftest import SMALL_SIGNALS, at_home_in, copy_music
 from safetensors.torch import load_file, save_file
 
 from soundfusion_lib import load_recognizer
@@ -47,10 +47,7 @@ def music(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("user")
     copy_music(corpus, folder / "music")
     (folder / "mine.toml").write_text(PROFILE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
-        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
-        patch.chdir(folder)
+    with at_home_in(folder):
         yield folder
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 from click.testing import CliRunner
-from conftest import RATE, tone
+from conftest import RATE, at_home_in, tone
 
 from soundfusion_lib.cli import main
 from soundfusion_lib.paths import PROJECT
@@ -51,10 +51,7 @@ def folder(tmp_path_factory):
     pd.DataFrame(rows).to_csv(folder / "music" / "metadata.csv", index=False)
     [profile] = [block for language, block in BLOCKS["own_music"] if language == "toml"]
     (folder / "mine.toml").write_text(profile)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
-        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
-        patch.chdir(folder)
+    with at_home_in(folder):
         yield folder
 
 

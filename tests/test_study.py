@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import copy_music
+from conftest import at_home_in, copy_music
 from matplotlib import pyplot as plt
 
 from soundfusion_lib import paths
@@ -47,11 +47,8 @@ def profile(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(tmp_path_factory.mktemp("data")))
-        results = tmp_path_factory.mktemp("results")
-        patch.setenv("SOUNDFUSION_RESULTS", str(results))
-        yield results
+    with at_home_in(tmp_path_factory.mktemp("home")) as home:
+        yield home / "results"
 
 
 @pytest.fixture(scope="module")
