@@ -129,6 +129,10 @@ def test_calibration(results):
     assert table["rejected"].equals(table["excludes 0"]) and table["covered"].between(0, 1).all()
     a, b = calibration.networks(calibration.np.random.default_rng(0), 2000, 2, 0.0, 0.1)
     assert len(a) == len(b) == 2 and accuracy(a) - accuracy(b) == pytest.approx(0.1, abs=0.02)
+    fitted = table[table["splits"].notna()]
+    assert len(fitted) == 4 and fitted["Nadeau-Bengio"].between(0, 1).all()
+    one, two = calibration.cross_validated(calibration.np.random.default_rng(0), 400, 1)
+    assert accuracy(one) == pytest.approx(accuracy(two), abs=0.06) and accuracy(one) > 0.6  # both learn, as much
 
 
 def test_a_fresh_clone_is_timed_and_weighed(results, monkeypatch):
