@@ -122,8 +122,9 @@ def simulate_splits(artists: int, splits: int, repetitions: int) -> dict[str, fl
         sides = cross_validated(np.random.default_rng([repetition, artists, splits]), artists, splits)
         found = compare(*sides)
         excluded = not found["low"] <= 0 <= found["high"]
-        outcomes.append({"rejected": found["p"] < LEVEL, "excludes 0": excluded, "width": found["high"] - found["low"]})
-        outcomes[-1]["Nadeau-Bengio"] = nadeau_bengio(*sides) < LEVEL
+        shares = {"rejected": found["p"] < LEVEL, "excludes 0": excluded, "covered": not excluded}
+        shares |= {"width": found["high"] - found["low"], "Nadeau-Bengio": nadeau_bengio(*sides) < LEVEL}
+        outcomes.append(shares)
     return pd.DataFrame(outcomes).mean().to_dict()
 
 

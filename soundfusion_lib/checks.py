@@ -39,12 +39,12 @@ def checked(kind: type[T]) -> type[T]:
     """Make a frozen dataclass that raises SoundFusionError for a value that its annotation does not allow."""
     kind._known = model_validator(mode="before")(lambda values: _known(values, names))
     kind = dataclass(frozen=True, config=CONFIG)(kind)
-    names, initialise = [field.name for field in fields(kind)], kind.__init__
+    names, initialise, positional = [field.name for field in fields(kind)], kind.__init__, signature(kind)
 
     @wraps(initialise)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with one_sentence(f"{kind.__name__}:"):
-            initialise(self, *args, **kwargs)
+            initialise(self, **positional.bind_partial(*args).arguments, **kwargs)  # a fault names its field
 
     kind.__init__ = __init__
     return kind

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -23,13 +24,8 @@ class _Commands(click.Group):
 
 profile_argument = click.argument("profile", default="demo")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps")
-set_option = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="change a setting of the profile, e.g. training.epochs=3 (repeatable); results go to a folder of their own",
-)
+set_help = "change a setting of the profile, e.g. training.epochs=3 (repeatable); results go to a folder of their own"
+set_option = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=set_help)
 
 
 @click.group(cls=_Commands)
@@ -75,10 +71,8 @@ def prepare(profile, strict):
 
     store = Study("prepare", profile, "cpu").decoded
     clips, out = store.tracks, store.left_out
-    click.echo(
-        f"{len(clips):,} clips, {clips['seconds'].sum() / 3600:.2f} hours, "
-        f"{store.bytes / 1e9:.2f} GB in {next(iter(store.arrays.values())).folder.parent}"
-    )
+    size = f"{store.bytes / 1e9:.2f} GB in {next(iter(store.arrays.values())).folder.parent}"
+    click.echo(f"{len(clips):,} clips, {clips['seconds'].sum() / 3600:.2f} hours, {size}")
     click.echo(f"{len(out)} clips left out" + (":" if len(out) else ""))
     for track, row in out.iterrows():
         click.echo(f"  {track}  {row['path']}: {row['reason']}")
@@ -95,13 +89,7 @@ def prepare(profile, strict):
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="run this notebook alone, e.g. 02 (repeatable)")
 @set_option
 @click.option("--kept", is_flag=True, help="take the runs that results/PROFILE keeps for trained")
-@click.option(
-    "--scheduler",
-    default="",
-    envvar="SOUNDFUSION_SCHEDULER",
-    metavar="ADDRESS",
-    help="train on the workers of a Dask scheduler, e.g. tcp://host:8786; see `soundfusion worker`",
-)
+@click.option("--scheduler", default="", envvar="SOUNDFUSION_SCHEDULER", help="train by Dask, e.g. tcp://host:8786")
 def reproduce(profile, device, only, changes, kept, scheduler):
     """Run the notebooks on PROFILE; tables, figures, summary and executed notebooks go to results/<profile>/.
 
@@ -109,12 +97,13 @@ def reproduce(profile, device, only, changes, kept, scheduler):
     how long they take. `soundfusion train` trains one network.
     """
     from soundfusion_lib import notebooks
+    from soundfusion_lib.study.catalogue import left_to_train
     from soundfusion_lib.study.profile import changed
-    from soundfusion_lib.study.status import left_to_train
+    from soundfusion_lib.study.study import Study
 
     names = [file.stem for file in notebooks.notebook_files(only)]
     profile = changed(profile, changes)
-    click.echo(left_to_train(profile, names, kept), err=True)
+    click.echo(left_to_train(Study("status", profile, "cpu", kept=kept, dry=True), names), err=True)
     folder = notebooks.reproduce(profile, device, only, scheduler, kept)
     click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 
@@ -161,10 +150,9 @@ def train(profile, network, changes, all_clips, device):
     if tested := tested_runs(result.runs[0], study) if all_clips else result:
         accuracy = evaluate(tested, study.store.tracks["group"])
         known = f"{with_bounds(accuracy['accuracy'], accuracy)} ({accuracy['tracks']} tracks)"
-    click.echo(
-        f"{experiment.name} on {study.profile.name}: {'trained on all clips; ' * all_clips}test accuracy by track vote "
-        f"{known}; chance {1 / len(study.store.labels):.3f}; in brackets 95 % intervals by artist"
-    )
+    what = f"{experiment.name} on {study.profile.name}{', trained on all clips' * all_clips}"
+    chance = f"chance {1 / len(study.store.labels):.3f}; in brackets 95 % intervals by artist"
+    click.echo(f"{what}: test accuracy by track vote {known}; {chance}")
 
 
 @main.command()
@@ -172,16 +160,13 @@ def train(profile, network, changes, all_clips, device):
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
     """Say how many runs of PROFILE's notebooks are there, and how long the others take."""
-    from soundfusion_lib.study import status
+    from soundfusion_lib.study import catalogue
     from soundfusion_lib.study.study import NothingYet, Study
 
     study = Study("status", profile, "cpu", kept=kept, dry=True)
-    try:
-        table = status.progress(study)
-    except NothingYet as reason:
-        return click.echo(f"nothing is there yet: {reason}")
-    click.echo(table.round(2).to_string(index=False, na_rep="unknown"))
-    click.echo(status.sentence(study, table))
+    with suppress(NothingYet):
+        click.echo(catalogue.progress(study).round(2).to_string(index=False, na_rep="unknown"))
+    click.echo(catalogue.left_to_train(study))
 
 
 @main.command()
@@ -198,8 +183,7 @@ def predict(paths, model, top, csv, plot, device):
     profile, emotify/SoundFusion-2 or mine.toml/SoundFusion-2; alone it is of demo. A file that cannot be used has its
     error in place of a label, and the exit status is 1.
     """
-    from soundfusion_lib.predict.recognizer import load_recognizer, write_csv
-    from soundfusion_lib.predict.timeline import write_plot
+    from soundfusion_lib.predict.recognizer import load_recognizer, write_csv, write_plot
 
     for option, path in (("csv", csv), ("png", plot)):
         if path and path.suffix != f".{option}":

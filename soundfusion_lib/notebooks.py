@@ -42,21 +42,18 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
         if not any(file.stem.startswith(prefix) for file in files):
             there = ", ".join(file.stem for file in files)
             raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {there}")
-    return [file for file in files if not only or file.stem.startswith(only)]
+    return [file for file in files if file.stem.startswith(only or "")]
 
 
 def reproduce(
     profile: str = "demo", device: str = "auto", only: tuple[str, ...] = (), scheduler: str = "", kept: bool = False
 ) -> Path:
-    """Execute the notebooks on a profile, one after the other; returns the folder of the results.
+    """Execute the notebooks on a profile, one after the other; returns the folder of the results. Raises
+    SoundFusionError for a bad argument, a cell that failed, or a killed kernel (what was trained is kept).
 
     Args:
         profile, device, only: see `load_profile`, `choose_device` and `notebook_files`.
         scheduler, kept: see `Study`.
-
-    Raises:
-        SoundFusionError: bad profile, device or notebook name; a cell failed, or the kernel was killed (what was
-            trained is kept).
     """
     files = notebook_files(only)
     loaded = load_profile(profile)
@@ -114,14 +111,12 @@ def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: boo
         )
     except PapermillExecutionError as error:
         os.replace(aside, failed)
-        raise SoundFusionError(
-            f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
-            f"The notebook up to there is {failed}; what was trained is kept and found again."
-        ) from error
+        kept = f"The notebook up to there is {failed}; what was trained is kept and found again."
+        where = f"{source.name}, cell {error.exec_count}"
+        raise SoundFusionError(f"{where}: {error.ename}: {error.evalue}\n{kept}") from error
     except DeadKernelError as error:
-        raise SoundFusionError(
-            f"{source.name}: its kernel was killed (out of memory?); what was trained is kept: start again"
-        ) from error
+        killed = "its kernel was killed (out of memory?); what was trained is kept: start again"
+        raise SoundFusionError(f"{source.name}: {killed}") from error
     notebook = nbformat.read(aside, as_version=4)
     _clean(notebook, sounds)
     nbformat.write(notebook, aside)
@@ -143,9 +138,8 @@ def _clean(notebook: Any, sounds: bool) -> None:
             cell.id = "injected-parameters"  # papermill draws another each time
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":  # a bar that is drawn again and again has one line here
-                output.text = "".join(
-                    line for line in output.text.splitlines(True) if "%|" not in line and line.strip()
-                )
+                lines = output.text.splitlines(True)
+                output.text = "".join(line for line in lines if "%|" not in line and line.strip())
             elif not sounds and SOUND in output.get("data", {}).get("text/html", ""):
                 output.data = {"text/plain": "A sound, which is not kept in copies of the notebook."}
         if cell.cell_type == "code":

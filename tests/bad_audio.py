@@ -55,13 +55,9 @@ def _formats() -> Files:
     files["opus.opus"] = files["opus.ogg"][:-1]  # of other bytes
     names = ["Ünïcödé 音楽 🎵.wav", "quoted \"a\" 'b'.wav", "-dash.wav", "50 % of {it}; $HOME.wav", "n" * 236 + ".wav"]
     files |= {name: encoded("wav", music(seed=20 + number)) for number, name in enumerate(names)}
-    wrong = {
-        f"{rate} Hz.wav": (
-            encoded("wav", music(channels=1), rate),
-            f"sample rate of {rate:,} Hz, which is not 4,000 to .+",
-        )
-        for rate in (1, 100, 3_999, 384_001, 2**31 - 1)
-    }
+    outcome = "sample rate of {:,} Hz, which is not 4,000 to .+"
+    rates = 1, 100, 3_999, 384_001, 2**31 - 1
+    wrong = {f"{rate} Hz.wav": (encoded("wav", music(channels=1), rate), outcome.format(rate)) for rate in rates}
     return {name: (content, USED) for name, content in files.items()} | wrong
 
 
@@ -71,7 +67,6 @@ def _samples() -> Files:
     samples = {
         "nan.wav": (np.append(sound, np.nan), infinite),
         "infinity.wav": (np.append(sound, np.inf), infinite),
-        "minus infinity.wav": (np.append(sound, -np.inf), infinite),
         "1e30.wav": (1e30 * sound, rf"its samples reach .+e\+29, {FAR}"),
         "one of -1e30.wav": (np.append(sound, -1e30), rf"its samples reach 1e\+30, {FAR}"),
         "whole numbers.wav": (np.round(32_767 * sound), f"its samples reach .+, {FAR}"),
@@ -97,7 +92,6 @@ def _headers() -> Files:
         "riff of none.wav": (4, "<I", 0, USED),
         "no channels.wav": (22, "<H", 0, BROKEN),
         "65535 channels.wav": (22, "<H", 65_535, BROKEN),
-        "no bits.wav": (34, "<H", 0, BROKEN),
         "no such format.wav": (20, "<H", 4_242, BROKEN),
     }
     hours = bytearray(encoded("flac", music(seed=9)))
@@ -161,18 +155,15 @@ def _emptied(mp3: bytes, share: float, random: np.random.Generator | None = None
 def _no_audio() -> Files:
     random = np.random.default_rng(5)
     contents = {
-        "empty.mp3": b"",
-        "empty.wav": b"",
         "text.mp3": b"This is a letter, and no music.\n" * 99,
         "page.mp3": b"<!DOCTYPE html><html><title>404 Not Found</title></html>",
         "picture.mp3": b"\x89PNG\r\n\x1a\n" + random.bytes(4_000),
-        "random.mp3": random.bytes(20_000),
-        "random.wav": random.bytes(20_000),
-        "zeros.mp3": bytes(20_000),
-        "zeros.flac": bytes(20_000),
         "archive.ogg": b"PK\x03\x04" + random.bytes(4_000),
         "m" * 236 + ".mp3": b"no music",
     }
+    for suffix in ("mp3", "wav", "flac"):
+        junk = {"empty": b"", "random": random.bytes(20_000), "zeros": bytes(20_000)}
+        contents |= {f"{name}.{suffix}": content for name, content in junk.items()}
     named_wrongly = {
         "a wav.mp3": (encoded("wav", music(seed=6)), USED),
         "an mp3.wav": (encoded("mp3", music(seed=7)), USED),

@@ -28,21 +28,11 @@ SPECS = Waveform(), SMALL_MEL
 TESTS_TOO = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}  # to import them
 
 SMALL_SIGNALS = """\
-[waveform]
-sample_rate = 8000
-
-[mel]
-sample_rate = 22050
-n_mels = 32
-n_fft = 512
-hop_length = 512
-
-[segmenting]
-seconds = 2.0
-
-[split]
-folds = 4
-"""  # of a profile whose corpus is those files
+waveform = { sample_rate = 8000 }
+mel = { sample_rate = 22050, n_mels = 32, n_fft = 512, hop_length = 512 }
+segmenting = { seconds = 2.0 }
+split = { folds = 4 }
+"""  # of a profile whose corpus is those files, above its tables
 
 
 def copy_music(corpus: Corpus, folder: Path) -> None:
@@ -50,6 +40,16 @@ def copy_music(corpus: Corpus, folder: Path) -> None:
     shutil.copytree(corpus.root, folder)
     rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
     rows.to_csv(folder / "metadata.csv", index=False)
+
+
+@contextmanager
+def at_home_in(folder: Path) -> Iterator[Path]:
+    """Data and results lie in this folder, which is the working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("data", "results"):
+            patch.setenv(f"SOUNDFUSION_{name.upper()}", str(folder / name))
+        patch.chdir(folder)
+        yield folder
 
 
 def tone(label: str, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:

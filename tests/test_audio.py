@@ -7,15 +7,7 @@ import soundfile
 
 from soundfusion_lib.audio import decode as decode_module
 from soundfusion_lib.audio import representations
-from soundfusion_lib.audio.decode import (
-    UnreadableFile,
-    UnusableAudio,
-    decode,
-    encode_mp3,
-    resample,
-    stream,
-    to_channels,
-)
+from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, decode, encode_mp3, resample, to_channels
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, streamed
 from soundfusion_lib.errors import SoundFusionError
 
@@ -125,7 +117,7 @@ def test_pieces_are_the_whole_at_every_border(files, name, monkeypatch):
     monkeypatch.setattr(representations, "CHUNK", 6_007)
     samples, rate = decode(files[name])
     monkeypatch.setattr(decode_module, "AT_ONCE", 0)
-    blocks = list(stream(files[name]))
+    blocks = list(decode_module.stream(files[name]))
     assert {rate for _, rate in blocks} == {FILES[name][1]} and max(len(block) for block, _ in blocks) <= 5_003
     np.testing.assert_array_equal(np.concatenate([block for block, _ in blocks]), samples)
     with streamed(files[name], SPECS) as (seconds, arrays):

@@ -176,9 +176,8 @@ def test_copies_that_leak_are_said_before_training(profile, tmp_path):
     result = CliRunner().invoke(main, ["prepare", profile, "--strict"])  # nothing is left out
     assert result.exit_code == 0 and f"leakage: {said}; keep one of them\n" in result.output
     study = Study("prepare", profile, "cpu", progress=False)
-    with pytest.warns(
-        UserWarning, match=f"corpus 'music' at .+ leaks from one set into another: {said}. Keep one of each"
-    ):
+    message = f"corpus 'music' at .+ leaks from one set into another: {said}. Keep one of each"
+    with pytest.warns(UserWarning, match=message):
         study.store  # noqa: B018
 
 

@@ -129,6 +129,11 @@ def test_calibration(results):
     assert table["rejected"].equals(table["excludes 0"]) and table["covered"].between(0, 1).all()
     a, b = calibration.networks(calibration.np.random.default_rng(0), 2000, 2, 0.0, 0.1)
     assert len(a) == len(b) == 2 and accuracy(a) - accuracy(b) == pytest.approx(0.1, abs=0.02)
+    fitted = table[table["splits"].notna()]
+    assert len(fitted) == 4 and fitted["Nadeau-Bengio"].between(0, 1).all()
+    drawn = [calibration.cross_validated(calibration.np.random.default_rng(seed), 60, 1) for seed in range(60)]
+    one, two = np.mean([[accuracy(side) for side in sides] for sides in drawn], axis=0)
+    assert one == pytest.approx(two, abs=0.03) and one > 0.55  # both learn, as much in the mean
 
 
 def test_a_fresh_clone_is_timed_and_weighed(results, monkeypatch):

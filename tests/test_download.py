@@ -42,38 +42,32 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def do_GET(self):
-        site = self.server.site
-        if site.linked and not self.path.startswith("/elsewhere"):
-            self.send_response(302)
-            self.send_header("X-Linked-ETag", f'"{site.linked}"')
-            self.send_header("Location", "/elsewhere" + self.path)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        asked = self.headers["Range"]
-        site.asked.append(asked)
-        if site.statuses:
-            self.send_error(site.statuses.pop(0))
-            return
-        start = 0
-        if asked and site.ranges:
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-            if start >= len(site.body):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(site.body)}")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
-        else:
-            self.send_response(200)
-        body = site.body[start:]
-        headers = {"Content-Encoding": site.encoding, "Content-Length": str(len(body)) if site.length else None}
+    def answer(self, status, headers):
+        self.send_response(status)
         for name, value in headers.items():
             if value:
                 self.send_header(name, value)
         self.end_headers()
+
+    def do_GET(self):
+        site = self.server.site
+        if site.linked and not self.path.startswith("/elsewhere"):
+            away = {"Location": "/elsewhere" + self.path, "Content-Length": "0"}
+            return self.answer(302, {"X-Linked-ETag": f'"{site.linked}"', **away})
+        asked = self.headers["Range"]
+        site.asked.append(asked)
+        if site.statuses:
+            return self.send_error(site.statuses.pop(0))
+        start, status = 0, 200
+        headers = {"Content-Encoding": site.encoding}
+        if asked and site.ranges:
+            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+            if start >= len(site.body):
+                return self.answer(416, {"Content-Range": f"bytes */{len(site.body)}"})
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{len(site.body) - 1}/{len(site.body)}"
+        body = site.body[start:]
+        self.answer(status, headers | {"Content-Length": str(len(body)) if site.length else None})
         body = body[: site.cuts.pop(0) if site.cuts else None]
         with contextlib.suppress(ConnectionError):  # who asked may have had enough
             self.wfile.write(body)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import SMALL_MEL, SMALL_SIGNALS, copy_music, run_of
+from conftest import SMALL_MEL, SMALL_SIGNALS, at_home_in, copy_music, run_of
 from IPython.display import Image, Markdown
 
 from soundfusion_lib import explore
@@ -24,19 +24,9 @@ from soundfusion_lib.training.result import of_runs
 SCRIPT = "<script>alert(1)</script> & $high$"  # a label is text, whatever it looks like
 PROFILE = f"""
 clip_seconds = 4.0
-
-[corpus]
-kind = "folder"
-path = "music"
-label = "sound"
-
-[training]
-epochs = 1
-batch_size = 16
-
-[models.simple_cnn]
-batch_size = 16
-
+corpus = {{ kind = "folder", path = "music", label = "sound" }}
+training = {{ epochs = 1, batch_size = 16 }}
+models = {{ simple_cnn = {{ batch_size = 16 }} }}
 {SMALL_SIGNALS}"""
 
 
@@ -130,9 +120,7 @@ def study(corpus, tmp_path_factory):
     labels = corpus.tracks["label"].replace("high", SCRIPT)
     copy_music(dataclasses.replace(corpus, tracks=corpus.tracks.assign(label=labels)), folder / "music")
     (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
-        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
+    with at_home_in(folder):
         yield Study("09_listen", folder / "tones.toml", "cpu", progress=False)
 
 

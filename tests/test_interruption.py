@@ -70,17 +70,10 @@ PROFILE = """
 clip_seconds = 4.0
 waveform = { sample_rate = 16000 }
 mel = { sample_rate = 22050, n_mels = 32, n_fft = 512, hop_length = 256 }
-
-[corpus]
-kind = "folder"
-path = 'PATH'
-
-[segmenting]
-seconds = 1.0
-
-[split]
-scheme = "artist"
-folds = 4
+corpus = { kind = "folder", path = 'PATH' }
+segmenting = { seconds = 1.0 }
+split = { scheme = "artist", folds = 4 }
+augment = { mel = { max_fraction = 0.1 } }
 
 [training]
 epochs = EPOCHS
@@ -92,9 +85,6 @@ averaging = 0.9
 mixup = 0.2
 random_starts = true
 keep = "last"
-
-[augment]
-mel = { max_fraction = 0.1 }
 """
 FEW = ("simple_cnn", "resnet1d", "fusion_concat")  # what `make test` has seconds for
 CELLS = """

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import SMALL_SIGNALS, copy_music
+from conftest import SMALL_SIGNALS, at_home_in, copy_music
 from keep import keep_runs
 
 from soundfusion_lib.errors import SoundFusionError
@@ -13,27 +13,13 @@ from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import kept_run
 
-PROFILE = (
-    """
+PROFILE = f"""
 name = "kept"
 clip_seconds = 4
-
-[corpus]
-kind = "folder"
-path = "music"
-
-"""
-    + SMALL_SIGNALS
-    + """
-[training]
-epochs = 1
-batch_size = 16
-
-[widths]
-resnet1d = { small = 2 }
-resnet2d = { small = 2 }
-"""
-)
+corpus = {{ kind = "folder", path = "music" }}
+training = {{ epochs = 1, batch_size = 16 }}
+widths = {{ resnet1d = {{ small = 2 }}, resnet2d = {{ small = 2 }} }}
+{SMALL_SIGNALS}"""
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +29,7 @@ def trained(corpus, tmp_path_factory):
     copy_music(corpus, folder / "music")
     file = folder / "kept.toml"
     file.write_text(PROFILE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
-        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
+    with at_home_in(folder):
         study = Study("kept", file, "cpu", progress=False)
         fused = protocol.fusion_of_trained(study)
         runs = {part.name: study.train(part).runs[0] for part in (*fused.start.runs, fused)}

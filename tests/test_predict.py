@@ -25,8 +25,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.predict.export import model_card
-from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction
-from soundfusion_lib.predict.timeline import timeline
+from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction, timeline
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.loop import Training
@@ -35,14 +34,8 @@ from soundfusion_lib.training.train import train_or_find
 
 LABELS = ["high", "low", "noise"]
 COLUMNS = ["p_high", "p_low", "p_noise"]
-EXPERIMENT = Experiment(
-    name="small",
-    model="simple_cnn",
-    representations=(SMALL_MEL,),
-    segmenting=Segmenting(1.0, 0.0),
-    split=Split("artist", 4),
-    training=Training(epochs=2, batch_size=16, learning_rate=3e-3),
-)
+RECIPE = {"split": Split("artist", 4), "training": Training(epochs=2, batch_size=16, learning_rate=3e-3)}
+EXPERIMENT = Experiment("small", "simple_cnn", (SMALL_MEL,), segmenting=Segmenting(1.0, 0.0), **RECIPE)
 
 
 def run_of(experiment, store, folder) -> Path:
@@ -232,9 +225,8 @@ def test_the_accuracy_of_the_built_in_network_is_that_of_the_committed_table():
     table = pd.read_csv(PROJECT / "results" / "emotify" / "tables" / "05_performance.csv").set_index("model")
     [name] = [name for name in table.index if name.startswith("SoundFusion-2 (")]
     row, tested = table.loc[name], CONFIG["evaluation"]
-    assert [tested["accuracy"], tested["low"], tested["high"]] == pytest.approx(
-        [row["track_accuracy"], row["track_low"], row["track_high"]], abs=1e-5
-    )
+    for column in ("accuracy", "low", "high"):
+        assert tested[column] == pytest.approx(row[f"track_{column}"], abs=1e-5)
     assert tested["tracks"] == row["tracks"] and tested["folds"] == [4, 4]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from soundfusion_lib.audio.augment import augmentation
-from soundfusion_lib.audio.representations import MelSpectrogram
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
@@ -85,17 +84,14 @@ def test_the_order_of_precedence(tmp_path):
 
 FAULTS = [
     ("[training]\nepochs = 'ten'", '[training] epochs = "ten": must be a valid integer'),
-    ("[training]\nepochs = 0", "[training] epochs = 0: must be greater than or equal to 1"),
     ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a valid integer"),
     ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a finite number"),
-    ("[training]\nrandom_starts = 1", "[training] random_starts = 1: must be a valid boolean"),
     ("[training]\noptimizer = ['adam']", "[training] optimizer = [\"adam\"]: must be 'adam' or 'adamw'"),
     ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, epochs,"),
     ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, dropout,"),
     ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be greater than or equal to 2"),
-    ("[widths.nnet1]\nsmall = 8", "[widths] has no key 'nnet1'; there are: resnet1d, resnet2d"),
     ("[pretraining]\nkind = 'emotify'\nseconds = 'all'", '[pretraining] seconds = "all": must be a valid number'),
     ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
     ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be less than or equal to 384000"),
@@ -104,7 +100,6 @@ FAULTS = [
     ("[search.space]\nwidth = [8]", "[search.space] width = [8]: give a list of two values or more, or { low = …,"),
     ("[search.space]\nwidth = [8, 8.5]", "[search.space] width = 8.5: must be a valid integer"),
     ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
-    ("[search.space]\nmixup = { low = -1, high = 0.1 }", "mixup = -1: must be greater than or equal to 0"),
     ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
     # what the study sets
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
@@ -168,10 +163,8 @@ def test_a_built_in_profile_s_name_is_taken(tmp_path, name):
         (lambda: Training(epoch=3), "Training: has no key 'epoch'; there are: averaging"),
         (lambda: replace(Training(), epochs=0), "Training: epochs = 0: must be greater than or equal to 1"),
         (lambda: Split(fold=12), "Split: fold = 12: must be below folds = 10"),
-        (lambda: MelSpectrogram(channels=3), "MelSpectrogram: channels = 3: must be less than or equal to 2"),
         (lambda: Profile("mine"), "Profile: needs corpus"),
         (lambda: augmentation("mel", max_fraction=2), "'mel': max_fraction = 2: must be less than or equal to 1"),
-        (lambda: build_model("resnet1d", 8, width=0), "resnet1d: width = 0: must be greater than or equal to 2"),
         (lambda: build_model("fusion_concat", 8, parts=["nnet1", 3]), 'parts = "nnet1": must be a valid tuple'),
         (lambda: Experiment("x", "nnet1", (), {"widht": 3}), "experiment 'x': nnet1: has no key 'widht'; there are:"),
         (lambda: Experiment("x", "nnet1", (), augment={"wave": {}}), "no augmentation of 'wave'; there are: mel,"),
@@ -212,9 +205,8 @@ def test_a_changed_profile_is_a_file_with_a_name_of_its_own(tmp_path):
     changes = ["training.epochs=3", "models.vgg16.width=8"]
     loaded = load_profile(changed(old, changes))
     assert loaded.name.startswith("mine-models-vgg16-width-8-training-epochs-3-")
-    assert loaded == replace(
-        load_profile(old), name=loaded.name, training={"epochs": 3}, models={"vgg16": {"width": 8}}
-    )
+    tables = {"training": {"epochs": 3}, "models": {"vgg16": {"width": 8}}}
+    assert loaded == replace(load_profile(old), name=loaded.name, **tables)
     assert changed(old, changes[::-1]) == changed(old, changes) and changed(old, []) == old
     assert load_profile(changed(changed(old, changes), ["name=short"])) == replace(loaded, name="short")
     assert [file.suffix for file in (tmp_path / "data" / "profiles").iterdir()] == [".toml", ".toml"]  # nothing partial
@@ -238,12 +230,10 @@ def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path):
     assert len(names) == len(changes) + 1 and max(map(len, names)) <= 80
 
 
-@pytest.mark.parametrize(
-    "changes", [["training.epochs"], ["training=3"], ["name.x=3"], ["=3"], ["training.epochs=ten"]]
-)
-def test_a_change_that_is_none_is_refused(changes):
+@pytest.mark.parametrize("change", ["training.epochs", "training=3", "name.x=3", "=3", "training.epochs=ten"])
+def test_a_change_that_is_none_is_refused(change):
     with pytest.raises(SoundFusionError, match="--set"):
-        changed("demo", changes)
+        changed("demo", [change])
 
 
 @pytest.mark.parametrize("name", profiles.built_in())

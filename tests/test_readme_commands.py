@@ -9,16 +9,15 @@ import pandas as pd
 import pytest
 import soundfile
 from click.testing import CliRunner
-from conftest import RATE, tone
+from conftest import RATE, at_home_in, tone
 
 from soundfusion_lib.cli import main
 from soundfusion_lib.paths import PROJECT
 
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (PROJECT / "README.md", *PROJECT.glob("docs/*.md"))}
 BLOCKS = {name: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for name, text in PAGES.items()}
-LINES = [
-    line for blocks in BLOCKS.values() for language, block in blocks if not language for line in block.splitlines()
-]
+PLAIN = [block for blocks in BLOCKS.values() for language, block in blocks if not language]
+LINES = "\n".join(PLAIN).splitlines()
 CALLS = [words for line in LINES if (words := shlex.split(line, comments=True))]
 SOUNDFUSION = [words for words in CALLS if words[0] == "soundfusion"]
 
@@ -52,10 +51,7 @@ def folder(tmp_path_factory):
     pd.DataFrame(rows).to_csv(folder / "music" / "metadata.csv", index=False)
     [profile] = [block for language, block in BLOCKS["own_music"] if language == "toml"]
     (folder / "mine.toml").write_text(profile)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(folder / "data"))
-        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
-        patch.chdir(folder)
+    with at_home_in(folder):
         yield folder
 
 

@@ -125,9 +125,7 @@ def test_an_interrupted_search_ends_as_it_would_have(study_with, one_core, monke
 
     def set_state_or_die(storage, number, state, values=None):
         failures.extend([1] * (state.name == "FAIL"))
-        killed = (
-            state.name == "FAIL" and len(failures) % 3 == 1
-        )  # the next one to fail is this trial, at the next start
+        killed = state.name == "FAIL" and len(failures) % 3 == 1  # the next to fail is this trial, at the next start
         return killed or set_state(storage, number, state, values)
 
     monkeypatch.setattr(loop, "_validate", validate_or_stop)
@@ -262,14 +260,8 @@ def test_a_profile_chooses_its_pairs_or_leaves_a_model_out(study_with):
 
 
 def test_the_best_of_a_size_and_of_a_time():
-    table = pd.DataFrame(
-        {
-            "model": ["a", "b", "c", "d"],
-            "parameters": [10, 10, 20, 30],
-            "core_minutes": [4.0, 3.0, 2.0, 1.0],
-            "track_accuracy": [0.5, 0.6, 0.6, 0.55],
-        }
-    )
+    table = pd.DataFrame({"model": ["a", "b", "c", "d"], "parameters": [10, 10, 20, 30]})
+    table = table.assign(core_minutes=[4.0, 3.0, 2.0, 1.0], track_accuracy=[0.5, 0.6, 0.6, 0.55])
     best = tables.best_of_their_size(table)
     assert list(best["best_of_size"]) == ["no", "yes", "yes", "no"]
     assert list(best["best_of_time"]) == ["no", "yes", "yes", "yes"]

@@ -58,9 +58,8 @@ def test_unknown_artists_are_artists_of_their_own_and_the_seed_decides():
 
 
 def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_missing():
-    table = pd.concat(
-        [tracks(), pd.DataFrame({"label": "rare", "group": ["x"] * 7 + ["y"] * 7}, index=[f"r{i}" for i in range(14)])]
-    )
+    rare = {"label": "rare", "group": ["x"] * 7 + ["y"] * 7}
+    table = pd.concat([tracks(), pd.DataFrame(rare, index=[f"r{i}" for i in range(14)])])
     for fold in range(10):
         with pytest.warns(UserWarning, match="no track of 'rare' is in") as said:
             parts = Split("artist", 10, fold).assign(table)
@@ -89,9 +88,7 @@ def test_splits_that_cannot_be_say_why():
 def test_an_official_split_that_lacks_a_part_or_a_label_says_which():
     table = tracks().assign(split=np.resize(["train", "validation", "test"], len(tracks())))
     for lacking, scheme in (("train", "auto"), ("validation", "official"), ("test", "auto")):
-        there = table.assign(
-            split=table["split"].where(table["split"] != lacking, {"test": "train"}.get(lacking, "test"))
-        )
+        there = table.assign(split=table["split"].replace(lacking, "train" if lacking == "test" else "test"))
         with pytest.raises(SoundFusionError, match=f"the official split has no {lacking} part .*column split"):
             Split(scheme).assign(there)
     tested = table.assign(split=table["split"].where(table["label"] != "g1", "test"))

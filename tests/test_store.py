@@ -40,10 +40,8 @@ def stored(store, track: str) -> np.ndarray:
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """Names of the files decoded by this process."""
-    names = []
-    monkeypatch.setattr(
-        representations, "stream", lambda file, seconds: names.append(file.name) or stream(file, seconds)
-    )
+    names, note = [], lambda file, seconds: names.append(file.name) or stream(file, seconds)
+    monkeypatch.setattr(representations, "stream", note)
     return names
 
 
@@ -117,8 +115,6 @@ def test_unusable_clips_are_left_out_and_reported_never_replaced(corpus, tmp_pat
     assert reasons.pop("garbage").startswith("cannot be decoded")
     short = "too short (0.5 s of at least 1 s)"
     assert reasons == {"missing": "file not found", "short": short, "empty": "holds no audio"}
-    clips = [array.clip(track) for array in store.arrays.values() for track in store.tracks.index]
-    assert store.bytes == sum(clip.nbytes for clip in clips)
     with pytest.raises(SoundFusionError, match="short.*left out.*too short"):
         store.arrays["mel"].clip("short")
     with pytest.raises(SoundFusionError, match="none of its 6 clips is usable"):
@@ -190,7 +186,7 @@ def test_one_file_more_is_the_only_one_decoded(few, corpus, tmp_path, decoded):
     for track in more.tracks.index:
         np.testing.assert_array_equal(stored(after, track), mono(corpus.file(track)))
     fewer = build(few, tmp_path / "cache")
-    assert fewer.content_id == before.content_id and fewer.bytes == before.bytes < after.bytes
+    assert fewer.content_id == before.content_id != after.content_id
 
 
 def test_music_moved_or_listed_in_another_order_is_not_decoded_again(few, tmp_path, decoded):
@@ -229,7 +225,6 @@ def test_two_tracks_with_the_same_bytes_are_one_clip(few, tmp_path, decoded):
     store = build(few, tmp_path / "cache")
     assert decoded == ["high00.wav", "high01.wav", "low00.wav"]
     np.testing.assert_array_equal(store.arrays["mel"].clip("low01"), store.arrays["mel"].clip("low00"))
-    assert store.bytes == sum((array.folder / "data.bin").stat().st_size for array in store.arrays.values())
 
 
 def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):
@@ -346,10 +341,9 @@ def test_arrays_shorter_than_their_journal_are_made_anew(store, corpus, tmp_path
 def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(few, tmp_path):
     few.tracks.to_pickle(tmp_path / "tracks")
     script = tmp_path / "script.py"
-    script.write_text(
-        "import pandas as pd\nfrom conftest import build\nfrom soundfusion_lib.datasets import Corpus\n"
-        "build(Corpus('few', 'few', pd.read_pickle('tracks')), 'cache', workers=2)\n"
+    imports = "import pandas as pd\nfrom conftest import build\nfrom soundfusion_lib.datasets import Corpus\n"
+    script.write_text(f"{imports}build(Corpus('few', 'few', pd.read_pickle('tracks')), 'cache', workers=2)\n")
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=TESTS_TOO
     )
-    command = [sys.executable, script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=TESTS_TOO)
     assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr

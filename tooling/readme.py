@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-HEAD = ["input", "network", "core-minutes", "accuracy by vote [95 %]", "reported, FMA-small"]
+HEAD = ["input", "network", "core-minutes", "mean of", "by vote [95 %]", "lowest, highest", "reported, FMA-small"]
 
 
 def table() -> str:
@@ -17,7 +17,8 @@ def table() -> str:
         minutes = "" if pd.isna(row.core_minutes) else f"{row.core_minutes:.1f}"
         reported = "" if pd.isna(row.track_reported) else f"{row.track_reported:.3f}"
         accuracy = f"{row.track_accuracy:.3f} [{row.track_low:.3f}, {row.track_high:.3f}]"
-        rows.append([row.input, row.model, minutes, accuracy, reported])
+        extremes = f"{row.lowest:.3f}, {row.highest:.3f}"
+        rows.append([row.input, row.model, minutes, row.repeats, accuracy, extremes, reported])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 

@@ -33,10 +33,8 @@ class UnreadableFile(UnusableAudio):
 
 
 def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """Read an MP3, FLAC, OGG or WAV file (whatever libsndfile reads), or its first seconds.
-
-    Returns:
-        Samples (time, channels), float32, full scale at +-1; the sample rate in Hz.
+    """Read an MP3, FLAC, OGG or WAV file (whatever libsndfile reads), or its first seconds: samples (time, channels),
+    float32, full scale at +-1; and the sample rate in Hz.
 
     Raises:
         UnreadableFile: there is no such file, it is a folder or a pipe, or the system refuses to read it.

@@ -183,10 +183,8 @@ class StreamedArray:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames from start to stop, as far as there are: (frames, channels, bands), of the spec's dtype."""
-        shape, dtype = (self.spec.channels, self.spec.bands), np.dtype(self.spec.dtype)
-        values = shape[0] * shape[1]  # of a frame
-        offset = start * values * dtype.itemsize
-        return np.fromfile(self.path, dtype, max(0, stop - start) * values, offset=offset).reshape(-1, *shape)
+        data = np.memmap(self.path, self.spec.dtype, "r")
+        return np.array(data.reshape(-1, self.spec.channels, self.spec.bands)[start:stop])
 
     @property
     def silence(self) -> float:

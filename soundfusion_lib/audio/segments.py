@@ -34,13 +34,10 @@ class Segmenting:
 
 
 class Segments:
-    """The segments of some tracks of a store, as inputs of a network.
+    """The segments of some tracks (ids) of a store, as inputs of a network, gathered on a device.
 
     Args:
-        store, segmenting: where the clips are, and how to cut them.
-        tracks: ids of the tracks.
         kinds: the representations, in this order: ("waveform",), ("mel",), ("waveform", "mel").
-        device: where batches are gathered.
 
     Attributes:
         table: one row per segment: `track` (id), `segment` (its number in the track), `target` (class index).

@@ -50,9 +50,8 @@ class StoredArray:
     def data(self) -> np.ndarray:
         """Clips one after the other, (time, channels, bands), memory-mapped and read-only: a private copy to write to
         would count as memory used."""
-        spec = self.representation
-        shape = (int((self.tracks["start"] + self.tracks["frames"]).max()), spec.channels, spec.bands)
-        return np.memmap(self.folder / "data.bin", dtype=spec.dtype, mode="r", shape=shape)
+        spec, frames = self.representation, int((self.tracks["start"] + self.tracks["frames"]).max())
+        return np.memmap(self.folder / "data.bin", spec.dtype, "r", shape=(frames, spec.channels, spec.bands))
 
     @cached_property
     def _tensors(self) -> dict[torch.device, torch.Tensor]:
@@ -98,19 +97,16 @@ class Store:
         progress: bool = True,
         decode: bool = True,
     ) -> "Store | None":
-        """Open the store of a corpus, decoding first what is not there yet.
+        """Open the store of a corpus, decoding first what is not there yet; an interrupted build goes on.
 
         A clip that cannot be used is left out and listed in `left_out`, never replaced. A file that cannot be read is
-        tried again by the next build. An interrupted build goes on where it stopped.
+        tried again by the next build. Raises SoundFusionError if no clip is usable, or for a full disk.
 
         Args:
             representations: at most one of each kind.
             shortest: shortest usable clip, in seconds.
             workers: processes that decode; as many as cores by default.
             decode: False returns None where there is something to decode.
-
-        Raises:
-            SoundFusionError: no clip is usable, or the cache cannot be written to.
         """
         paths = [Path(corpus.root) / path for path in corpus.tracks["path"]]
         cut = "" if corpus.seconds is None else f" first {corpus.seconds:g}s"
@@ -148,10 +144,8 @@ class Store:
         kind, labels = self.corpus.label_name, self.labels
         where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
         for label, lost in self.left_out.query("label not in @labels").groupby("label"):
-            raise SoundFusionError(
-                f"{where}: none of the {len(lost)} clips of {kind} {label!r} is usable; most often: "
-                f"{lost['reason'].mode()[0]}. Give it clips that are, or take the {kind} out of the corpus"
-            )
+            why = f"none of the {len(lost)} clips of {kind} {label!r} is usable; most often: {lost['reason'].mode()[0]}"
+            raise SoundFusionError(f"{where}: {why}. Give it clips that are, or take the {kind} out of the corpus")
         if len(labels) < 2:
             raise SoundFusionError(f"{where}: only one {kind} ({labels[0]!r}); there is nothing to tell apart")
 
@@ -196,9 +190,8 @@ class Store:
 
     @property
     def bytes(self) -> int:
-        """Size of the usable clips' arrays; tracks whose files are the same have one in common."""
-        clips = self._clips[self._clips["reason"].isna()].drop_duplicates("digest").index
-        return sum(array.clip(track).nbytes for array in self.arrays.values() for track in clips)
+        """Size of the arrays on disk."""
+        return sum((array.folder / "data.bin").stat().st_size for array in self.arrays.values())
 
 
 def _jobs(files: dict[str, Path], seconds: float | None, folders: list[ClipFolder]) -> list[Job]:

@@ -23,11 +23,8 @@ SOURCES = {source.name: source for source in (EMOTIFY, FMA_SMALL, FMA_METADATA, 
 
 
 def open_corpus(spec: dict[str, Any]) -> Corpus:
-    """Open the corpus that a profile names: its kind, and arguments of the reader in KINDS.
-
-    Raises:
-        SoundFusionError: an unknown kind or argument, or a value that is not allowed; see the readers for the rest.
-    """
+    """Open the corpus that a profile names: its kind, and arguments of the reader in KINDS. Raises SoundFusionError for
+    an unknown kind or argument, or a value that is not allowed, and as the reader."""
     check_corpus(spec, "corpus:")
     return KINDS[spec["kind"]](**{key: value for key, value in spec.items() if key != "kind"})
 

@@ -25,7 +25,7 @@ class Corpus:
         seconds: how much of each file is used, from its beginning; None for all.
 
     Raises:
-        SoundFusionError: no tracks, a missing column, a repeated id, a track without a label or of an unknown split.
+        SoundFusionError: no tracks, a repeated id, a track without a label or of an unknown split.
     """
 
     name: str
@@ -42,9 +42,6 @@ class Corpus:
         where = f"corpus {self.name!r} at {self.root}:"
         if tracks.empty:
             raise SoundFusionError(f"{where} it holds no tracks")
-        missing = [column for column in ("path", "label", "group") if column not in tracks]
-        if missing:
-            raise SoundFusionError(f"{where} the table of tracks has no column {', '.join(missing)}")
         repeated, unlabelled = tracks.index.duplicated(), tracks["label"].isna()
         faults = {"occurs more than once": repeated, f"has no {self.label_name}": unlabelled}
         if "split" in tracks:

@@ -4,12 +4,11 @@ A program composed it (tooling/compose_demo.py): no recording and nobody's compo
 everything works, and nothing about music.
 """
 
-import shutil
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.datasets.download import unpack
 from soundfusion_lib.datasets.fma import fma
 from soundfusion_lib.datasets.gtzan import gtzan
 from soundfusion_lib.paths import data_dir, lock, writing
@@ -35,9 +34,5 @@ def _unpacked() -> Path:
     if not folder.exists():
         with writing(folder.parent), lock(folder.with_name(f".{folder.name}.lock")):
             if not folder.exists():  # another process may have unpacked it meanwhile
-                partial = folder.with_name(f"{folder.name}.partial")
-                shutil.rmtree(partial, ignore_errors=True)  # from a process that was killed
-                with zipfile.ZipFile(ARCHIVE) as archive:
-                    archive.extractall(partial)
-                partial.rename(folder)
+                unpack(ARCHIVE, folder)
     return folder

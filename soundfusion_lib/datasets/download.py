@@ -39,11 +39,8 @@ class Source:
 def download(source: Source, root: Path) -> Path:
     """Bring an archive's files into the folder root; after an interruption, the same call goes on where it stopped.
 
-    Returns the unpacked folder, which appears when it is complete.
-
-    Raises:
-        SoundFusionError: no connection after all attempts, too little free space, a wrong length or checksum, an
-            archive that cannot be unpacked, another process at it, a disk that refuses.
+    Returns the unpacked folder, which appears when it is complete. Raises SoundFusionError for no connection after all
+    attempts, too little space, a wrong length or checksum, a damaged archive, or another process at it.
     """
     archive = Path(root) / source.url.rsplit("/", 1)[-1]
     folder = archive.with_name(archive.name.split(".")[0])
@@ -53,7 +50,14 @@ def download(source: Source, root: Path) -> Path:
     with only_process(source.name, archive):
         archive_of(source, archive.parent)
         print(f"{source.name}: unpacking {archive}")
-        _unpack(source, archive, folder)
+        try:
+            unpack(archive, folder)
+        except Exception as error:  # zipfile, tarfile, gzip and zlib raise a dozen kinds
+            if getattr(error, "errno", None):  # of the disk, not of the archive
+                raise
+            archive.unlink()
+            deleted = f"{source.url} cannot be unpacked and was deleted: {error}. Run the same command again"
+            raise SoundFusionError(f"{source.name}: {deleted}") from error
         archive.unlink()
     print(f"{source.name}: unpacked to {folder}; deleted the archive")
     return folder
@@ -85,10 +89,8 @@ def check_space(what: str, needed: int, folder: Path) -> None:
     """Raise SoundFusionError if the disk of a folder has less free than these bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise SoundFusionError(
-            f"{what} needs about {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free: make room, or "
-            "name another folder by SOUNDFUSION_DATA"
-        )
+        lack = f"{what} needs about {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free"
+        raise SoundFusionError(f"{lack}: make room, or name another folder by SOUNDFUSION_DATA")
 
 
 def _size(file: Path) -> int:
@@ -156,8 +158,8 @@ def _check_digest(source: Source, file: Path, sha256: str) -> None:
         )
 
 
-def _unpack(source: Source, archive: Path, folder: Path) -> None:
-    """Unpack into a folder aside, and rename it when complete. An archive that cannot be unpacked is deleted."""
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack into a folder aside, and rename it, or what it holds of that name, when complete."""
     aside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)  # from a process that was killed
     try:
@@ -165,12 +167,5 @@ def _unpack(source: Source, archive: Path, folder: Path) -> None:
         shutil.unpack_archive(archive, aside, **({} if archive.suffix == ".zip" else {"filter": "data"}))
         inner = aside / folder.name
         (inner if inner.is_dir() else aside).rename(folder)
-    except Exception as error:  # zipfile, tarfile, gzip and zlib raise a dozen kinds
-        if getattr(error, "errno", None):  # of the disk, not of the archive
-            raise
-        archive.unlink()
-        raise SoundFusionError(
-            f"{source.name}: {source.url} cannot be unpacked and was deleted: {error}. Run the same command again"
-        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -15,11 +15,8 @@ CITATION = (
     "Information Processing and Management 52(1), 2016"
 )
 LICENCE = "The music belongs to its artists and to Magnatune, which licenses it for non-commercial use."
-EMOTIFY = Source(  # its server knows no https
-    "emotify",
-    url="http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip",
-    needed=760_000_000,
-)
+URL = "http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip"  # the server knows no https
+EMOTIFY = Source("emotify", URL, needed=760_000_000)
 GENRES = ("classical", "electronic", "pop", "rock")
 NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 
@@ -30,12 +27,8 @@ def emotify(path: str | Path | None = None, seconds: Seconds | None = 30.0) -> C
     Pop and rock are hard to tell apart: the tags call 147 of these two hundred "Alternative Rock". Groups are the 137
     artists in the ID3 tags (None where a tag names none, or a compilation); six of them are in two or three genres.
 
-    Args:
-        path: folder that holds ``emotifymusic/classical/1.mp3`` and so on; the download's by default.
-        seconds: how much of each file is used, from its beginning (FMA's clips have 30 s); None for all.
-
-    Raises:
-        SoundFusionError: a genre has no file.
+    `path` holds ``emotifymusic/classical/1.mp3`` and so on; by default it is the download's. Of each file so many
+    `seconds` are used (FMA's clips have 30), None for all. Raises SoundFusionError if a genre has no file.
     """
     root = Path(path or data_dir() / "emotify")
     rows = {}

@@ -12,24 +12,12 @@ from soundfusion_lib.paths import data_dir
 
 CITATION = "Defferrard, Benzi, Vandergheynst and Bresson, FMA: A Dataset For Music Analysis, ISMIR 2017"
 LICENCE = "Each track is under the Creative Commons licence in its metadata; the metadata are under CC BY 4.0."
-FMA_SMALL = Source(
-    "fma_small",
-    url="https://os.unil.cloud.switch.ch/fma/fma_small.zip",
-    needed=15_500_000_000,
-    sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
-)
-FMA_METADATA = Source(
-    "fma_metadata",
-    url="https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
-    needed=2_400_000_000,
-    sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
-)
-COLUMNS = {
-    "subset": ("set", "subset"),
-    "split": ("set", "split"),
-    "label": ("track", "genre_top"),
-    "group": ("artist", "id"),
-}
+URL = "https://os.unil.cloud.switch.ch/fma"
+SHA1 = "ade154f733639d52e35e32f5593efe5be76c6d70", "f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
+FMA_SMALL = Source("fma_small", f"{URL}/fma_small.zip", 15_500_000_000, SHA1[0])
+FMA_METADATA = Source("fma_metadata", f"{URL}/fma_metadata.zip", 2_400_000_000, SHA1[1])
+COLUMNS = {"subset": ("set", "subset"), "split": ("set", "split")}  # of tracks.csv
+COLUMNS |= {"label": ("track", "genre_top"), "group": ("artist", "id")}
 
 
 def fma(path: str | Path | None = None, subset: Literal["small", "medium"] = "small") -> Corpus:
@@ -39,12 +27,8 @@ def fma(path: str | Path | None = None, subset: Literal["small", "medium"] = "sm
     group FMA's artist id. A clip that is missing, too short or empty stays in the table: decoding finds it (six in
     FMA-small's training set: 098565, 098567, 098569, 099134, 108925, 133297).
 
-    Args:
-        path: folder of ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``; the download's by default.
-        subset: "small" or "medium".
-
-    Raises:
-        SoundFusionError: tracks.csv is missing or is not FMA's, or there is no clip.
+    `path` holds ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``; by default it is the download's.
+    Raises SoundFusionError if tracks.csv is missing or not FMA's, or there is no clip.
     """
     root = Path(path or data_dir() / "fma")
     file = root / "fma_metadata" / "tracks.csv"
@@ -55,10 +39,8 @@ def fma(path: str | Path | None = None, subset: Literal["small", "medium"] = "sm
     folder = f"fma_{subset}"
     paths = [f"{folder}/{track[:3]}/{track}.mp3" for track in tracks.index]
     if not any((root / path).is_file() for path in paths):
-        raise SoundFusionError(
-            f"{root / folder} holds none of the {len(tracks):,} clips of {file}: `soundfusion download fma_small` "
-            "brings those of FMA-small; for FMA-medium unpack fma_medium.zip from https://github.com/mdeff/fma there"
-        )
+        mend = "`soundfusion download fma_small` brings those of FMA-small; for FMA-medium unpack fma_medium.zip there"
+        raise SoundFusionError(f"{root / folder} holds none of the {len(tracks):,} clips of {file}: {mend}")
     tracks = tracks.assign(path=paths)[["path", "label", "group", "split"]]
     return Corpus(folder, root, tracks)
 
@@ -74,9 +56,8 @@ def _read_tracks(file: Path) -> pd.DataFrame:
         if table[0].isna().any():
             raise ValueError("a track has no id")
     except (OSError, ValueError) as error:  # pandas' errors are ValueErrors, too
-        raise SoundFusionError(
-            f"{file} is not FMA's tracks.csv ({error}): `soundfusion download fma_metadata` brings that"
-        ) from error
+        mend = "`soundfusion download fma_metadata` brings that"
+        raise SoundFusionError(f"{file} is not FMA's tracks.csv ({error}): {mend}") from error
     table = table[positions].set_axis(["track", *COLUMNS], axis=1)
     table = table.astype(object).where(table.notna(), None)
     table["split"] = table["split"].replace("training", "train")

@@ -54,16 +54,13 @@ def _walk(root: Path) -> pd.DataFrame:
     """One folder per label: every audio file below it."""
     labels = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if labels and {path.name.lower() for path in labels} <= {*SPLITS, "valid", "val"}:
-        raise SoundFusionError(
-            f"{root}: its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels; list "
-            "the files in a metadata.csv with the columns file_name, genre and split"
-        )
+        are = f"its folders ({', '.join(path.name for path in labels)}) are parts of a split, not labels"
+        mend = "list the files in a metadata.csv with the columns file_name, genre and split"
+        raise SoundFusionError(f"{root}: {are}; {mend}")
     paths = [file.relative_to(root) for label in labels for file in audio_files(label)]
     if not paths:
-        raise SoundFusionError(
-            f"{root}: no audio files; expected one folder per label with files in it (such as rock/song.mp3), or a "
-            f"metadata.csv. Suffixes looked for: {' '.join(sorted(SUFFIXES))}"
-        )
+        mend = "expected one folder per label with files in it (such as rock/song.mp3), or a metadata.csv"
+        raise SoundFusionError(f"{root}: no audio files; {mend}. Suffixes looked for: {' '.join(sorted(SUFFIXES))}")
     rows = [{"path": path.as_posix(), "label": path.parts[0], "group": None} for path in paths]
     return pd.DataFrame(rows, dtype=object)
 

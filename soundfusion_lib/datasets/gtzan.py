@@ -11,13 +11,10 @@ from soundfusion_lib.paths import data_dir
 
 CITATION = "Tzanetakis and Cook, Musical genre classification of audio signals, IEEE TSAP 10(5), 2002"
 LICENCE = "None is stated: the clips are cut from commercial recordings, for research."
-GTZAN = Source(  # torchaudio's checksum is of the original archive, not of this copy, whose server tells one
-    "gtzan",
-    url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
-    needed=2_700_000_000,
-)
+URL = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
+GTZAN = Source("gtzan", URL, needed=2_700_000_000)  # the server tells a checksum; torchaudio's is of another copy
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
-SUFFIXES = (".mp3", ".au", ".wav")  # where a clip has several, the last counts
+SUFFIXES = (".au", ".mp3", ".wav")  # where a clip has several, the last counts
 
 
 def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus:
@@ -29,26 +26,20 @@ def gtzan(path: str | Path | None = None, fault_filtered: bool = True) -> Corpus
     validation, 290 test. A listed clip that is missing or broken (jazz.00054 in the common copy) stays in the table:
     decoding finds it. The group is None: GTZAN names no artists.
 
-    Args:
-        path: folder that holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); the download's by default.
-        fault_filtered: False takes every file, without a split: for a folder in GTZAN's layout that is not GTZAN.
-
-    Raises:
-        SoundFusionError: no clips, or fewer than half of those of the fault-filtered split.
+    `path` holds ``genres/blues/blues.00000.wav`` and so on (or .au, .mp3); by default it is the download's. Without
+    `fault_filtered` every file is taken, and there is no split: for a folder in GTZAN's layout that is not GTZAN.
+    Raises SoundFusionError for no clips, or fewer than half of those of the fault-filtered split.
     """
     root = Path(path or data_dir() / "gtzan")
     files = {}
     for genre in GENRES:
-        clips = [file for file in (root / "genres" / genre).glob(f"{genre}.*") if file.suffix in SUFFIXES]
-        for file in sorted(clips, key=lambda file: (file.stem, SUFFIXES.index(file.suffix))):
-            files[file.stem] = file.relative_to(root).as_posix()
+        clips = sorted(file for file in (root / "genres" / genre).glob(f"{genre}.*") if file.suffix in SUFFIXES)
+        files |= {file.stem: file.relative_to(root).as_posix() for file in clips}
     split = _fault_filtered_split() if fault_filtered else dict.fromkeys(files)
     there = len(split.keys() & files.keys())
     if not there or 2 * there < len(split):
-        raise SoundFusionError(
-            f"{root / 'genres'} holds {there} of GTZAN's clips (such as blues/blues.00000.wav): it is not GTZAN, or "
-            "not all of it. `soundfusion download gtzan` brings it"
-        )
+        holds = f"{root / 'genres'} holds {there} of GTZAN's clips (such as blues/blues.00000.wav)"
+        raise SoundFusionError(f"{holds}: it is not GTZAN, or not all of it. `soundfusion download gtzan` brings it")
     genres = [track.split(".")[0] for track in split]
     paths = [files.get(track, f"genres/{genre}/{track}.wav") for track, genre in zip(split, genres, strict=True)]
     tracks = pd.DataFrame({"path": paths, "label": genres, "group": None}, list(split), dtype=object)

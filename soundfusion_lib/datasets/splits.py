@@ -44,9 +44,8 @@ class Split:
         return replace(self, scheme="artist") if self.scheme == "auto" else self
 
     def assign(self, tracks: pd.DataFrame) -> pd.Series:
-        """The set of every track, "train", "validation" or "test", indexed as `tracks`.
-
-        Every label is in train; a warning says which is missing from validation or test, unless all tracks train.
+        """The set of every track, "train", "validation" or "test", indexed as `tracks`. Every label is in train; a
+        warning says which is missing from validation or test, unless all tracks train.
 
         Raises:
             SoundFusionError: no official split, fewer tracks of a label than folds ("artist"), a set without tracks,
@@ -101,10 +100,9 @@ class Split:
 
         sizes = tracks["label"].value_counts()
         if sizes.min() < self.folds:
-            raise SoundFusionError(
-                f"{self.folds} folds need at least {self.folds} tracks of every label, and {sizes.idxmin()!r} has "
-                f"{sizes.min()}: add some, leave it out, or use fewer folds, of which 3 is the least"
-            )
+            needs = f"need at least {self.folds} tracks of every label, and {sizes.idxmin()!r} has {sizes.min()}"
+            lack = f"{self.folds} folds {needs}"
+            raise SoundFusionError(f"{lack}: add some, leave it out, or use fewer folds, of which 3 is the least")
         parts = pd.Series("train", index=tracks.index, name="split")
         for part, folds, fold in (("test", self.folds, self.fold), ("validation", self.folds - 1, 0)):
             rest = tracks[parts == "train"]

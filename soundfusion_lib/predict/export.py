@@ -34,17 +34,9 @@ FAIR = "artist", "official"  # splits that test on other artists, or that the co
 
 
 def export(model: str | Path, folder: str | Path, profile: str = "demo") -> Path:
-    """Write a trained network into a folder, whole or not at all; returns the folder.
-
-    Args:
-        model: see `find_model`.
-        folder: a new one.
-        profile: whose experiment it is, where its name does not say.
-
-    Raises:
-        SoundFusionError: there is no such run, or it was trained on other clips than the profile's; the folder is
-            there already, or cannot be written.
-    """
+    """Write a trained network, see `find_model`, into a new folder, whole or not at all; returns the folder. Raises
+    SoundFusionError if there is no such run, it was trained on other clips than the profile's, or the folder is there
+    already or cannot be written."""
     folder = Path(folder).absolute()
     if folder.exists():
         raise SoundFusionError(f"{folder} is there already: remove it, or give another folder")
@@ -77,9 +69,8 @@ def load_exported(folder: Path) -> tuple[AudioClassifier, Experiment, dict[str, 
         model = experiment.build(len(config["labels"]))
         model.load_weights(load_file(folder / WEIGHTS), str(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise SoundFusionError(
-            f"{folder} holds no network that can be loaded ({type(error).__name__}: {error}): export it again"
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        raise SoundFusionError(f"{folder} holds no network that can be loaded ({what}): export it again") from error
     return model.eval(), experiment, config
 
 
@@ -134,12 +125,10 @@ def tested_runs(run: Run, study: Study) -> Result | None:
 
 def _config(run: Run, study: Study) -> dict[str, Any]:
     """The content of config.json, but for `checksums`; raises SoundFusionError where the study has other clips."""
-    corpus = run.info["corpus"]
-    if study.corpus.name != corpus or run.experiment.key(study.store.content_id) != run.key:
-        raise SoundFusionError(
-            f"the run {run.key} was trained on corpus {corpus!r}, on other clips than the profile {study.profile.name} "
-            "has now: name its profile by --profile"
-        )
+    corpus, profile = run.info["corpus"], study.profile.name
+    if study.corpus.name != corpus or study.key(run.experiment) != run.key:
+        why = f"was trained on corpus {corpus!r}, on other clips than the profile {profile} has now"
+        raise SoundFusionError(f"the run {run.key} {why}: name its profile by --profile")
     tested = tested_runs(run, study)
     return {
         "format": FORMAT,

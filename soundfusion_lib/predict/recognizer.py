@@ -1,16 +1,19 @@
-"""A trained network that predicts the labels of music files of any length."""
+"""A trained network that predicts the labels of music files of any length; tables and pictures of what it says."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
+from soundfusion_lib.analysis.figures import common
 from soundfusion_lib.audio.decode import UnusableAudio
-from soundfusion_lib.audio.representations import StreamedArray, streamed
+from soundfusion_lib.audio.representations import MelSpectrogram, StreamedArray, streamed
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.folder import SUFFIXES, audio_files
 from soundfusion_lib.device import choose_device
@@ -25,6 +28,7 @@ from soundfusion_lib.training.run import load_run
 
 BUILT_IN = Path(__file__).with_name("built_in_model")
 BATCH = 16  # segments; more are no faster on a CPU, and take more memory
+COLUMNS = 1200  # of the spectrogram drawn, at most: each is the mean of the frames it stands for
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +67,7 @@ class Recognizer:
         return line
 
     def predict(self, *paths: str | Path) -> Iterator[Prediction]:
-        """Predict audio files of any length, and those in folders, see `audio_files`, one after the other. Raises
-        SoundFusionError where a folder holds none."""
+        """Predict audio files, and those in folders, one after the other; SoundFusionError where a folder has none."""
         files = []
         for path in map(Path, paths):
             inside = audio_files(path) if path.is_dir() else [path]
@@ -83,11 +86,8 @@ class Recognizer:
 
     @torch.inference_mode()
     def probabilities(self, file: str | Path) -> pd.DataFrame:
-        """The labels' probabilities along a file of any length, in the memory of one batch.
-
-        Returns:
-            One row per segment (for a model of whole clips, per window): `start` and `end` in s, and the probability
-            of each label (`p_rock`).
+        """One row per segment of a file of any length (for a model of whole clips, per window): `start` and `end` in s,
+        and the probability of each label (`p_rock`).
 
         Raises:
             UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
@@ -126,13 +126,48 @@ def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> N
         table.to_csv(new, index=False, errors="surrogateescape")
 
 
-def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Recognizer:
-    """A trained network, ready to predict files; raises SoundFusionError if there is none, or it is damaged.
+@common.themed
+def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
+    """Above, each label's probability over the segments, the most probable on top; where segments overlap, the earlier
+    one up to the middle. Below, the mel spectrogram, the mean over channels.
 
-    Args:
-        model: see `find_model`; by default the network that comes with the project.
-        device: see `choose_device`.
+    Source: the taggram of Pons and Serra, "musicnn", ISMIR 2019 (late-breaking).
     """
+    mean, segments = prediction.mean, prediction.segments
+    ratios = [0.28 * len(mean) + 0.4, 2.2]
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, height_ratios=ratios, figsize=(11, sum(ratios) + 0.8))
+    start, end = segments["start"].to_numpy(), segments["end"].to_numpy()
+    edges = np.concatenate([start[:1], (end[:-1] + start[1:]) / 2, end[-1:]])
+    values = segments[[PROBABILITY + label for label in mean.index]].to_numpy().T  # (labels, segments)
+    image = above.pcolormesh(edges, np.arange(len(mean) + 1), values, vmin=0, vmax=1, cmap="Blues")
+    above.set(ylim=(len(mean), 0), yticks=np.arange(len(mean)) + 0.5)
+    above.set_yticklabels([f"{label} ({value:.2f})" for label, value in mean.items()])
+    above.grid(visible=False)
+    figure.colorbar(image, ax=above, label="probability", pad=0.01)
+    with streamed(prediction.file, [spec := MelSpectrogram()]) as (_, (array,)):
+        step = -(-array.frames // COLUMNS)
+        starts = range(0, array.frames, step)
+        means = [array.read(first, first + step).astype(np.float32).mean((0, 1)) for first in starts]
+    extent = (0, len(means) * step * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
+    image = common.spectrogram(below, np.stack(means), spec, interpolation="nearest", extent=extent)
+    figure.colorbar(image, ax=below, label="power in dB", pad=0.01)
+    below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
+    below.set(xlabel="time in min:s", xlim=(0, end.max()))
+    figure.suptitle(f"{prediction.in_words(top=3)}\n{recognizer.describe()}", fontsize="medium")
+    return figure
+
+
+def write_plot(path: Path, prediction: Prediction, recognizer: Recognizer) -> None:
+    """Draw the `timeline` of a file into a picture."""
+    figure = timeline(prediction, recognizer)
+    with whole(path) as new:
+        figure.savefig(new, dpi=120)
+    plt.close(figure)
+
+
+def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Recognizer:
+    """A trained network, see `find_model`, ready to predict files; by default the one that comes with the project.
+    Raises SoundFusionError if there is none, or it is damaged."""
     target = choose_device(device)
     folder = BUILT_IN if model is None else find_model(model)
     if (folder / CONFIG).is_file():

@@ -21,41 +21,27 @@ def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict
     one, (model, options) = parts_of(study)
     large = {"width": study.profile.width("resnet1d", "large")}
     waveform = {"ResNet1D-small": one, "ResNet1D-large": (one[0], large)}
-    mel = {
-        "ResNet2D-small": (model, options),
-        "ResNet18-small": (model, {**options, "depth": 18}),
-        "SimpleCNN": ("simple_cnn", {}),
-        **{name: (name, _width(study, name)) for name in ("nnet1", "nnet2")},
-        "VGG16": ("vgg16", _width(study, "vgg16")),
-    }
+    mel = {"ResNet2D-small": (model, options), "ResNet18-small": (model, {**options, "depth": 18})}
+    for name in ("SimpleCNN", "nnet1", "nnet2", "VGG16"):
+        kind = {"SimpleCNN": "simple_cnn", "VGG16": "vgg16"}.get(name, name)
+        mel[name] = kind, {key: value for key, value in study.profile.models.get(kind, {}).items() if key == "width"}
     return waveform, {name: part for name, part in mel.items() if part[0] not in study.profile.leave_out}
 
 
-def _width(study: Study, model: str) -> dict[str, int]:
-    """The width that the profile gives a model, where it does."""
-    return {key: value for key, value in study.profile.models.get(model, {}).items() if key == "width"}
-
-
 def pairs(study: Study) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """Parts of fusions by name, "ResNet1D-small + nnet2": the profile's `pairs`, or all pairs of `backbones`.
-
-    Raises:
-        SoundFusionError: the profile names a pair that there is not.
-    """
+    """Parts of fusions by name, "ResNet1D-small + nnet2": the profile's `pairs`, or all pairs of `backbones`. Raises
+    SoundFusionError if the profile names a pair that there is not."""
     waveform, mel = backbones(study)
     every = {f"{one} + {two}": [waveform[one], mel[two]] for one in waveform for two in mel}
-    wanted = study.profile.pairs or list(every)
-    for name in wanted:
-        if name not in every:
-            raise SoundFusionError(f"profile {study.profile.name}: pairs: no {name!r}; there are: {', '.join(every)}")
-    return {name: every[name] for name in wanted}
+    named = study.profile.pairs or list(every)
+    if unknown := [name for name in named if name not in every]:
+        raise SoundFusionError(f"profile {study.profile.name}: pairs: no {unknown[0]!r}; there are: {', '.join(every)}")
+    return {name: every[name] for name in named}
 
 
 def fusions(study: Study) -> dict[str, Experiment]:
-    """SoundFusion-1; the same parts fused by a gate and by attention; and other pairs of networks, fused as it is.
-
-    All are trained as SoundFusion-1 is: as many epochs, in batches of the same size, at the same rate.
-    """
+    """SoundFusion-1; the same parts fused by a gate and by attention; and other pairs of networks, fused as it is. All
+    are trained as SoundFusion-1 is: as many epochs, in batches of the same size, at the same rate."""
     reported = joint_fusions(study)[REPORTED]
     found = {REPORTED: reported}
     found |= {name: replace(reported, name=name, model=model) for model, name in WAYS.items()}
@@ -100,18 +86,12 @@ def winner(study: Study, settings: dict[str, Any]) -> Experiment:
 
 def settled(experiment: Experiment, name: str, settings: Mapping[str, Any]) -> Experiment:
     """The experiment with these settings of training, model and masks, under another name."""
-
-    def among(names: set[str]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key in names}
-
-    masks = {"mel": among(OF_MASKS)}
-    return replace(
-        experiment,
-        name=name,
-        options={**experiment.options, **among(OF_MODEL)},
-        training=replace(experiment.training, **among(OF_TRAINING)),
-        augment={kind: {**options, **masks.get(kind, {})} for kind, options in experiment.augment.items()},
+    training, model, masks = (
+        {key: value for key, value in settings.items() if key in names} for names in (OF_TRAINING, OF_MODEL, OF_MASKS)
     )
+    augment = {kind: options | masks if kind == "mel" else options for kind, options in experiment.augment.items()}
+    recipe = replace(experiment.training, **training)
+    return replace(experiment, name=name, options={**experiment.options, **model}, training=recipe, augment=augment)
 
 
 def rounded(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,11 +142,8 @@ class Profile:
         return self.widths.get(model, {}).get(size, SIZES[size])
 
     def settings(self, model: str) -> dict[str, Any]:
-        """A model's training and options: the report's, overridden by [training], and this by [models.<model>].
-
-        The arguments of `Study.experiment` override these, among them what the study passes to the networks that
-        large_batch, [large], [grid] and [searched] are about. A change by `--set` overrides them all, see `changed`.
-        """
+        """A model's training and options: the report's, overridden by [training], and this by [models.<model>]. The
+        arguments of `Study.experiment` override these, and a change by `--set` all, see `changed`."""
         return REPORTED | REPORTED_OF.get(model, {}) | self.training | self.models.get(model, {})
 
     @property
@@ -160,13 +157,9 @@ def built_in() -> list[str]:
 
 
 def load_profile(name: str | Path) -> Profile:
-    """The built-in profile of this name, or the one in a TOML file, whose stem is its name if it gives none.
-
-    A corpus's path is relative to the file; in a built-in profile, to the data folder.
-
-    Raises:
-        SoundFusionError: no such profile, no TOML, or a key or value that is not allowed.
-    """
+    """The built-in profile of this name, or the one in a TOML file, whose stem is its name if it gives none. A corpus's
+    path is relative to the file; in a built-in profile, to the data folder. Raises SoundFusionError if there is no such
+    profile, it is no TOML, or a key or value is not allowed."""
     content, path = _read(name)
     taken = str(content["name"])
     if path.resolve().parent != BUILT_IN and taken.casefold() in built_in():
@@ -177,15 +170,10 @@ def load_profile(name: str | Path) -> Profile:
 def changed(profile: str, changes: Sequence[str]) -> str:
     """A profile with changes, as a file in data/profiles; the profile itself where there are none.
 
-    Its name is the profile's with the changes added, unless one of them is the name. A change overrides every table:
-    what hides a key of [training], and [seeds_of] where seeds change, goes.
-
-    Args:
-        changes: such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes. A
-            path is relative to the working directory.
-
-    Raises:
-        SoundFusionError: a change is no key and value, or not allowed.
+    A change is such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes, and
+    a path is relative to the working directory. It overrides every table: what hides a key of [training], and
+    [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one of them is the
+    name. Raises SoundFusionError for a change that is no key and value, or not allowed.
     """
     if not changes:
         return profile

@@ -57,7 +57,6 @@ def simple_cnn(study: Study) -> Experiment:
 
 
 def _named(*experiments: Experiment) -> dict[str, Experiment]:
-    """Experiments by their names."""
     return {experiment.name: experiment for experiment in experiments}
 
 
@@ -85,9 +84,9 @@ def widths(study: Study) -> dict[tuple[str, str], Experiment]:
 def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
     """By probability, number of masks and largest fraction: the 36 cells of the report's grid search of SpecAugment, in
     the first fold; none where the profile leaves it out."""
-    cells: dict[tuple[float, int, float], Experiment] = {}
     if "grid" in study.profile.leave_out:
-        return cells
+        return {}
+    cells = {}
     for cell in reported("grid_search_specaugment").iloc[:, :3].itertuples(index=False, name=None):
         probability, masks, fraction = cell
         options = {"probability": probability, "max_fraction": fraction}
@@ -104,11 +103,8 @@ def vgg16(study: Study, name: str, **options: Any) -> Experiment:
 
 
 def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
-    """VGG16 from random weights, and from ImageNet's and from a corpus in GTZAN's place, frozen and fine-tuned.
-
-    Returns:
-        Experiments by name; and, by name, why one that belongs here cannot be run, and what to do about it.
-    """
+    """By name, VGG16 from random weights, and from ImageNet's and from other music, frozen and fine-tuned; and, by
+    name, why one that belongs here cannot be run, and what to do about it."""
     possible, impossible = {}, {}
     for source in ("random", IMAGENET, pretraining_name(study)):
         try:
@@ -118,12 +114,9 @@ def transfer(study: Study) -> tuple[dict[str, Experiment], dict[str, str]]:
         except SoundFusionError as error:
             impossible[f"VGG16, {source} start"] = f"not run: {error}"
             continue
-        ways = {"": start}
-        if start != RANDOM:
-            ways = {", frozen": replace(start, frozen=True), ", fine-tuned": replace(start, frozen=False)}
-        for way, one in ways.items():
+        for way in [""] if start == RANDOM else [", frozen", ", fine-tuned"]:
             name = f"VGG16, {source} start{way}"
-            possible[name] = vgg16(study, name, start=one)
+            possible[name] = vgg16(study, name, start=replace(start, frozen=way == ", frozen") if way else start)
     return possible, impossible
 
 
@@ -187,11 +180,10 @@ def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
 def joint_fusions(study: Study) -> dict[str, Experiment]:
     """Both fusions, trained jointly from scratch: by features; by decisions, with equal and with a learned weight."""
     options = {"parts": parts_of(study), "augment": True, "role": FUSION}
-    learned = {"weighting": "learned", **options}
     return _named(
         study.experiment("SoundFusion-1", "fusion_concat", **options),
         study.experiment("SoundFusion-2", "fusion_decision", **options),
-        study.experiment("SoundFusion-2, learned weight", "fusion_decision", **learned),
+        study.experiment("SoundFusion-2, learned weight", "fusion_decision", weighting="learned", **options),
     )
 
 

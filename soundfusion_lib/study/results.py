@@ -24,15 +24,11 @@ OF_RUN = "seconds", "best_epoch", "device", "commit", "finished"
 
 
 class Results:
-    """The tables and figures of one notebook on one profile, in results/<profile>.
-
-    Attributes:
-        captions: of each file, in the order of the notebook.
-    """
+    """The tables and figures of one notebook on one profile, in results/<profile>."""
 
     def __init__(self, notebook: str, profile: str):
         self.notebook, self.name = notebook, profile
-        self.captions: dict[str, str] = {}
+        self.captions: dict[str, str] = {}  # of each file, in the order of the notebook
 
     @property
     def folder(self) -> Path:

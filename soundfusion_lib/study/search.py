@@ -47,13 +47,8 @@ def search(study: Study) -> optuna.Study:
     The profile's own settings come first, if the space has them; then tree-structured Parzen estimators propose
     (Bergstra, Bardenet, Bengio and Kégl, NeurIPS 2011). A trial stops at a rung if its lowest loss is above the median
     of the complete trials there (Golovin et al., "Google Vizier", KDD 2017). No trial sees the test set. Interrupted,
-    the search goes on another time; trials that were in training begin again.
-
-    Returns:
-        Optuna's study, with as many ended trials as the profile says.
-
-    Raises:
-        SoundFusionError: no trial came to its end; see also `parallel.run_tasks`.
+    the search goes on another time; trials that were in training begin again. Returns Optuna's study, with as many
+    ended trials as the profile says; raises SoundFusionError if no trial came to its end, and as `run_tasks`.
     """
     base, wanted, file = experiment_of(study), study.profile.search, _file(study)
     with writing(file.parent), lock(file.with_suffix(".lock")):
@@ -72,14 +67,8 @@ def search(study: Study) -> optuna.Study:
 def run_trial(
     file: Path, store: Store, base: Experiment, names: dict, seed: int, device: torch.device, progress: bool
 ) -> None:
-    """Train once with settings that Optuna proposes, and report the validation loss of each epoch.
-
-    Args:
-        file: of the search.
-        base: experiment that gets the settings.
-        names: settings to search, and their values, see `profile.Search`.
-        seed: of the proposal.
-    """
+    """Train `base` once with settings that Optuna proposes with this seed, and report the validation loss of each epoch
+    in the search's file. `names` are the settings and their values, see `profile.Search`."""
     rungs = {max(1, round(share * base.training.epochs)) for share in RUNGS} - {base.training.epochs}
 
     def objective(trial: optuna.Trial) -> float:

@@ -47,13 +47,11 @@ class Study(Results):
 
     Args:
         notebook: its name; results are filed under it.
-        profile: see `load_profile`.
-        device: see `choose_device`.
+        profile, device: see `load_profile` and `choose_device`.
         progress: show progress bars.
         kept: look for runs among those committed in results/<profile>/runs, too; by default SOUNDFUSION_KEPT=1.
         dry: decode, download and train nothing; raise NothingYet where that would be needed.
-        scheduler: address of a Dask scheduler, tcp://host:port, whose workers train; by default SOUNDFUSION_SCHEDULER,
-            and without that this machine trains.
+        scheduler: address of a Dask scheduler, tcp://host:port, whose workers train; by default SOUNDFUSION_SCHEDULER.
     """
 
     def __init__(
@@ -136,10 +134,8 @@ class Study(Results):
 
     def build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         """The clips of a corpus in these representations; they are decoded first where they are not there yet."""
-        shortest, progress = self.profile.segmenting.seconds, self.progress
-        store = Store.build(
-            corpus, specs, data_dir() / "store", shortest=shortest, progress=progress, decode=not self.dry
-        )
+        options = {"shortest": self.profile.segmenting.seconds, "progress": self.progress, "decode": not self.dry}
+        store = Store.build(corpus, specs, data_dir() / "store", **options)
         if store is None:
             raise NothingYet(f"corpus {corpus.name!r} is not decoded: `soundfusion prepare {self.profile.name}`")
         return store
@@ -156,7 +152,7 @@ class Study(Results):
         role: str = "network",
         **options: Any,
     ) -> Experiment:
-        """An experiment with the settings of `Profile.settings`, and `options` over them.
+        """An experiment with the settings of `Profile.settings`, and `options` (of model or `Training`) over them.
 
         A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs.
 
@@ -164,8 +160,6 @@ class Study(Results):
             name: title in tables and figures.
             model: a name in `MODELS`.
             augment: True augments the inputs as the report does; or options by input, {"mel": {...}}.
-            start, role: see `Experiment`.
-            options: of the model, or fields of `Training`.
         """
         profile = self.profile
         if model not in MODELS:
@@ -209,7 +203,7 @@ class Study(Results):
             case FromParts(parts):
                 return FromParts(tuple(self.key(replace(part, seed=seed, split=split)) for part in parts))
             case FromRun(Experiment() as experiment):
-                return replace(start, run=self._pretrained(experiment).key(self.pretraining.content_id))
+                return replace(start, run=self.key_pretrained(experiment))
         return start
 
     def _parts(self, experiment: Experiment) -> list[Experiment]:
@@ -226,25 +220,24 @@ class Study(Results):
         """The experiment on the corpus for pre-training: by that one's split, with the profile's first seed."""
         return replace(experiment, split=Split().resolved(self.pretraining.tracks), seed=self.profile.seeds[0])
 
+    def key_pretrained(self, experiment: Experiment) -> str:
+        """The key of the run of `pretrained`."""
+        return self._pretrained(experiment).key(self.pretraining.content_id)
+
     def wanted(self, experiments: Iterable[Experiment]) -> dict[str, Wanted]:
         """By key, the runs of experiments, each behind those it starts from."""
         runs: dict[str, Wanted] = {}
         for experiment in experiments:
             runs |= self.wanted(self._parts(experiment))
             if isinstance(experiment.start, FromRun):
-                first = self._pretrained(experiment.start.run)
-                runs[first.key(self.pretraining.content_id)] = Wanted(first, self.pretraining)
+                first = experiment.start.run
+                runs[self.key_pretrained(first)] = Wanted(self._pretrained(first), self.pretraining)
             runs |= {self.key(run): Wanted(run, self.store) for run in self.variants(experiment)}
         return runs
 
     def train(self, experiments: Experiment | Mapping[Name, Experiment]) -> Any:
-        """Train with every seed and in every fold, or find what is trained; first what an experiment starts from.
-
-        Runs train side by side: one on each core, or on the scheduler's workers.
-
-        Returns:
-            The `Result` of an experiment, or those of several by name.
-        """
+        """Train with every seed and in every fold, or find what is trained; first what an experiment starts from. Runs
+        train side by side: one on each core, or on the scheduler's workers. Returns a `Result`, or several by name."""
         if isinstance(experiments, Experiment):
             return self.train({experiments.name: experiments})[experiments.name]
         wanted = self.wanted(experiments.values())
@@ -280,20 +273,13 @@ class Study(Results):
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
-        entry = entry_of(
-            self._runs, self.classifiers, self.captions, describe(self.device), time.perf_counter() - self._began
-        )
-        about = {
-            "profile": self.profile.name,
-            "corpus": self.corpus.name,
-            "label": self.corpus.label_name,
-            "synthetic": self.corpus.synthetic,
-            "tracks": len(self.store.tracks),
-            "left_out": len(self.store.left_out),
-        }
+        seconds, corpus = time.perf_counter() - self._began, self.corpus
+        entry = entry_of(self._runs, self.classifiers, self.captions, describe(self.device), seconds)
+        about = {"profile": self.profile.name, "corpus": corpus.name, "label": corpus.label_name}
+        counts = {"tracks": len(self.store.tracks), "left_out": len(self.store.left_out)}
         with edit_summary(self.folder / "summary.json") as summary:
             notebooks = summary.get("notebooks", {}) | {self.notebook: entry}
-            summary.update(about, notebooks=dict(sorted(notebooks.items())))
+            summary.update(about, synthetic=corpus.synthetic, **counts, notebooks=dict(sorted(notebooks.items())))
         trained, found = entry["runs_trained"], entry["runs_found"]
         counts = {"runs": trained + found, "trained now": trained, "found": found}
         return pd.DataFrame([counts], index=pd.Index([self.notebook], name="notebook"))
