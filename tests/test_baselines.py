@@ -7,7 +7,7 @@ from conftest import result_of, run_of
 from scipy import stats
 from scipy.fft import dct
 
-from soundfusion_lib.analysis import baselines, classifiers, figures, tables
+from soundfusion_lib.analysis import baselines, figures, tables
 from soundfusion_lib.analysis.conclusions import conclusions
 from soundfusion_lib.analysis.statistics import accuracy, compare
 from soundfusion_lib.audio.store import Store
@@ -24,7 +24,7 @@ from soundfusion_lib.training.result import Result
 @pytest.fixture
 def study(corpus, store, tmp_path, monkeypatch):
     """A study of the small corpus, whose twelve clips a label are by four artists."""
-    monkeypatch.setattr(classifiers, "SPLITS", 2)
+    monkeypatch.setattr(baselines, "SPLITS", 2)
     study = object.__new__(Study)
     study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1, 2, 3))
     study.__dict__ |= {"corpus": corpus, "store": store, "kept": None, "classifiers": set()}
@@ -53,7 +53,7 @@ def test_a_coefficient_that_never_changes_has_no_skewness(value):
 
 
 def test_majority_class_and_svm_predict_every_track_once_in_each_of_ten_splits(study, monkeypatch):
-    monkeypatch.setattr(classifiers, "SPLITS", 10)
+    monkeypatch.setattr(baselines, "SPLITS", 10)
     made = baselines.baselines(study)
     assert list(made) == [baselines.MAJORITY, baselines.SVM]
     for baseline in made.values():
@@ -74,7 +74,7 @@ def test_a_random_split_shares_artists_and_the_study_s_does_not(study):
     table = baselines.leak(study).set_index("split")
     assert table.loc["by artist", "shared_artists"] == 0 < table.loc["random", "shared_artists"]
     assert table["track_accuracy"].between(table["track_low"], table["track_high"]).all()
-    assert [classifiers.parts_of(study, 0, 0, random).eq("test").sum() for random in (False, True)] == [9, 9]
+    assert [baselines.parts_of(study, 0, 0, random).eq("test").sum() for random in (False, True)] == [9, 9]
 
 
 def under(study, corpus, tracks, **profile) -> Study:
@@ -91,7 +91,7 @@ def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study
     # the two "low" tracks that are left are fewer than the folds
     rare = corpus.tracks.assign(label=np.where(corpus.tracks.index < "low02", corpus.tracks["label"], "noise"))
     changed = under(study, corpus, rare, split=Split("stratified", 4), test_folds=(0, 1, 2, 3))
-    tested = [classifiers.parts_of(changed, fold, 0, True).eq("test") for fold in range(4)]
+    tested = [baselines.parts_of(changed, fold, 0, True).eq("test") for fold in range(4)]
     assert (sum(tested) == 1).all() and [part.sum() for part in tested] == [9, 9, 9, 9]
     test = baselines.baselines(changed, random=True)[baselines.SVM].predictions()[0]
     assert sorted(test["track"]) == sorted(rare.index)
@@ -101,7 +101,7 @@ def test_the_random_split_has_folds_like_the_profile_s_that_do_not_overlap(study
 def test_beside_an_official_split_the_random_one_has_a_test_part_of_its_size(study, corpus):
     official = np.resize(["train"] * 4 + ["validation", "test"], len(corpus.tracks))
     changed = under(study, corpus, corpus.tracks.assign(split=official), split=Split(folds=4))
-    assert [classifiers.parts_of(changed, 0, 0, random).eq("test").sum() for random in (False, True)] == [6, 6]
+    assert [baselines.parts_of(changed, 0, 0, random).eq("test").sum() for random in (False, True)] == [6, 6]
     assert baselines.leak(changed)["split"].tolist() == ["by artist", "random"]
     assert baselines.baselines(changed)[baselines.SVM].repeats == "1 split"  # the official one
 
@@ -171,7 +171,7 @@ def test_a_classifier_is_fitted_once_and_found_here_or_among_the_kept(study, tmp
     first = baselines.baselines(study)[baselines.SVM]
     monkeypatch.setattr(baselines, "mfcc_statistics", None)  # nothing is fitted any more
     again = baselines.baselines(study)[baselines.SVM]
-    kept = tmp_path / "kept" / classifiers.KEPT
+    kept = tmp_path / "kept" / baselines.KEPT
     kept.parent.mkdir()
     files = [file for file in (tmp_path / "classifiers").glob("*.parquet") if file.stem in study.classifiers]
     pd.concat([pd.read_parquet(file).assign(run=file.stem) for file in files]).to_parquet(kept)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMALL_MEL, run_of
 
-from soundfusion_lib.analysis import classifiers, controls, paired_tests, probes
+from soundfusion_lib.analysis import baselines, controls, paired_tests, probes
 from soundfusion_lib.analysis.baselines import SVM
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.audio.representations import Waveform
@@ -36,7 +36,7 @@ CNN = Experiment(
 @pytest.fixture
 def study(corpus, store, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
-    monkeypatch.setattr(classifiers, "SPLITS", 2)
+    monkeypatch.setattr(baselines, "SPLITS", 2)
     study = object.__new__(Study)
     study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
     study.device, study.device_name, study.progress, study._runs = torch.device("cpu"), "cpu", False, {}

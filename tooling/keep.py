@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from soundfusion_lib.analysis.classifiers import KEPT as CLASSIFIERS
-from soundfusion_lib.analysis.classifiers import find_or_fit
+from soundfusion_lib.analysis.baselines import KEPT as CLASSIFIERS
+from soundfusion_lib.analysis.baselines import find_or_fit
 from soundfusion_lib.paths import results_dir, runs_dir, whole
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.results import read_summary

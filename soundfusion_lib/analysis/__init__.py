@@ -1,4 +1,1 @@
-"""From runs to answers: intervals and paired tests, baselines, tables, conclusions, figures, the page of results.
-
-May import all other rooms.
-"""
+"""From runs to answers: intervals and paired tests, baselines, tables, conclusions, figures, the page of results."""

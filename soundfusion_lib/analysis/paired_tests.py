@@ -50,7 +50,7 @@ def tested(pairs: list[tuple[Result, Result]]) -> pd.DataFrame:
         for pair, side, share, adjusted_p in zip(pairs, sides, shares, adjusted, strict=True)
     ]
     table = pd.DataFrame(rows, columns=["tracks", "repeats", "difference", "low", "high", "p", "significant"])
-    table.loc[[any(result.is_single for result in pair) for pair in pairs], "significant"] = ONE_SEED
+    table.loc[[any(result.repeats == "1 seed" for result in pair) for pair in pairs], "significant"] = ONE_SEED
     return table
 
 

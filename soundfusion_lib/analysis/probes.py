@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, baselines
-from soundfusion_lib.analysis.classifiers import cross_validated
+from soundfusion_lib.analysis.baselines import SVM, baselines, cross_validated
 from soundfusion_lib.analysis.tables import tested_columns, with_interval
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
@@ -40,7 +39,7 @@ def probe(
     refit: bool = False,
     **fields: Any,
 ) -> Result:
-    """Logistic regression on features, see `classifiers.cross_validated`. C is picked by validation log-likelihood: on
+    """Logistic regression on features, see `baselines.cross_validated`. C is picked by validation log-likelihood: on
     a few dozen tracks the accuracy is too coarse to choose by.
 
     Args:

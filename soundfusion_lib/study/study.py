@@ -77,7 +77,7 @@ class Study(Results):
             prepare_pool()
         self._began = time.perf_counter()
         self._runs: dict[str, Run] = {}
-        self.classifiers: set[str] = set()  # keys of those fitted or found, see `classifiers.cross_validated`
+        self.classifiers: set[str] = set()  # keys of those fitted or found, see `baselines.cross_validated`
 
     # The corpus and its clips
 

@@ -1,5 +1,1 @@
-"""From an experiment to its run: the training loop, predictions, runs kept and found again, many at once, fused
-decisions.
-
-May import corpora, signals, models and what stands beside the rooms.
-"""
+"""From an experiment to its run: the training loop, predictions, runs kept and found, many at once, fused decisions."""

@@ -127,10 +127,7 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
             print(f"{len(tasks)} {unit}s go to {workers}; dashboard: {client.dashboard_link}", file=sys.stderr)
         job, calls = uuid.uuid4().hex, {}  # another client may want the same runs
         stores = {id(value): value for task in tasks.values() for value in task.arguments if isinstance(value, Store)}
-        for (
-            name,
-            store,
-        ) in stores.items():  # each is sent once; a worker keeps what it has moved to its GPU
+        for name, store in stores.items():  # sent once: a worker keeps what it has moved to its GPU
             stores[name] = client.submit(lambda store: store, store, key=f"store-{name}-{job}")
         for place, (key, task) in enumerate(tasks.items()):
             parts = [calls[part] for part in task.after if part in calls]

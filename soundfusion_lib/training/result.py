@@ -71,11 +71,6 @@ class Result:
         return f"{count} {self.unit}{'s' * (count > 1)}"
 
     @property
-    def is_single(self) -> bool:
-        """Whether it was trained with one seed, so that nothing tells its luck from what it is worth."""
-        return self.repeats == "1 seed"
-
-    @property
     def experiment(self) -> Experiment:
         """Of the first run."""
         return self.runs[0].experiment
