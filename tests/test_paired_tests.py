@@ -88,3 +88,10 @@ def test_captions_say_where_folds_are_missing():
     assert folds_note({"a": of_folds(0, 2)}) == "; folds 1, 3 of 4"
     many = {str(number): first for number in range(9)}
     assert folds_note({"a": whole, **many}) == "; fold 1 of 4 (the rows of fewer tracks)"
+
+
+def test_a_fusion_of_trained_parts_costs_what_its_parts_cost_too():
+    experiment = Experiment("x", "simple_cnn", (SMALL_MEL,))
+    fusion, part = (run_of(experiment, info={"core_seconds": seconds}) for seconds in (60, 120))
+    assert of_runs([fusion], pd.Series()).core_minutes == 1
+    assert of_runs([fusion], pd.Series(), parts=[part, part]).core_minutes == 5

@@ -31,7 +31,8 @@ def accuracies(study: Study, table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
     panels = {"segment": ("per segment", BY_SEGMENT), "track": ("per track, by vote", BY_TRACK)}
     for axis, (by, (name, values)) in zip(axes, panels.items(), strict=True):
-        common.points_by(axis, range(len(table)), table, "input", common.INPUTS, values)
+        inputs = dict.fromkeys([*common.INPUTS, *table["input"]])
+        common.points_by(axis, range(len(table)), table, "input", inputs, values)
         if f"{by}_reported" in table:
             common.reported(axis, table[f"{by}_reported"])
         name_rows(axis, table["model"], 1 / len(study.corpus.labels))
