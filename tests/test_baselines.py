@@ -12,8 +12,10 @@ from soundfusion_lib.analysis.conclusions import conclusions
 from soundfusion_lib.analysis.statistics import accuracy, compare
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.profile import Profile
+from soundfusion_lib.study.starts import MILLION_SONGS
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromRun, ImageNet
 from soundfusion_lib.training.inference import classes_of, probability_columns
@@ -152,8 +154,11 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
         for name, right in probed.items()
     }
     (last,) = conclusions(performance, widths, regularized, {}, probed).tail(1).to_dict("records")
-    assert (last["first"], last["second"]) == ("probe of ResNet2D-small, games", "probe of VGG16, ImageNet")
-    assert (last["answer"], last["difference"]) == ("no", pytest.approx(-0.4)) and pd.isna(last["first_epochs"])
+    assert (last["first"], last["second"]) == ("probe of SimpleCNN, games", "probe of VGG16, ImageNet")
+    assert (last["answer"], last["difference"]) == ("no", pytest.approx(-0.5)) and pd.isna(last["first_epochs"])
+    music = result_of([choosing(95)], name="musicnn", start=MILLION_SONGS, unit="split")
+    (last,) = conclusions(performance, widths, regularized, {}, probed | {"m": music}).tail(1).to_dict("records")
+    assert (last["first"], last["answer"]) == ("probe of musicnn", "yes")
     assert smaller[["first_epochs", "second_epochs"]].to_numpy().tolist() == [[8, 1], [8, 1]]
     once = replace(performance["resnet2d_small"], load=lambda _: {(0, 0): choosing(70)})
     single = conclusions(performance | {"resnet2d_small": once}, widths, regularized, starts, {})
@@ -183,6 +188,8 @@ def test_a_classifier_is_fitted_once_and_found_here_or_among_the_kept(study, tmp
         for one, two in zip(first.predictions(), result.predictions(), strict=True):
             pd.testing.assert_frame_equal(one, two)
     assert first.core_minutes == again.core_minutes == found.core_minutes
+    with pytest.raises(SoundFusionError, match="predictions of validation sets are not kept"):
+        first.predictions("validation")
 
 
 def test_sides_that_are_right_on_the_same_tracks_may_still_differ_a_little():

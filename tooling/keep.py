@@ -24,6 +24,7 @@ from soundfusion_lib.paths import results_dir, runs_dir, whole
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.results import read_summary
 from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.inference import probability_columns
 from soundfusion_lib.training.run import ABOUT, KEPT, Run, find_run, read_json
 
 
@@ -93,6 +94,7 @@ def main(profile: str) -> None:
     keep_runs(runs.values(), content_ids, folder / "runs", {key for key in starts if runs[key].weights_file})
     keys = sorted({key for entry in entries for key in entry["classifiers"]})
     fitted = {key: find_or_fit(study, key) for key in keys}
+    fitted = {key: frame.astype(dict.fromkeys(probability_columns(frame), "float32")) for key, frame in fitted.items()}
     with whole(folder / "runs" / CLASSIFIERS) as aside:
         _write_rows(fitted, aside)
     click.echo(f"{len(runs)} runs and {len(keys)} classifiers are kept in {folder / 'runs'}")

@@ -18,6 +18,7 @@ import pandas as pd
 from soundfusion_lib.analysis.tables import tested_columns
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split, groups_of
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, lock, whole
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.inference import GROUP, PROBABILITY
@@ -31,7 +32,6 @@ SPLITS = 10  # that a classifier is fitted under: a single one may be lucky
 REVISION = 1  # raise it when the same features and split give other predictions
 DIGITS = 4  # of a probability
 KEPT = "classifiers.parquet"  # in results/<profile>/runs: one row group per classifier
-PARTS = "validation", "test"
 Predict = Callable[[np.ndarray, int, int], np.ndarray]
 
 
@@ -44,7 +44,8 @@ def cross_validated(
     core_seconds: Callable[[], float] = float,
     **fields: Any,
 ) -> Result:
-    """The result of a classifier, fitted in all folds of `SPLITS` splits, or found as it was fitted before.
+    """The result of a classifier that is fitted in all folds of `SPLITS` splits, or found as it was fitted before; it
+    keeps the predictions of test sets alone.
 
     Args:
         study: whose usable tracks, labels and splits; an official split is the only one.
@@ -69,10 +70,9 @@ def cross_validated(
         for repeat, fold in product(repeats, folds):
             parts = parts_of(study, fold, 0 if seeds else repeat, random).to_numpy()
             probabilities = predict(parts, repeat, fold).astype(float).round(DIGITS)
-            for part in PARTS:
-                tested = parts == part
-                frame = track_predictions(probabilities[tested], store.tracks[tested], store.labels)
-                frames.append(frame.assign(part=part, repeat=repeat, fold=fold))
+            tested = parts == "test"
+            frame = track_predictions(probabilities[tested], store.tracks[tested], store.labels)
+            frames.append(frame.assign(repeat=repeat, fold=fold))
         seconds = core_seconds() + (time.process_time() - began) / len(repeats)
         return pd.concat(frames, ignore_index=True).assign(core_seconds=seconds)
 
@@ -80,9 +80,11 @@ def cross_validated(
     minutes = table.pop("core_seconds").iloc[0] / 60
 
     def load(part: str) -> ByRun:
-        groups = groups_of(store.tracks)
-        rows = table[table["part"] == part].drop(columns="part")
-        rows[GROUP] = groups[rows["track"]].to_numpy()
+        if part != "test":
+            raise SoundFusionError(
+                f"{fields['name']}: predictions of its {part} sets are not kept, only of its test sets"
+            )
+        rows = table.assign(**{GROUP: groups_of(store.tracks)[table["track"]].to_numpy()})
         by_run = rows.groupby(["repeat", "fold"], sort=False)
         return {run: frame.drop(columns=["repeat", "fold"]).reset_index(drop=True) for run, frame in by_run}
 

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from soundfusion_lib.analysis.paired_tests import ONE_SEED, tested
-from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.study.protocol import reported
-from soundfusion_lib.study.starts import IMAGENET, RANDOM
+from soundfusion_lib.study.starts import IMAGENET, MILLION_SONGS, RANDOM
 from soundfusion_lib.training.experiment import FromRun, ImageNet
 from soundfusion_lib.training.result import Result
 
@@ -87,10 +86,10 @@ def _frozen(transferred: dict[str, Result]) -> list[Result]:
 
 
 def _probed(probes: dict[str, Result]) -> list[Result]:
-    """Probes of the network of music with the highest validation accuracy, and of ImageNet; empty unless both exist."""
+    """Probes of a network pre-trained on music (musicnn, if it is there) and on ImageNet; empty unless both exist."""
     imagenet = [result for result in probes.values() if result.start == IMAGENET]
     music = [result for result in probes.values() if result.start not in (IMAGENET, RANDOM)]
     if not imagenet or not music:
         return []
-    best = max(music, key=lambda result: accuracy(result.predictions("validation")))
-    return [replace(result, name=f"probe of {result.name}") for result in (best, imagenet[0])]
+    first = min(music, key=lambda result: result.start != MILLION_SONGS)
+    return [replace(result, name=f"probe of {result.name}") for result in (first, imagenet[0])]
