@@ -81,9 +81,7 @@ def cross_validated(
 
     def load(part: str) -> ByRun:
         if part != "test":
-            raise SoundFusionError(
-                f"{fields['name']}: predictions of its {part} sets are not kept, only of its test sets"
-            )
+            raise SoundFusionError(f"{fields['name']}: predictions of {part} sets are not kept, only of test sets")
         rows = table.assign(**{GROUP: groups_of(store.tracks)[table["track"]].to_numpy()})
         by_run = rows.groupby(["repeat", "fold"], sort=False)
         return {run: frame.drop(columns=["repeat", "fold"]).reset_index(drop=True) for run, frame in by_run}
