@@ -126,10 +126,10 @@ class AudioClassifier(nn.Module):
             member.augment = nn.ModuleDict(modules).train(self.training)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name out of a .safetensors file, or one that torch has saved; SoundFusionError if it cannot."""
     try:
-        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        return load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch, pickle and safetensors each raise their own
         raise SoundFusionError(f"The weights file {path} cannot be read: {error}") from error
 

@@ -156,10 +156,10 @@ def musicnn_file() -> Path:
     return data_dir() / "musicnn.safetensors"
 
 
-def load_musicnn(model: MusiCNN, path: Path | None = None) -> None:
+def load_musicnn(model: MusiCNN, path: str | Path | None = None) -> None:
     """Start from musicnn trained on the Million Song Dataset, out of a .safetensors file (by default `musicnn_file`):
     all but the head. Raises SoundFusionError where there is no such file, or its content does not fit."""
-    path = path or musicnn_file()
+    path = Path(path or musicnn_file())
     if not path.is_file():
         raise SoundFusionError(f"no musicnn weights at {path}: `soundfusion download musicnn` brings them (29 MB)")
     kept = "head.", "standardize.", "log_mel.", "num_batches_tracked"

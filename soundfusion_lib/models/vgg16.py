@@ -70,7 +70,7 @@ class VGG16(AudioClassifier):
         return self.dense(x)  # (N, 64 width)
 
 
-def load_imagenet(model: VGG16, weights: Path | None = None) -> list[str]:
+def load_imagenet(model: VGG16, weights: str | Path | None = None) -> list[str]:
     """Start from VGG16 trained on ImageNet: all layers that the weights hold but the last.
 
     Each of the spectrogram's channels gets the sum of the first filters for red, green and blue, divided by the number
