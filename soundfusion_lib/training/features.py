@@ -65,14 +65,15 @@ def features(
         segmenting = replace(segmenting, overlap=0.0)
     file = Path(cache_dir) / "features" / f"{_key(store, model, segmenting)}.parquet"
     digests = store.arrays[model.inputs[0]].tracks.loc[store.tracks.index, "digest"]
-    with writing(file.parent), lock(file.with_name(f"{file.name}.lock")):
-        known = _read(file)
-        missing = digests[~digests.isin(known.index)].drop_duplicates()
-        if len(missing):
-            segments = Segments(store, missing.index, model.inputs, segmenting, device)
-            known = pd.concat([known, _computed(model, segments, missing, standardizes, name, progress)])
-            with whole(file) as aside:
-                known.to_parquet(aside, write_page_checksum=True)
+    known = _read(file)
+    if not digests.isin(known.index).all():
+        with writing(file.parent), lock(file.with_name(f"{file.name}.lock")):
+            known = _read(file)  # another process may have computed them meanwhile
+            if len(missing := digests[~digests.isin(known.index)].drop_duplicates()):
+                segments = Segments(store, missing.index, model.inputs, segmenting, device)
+                known = pd.concat([known, _computed(model, segments, missing, standardizes, name, progress)])
+                with whole(file) as aside:
+                    known.to_parquet(aside, write_page_checksum=True)
     table = known.loc[digests]
     seconds = table.pop("core_seconds").sum()
     return Features({block: np.stack(table[block]) for block in table}, float(seconds))
