@@ -13,7 +13,8 @@ from soundfusion_lib.study import protocol
 pytestmark = pytest.mark.browser
 LAB = runpy.run_path(str(PROJECT / "tooling" / "lab.py"))
 MARKED = "<i>low</i> & $low$"  # a label that is text, whatever it looks like
-PROFILE = f"""
+PROFILE = f"""\
+{SMALL_SIGNALS}
 clip_seconds = 4.0
 leave_out = ["vgg16"]
 
@@ -33,9 +34,7 @@ nnet2.width = 8
 
 [widths]
 resnet1d = {{ small = 4, medium = 4 }}
-resnet2d = {{ small = 4, medium = 4 }}
-
-{SMALL_SIGNALS}"""
+resnet2d = {{ small = 4, medium = 4 }}"""
 
 
 @pytest.fixture(scope="module")
