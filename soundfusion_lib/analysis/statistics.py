@@ -150,9 +150,9 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
         never for fewer than six artists). Of sides that are right on the same tracks it is `unseen` either way.
     """
     sides = paired(a, b, by)
-    difference, by_chance = sides.difference, random_differences(sides)
     if sides.equal:
         return {"difference": 0.0, "low": -unseen(sides, level), "high": unseen(sides, level), "p": 1.0}
+    difference, by_chance = sides.difference, random_differences(sides)
 
     def p(delta: float) -> float:
         extreme = np.abs(by_chance(delta)) >= abs(difference - delta) - TINY

@@ -20,6 +20,7 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.features import FEATURES_REVISION, Features, features
 
 RANDOM, MILLION_SONGS = "random weights", "Million Song Dataset"
+PUBLISHED = {IMAGENET: load_imagenet, MILLION_SONGS: load_musicnn}  # by the source of the weights
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ class Start:
         return self.experiment.build(len(study.store.labels))
 
     def build(self, study: Study, seed: int) -> AudioClassifier:
-        """The network with its weights; where these are not random the seed has no effect."""
-        if self.source not in (RANDOM, IMAGENET):
+        """The network with its weights; where these are not random the seed has no effect.
+
+        Raises SoundFusionError where published weights are not at hand.
+        """
+        if self.source not in (RANDOM, *PUBLISHED):
             return study.pretrained(self.experiment).model()
         torch.manual_seed(seed)
         model = self.untrained(study)
-        if self.source == IMAGENET:
-            load_imagenet(model)
+        if self.source in PUBLISHED:
+            PUBLISHED[self.source](model)
         return model
 
     def about(self, study: Study) -> list[Any]:
@@ -85,14 +89,6 @@ class MusiCNNStart(Start):
 
     def untrained(self, study: Study) -> MusiCNN:
         return MusiCNN(len(study.store.labels))
-
-    def build(self, study: Study, seed: int) -> MusiCNN:
-        """As `Start.build`; raises SoundFusionError where the weights are not at hand."""
-        torch.manual_seed(seed)
-        model = self.untrained(study)
-        if self.source == MILLION_SONGS:
-            load_musicnn(model)
-        return model
 
     def about(self, study: Study) -> list[Any]:
         return [FEATURES_REVISION, self.network, SAMPLE_RATE, SECONDS, self.source]
