@@ -1,6 +1,7 @@
 """Where to compute, with which numbers, and in how much memory."""
 
 import contextlib
+import os
 import platform
 import re
 from pathlib import Path
@@ -10,11 +11,13 @@ import torch
 
 from soundfusion_lib.errors import SoundFusionError
 
+THREADS_ARE_SET = "OMP_NUM_THREADS" in os.environ  # by the user, or for a process of ours: see `pool.environment`
 CONTAINER = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]  # its limit
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of this name, which this machine has; "auto" is CUDA where there is one, then MPS, then the CPU."""
+    """The device of this name, which this machine has; "auto" is CUDA where there is one, then MPS, then the CPU. From
+    then on torch computes with one thread there, unless OMP_NUM_THREADS was set: see benchmarks/busy.py."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
@@ -23,6 +26,8 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise SoundFusionError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from error
+    if name == "cpu" and not THREADS_ARE_SET:
+        torch.set_num_threads(1)
     return torch.device(name)
 
 

@@ -18,6 +18,7 @@ from soundfusion_lib.study.study import Study
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
 
 import batches
+import busy
 import calibration
 import common
 import demo
@@ -48,6 +49,14 @@ def test_preparation(results):
     assert table.loc["decoding alone (floor)", "times the floor"] == 1
     assert (table["clips"] == 24).all() and (table.loc[table["processes"] == 2, "peak MiB per worker"] > 0).all()
     assert {"torchaudio", "this library, one process", "this library, spectrogram alone"} <= set(table.index)
+
+
+def test_beside_busy_processes(results, monkeypatch):
+    monkeypatch.setattr(busy, "BUSY", (0, 1))
+    run(busy.main, "--networks", "simple_cnn", "--seconds", "0.05")
+    table = pd.read_csv(results / "busy.csv")
+    assert table["runs"].tolist() == 2 * [1, 2, 1] and table["busy processes"].tolist() == 3 * [0] + 3 * [1]
+    assert (table[["ms", "core ms", "times idle", "times its share"]] > 0).all(axis=None)
 
 
 def test_memory(results):

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -22,6 +25,15 @@ def test_a_device_that_is_not_there_is_named():
     assert choose_device("cpu") == torch.device("cpu")
     with pytest.raises(SoundFusionError, match="device 'cuda:97' is not available here"):
         choose_device("cuda:97")
+
+
+@pytest.mark.parametrize("variables, threads", [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)], ids=["unset", "set"])
+def test_a_session_that_imported_torch_before_computes_with_one_thread_unless_it_is_told(variables, threads):
+    session = "import torch; torch.set_num_threads({}); from soundfusion_lib.device import choose_device; {}"
+    code = session.format(2, "choose_device('cpu'); print(torch.get_num_threads())")
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | variables
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == str(threads), done.stderr
 
 
 def test_bfloat16_is_asked_of_the_device_itself_not_of_the_current_one(monkeypatch):
