@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,31 @@ def test_arrays_move_together_or_stay_together_and_once(store, monkeypatch):
     for segments in (stayed, moved, both):
         for inputs, targets in segments.batches(16, torch.Generator().manual_seed(0)):
             assert {x.device for x in (*inputs, targets)} == {meta}
+
+
+def test_batches_gathered_ahead_in_a_thread_are_the_same_and_no_further_ahead(store, cpu, monkeypatch):
+    segments, begun = of(store, cpu), []
+    gather = segments._windows[0].gather
+    monkeypatch.setattr(segments._windows[0], "gather", lambda *which: begun.append(which) or gather(*which))
+    at_once, ahead = [], []
+    for batches, segments.ahead in ((at_once, 0), (ahead, 2)):
+        for number, batch in enumerate(segments.batches(8, torch.Generator().manual_seed(1), True), 1):
+            batches.append(batch)
+            assert number <= len(begun) <= number + segments.ahead
+        begun.clear()
+    assert len(at_once) == len(ahead) > 3
+    for (inputs, targets), (same, also) in zip(at_once, ahead, strict=True):
+        assert all(map(torch.equal, inputs, same)) and torch.equal(targets, also)
+
+
+def test_a_loop_that_stops_early_leaves_no_thread_that_gathers(store, cpu):
+    segments, before = of(store, cpu), set(threading.enumerate())
+    segments.ahead = 2
+    batches = segments.batches(8)
+    next(batches)
+    assert set(threading.enumerate()) > before
+    batches.close()
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("batch_size, sizes", [(8, [8, 9]), (16, [17]), (5, [5, 5, 5, 2]), (99, [17])])

@@ -1,6 +1,7 @@
 """Segments of tracks, and batches of them gathered on the training device."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import numpy as np
@@ -12,6 +13,9 @@ from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.checks import Number, Seconds, checked
 from soundfusion_lib.device import fits
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.pool import in_order
+
+AHEAD = 2  # batches gathered beside the step on a GPU whose memory the clips do not fit in
 
 
 @checked
@@ -60,6 +64,7 @@ class Segments:
         fit = fits(sum(array.missing_bytes(device) for array in arrays), device)
         self._where = device if fit else torch.device("cpu")  # of the arrays
         self._windows = [_Windows(array, starts, segmenting, self._where, device) for array in arrays]
+        self.ahead = AHEAD if device.type == "cuda" and not fit else 0  # batches that a thread gathers
 
     def __len__(self) -> int:
         return len(self.table)
@@ -89,9 +94,15 @@ class Segments:
             share = torch.rand(len(self), generator=generator, dtype=torch.float64)  # the same of every representation
             starts = [windows.random_start(share) for windows in self._windows]
         targets = self.targets[order.to(self.device)].split(sizes)
-        for rows, target in zip(order.split(sizes), targets, strict=True):
-            pairs = zip(self._windows, starts, strict=True)
-            yield tuple(windows.gather(rows, start[rows]) for windows, start in pairs), target
+
+        def gather(rows: torch.Tensor) -> list[torch.Tensor]:
+            return [windows.gather(rows, start[rows]) for windows, start in zip(self._windows, starts, strict=True)]
+
+        parts = order.split(sizes)
+        with ThreadPoolExecutor(1) as thread:
+            gathered = in_order(thread, gather, parts, self.ahead) if self.ahead else map(gather, parts)
+            for batch, target in zip(gathered, targets, strict=True):
+                yield tuple(windows.input(values) for windows, values in zip(self._windows, batch, strict=True)), target
 
     def statistics(self, batch_size: int = 64) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """By kind: mean and standard deviation per band over all segments, each (bands,), float64 on the CPU."""
@@ -130,7 +141,8 @@ class _Windows:
         return (self.clip + (share * (self.room + 1)).long()).to(self.start.device)
 
     def gather(self, rows: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Segments of these numbers (N,) that start there (N,), see `Segments.batches`."""
+        """Segments of these numbers (N,) that start there (N,), as they are stored: (N, channels, bands, length); on
+        their way to a GPU in pinned memory, which it copies from while it computes."""
         if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)
@@ -139,6 +151,10 @@ class _Windows:
             window = torch.where(inside[:, :, None, None], window, silence).permute(0, 2, 3, 1)
         else:
             window = self.data.unfold(0, self.length, 1)[start]  # (N, channels, bands, length)
+        return window.pin_memory() if self.device.type == "cuda" and not window.is_cuda else window
+
+    def input(self, window: torch.Tensor) -> torch.Tensor:
+        """What `gather` gives as a network's input on the device, see `Segments.batches`."""
         # 16 bits a value travel; only CUDA keeps the source until it is copied, MPS may read it when it is freed
         window = window.to(self.device, non_blocking=self.device.type == "cuda").float() * self.spec.scale
         return window.squeeze(2) if self.spec.kind == "waveform" else window
