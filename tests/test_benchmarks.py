@@ -13,6 +13,7 @@ from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
@@ -23,6 +24,7 @@ import calibration
 import common
 import demo
 import fresh
+import gpu
 import memory
 import prepare
 import store_memory
@@ -57,6 +59,19 @@ def test_beside_busy_processes(results, monkeypatch):
     table = pd.read_csv(results / "busy.csv")
     assert table["runs"].tolist() == 2 * [1, 2, 1] and table["busy processes"].tolist() == 3 * [0] + 3 * [1]
     assert (table[["ms", "core ms", "times idle", "times its share"]] > 0).all(axis=None)
+
+
+def test_what_a_gpu_is_measured_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    monkeypatch.setattr(gpu, "BLOCK", 50)
+    gpu.make_noise(80, 6.0, narrow=True)
+    study = Study("gpu", gpu.profile_file(80), "cpu", progress=False, dry=True)  # dry: nothing is left to decode
+    assert study.store.tracks["seconds"].eq(6).all() and study.store.tracks["split"].value_counts()["train"] == 64
+    assert study.store.bytes == 80 * 2 * (study.profile.waveform.frames(6) + 2 * 64 * study.profile.mel.frames(6))
+    first, again = (study.store.arrays["mel"].clip(track) for track in ("00000", "00050"))
+    assert np.array_equal(first, again) and first.std() == pytest.approx(10, rel=0.05)
+    row = gpu.epoch(protocol.simple_cnn(study), study.store, 0.5, study.device, ahead=1)
+    assert row["seconds per epoch"] > 0
 
 
 def test_memory(results):

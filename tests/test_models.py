@@ -239,6 +239,14 @@ def test_average_pool_is_torchs(height, width, size):
     torch.testing.assert_close(adaptive_average_pool(x, size), adaptive_avg_pool2d(x, size))
 
 
+def test_a_size_first_pooled_in_evaluation_can_be_trained_with():
+    with torch.inference_mode():
+        adaptive_average_pool(torch.rand(1, 1, 11, 13), 3)
+    x = torch.rand(1, 1, 11, 13, requires_grad=True)
+    adaptive_average_pool(x, 3).sum().backward()
+    torch.testing.assert_close(x.grad.sum(), torch.tensor(9.0))
+
+
 def test_one_dimensional_convolution_is_torchs():
     layer, x = Conv1d(4, 6, 3, bias=True, stride=3, padding=3), torch.randn(2, 4, 50)
     expected = conv1d(x, layer.weight.squeeze(2), layer.bias, stride=3, padding=3)

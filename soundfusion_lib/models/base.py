@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -137,11 +138,18 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def adaptive_average_pool(x: Tensor, size: int) -> Tensor:
     """``torch.nn.AdaptiveAvgPool2d``, (N, C, H, W) -> (N, C, size, size), as two matrix products: torch's has no
     deterministic backward pass on CUDA, and takes only multiples of ``size`` on MPS."""
-    units = (torch.eye(length, dtype=x.dtype, device="cpu").unsqueeze(0) for length in x.shape[-2:])
-    averages = (adaptive_avg_pool2d(unit, (size, len(unit[0])))[0] for unit in units)  # as the CPU pools unit vectors
-    rows, columns = (average.to(x.device, non_blocking=True) for average in averages)  # (size, H), (size, W)
+    rows, columns = (_averages(length, size, x.dtype, x.device) for length in x.shape[-2:])
     x = x @ columns.T  # (N, C, H, size)
     return (x.transpose(-1, -2) @ rows.T).transpose(-1, -2)  # (N, C, size, size)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # or what is first computed in evaluation could not be trained with
+def _averages(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """As the CPU pools unit vectors, (size, length). Kept, as copying to a GPU in each step would hold it up, and a
+    CUDA graph could not have it."""
+    unit = torch.eye(length, dtype=dtype, device="cpu").unsqueeze(0)
+    return adaptive_avg_pool2d(unit, (size, length))[0].to(device)
 
 
 def count_parameters(model: nn.Module, trainable_only: bool = True) -> int:
