@@ -28,7 +28,7 @@ def test_notebooks_are_thin_and_executed(file):
     nbformat.validate(notebook)
     assert notebook.cells[1].cell_type == "markdown" and notebook.cells[1].source.startswith("# ")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert "parameters" in code[0].metadata.tags
+    assert "parameters" in code[0].metadata.tags and "%pip install -e .." in code[0].source  # where it is missing
     assert "\ncheck_parameters(In)\nstudy = Study(" in code[1].source
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     for cell in code:
