@@ -2,6 +2,7 @@
 
     python benchmarks/prepare.py                   # 240 synthetic clips of 30 s
     python benchmarks/prepare.py --folder MUSIC    # the audio files in a folder
+    python benchmarks/prepare.py --shares          # where the core time of one clip goes, step by step
 
 Every method has as many processes with one thread each, started and warm before its time is taken. Peers decode each
 file once, as we do, and save each clip's two arrays as .npy. librosa is measured where it is installed (pip install
@@ -14,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import deque
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +27,16 @@ import torch
 from common import record
 from torchaudio import functional, transforms
 
-from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3
-from soundfusion_lib.audio.representations import MelSpectrogram, Representation, Waveform
+from soundfusion_lib.audio.clips import digest
+from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
+from soundfusion_lib.audio.representations import (
+    BLOCK,
+    MelSpectrogram,
+    Representation,
+    Waveform,
+    _mel_filters,
+    represent,
+)
 from soundfusion_lib.audio.store import SHORTEST, Store
 from soundfusion_lib.datasets import folder as folder_corpus
 from soundfusion_lib.datasets.corpus import Corpus
@@ -128,6 +138,44 @@ def ours(corpus: Corpus, specs: list[Representation], workers: int, scratch: Pat
     return seconds, peak
 
 
+def shares(file: Path, scratch: Path, repeats: int) -> pd.DataFrame:
+    """Core milliseconds of the steps of one clip on one thread, the least of so many repeats, and their ratio to
+    decoding. What a step is a part of comes before it, without indentation."""
+    samples, rate = decode(file)
+    mono, window, half = to_channels(samples, 1), torch.hann_window(MEL.n_fft), MEL.n_fft // 2
+    frames = torch.from_numpy(np.pad(samples, ((half, half), (0, 0)), "reflect")).T.unfold(1, MEL.n_fft, MEL.hop_length)
+    blocks = [block for channel in frames for block in channel.split(BLOCK)]
+    spectra = [torch.fft.rfft(block * window).numpy() for block in blocks]
+    powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
+    filters = _mel_filters(MEL.sample_rate, MEL.n_mels, MEL.n_fft)
+
+    def whole() -> None:
+        for array in represent(file, [WAVEFORM, MEL], scratch)[1]:
+            array.path.unlink()
+
+    steps = {
+        "decoding": partial(decode, file),
+        "waveform": partial(WAVEFORM.transform, samples, rate),
+        "  resampling": partial(resample, mono, rate, WAVEFORM.sample_rate),
+        "spectrogram": partial(MEL.transform, samples, rate),
+        "  Fourier transforms": lambda: deque((torch.fft.rfft(block * window) for block in blocks), 0),  # keeps none
+        "  power": lambda: deque((spectrum.real**2 + spectrum.imag**2 for spectrum in spectra), 0),
+        "  mel filters": lambda: deque((filters @ power.T for power in powers), 0),
+        "all, with two files": whole,
+        "digest": partial(digest, file),
+    }
+    times = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            began = time.process_time()
+            step()
+            times[name].append(1000 * (time.process_time() - began))
+    least = pd.Series(times).map(min)
+    return pd.DataFrame(
+        {"step": least.index, "core ms": least.values, "times decoding": (least / least.iloc[0]).values}
+    )
+
+
 def long_demo(folder: Path, clips: int) -> Corpus:
     """So many MP3s of 30 s in stereo at 44.1 kHz: tracks of the demo, one after the other."""
     folder.mkdir()
@@ -149,10 +197,15 @@ def long_demo(folder: Path, clips: int) -> Corpus:
 @click.option("--clips", default=240, show_default=True, help="Number of synthetic clips of 30 s.")
 @click.option("--processes", "workers", default=cores(), show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="The best of so many is taken.")
-def main(folder: Path | None, clips: int, workers: int, repeats: int) -> None:
+@click.option("--shares", "stepwise", is_flag=True, help="Of one clip, step by step, with the workers' variables.")
+def main(folder: Path | None, clips: int, workers: int, repeats: int, stepwise: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        corpus = folder_corpus(folder) if folder else long_demo(scratch / "demo", clips)
+        corpus = folder_corpus(folder) if folder else long_demo(scratch / "demo", 1 if stepwise else clips)
+        if stepwise:
+            with worker_pool(1) as pool:
+                table = pool.submit(shares, corpus.file(corpus.tracks.index[0]), scratch, 10 * repeats).result()
+            return record("prepare_shares", table)
         good = [track for track in corpus.tracks.index if _usable(corpus.file(track))]
         corpus = Corpus(corpus.name, corpus.root, corpus.tracks.loc[good], corpus.label_name, synthetic=not folder)
         files = [corpus.file(track) for track in good]

@@ -53,6 +53,12 @@ def test_preparation(results):
     assert {"torchaudio", "this library, one process", "this library, spectrogram alone"} <= set(table.index)
 
 
+def test_shares_of_preparing_one_clip(results):
+    run(prepare.main, "--shares", "--repeats", "1")
+    table = pd.read_csv(results / "prepare_shares.csv").set_index("step")
+    assert table.loc["decoding", "times decoding"] == 1 and (table["core ms"] > 0).all()
+
+
 def test_beside_busy_processes(results, monkeypatch):
     monkeypatch.setattr(busy, "BUSY", (0, 1))
     run(busy.main, "--networks", "simple_cnn", "--seconds", "0.05")
@@ -69,7 +75,7 @@ def test_what_a_gpu_is_measured_on(tmp_path, monkeypatch):
     assert study.store.tracks["seconds"].eq(6).all() and study.store.tracks["split"].value_counts()["train"] == 64
     assert study.store.bytes == 80 * 2 * (study.profile.waveform.frames(6) + 2 * 64 * study.profile.mel.frames(6))
     first, again = (study.store.arrays["mel"].clip(track) for track in ("00000", "00050"))
-    assert np.array_equal(first, again) and first.std() == pytest.approx(10, rel=0.05)
+    assert np.array_equal(first, again) and first.astype(float).std() == pytest.approx(10, rel=0.05)
     row = gpu.epoch(protocol.simple_cnn(study), study.store, 0.5, study.device, ahead=1)
     assert row["seconds per epoch"] > 0
 
