@@ -123,6 +123,14 @@ def test_a_line_for_each_start_in_a_panel_for_each_network(study):
     assert [len(marks.get_xdata()) for marks, *_ in two.containers] == [2, 0]
 
 
+def test_starts_have_a_panel_for_each_corpus_and_rows_in_the_order_of_the_first():
+    here, there = accuracies(models=["b", "a"]), accuracies(models=["a", "c"])
+    figure = figures.starts({"x": here.assign(source=["ImageNet", "random"]), "y": there.assign(source="random")})
+    assert [axis.get_title() for axis in figure.axes] == ["x", "y"]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["b", "a", "c"]
+    assert [marks.get_ydata().tolist() for marks, *_ in figure.axes[1].containers] == [[1, 2]]
+
+
 def odd_arguments(store):
     """By figure, its arguments: a corpus and networks whose names matplotlib would read as mathematics."""
     tracks = store.tracks.assign(label=ODD, split=["train", "test"] * (len(store.tracks) // 2))
@@ -154,6 +162,7 @@ def odd_arguments(store):
         "recalls": (study, pd.DataFrame({"model": ODD, "label": [ODD, "two"], "recall": 0.1, **interval})),
         "search": (study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})),
         "split_distribution": (study,),
+        "starts": ({ODD: table.assign(source=ODD), "two": table.assign(source="two")},),
         "training_curves": (study, {ODD: group()}),
         "width_scaling": (study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))),
     }

@@ -12,8 +12,9 @@ from soundfusion_lib.analysis.figures.results import (
     grid_search,
     recalls,
     search,
+    starts,
     width_scaling,
 )
 
 __all__ = ["accuracies", "by_block", "clip", "conclusions", "confusion", "corpus_note", "cost", "fusions", "gains"]
-__all__ += ["grid_search", "recalls", "search", "split_distribution", "training_curves", "width_scaling"]
+__all__ += ["grid_search", "recalls", "search", "split_distribution", "starts", "training_curves", "width_scaling"]

@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis.figures import common
-from soundfusion_lib.analysis.figures.common import color_of, corpus_note, name_rows, points, themed, titled
+from soundfusion_lib.analysis.figures.common import color_of, corpus_note, name_rows, points, points_by, themed, titled
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
 
@@ -32,7 +32,7 @@ def accuracies(study: Study, table: pd.DataFrame) -> Figure:
     panels = {"segment": ("per segment", BY_SEGMENT), "track": ("per track, by vote", BY_TRACK)}
     for axis, (by, (name, values)) in zip(axes, panels.items(), strict=True):
         inputs = dict.fromkeys([*common.INPUTS, *table["input"]])
-        common.points_by(axis, range(len(table)), table, "input", inputs, values)
+        points_by(axis, range(len(table)), table, "input", inputs, values)
         if f"{by}_reported" in table:
             common.reported(axis, table[f"{by}_reported"])
         name_rows(axis, table["model"], 1 / len(study.corpus.labels))
@@ -53,7 +53,7 @@ def cost(study: Study, table: pd.DataFrame, costs: tuple[str, ...] = ("core_minu
         if best in rows:
             front = rows[rows[best] == "yes"]
             axis.step(front[cost], front["track_accuracy"], where="post", color="0.5", label="best at its cost")
-        common.points_by(axis, rows[cost], rows, "input", common.INPUTS, BY_TRACK, upright=True)
+        points_by(axis, rows[cost], rows, "input", common.INPUTS, BY_TRACK, upright=True)
         by_accuracy = rows.sort_values("track_accuracy", kind="stable")[["model", cost, "track_accuracy"]]
         for y, (model, *point) in zip(np.linspace(0.02, 0.98, len(rows)), by_accuracy.to_numpy(), strict=True):
             line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}  # from the name, beside the axes
@@ -173,7 +173,7 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
         axis.text(x, -0.6, heading, transform=beside, weight="bold", va="bottom")
         for y, answer in enumerate(table[column]):
             axis.text(x, y, answer, transform=beside, va="center")
-    axis.set_xlabel("accuracy per segment, first minus second")
+    axis.set_xlabel("accuracy by vote, first minus second (interval at its test's level)")
     return titled(figure, f"The report's conclusions ({corpus_note(study)})", axis)
 
 
@@ -196,12 +196,33 @@ def by_block(study: Study, table: pd.DataFrame) -> Figure:
 
 
 @themed
+def starts(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Frozen starts and baselines by vote, with 95 % intervals: one panel per corpus, coloured by what each start was
+    trained on.
+
+    Args:
+        tables: by the corpus's name: model, source (of the weights), track_accuracy, track_low and track_high.
+    """
+    both = pd.concat(tables.values())
+    names, sources = list(both["model"].unique()), both["source"].unique()
+    size = (10, 0.4 * len(names) + 1.6)
+    figure, axes = plt.subplots(1, len(tables), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, (corpus, table) in zip(axes[0], tables.items(), strict=True):
+        points_by(axis, [names.index(name) for name in table["model"]], table, "source", sources, BY_TRACK)
+        axis.set(title=corpus, xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
+        axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
+        axis.grid(axis="y", visible=False)
+    fullest = max(axes[0], key=lambda axis: len(axis.get_legend_handles_labels()[1]))
+    return titled(figure, "What a network was trained on first", fullest)
+
+
+@themed
 def gains(study: Study, table: pd.DataFrame) -> Figure:
     """What each fusion and each control gains over the better of its two networks, the largest first: columns first,
     second, kind ("fusion" or "control"), difference, low and high."""
     table = table.sort_values("difference", ascending=False)
     figure, axis = plt.subplots(figsize=(10, 0.5 * len(table) + 1.6))
-    common.points_by(axis, range(len(table)), table, "kind", ("fusion", "control"), DIFFERENCE)
+    points_by(axis, range(len(table)), table, "kind", ("fusion", "control"), DIFFERENCE)
     name_rows(axis, [f"{row.first}\n- {row.second}" for row in table.itertuples()], 0, "no difference")
     axis.set_xlabel("accuracy per track by vote, first minus second (interval at its test's level)")
     return titled(figure, f"What fusion gains ({corpus_note(study)})", axis)
