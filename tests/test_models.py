@@ -301,37 +301,22 @@ def only_convolutions(state):
     return {name: value for name, value in state.items() if name.startswith("features.")}
 
 
-def test_whole_network_is_loaded_but_for_its_last_layer(full_vgg16, published, tmp_path):
+def test_imagenet_s_weights_are_loaded_but_for_the_last_layer_and_say_their_scale(full_vgg16, published, tmp_path):
+    """torchvision's whole network; its convolutions alone, of the original release; and the same with dense layers of
+    NaN, as torchvision's IMAGENET1K_FEATURES."""
     torch.save(published, tmp_path / "vgg16.pth")
     loaded = load_imagenet(full_vgg16, tmp_path / "vgg16.pth")
     assert len(loaded) == 27 and "dense.3.bias" in loaded and not any(name.startswith("head.") for name in loaded)
     assert torch.equal(full_vgg16.dense[3].bias, published["classifier.3.bias"]) and full_vgg16.input_scale == 1
-
-
-def test_convolutions_alone_are_the_original_release(full_vgg16, published, tmp_path):
     dense = full_vgg16.dense[0].weight.clone()
     save_file({n: v.half() for n, v in only_convolutions(published).items()}, tmp_path / "vgg16.safetensors")
-    # as torchvision's IMAGENET1K_FEATURES
     torch.save(published | {"classifier.3.bias": torch.full((4096,), torch.nan)}, tmp_path / "features.pth")
     for file in ("vgg16.safetensors", "features.pth"):
         full_vgg16.input_scale.fill_(1.0)
         assert len(load_imagenet(full_vgg16, tmp_path / file)) == 26
         assert full_vgg16.input_scale.item() == pytest.approx(57.6)
-        assert (
-            torch.equal(full_vgg16.dense[0].weight, dense) and full_vgg16.convolutions[2].weight.dtype == torch.float32
-        )
-
-
-def test_adapted_first_convolution_answers_as_to_a_grey_picture(full_vgg16, published, tmp_path):
-    torch.save(only_convolutions(published), tmp_path / "vgg16.pth")
-    load_imagenet(full_vgg16, tmp_path / "vgg16.pth")
-    reference = make_layers(cfgs["D"])
-    reference.load_state_dict({n.removeprefix("features."): v for n, v in only_convolutions(published).items()})
-    image = torch.randn(1, 1, 64, 64)
-    with torch.no_grad():
-        expected = reference(57.6 * image.expand(-1, 3, -1, -1))
-        mine = full_vgg16.convolutions(full_vgg16.input_scale * image.expand(-1, 2, -1, -1))
-    torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+        assert torch.equal(full_vgg16.dense[0].weight, dense)
+        assert full_vgg16.convolutions[2].weight.dtype == torch.float32
 
 
 def test_faults_in_weights_are_told(full_vgg16, published, tmp_path, monkeypatch):
@@ -420,12 +405,9 @@ def test_tokens_attend_to_each_other_by_four_heads():
     inputs = batch(fusion)
     features = zip(fusion.tokens, fusion.part_features(inputs), strict=True)
     tokens = torch.stack([layer(x) for layer, x in features], 1)  # (N, 2, 64)
-    projected = tokens @ fusion.attention.in_proj_weight.T + fusion.attention.in_proj_bias
-    query, key, value = projected.unflatten(2, (3, 4, 16)).permute(2, 0, 3, 1, 4)  # (N, 4, 2, 16) each
-    weights = torch.softmax(query @ key.transpose(-1, -2) / 4, dim=-1)  # 4 = sqrt(16)
-    attended = fusion.attention.out_proj((weights @ value).transpose(1, 2).flatten(2))
+    attended, weights = fusion.attention(tokens, tokens, tokens, average_attn_weights=False)
     torch.testing.assert_close(fusion.features(*inputs), fusion.norm(tokens + attended).flatten(1))
-    assert weights.std() > 0  # or the test could not distinguish them from even ones
+    assert weights.shape == (2, 4, 2, 2) and weights.std() > 0  # not even
 
 
 @pytest.mark.parametrize("weighting, logit, weight", [("equal", 0.0, 0.5), ("learned", -1.0, 0.268941)])

@@ -317,16 +317,14 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     assert tables.readable(written).equals(shown.astype(tables.readable(written).dtypes))
 
 
-LABELS = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
-
-
 def test_tables_of_labels_named_like_columns(study):
-    group = made_up(protocol.simple_cnn(study), 1.0, classes=LABELS)
+    labels = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
+    group = made_up(protocol.simple_cnn(study), 1.0, classes=labels)
     matrix = tables.confusion(group)
-    assert matrix.index.tolist() == LABELS and np.array_equal(matrix, 4 * np.eye(10))
-    assert tables.recalls({"x": group})["label"].tolist() == LABELS
+    assert matrix.index.tolist() == labels and np.array_equal(matrix, 4 * np.eye(10))
+    assert tables.recalls({"x": group})["label"].tolist() == labels
     shown = tables.readable(pd.read_csv(io.StringIO(matrix.to_csv(float_format="%.6g"))))
-    assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in LABELS)]
+    assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in labels)]
     assert shown["p"].tolist() == [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]
 
 

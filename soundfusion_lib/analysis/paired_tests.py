@@ -33,7 +33,7 @@ def tested(pairs: list[tuple[Result, Result]]) -> pd.DataFrame:
         seed" where a side has a single one, as such a test is about two runs and tells little of their networks. The
         interval excludes 0 exactly where p < `LEVEL`.
     """
-    tests = [compare(*pair) for pair in pairs]
+    tests = [common_test(*pair) for pair in pairs]
     p = np.array([test.p() for test in tests])
     shares = (p >= p[:, None]).sum(1)  # the part of the level of each row that is not decided before
     adjusted = np.array([(p * shares)[p <= row].max() for row in p]).clip(max=1)
@@ -47,7 +47,7 @@ def tested(pairs: list[tuple[Result, Result]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["tracks", "repeats", "difference", "low", "high", "p", "significant"])
 
 
-def compare(first: Result, second: Result) -> Comparison:
+def common_test(first: Result, second: Result) -> Comparison:
     """By vote, on the test tracks that both predicted; raises SoundFusionError if there are none."""
     sides = [result.predictions("test") for result in (first, second)]
     common = set.intersection(*(set(frame["track"]) for frames in sides for frame in frames))
@@ -57,7 +57,7 @@ def compare(first: Result, second: Result) -> Comparison:
 
 
 def power(runs: dict[str, Result], pairs: pd.DataFrame) -> pd.DataFrame:
-    """What a single test of each pair (columns `first`, `second`) can see, see `compare`.
+    """What a single test of each pair (columns `first`, `second`) can see, see `common_test`.
 
     Assumes a normally distributed difference, and that more tracks come with as many per artist, as much disagreement
     and more seeds. Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
@@ -69,7 +69,7 @@ def power(runs: dict[str, Result], pairs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
-        test = compare(runs[first], runs[second])
+        test = common_test(runs[first], runs[second])
         rows.append([first, second, test.tracks, test.difference, test.standard_error, test.smallest_difference])
     columns = ["first", "second", "tracks", "difference", "standard_error", "smallest_difference"]
     table = pd.DataFrame(rows, columns=columns)

@@ -71,8 +71,8 @@ class Explorer(widgets.HBox):
             widget.observe(react, "value")
         choose()
         choices = [self._choice, self._matrix, self._clip, self._sound, self._looked, self._note]
-        left = widgets.VBox(choices if judgements else choices[:4], layout={"flex": "0 1 440px"})
-        right = widgets.Box([self._picture], layout={"flex": "1 1 480px"})
+        left = widgets.VBox(choices if judgements else choices[:4], layout={"flex": "0 1 400px"})
+        right = widgets.Box([self._picture], layout={"flex": "1 1 440px"})
         super().__init__([left, right], layout={"flex_flow": "row wrap"})
         self.add_class("soundfusion-explorer")
 
