@@ -123,6 +123,14 @@ def test_a_line_for_each_start_in_a_panel_for_each_network(study):
     assert [len(marks.get_xdata()) for marks, *_ in two.containers] == [2]
 
 
+def test_names_of_ticks_do_not_touch_over_many_decades(study):
+    table = accuracies(models=["a long name " * 4, "two"]).assign(core_minutes=[5e-4, 20.0])
+    axis = figures.cost(study, table).axes[0]
+    axis.figure.canvas.draw()
+    boxes = [tick.get_window_extent() for tick in axis.get_xticklabels() if tick.get_text()]
+    assert len(boxes) >= 4 and not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
+
+
 def test_starts_have_a_panel_for_each_corpus_and_rows_in_the_order_of_the_first():
     here, there = accuracies(models=["b", "a"]), accuracies(models=["a", "c"])
     figure = figures.starts({"x": here.assign(source=["ImageNet", "random"]), "y": there.assign(source="random")})

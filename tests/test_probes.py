@@ -162,6 +162,7 @@ def test_fusions_stand_beside_controls_that_see_one_input(study, runs, monkeypat
         alone == "probe of SimpleCNN, random weights, the profile's split" and waveform == f"{alone} and ResNet1D-small"
     )
     assert [result.repeats for result in probed.values()] == ["1 split", "2 seeds", "2 seeds"]
+    assert probed[waveform].core_minutes > runs["ResNet1D-small"].core_minutes > 0  # it costs that network's training
     averaged = "SoundFusion-2 of trained parts, equal weights"
     entries = runs | ensembles | probed | {averaged: average(first, second, averaged)}
     table = controls.gains(entries)
