@@ -174,7 +174,7 @@ def train(profile, network, changes, all_clips, device):
     if network.casefold() in CLASSIFIERS:
         config = fit_classifier(study, network.casefold())
         click.echo(f"{network} {on}: {render('tested.txt', config['evaluation'])}", nl=False)
-        use = f"soundfusion predict --model {profile}/{network} song.mp3"
+        use = f"soundfusion predict --model {study.profile.name if changes else profile}/{network} song.mp3"
         return click.echo(f"It is fitted to all {config['tracks']['train']} clips now: {use}")
     experiment = experiment_named(study, network)
     result = study.train(study.on_all_clips(experiment) if all_clips else experiment)
@@ -219,8 +219,6 @@ def predict(paths, model, top, csv, plot, device):
     for option, path in (("csv", csv), ("png", plot)):
         if path and path.suffix != f".{option}":
             raise SoundFusionError(f"{path}: give it a name that ends in .{option}, which is no recording's")
-        if path and not path.parent.is_dir():
-            raise SoundFusionError(f"{path}: there is no folder {path.parent}: make it first")
     recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
     predictions = []

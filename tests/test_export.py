@@ -91,7 +91,7 @@ def test_a_network_is_trained_once_and_found_by_its_name(music):
     run = load_run(runs_dir() / key)
     assert run.experiment.name == "SimpleCNN, whole clip" and run.experiment.split.fold == 1
     vote = accuracy(run.predictions("test"))
-    assert len(run.history) == 2 and "(9 tracks)" in first
+    assert len(run.history) == 2 and "(9 tracks, 1 seed)" in first
     assert f"SimpleCNN, whole clip on mine: test accuracy by track vote {vote:.3f} [" in first
     assert train("SimpleCNN, whole clip") == first and load_run(run.weights_file.parent).info == run.info
     names = "mine.toml/SimpleCNN", "mine/simplecnn, whole clip", "mine/SimpleCNN"
@@ -258,12 +258,21 @@ def test_a_run_on_other_clips_is_not_the_profile_s(music, of_one_fold, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["musicnn", "svm"])
-def test_a_classifier_is_tested_fitted_to_all_clips_predicts_as_it_was_fitted_and_is_passed_on(music, name, tmp_path):
-    """The weights are random: musicnn's own are a download."""
+@pytest.fixture
+def random_musicnn(music):
+    """Random weights in the data folder: musicnn's own are a download."""
     torch.manual_seed(0)
     weights = {key: value for key, value in MusiCNN(3).state_dict().items() if not key.startswith(("head", "log_mel"))}
+    musicnn_file().parent.mkdir(exist_ok=True)
     save_file(weights, musicnn_file())
+    yield
+    musicnn_file().unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["musicnn", "svm"])
+def test_a_classifier_is_tested_fitted_to_all_clips_predicts_as_it_was_fitted_and_is_passed_on(
+    music, random_musicnn, name, tmp_path
+):
     output = train(name)
     study = Study("train", "mine.toml", "cpu", progress=False)
     if name == "svm":
@@ -294,10 +303,7 @@ def test_a_classifier_is_tested_fitted_to_all_clips_predicts_as_it_was_fitted_an
     assert f"**{vote:.3f} [" in card and "Mean of 10 splits" in card and "trained on all 36 clips" in card
 
 
-def test_along_time_a_probe_says_what_it_hears_in_each_segment(music, tmp_path):
-    torch.manual_seed(0)
-    weights = {key: value for key, value in MusiCNN(3).state_dict().items() if not key.startswith(("head", "log_mel"))}
-    save_file(weights, musicnn_file())
+def test_along_time_a_probe_says_what_it_hears_in_each_segment(music, random_musicnn, tmp_path):
     train("musicnn")
     sounds = [tone(label, 9, RATE, np.random.default_rng(0)) for label in ("noise", "low")]
     soundfile.write(tmp_path / "two.wav", np.concatenate(sounds), RATE)
@@ -309,7 +315,6 @@ def test_along_time_a_probe_says_what_it_hears_in_each_segment(music, tmp_path):
 
 
 def test_a_classifier_without_its_weights_or_not_trained_says_what_to_do(music, tmp_path):
-    musicnn_file().unlink(missing_ok=True)
     shutil.rmtree(runs_dir().parent / "classifiers" / "mine" / "musicnn", ignore_errors=True)
     with pytest.raises(
         SoundFusionError, match="musicnn of mine.* is not trained: `soundfusion train mine.toml musicnn`"

@@ -55,8 +55,8 @@ def probe(
     target = np.searchsorted(labels, study.store.tracks["label"].to_numpy(str))
 
     def predict(parts: np.ndarray, repeat: int, fold: int) -> np.ndarray:
-        rotation, classifiers, losses = _fitted(columns(repeat, fold), target, parts, len(labels))
-        chosen, x = classifiers[np.argmin(losses)], rotation.transform(columns(repeat, fold))
+        x, classifiers, losses = _fitted(columns(repeat, fold), target, parts, len(labels))
+        chosen = classifiers[np.argmin(losses)]
         if refit:
             chosen.fit(x[parts != "test"], target[parts != "test"])
         return _probabilities(chosen, x, len(labels))
@@ -65,9 +65,9 @@ def probe(
     return cross_validated(study, about, predict, seeds, **{"input": "features", "role": PROBE, **fields})
 
 
-def _fitted(x: np.ndarray, target: np.ndarray, parts: np.ndarray, labels: int) -> tuple[Any, list[Any], list[float]]:
-    """Fitted to the training set of features (tracks, D): what standardises and rotates them, a logistic regression of
-    each strength, and its loss on the validation set."""
+def _fitted(x: np.ndarray, target: np.ndarray, parts: np.ndarray, labels: int) -> tuple[np.ndarray, list, list[float]]:
+    """Features (tracks, D) standardised by the training set and rotated; a logistic regression of each strength fitted
+    to it; and the loss of each on the validation set."""
     from sklearn.decomposition import PCA  # here: scikit-learn takes seconds to import
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -76,19 +76,16 @@ def _fitted(x: np.ndarray, target: np.ndarray, parts: np.ndarray, labels: int) -
 
     train, validation = parts == "train", parts == "validation"
     # a rotation of the features, which changes no penalty, leaves as many as there are tracks
-    rotation = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(x[train])
-    x, known = rotation.transform(x), range(labels)
+    x = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(x[train]).transform(x)
     fits = [LogisticRegression(C=strength, max_iter=1000).fit(x[train], target[train]) for strength in STRENGTHS]
     given = [_probabilities(classifier, x[validation], labels) for classifier in fits]
-    return rotation, fits, [log_loss(target[validation], probabilities, labels=known) for probabilities in given]
+    return x, fits, [log_loss(target[validation], probabilities, labels=range(labels)) for probabilities in given]
 
 
 def _probabilities(classifier: Any, x: np.ndarray, labels: int) -> np.ndarray:
     """Of each label, (tracks, labels): 0 of one that the training set lacks."""
-    known = classifier.predict_proba(x)
-    probabilities = np.zeros((len(x), labels), known.dtype)
-    probabilities[:, classifier.classes_] = known
-    return probabilities
+    known = pd.DataFrame(classifier.predict_proba(x), columns=classifier.classes_)
+    return known.reindex(columns=range(labels), fill_value=0).to_numpy()
 
 
 def on_all_clips(study: Study, start: Start) -> tuple[np.ndarray, np.ndarray]:

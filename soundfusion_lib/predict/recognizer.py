@@ -80,12 +80,9 @@ class Recognizer:
             files += inside
         for file in files:
             try:
-                segments, label, probabilities = self.hear(file)
+                yield self.hear(file)
             except UnusableAudio as reason:
                 yield Prediction(file, None, pd.Series(dtype=float), pd.DataFrame(), str(reason))
-            else:
-                mean = pd.Series(probabilities, self.labels).sort_values(ascending=False, kind="stable")
-                yield Prediction(file, self.labels[label], mean, segments)
 
     def probabilities(self, file: str | Path) -> pd.DataFrame:
         """One row per segment of a file of any length (for a model of whole clips, per window): `start` and `end` in s,
@@ -95,22 +92,22 @@ class Recognizer:
             UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
             SoundFusionError: the temporary folder, which holds the decoded file, is full.
         """
-        return self.hear(file)[0]
+        return self.hear(Path(file)).segments
 
     @torch.inference_mode()
-    def hear(self, file: str | Path) -> tuple[pd.DataFrame, int, np.ndarray]:
-        """The `probabilities`; and of the whole file the label's number, and each label's probability, (labels,)."""
+    def hear(self, file: Path) -> Prediction:
+        """The prediction of one file; raises as `probabilities`."""
         with self._segments(file) as (times, batches):
             values = np.concatenate([self.model(*inputs).softmax(1).cpu().numpy() for inputs in batches])
         voted, means = decide(values, np.zeros(len(values), int))
-        return self._table(times, values), voted[0], means[0]
+        return self._prediction(file, times, values, voted[0], means[0])
 
     @contextmanager
-    def _segments(self, file: str | Path) -> Iterator[tuple[pd.DataFrame, Iterator[list[torch.Tensor]]]]:
+    def _segments(self, file: Path) -> Iterator[tuple[pd.DataFrame, Iterator[list[torch.Tensor]]]]:
         """`start` and `end` of each segment in s, and their raw inputs in batches; raises as `probabilities`."""
         segmenting, device = self.experiment.segmenting, next(self.model.parameters()).device
         length, specs = segmenting.seconds, {spec.kind: spec for spec in self.experiment.representations}
-        with streamed(Path(file), [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
+        with streamed(file, [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
             starts = segmenting.starts(seconds)
             if segmenting.overlap is None:  # a model of whole clips takes one window after the other
                 starts = Segmenting(length, 0.0).starts(max(seconds, length))
@@ -120,8 +117,12 @@ class Recognizer:
             inputs = ([_cut(array, batch, length).to(device) for array in arrays] for batch in batches)
             yield pd.DataFrame({"start": starts, "end": np.minimum(starts + length, seconds)}), inputs
 
-    def _table(self, times: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
-        return times.join(pd.DataFrame(values, columns=[PROBABILITY + label for label in self.labels]))
+    def _prediction(
+        self, file: Path, times: pd.DataFrame, values: np.ndarray, label: int, mean: np.ndarray
+    ) -> Prediction:
+        segments = times.join(pd.DataFrame(values, columns=[PROBABILITY + label for label in self.labels]))
+        mean = pd.Series(mean, self.labels).sort_values(ascending=False, kind="stable")
+        return Prediction(file, self.labels[label], mean, segments)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Probe(Recognizer):
     weight: np.ndarray  # (labels, D)
     bias: np.ndarray  # (labels,)
 
-    def hear(self, file: str | Path) -> tuple[pd.DataFrame, int, np.ndarray]:
+    def hear(self, file: Path) -> Prediction:
         with self._segments(file) as (times, batches):
             device = next(self.model.parameters()).device
             outputs = pooled(self.model, (x for (x,) in batches), device, self.about["standardizes"])
@@ -142,18 +143,18 @@ class Probe(Recognizer):
             along = np.concatenate([x, whole[:, x.shape[1] :].repeat(len(x), 0)], axis=1)
             rows[block] = np.concatenate([along, whole])  # the file is the last row
         values = softmax(matrix(Features(rows, 0.0), self.about["blocks"]) @ self.weight.T + self.bias, axis=1)
-        return self._table(times, values[:-1]), int(values[-1].argmax()), values[-1]
+        return self._prediction(file, times, values[:-1], values[-1].argmax(), values[-1])
 
 
 @dataclass(frozen=True)
 class SVM(Recognizer):
     """The study's SVM on statistics of MFCCs, which hears a file as a whole; there is no experiment."""
 
-    def hear(self, file: str | Path) -> tuple[pd.DataFrame, int, np.ndarray]:
-        with streamed(Path(file), [from_dict(self.about["spectrogram"])]) as (seconds, (array,)):
+    def hear(self, file: Path) -> Prediction:
+        with streamed(file, [from_dict(self.about["spectrogram"])]) as (seconds, (array,)):
             label = int(self.model.predict(mfcc_of(array.read(0, array.frames))[None])[0])
         values = np.eye(len(self.labels))[[label]]
-        return self._table(pd.DataFrame({"start": [0.0], "end": [seconds]}), values), label, values[0]
+        return self._prediction(file, pd.DataFrame({"start": [0.0], "end": [seconds]}), values, label, values[0])
 
 
 def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:
