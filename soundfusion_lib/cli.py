@@ -136,15 +136,10 @@ def init(folder):
         raise SoundFusionError(f"{file} is there already: go on with it, or remove it first")
     tracks = read(folder).tracks
     found = tracks.groupby("label").agg(files=("path", "size"), artists=("group", "nunique"))
-    if found["files"].min() < 3:
-        raise SoundFusionError(
-            f"{folder}: {found['files'].idxmin()!r} has fewer than 3 files: add some, or leave it out"
-        )
-    folds = 0 if "split" in tracks else int(found["files"].clip(upper=5).min())
+    folds = 0 if "split" in tracks else int(found["files"].clip(3, 5).min())
+    text = render("mine.toml", {"path": shown(folder.name), "folds": folds, "tracks": len(tracks)})
     with whole(file) as new:
-        new.write_text(
-            render("mine.toml", {"path": shown(folder.name), "folds": folds, "tracks": len(tracks)}), "utf-8"
-        )
+        new.write_text(text, "utf-8")
     click.echo(found.replace({"artists": {0: "unknown"}}).to_string())
     click.echo(f"{len(tracks)} files. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
 
@@ -174,8 +169,9 @@ def train(profile, network, changes, all_clips, device):
     if network.casefold() in CLASSIFIERS:
         config = fit_classifier(study, network.casefold())
         click.echo(f"{network} {on}: {render('tested.txt', config['evaluation'])}", nl=False)
+        left_out = f" ({lost} are left out: `soundfusion prepare`)" if (lost := len(study.store.left_out)) else ""
         use = f"soundfusion predict --model {study.profile.name if changes else profile}/{network} song.mp3"
-        return click.echo(f"It is fitted to all {config['tracks']['train']} clips now: {use}")
+        return click.echo(f"It is fitted to all {config['tracks']['train']} clips{left_out} now: {use}")
     experiment = experiment_named(study, network)
     result = study.train(study.on_all_clips(experiment) if all_clips else experiment)
     for run in result.runs:

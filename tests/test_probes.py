@@ -118,13 +118,15 @@ def test_a_label_of_one_artist_is_never_predicted_when_that_artist_tests(study, 
     assert accuracy(tested[tested["target"] != 2]) > 0.99
 
 
-def test_too_few_artists_are_one_sentence(study, target):
-    alone = study.corpus.tracks["label"]
-    corpus = dataclasses.replace(study.corpus, tracks=study.corpus.tracks.assign(group=alone))
+@pytest.mark.parametrize(
+    "noisy, said", [(1, "4 folds need at least 4 artists, and there are 3"), (2, "has no clip to valid")]
+)
+def test_too_few_artists_are_one_sentence(study, target, noisy, said):
+    tracks = study.corpus.tracks
+    artist = np.where(tracks["label"] == "noise", np.arange(len(tracks)) % noisy, tracks["label"])
+    corpus = dataclasses.replace(study.corpus, tracks=tracks.assign(group=artist.astype(str)))
     study.__dict__ |= {"corpus": corpus, "store": Store(corpus, study.store.arrays)}
-    with pytest.raises(
-        SoundFusionError, match=r"fold \d has no clip to validate by, or only one label .*: add artists"
-    ):
+    with pytest.raises(SoundFusionError, match=f"{said}.*: add artists, or use fewer folds"):
         probes.probe(study, ["x"], lambda *_: np.eye(3)[target], name="x")
 
 
