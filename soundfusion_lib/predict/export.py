@@ -56,7 +56,7 @@ def find_model(model: str | Path) -> Path:
     """
     if Path(model).is_dir():
         return Path(model)
-    profile, name = profile_and_name(model)
+    profile, name = profile_and_name(str(model))
     if re.fullmatch("[0-9a-f]{1,16}", name):
         return run_folder(name)
     study = Study("find", profile, "cpu", progress=False, dry=True)
@@ -116,7 +116,7 @@ def fit_classifier(study: Study, name: str) -> dict[str, Any]:
         about |= {"frozen": start.name, "experiment": cut.to_dict(), "blocks": start.blocks}
         about["standardizes"] = start.standardizes
     about |= {"tracks": {"train": len(store.tracks)}, **provenance()}
-    weights = {layer: torch.from_numpy(value) for layer, value in weights.items()}
+    weights = {layer: torch.tensor(value) for layer, value in weights.items()}
     with writing(folder := _folder_of(study, name)):
         shutil.rmtree(folder, ignore_errors=True)  # of other clips, or an older version
     return read_json(_write(folder, weights, study, result, about) / CONFIG)
