@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -198,7 +199,7 @@ def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
     figure.colorbar(image, ax=below, label="power in dB", pad=0.01)
     below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
     below.set(xlabel="time in min:s", xlim=(0, end.max()))
-    figure.suptitle(f"{prediction.in_words(top=3)}\n{recognizer.describe()}", fontsize="medium", wrap=True)
+    figure.suptitle("\n".join([prediction.in_words(top=3), *wrap(recognizer.describe(), 150)]), fontsize="medium")
     return figure
 
 
