@@ -84,18 +84,13 @@ def test_augmentation_acts_only_in_training(name, shape):
 
 
 def test_augmentation_takes_options_and_refuses_others():
-    assert augmentation("mel", n_time_masks=1, max_fraction=0.1).max_fraction == 0.1
     module = augmentation("waveform", noise_std=0.1, min_db=-3, max_db=3)
     assert (module.noise_std, module.min_db, module.max_db) == (0.1, -3, 3)
-    with pytest.raises(SoundFusionError, match="augmentation of 'mel': has no key 'width'; there are: max_frac"):
-        augmentation("mel", width=3)
-    with pytest.raises(SoundFusionError, match="there are: mel, waveform"):
-        augmentation("chroma")
-
-
-@pytest.mark.parametrize(
-    "name, option, value", [("mel", "probability", 1.1), ("mel", "n_time_masks", -1), ("waveform", "noise_std", -1)]
-)
-def test_values_out_of_range_are_refused(name, option, value):
-    with pytest.raises(SoundFusionError, match=f"augmentation of '{name}': {option} = .* must be (greater|less) than"):
-        augmentation(name, **{option: value})
+    for name, options, said in (
+        ("mel", {"width": 3}, "augmentation of 'mel': has no key 'width'; there are: max_frac"),
+        ("mel", {"probability": 1.1}, "augmentation of 'mel': probability = 1.1: must be less than"),
+        ("waveform", {"noise_std": -1}, "augmentation of 'waveform': noise_std = -1: must be greater than"),
+        ("chroma", {}, "there are: mel, waveform"),
+    ):
+        with pytest.raises(SoundFusionError, match=said):
+            augmentation(name, **options)

@@ -1,7 +1,6 @@
 """Runs on a real Dask cluster: a scheduler and two workers on the loopback."""
 
 import os
-import runpy
 import signal
 import socket
 import subprocess
@@ -21,7 +20,7 @@ from distributed import Client, LocalCluster
 
 from soundfusion_lib.cli import main
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import PROJECT, data_dir, runs_dir
+from soundfusion_lib.paths import data_dir, runs_dir
 from soundfusion_lib.study import search
 from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.training import parallel
@@ -140,16 +139,6 @@ def test_workers_share_a_search(profile, dask):
         before = set(runs_dir().glob("*"))
         assert len(search.ended(search.search(study))) == 3
         assert set(runs_dir().glob("*")) == before
-
-
-def test_the_benchmark_times_runs(profile, dask, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(PROJECT / "benchmarks")  # scripts, not a package
-    benchmark = runpy.run_path(str(PROJECT / "benchmarks" / "cluster.py"))
-    with in_folder(tmp_path):
-        study = study_of(profile)
-        runs = study.wanted([study.experiment("part", "simple_cnn", epochs=1)])
-        seconds, training = benchmark["timed"](runs, dask.address)
-        assert seconds > 0 and training > 0
 
 
 class Started(threading.Thread):

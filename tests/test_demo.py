@@ -7,11 +7,9 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import compose_demo
-import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from composer.clip import synthesise
 from composer.genres import FMA_STYLES, GTZAN_STYLES
 
 from soundfusion_lib.datasets.demo import ARCHIVE, SHA256, demo, demo_gtzan
@@ -56,15 +54,6 @@ def test_the_plan_is_balanced_and_no_artist_is_in_two_sets():
     assert counts.eq({"training": 24, "validation": 8, "test": 8}).all(axis=None)
     assert (plan.groupby("artist")[["genre", "split"]].nunique() == 1).all(axis=None)
     assert plan.index.is_unique and plan.index.is_monotonic_increasing
-
-
-def test_a_clip_is_made_of_its_artist_and_its_own_seed():
-    def clip(artist, track):
-        return synthesise("Folk", artist, np.random.default_rng(track), 2.0)
-
-    assert clip(1, 1).shape == (2 * 44_100, 2) and clip(1, 1).std() > 0.01 and np.abs(clip(1, 1)).max() < 1
-    np.testing.assert_array_equal(clip(1, 1), clip(1, 1))
-    assert not np.array_equal(clip(1, 1), clip(1, 2)) and not np.array_equal(clip(1, 1), clip(2, 1))
 
 
 def test_both_corpora_say_that_they_are_synthetic(data):

@@ -183,12 +183,6 @@ def test_an_interrupted_download_keeps_what_came(site, tmp_path, monkeypatch):
     assert read(get(site, tmp_path / "False")) == FILES and site.sent[-1] == len(ZIP)
 
 
-def test_a_part_that_is_complete_is_unpacked(site, tmp_path):
-    site.body = ZIP
-    (tmp_path / "clips.zip.part").write_bytes(ZIP)
-    assert read(get(site, tmp_path)) == FILES and site.asked == [f"bytes={len(ZIP)}-"] and site.sent == []
-
-
 def test_server_errors_are_tried_again_with_growing_waits_and_a_missing_file_is_not(site, tmp_path, waits, capsys):
     site.body, site.statuses = ZIP, [500, 503, 429]
     assert read(get(site, tmp_path)) == FILES
@@ -256,16 +250,13 @@ def test_links_and_devices_in_a_tar_are_refused_and_links_in_a_zip_come_out_as_f
 
 
 @pytest.mark.parametrize("kind, pack", [("zip", zipped), ("tar.gz", tarred)])
-def test_a_damaged_archive_is_deleted(site, tmp_path, kind, pack):
+def test_a_damaged_archive_is_deleted_and_one_of_what_is_in_the_folder_will_do(site, tmp_path, kind, pack):
     site.body = pack(FILES)[:-20_000]
     with pytest.raises(SoundFusionError, match="cannot be unpacked and was deleted"):
         get(site, tmp_path, kind=kind)
     assert names(tmp_path) == set()
-
-
-def test_an_archive_of_what_is_in_the_folder_will_do(site, tmp_path):
-    site.body = zipped({name.removeprefix("clips/"): content for name, content in FILES.items()})
-    assert read(get(site, tmp_path)) == FILES
+    site.body = pack({name.removeprefix("clips/"): content for name, content in FILES.items()})
+    assert read(get(site, tmp_path, kind=kind)) == FILES
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device")])

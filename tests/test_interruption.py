@@ -20,7 +20,7 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
-from conftest import NARROW
+from conftest import NARROW, copy_music
 from jupyter_client.manager import start_new_kernel
 from test_download import FILES, Handler, Site, read, zipped
 from test_pool import assert_ended, family
@@ -236,11 +236,8 @@ def kill_and_start_again(place: Place, command: str, kills: int, rng: random.Ran
 @pytest.fixture(scope="module")
 def music(corpus, tmp_path_factory) -> Path:
     """The corpus's files and a list of them."""
-    folder = tmp_path_factory.mktemp("music")
-    for file in corpus.root.glob("*.wav"):
-        (folder / file.name).symlink_to(file)
-    columns = {"path": "file_name", "label": "genre", "group": "artist"}
-    corpus.tracks.rename(columns=columns).to_csv(folder / "metadata.csv", index=False)
+    folder = tmp_path_factory.mktemp("user") / "music"
+    copy_music(corpus, folder)
     return folder
 
 

@@ -42,17 +42,17 @@ def test_p_and_interval_of_every_row_say_the_same_of_0():
 
 def test_p_values_of_several_tests_are_adjusted_together(monkeypatch):
     """Worked by hand: the smallest of five times 5, the next times 4, ..., never below the one before, at most 1."""
-    values, levels = [0.04, 0.005, 0.9, 0.012, 0.02], []
-    first, second = iter(values), iter(values)  # of the two passes over the rows
+    values, levels = iter([0.04, 0.005, 0.9, 0.012, 0.02]), []
 
-    def compared(a, b, level=None):
-        levels.append(level and 0.05 / level)
-        return {"p": next(first)} if level is None else {"difference": 0.1, "low": 0.0, "high": 0.2, "p": next(second)}
+    def interval(self, level):
+        levels.append(0.05 / level)
+        return 0.0, 0.2
 
-    monkeypatch.setattr(paired_tests, "compare", compared)
+    monkeypatch.setattr(paired_tests.Comparison, "p", lambda self: next(values))
+    monkeypatch.setattr(paired_tests.Comparison, "interval", interval)
     table = paired_tests.tested([(made(0, 50), made(0, 50))] * 5)
     assert table["p"].tolist() == pytest.approx([0.08, 0.025, 0.9, 0.048, 0.06])
-    assert levels[5:] == pytest.approx([3, 5, 3, 4, 3])  # all after the first that is not significant share its level
+    assert levels == pytest.approx([3, 5, 3, 4, 3])  # all after the first that is not significant share its level
 
 
 def test_a_table_without_pairs_has_its_columns():

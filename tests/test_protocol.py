@@ -89,12 +89,6 @@ def test_every_reported_row_has_its_experiment(study, monkeypatch):
     assert list(protocol.widths(study)) == list(rows) and len(protocol.grid(study)) == 36
 
 
-def test_reported_numbers_are_the_project_s_wherever_results_go(tmp_path, monkeypatch):
-    here = reported("table2_performance")
-    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path))
-    pd.testing.assert_frame_equal(reported("table2_performance"), here)
-
-
 def test_tables_share_their_runs(study):
     regularization, widths = protocol.regularization(study), protocol.widths(study)
     keys = {experiment.key("corpus") for experiment in [*regularization.values(), *widths.values()]}
@@ -203,14 +197,6 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     drawn = figures.confusion(study, "x", matrix, tables.reported_confusion("soundfusion1"))
     assert all(axis.get_xlabel() for axis in drawn.axes[:2])
     figures.recalls(study, recalls)
-    plt.close("all")
-
-
-@pytest.mark.parametrize("epochs", [1, 4])
-def test_epochs_are_whole_numbers_on_the_axes(study, epochs):
-    group = made_up(protocol.simple_cnn(study), epochs=epochs)
-    ticks = figures.training_curves(study, {"x": group}).axes[-1].get_xticks()
-    assert set(ticks) >= set(range(1, epochs + 1)) and all(tick == round(tick) for tick in ticks)
     plt.close("all")
 
 
@@ -331,16 +317,14 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     assert tables.readable(written).equals(shown.astype(tables.readable(written).dtypes))
 
 
-LABELS = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
-
-
 def test_tables_of_labels_named_like_columns(study):
-    group = made_up(protocol.simple_cnn(study), 1.0, classes=LABELS)
+    labels = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
+    group = made_up(protocol.simple_cnn(study), 1.0, classes=labels)
     matrix = tables.confusion(group)
-    assert matrix.index.tolist() == LABELS and np.array_equal(matrix, 4 * np.eye(10))
-    assert tables.recalls({"x": group})["label"].tolist() == LABELS
+    assert matrix.index.tolist() == labels and np.array_equal(matrix, 4 * np.eye(10))
+    assert tables.recalls({"x": group})["label"].tolist() == labels
     shown = tables.readable(pd.read_csv(io.StringIO(matrix.to_csv(float_format="%.6g"))))
-    assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in LABELS)]
+    assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in labels)]
     assert shown["p"].tolist() == [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 import soundtracks
-from soundtracks import COLUMNS, SOUNDTRACKS, make_soundtracks, near_silent
+from soundtracks import COLUMNS, SOUNDTRACKS, make_soundtracks
 
 from soundfusion_lib.datasets import open_corpus
 from soundfusion_lib.errors import SoundFusionError
@@ -135,12 +135,10 @@ def test_clips_are_spread_over_recordings_do_not_overlap_and_are_what_their_rows
 
 def test_read_as_a_folder_corpus(made, tmp_path, monkeypatch):
     corpus = open_corpus({"kind": "folder", "path": str(made), "label": "soundtrack"})
-    assert (corpus.name, corpus.label_name, corpus.labels) == ("soundtracks", "soundtrack", ["pack", "plain"])
-    assert corpus.tracks.index[0] == "pack/000" and set(corpus.tracks["group"]) > {"pack/d", "plain/c"}
+    assert (corpus.label_name, corpus.labels, corpus.tracks.index[0]) == ("soundtrack", ["pack", "plain"], "pack/000")
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
-    for name in ("soundtracks", "soundtracks_b"):
-        with pytest.raises(SoundFusionError, match=f"no such folder: `python tooling/soundtracks.py {name}` makes it"):
-            open_corpus({"kind": "folder", "path": str(tmp_path / name)})
+    with pytest.raises(SoundFusionError, match="no such folder: `python tooling/soundtracks.py soundtracks` makes it"):
+        open_corpus({"kind": "folder", "path": str(tmp_path / "soundtracks")})
 
 
 def test_the_same_packages_give_the_same_bytes_after_an_interruption_too(made, debs, tmp_path, monkeypatch, capsys):
@@ -178,10 +176,3 @@ def test_what_is_missing_is_said(debs, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SoundFusionError, match="apt-get and dpkg-deb are missing here: .*Debian or Ubuntu"):
         make_soundtracks(root)
-
-
-def test_near_silence():
-    for level, seconds, silent in ((0.1, 16, False), (0.1, 14, True), (0.002, 30, True)):
-        samples = np.zeros((30 * RATE, 2), np.float32)
-        samples[: seconds * RATE] = level
-        assert near_silent(samples, RATE) == silent

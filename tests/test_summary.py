@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study.results import edit_summary, read_summary
 
 WRITER = """
@@ -25,13 +26,11 @@ def test_two_processes_that_write_at_once_keep_all_entries(tmp_path):
     assert read_summary(file) == {"notebooks": expected}
 
 
-@pytest.mark.parametrize("content", [b"", b'{"notebooks": {', b"\xff\xfe", b"[1]", b'{"notebooks": 3}'])
-def test_a_broken_summary_is_made_anew_with_a_warning(tmp_path, content):
-    file = tmp_path / "summary.json"
-    file.write_bytes(content)
-    with pytest.warns(UserWarning, match="summary.json is no summary .* made anew"), edit_summary(file) as summary:
-        summary["notebooks"] = {"01": {}}
-    assert read_summary(file) == {"notebooks": {"01": {}}}
+@pytest.mark.parametrize("content", [b"", b'{"notebooks": {', b"\xff\xfe"])
+def test_a_damaged_summary_is_named(tmp_path, content):
+    (tmp_path / "summary.json").write_bytes(content)
+    with pytest.raises(SoundFusionError, match="summary.json is damaged .*: delete it"):
+        read_summary(tmp_path / "summary.json")
 
 
 def test_there_need_be_none_and_an_error_leaves_it_as_it_was(tmp_path):

@@ -1,12 +1,11 @@
 """The report's conclusions as questions, tested again."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.paired_tests import ONE_SEED, tested
+from soundfusion_lib.analysis.paired_tests import tested
 from soundfusion_lib.study.protocol import reported
 from soundfusion_lib.study.starts import IMAGENET, MILLION_SONGS, RANDOM
 from soundfusion_lib.training.experiment import FromRun, ImageNet
@@ -49,33 +48,22 @@ def conclusions(
         ("does regularization help?", regularized, ("resnet1d", REGULARIZED), ("resnet1d", "none"), table1),
         ("does regularization help?", regularized, ("resnet2d", REGULARIZED), ("resnet2d", "none"), table1),
     ]
-    asked = [(question, runs[a], runs[b], table[a] - table[b]) for question, runs, a, b, table in pairs]
+    asked = [[question, runs[a], runs[b], table[a] - table[b]] for question, runs, a, b, table in pairs]
     if starts := _frozen(transferred) or _probed(probed):
         best = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
-        asked.append(("does pre-training on music beat ImageNet?", *starts, best["gtzan"] - best["imagenet"]))
-    questions, firsts, seconds, differences = zip(*asked, strict=True)
-    tests = tested(list(zip(firsts, seconds, strict=True)))
-    answer = np.where(tests["significant"] == "no", "undecided", np.where(tests["difference"] > 0, "yes", "no"))
-    single = tests.pop("significant") == ONE_SEED
-    return pd.DataFrame(
-        {
-            "question": questions,
-            "first": [result.name for result in firsts],
-            "second": [result.name for result in seconds],
-            "first_epochs": _epochs(firsts),
-            "second_epochs": _epochs(seconds),
-            "tracks": tests.pop("tracks"),
-            "repeats": tests.pop("repeats"),
-            "reported": differences,
-            "reported_answer": np.where(np.array(differences) > 0, "yes", "no"),
-            **tests,
-            "answer": np.where(single, ONE_SEED, answer),
-        }
-    )
-
-
-def _epochs(results: Iterable[Result]) -> pd.api.extensions.ExtensionArray:
-    return pd.array([result.experiment.training.epochs if result.runs else None for result in results], "Int64")
+        asked.append(["does pre-training on music beat ImageNet?", *starts, best["gtzan"] - best["imagenet"]])
+    table = pd.DataFrame(asked, columns=["question", "first", "second", "reported"])
+    tests = tested(list(table[["first", "second"]].itertuples(index=False, name=None)))
+    for side in ("first", "second"):
+        epochs = [result.experiment.training.epochs if result.runs else None for result in table[side]]
+        table[f"{side}_epochs"] = pd.array(epochs, "Int64")
+        table[side] = [result.name for result in table[side]]
+    table["reported_answer"] = np.where(table["reported"] > 0, "yes", "no")
+    answer = tests["significant"].replace("no", "undecided")
+    table["answer"] = answer.mask(answer == "yes", np.where(tests["difference"] > 0, "yes", "no"))
+    about = ["question", "first", "second", "first_epochs", "second_epochs"]
+    numbers = ["reported", "reported_answer", "difference", "low", "high", "p", "answer"]
+    return table.join(tests)[[*about, "tracks", "repeats", *numbers]]
 
 
 def _frozen(transferred: dict[str, Result]) -> list[Result]:

@@ -1,6 +1,6 @@
 """Is it the second input that helps? Fusions of a 1D and a 2D network, beside controls that see only one input."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
 from itertools import product
@@ -15,6 +15,7 @@ from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.starts import IMAGENET, MILLION_SONGS, RANDOM, Start, features_of
 from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.features import Features
 from soundfusion_lib.training.fuse import average, search_weights, stack
 from soundfusion_lib.training.result import CONTROL, FUSION, NETWORK, PART, PROBE, Result, of_runs
 
@@ -25,11 +26,8 @@ BEST, AVERAGED, EVERY = "regularized by validation", "both of these, averaged", 
 def better_part(runs: dict[str, Result]) -> str:
     """The part with the higher accuracy on the validation set: by vote, then per segment."""
 
-    def validation(name: str) -> tuple[float, ...]:
-        predictions = runs[name].predictions("validation")
-        return tuple(round(accuracy(predictions, by), 9) for by in ("vote", "segment"))
-
-    return max((name for name, result in runs.items() if result.role == PART), key=validation)
+    parts = {name: result.predictions("validation") for name, result in runs.items() if result.role == PART}
+    return max(parts, key=lambda name: (accuracy(parts[name]), accuracy(parts[name], "segment")))
 
 
 def as_large(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
@@ -52,13 +50,9 @@ def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 
 def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
-    """Both parts with the regularization that suits each run best, and their average; nothing new is trained. Each run
-    takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set.
-
-    Returns:
-        By name, the two parts and `AVERAGED`; and, one row per part, seed and fold: the validation accuracy of each
-        regularization, in 0..1, and the chosen one.
-    """
+    """Both parts with the regularization that suits each run best, and their average, by name; nothing new is trained.
+    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set.
+    And a table, one row per part, seed and fold: that accuracy of each regularization, in 0..1, and the chosen one."""
     tried = study.train(protocol.regularization(study))
     best, rows = {}, []
     for model, part in zip(protocol.LABELS, PARTS, strict=True):
@@ -80,32 +74,36 @@ def fused_probes(
 ) -> dict[str, Result]:
     """Probes of a frozen network (`start`) under the profile's split, which the small networks learned from: alone;
     beside features of ResNet1D-small, the fusion; and, as controls, beside those of ResNet2D-small and of other frozen
-    networks. `runs` holds both small networks."""
-    seeds, alone = study.profile.seeds, f"probe of {start.name}, the profile's split"
+    networks. `runs` holds both small networks. The cost of what stands beside it counts, too."""
+    alone, about = f"probe of {start.name}, the profile's split", start.about(study)
+    frozen = cache(lambda *_: (start.features(study), start.blocks))
 
-    @cache
-    def frozen() -> np.ndarray:
-        return matrix(start.features(study), start.blocks)
-
-    def beside(part: str, seed: int, fold: int) -> np.ndarray:
+    def of_part(part: str, seed: int, fold: int) -> tuple[Features, Collection[str]]:
         run = runs[part].run(seed, fold)
-        return np.concatenate([frozen(), matrix(features_of(study, run.model(), run.experiment, part))], axis=1)
+        features = features_of(study, run.model(), run.experiment, part)
+        return replace(features, core_seconds=features.core_seconds + run.info.get("core_seconds", np.nan)), ()
 
-    def both(other: Start, *_: int) -> np.ndarray:
-        return np.concatenate([frozen(), matrix(other.features(study), other.blocks)], axis=1)
+    def probed(name: str, role: str, about: list, seeds: Collection[int], *beside: Callable) -> Result:
+        spent = []
 
-    fields = {"network": start.network, "start": start.source}
-    fields["core_seconds"] = lambda: start.features(study).core_seconds
-    about = start.about(study)
-    probes = {alone: probe(study, about, lambda *_: frozen(), (0,), name=alone, **fields)}
+        def columns(seed: int, fold: int) -> np.ndarray:
+            given = [each(seed, fold) for each in (frozen, *beside)]
+            spent.append(sum(features.core_seconds for features, _ in given))
+            return np.concatenate([matrix(*each) for each in given], axis=1)
+
+        fields = {"name": name, "role": role, "network": start.network, "start": start.source}
+        return probe(study, about, columns, seeds, core_seconds=lambda: float(np.mean(spent)), **fields)
+
+    probes = [probed(alone, PROBE, about, (0,))]
     for other in others:
-        name, fused = f"{alone} and {other.name}", [about, other.about(study)]
-        probes[name] = probe(study, fused, partial(both, other), (0,), name=name, role=CONTROL, **fields)
-    probes = {name: replace(result, unit="split") for name, result in probes.items()}
+        given = partial(lambda other, *_: (other.features(study), other.blocks), other)
+        probes.append(probed(f"{alone} and {other.name}", CONTROL, [about, other.about(study)], (0,), given))
+    probes = [replace(result, unit="split") for result in probes]
     for part, role in zip(PARTS, (FUSION, CONTROL), strict=True):
-        name, keys = f"{alone} and {part}", [runs[part].run(*run).key for run in product(seeds, runs[part].folds)]
-        probes[name] = probe(study, [about, keys], partial(beside, part), seeds, name=name, role=role, **fields)
-    return probes
+        keys = [runs[part].run(*run).key for run in product(study.profile.seeds, runs[part].folds)]
+        given = partial(of_part, part)
+        probes.append(probed(f"{alone} and {part}", role, [about, keys], study.profile.seeds, given))
+    return {result.name: result for result in probes}
 
 
 def weights(runs: dict[str, Result]) -> pd.DataFrame:
@@ -115,9 +113,8 @@ def weights(runs: dict[str, Result]) -> pd.DataFrame:
         learned: [run.info["weight"] for run in runs[learned].runs],
         searched: list(search_weights(*(runs[part] for part in PARTS)).values()),
     }
-    columns = {"weight": np.mean, "lowest": min, "highest": max}
-    rows = [{"fusion": name} | {column: of(w) for column, of in columns.items()} for name, w in by_fusion.items()]
-    return pd.DataFrame(rows)
+    rows = [[name, np.mean(weights), min(weights), max(weights)] for name, weights in by_fusion.items()]
+    return pd.DataFrame(rows, columns=["fusion", "weight", "lowest", "highest"])
 
 
 def gains(runs: dict[str, Result]) -> pd.DataFrame:
@@ -132,14 +129,11 @@ def gains(runs: dict[str, Result]) -> pd.DataFrame:
 
 
 def against_controls(runs: dict[str, Result]) -> pd.DataFrame:
-    """Whether the other input adds more than more of the same input does, by vote.
+    """Whether the other input adds more than more of the same input does, by vote: first, second, what
+    `paired_tests.tested` says, and smallest_difference and tracks_needed of `paired_tests.power`.
 
     SoundFusion-1 stands against both controls of the better part, the average of trained parts against the average of
     two seeds, and the probe with ResNet1D's features against the probe with ResNet2D's.
-
-    Returns:
-        One row per pair: first, second, what `paired_tests.tested` says, and smallest_difference and tracks_needed of
-        `paired_tests.power`.
     """
     fused_probe = next((name for name, result in runs.items() if result.role == FUSION and result.start), None)
     pairs = []

@@ -38,25 +38,24 @@ def write_page(name: str) -> Path:
 def _introduction(summary: dict) -> list[str]:
     """What a summary says of the corpus and the trainings: paragraphs of Markdown."""
     entries, label = summary["notebooks"].values(), summary["label"]
-    runs = {key: run for entry in entries for key, run in entry["runs"].items()}
-    devices = {run["device"] for run in runs.values()} | {entry["device"] for entry in entries}
-    commits = {str(entry["commit"]) for entry in entries}
-    seeds = sorted(Counter(run["seed"] for run in runs.values()).items())
-    hours = sum(run["seconds"] for run in runs.values()) / 3600
+    runs = {key: run for entry in entries for key, run in entry["runs"].items()}.values()
+    seeds = sorted(Counter(run["seed"] for run in runs).items())
+    hours = sum(run["seconds"] for run in runs) / 3600
+    devices = sorted({about["device"] for about in (*runs, *entries)})
+    commits = sorted({str(entry["commit"]) for entry in entries})
     paragraphs = [
         f"Corpus `{summary['corpus']}`: {summary['tracks']:,} tracks, {summary['left_out']} clips left out. "
         f"{len(runs)} runs, of these {', '.join(f'{number} with seed {seed}' for seed, number in seeds)}. Reproduced "
         "numbers stand beside those that the SoundFusion report gives for FMA-small. In brackets: 95 % intervals; "
         "accuracies are shares of 1.",
-        f"Training took {hours:.2f} hours in all, on {'; '.join(sorted(devices))}. "
-        f"Commit: {', '.join(sorted(commits))}.",
+        f"Training took {hours:.2f} hours in all, on {'; '.join(devices)}. Commit: {', '.join(commits)}.",
     ]
     if label != "genre":
         warning = f"**The label is the {_text(label)}, not a genre**"
         paragraphs.insert(1, f"{warning}: what is easy or hard to tell apart here need not be so for genres.")
     if summary["synthetic"]:
-        synthetic = "The music is synthetic: these numbers show that the study runs, and say nothing about music."
-        paragraphs.insert(0, f"**{synthetic}**")
+        synthetic = "**The music is synthetic: these numbers show that the study runs, and say nothing about music.**"
+        paragraphs.insert(0, synthetic)
     return paragraphs
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.statistics import LEVEL, compare, paired, random_differences, unseen
+from soundfusion_lib.analysis.statistics import LEVEL, Comparison
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.result import Result
 
@@ -11,7 +11,6 @@ HOLM = "p by Holm's method over these rows, each interval at the level of its ro
 NOTABLE = 0.03  # a difference of accuracy that would matter: tables say how many tracks it takes to see it
 POWER = f"with 80 % power by a single test at 0.05; tracks needed to see a difference of {NOTABLE}"  # for captions
 ONE_SEED = "one seed"
-STANDARD_ERRORS = 0.84  # a true difference this far beyond what the test asks for is seen with 80 % power
 FMA_SMALL_TRACKS = 800  # in the test set of the report's single split
 
 
@@ -34,38 +33,31 @@ def tested(pairs: list[tuple[Result, Result]]) -> pd.DataFrame:
         seed" where a side has a single one, as such a test is about two runs and tells little of their networks. The
         interval excludes 0 exactly where p < `LEVEL`.
     """
-    sides = [on_common_tracks(*pair) for pair in pairs]
-    p = np.array([compare(*side)["p"] for side in sides])
+    tests = [common_test(*pair) for pair in pairs]
+    p = np.array([test.p() for test in tests])
     shares = (p >= p[:, None]).sum(1)  # the part of the level of each row that is not decided before
     adjusted = np.array([(p * shares)[p <= row].max() for row in p]).clip(max=1)
     shares[adjusted >= LEVEL] = shares[adjusted >= LEVEL].max(initial=1)
-    rows = [
-        {
-            "tracks": side[0][0]["track"].nunique(),
-            "repeats": " and ".join(dict.fromkeys(result.repeats for result in pair)),
-            **compare(*side, level=LEVEL / share),
-            "p": adjusted_p,
-            "significant": "yes" if adjusted_p < LEVEL else "no",
-        }
-        for pair, side, share, adjusted_p in zip(pairs, sides, shares, adjusted, strict=True)
-    ]
-    table = pd.DataFrame(rows, columns=["tracks", "repeats", "difference", "low", "high", "p", "significant"])
-    table.loc[[any(result.repeats == "1 seed" for result in pair) for pair in pairs], "significant"] = ONE_SEED
-    return table
+    rows = []
+    for pair, test, share, adjusted_p in zip(pairs, tests, shares, adjusted, strict=True):
+        repeats = [result.repeats for result in pair]
+        significant = ONE_SEED if "1 seed" in repeats else "yes" if adjusted_p < LEVEL else "no"
+        numbers = test.difference, *test.interval(LEVEL / share), adjusted_p
+        rows.append([test.tracks, " and ".join(dict.fromkeys(repeats)), *numbers, significant])
+    return pd.DataFrame(rows, columns=["tracks", "repeats", "difference", "low", "high", "p", "significant"])
 
 
-def on_common_tracks(*results: Result) -> list[list[pd.DataFrame]]:
-    """Test predictions of each for the tracks that all predicted; raises SoundFusionError if there are none."""
-    predictions = [result.predictions("test") for result in results]
-    common = set.intersection(*(set(frame["track"]) for frames in predictions for frame in frames))
+def common_test(first: Result, second: Result) -> Comparison:
+    """By vote, on the test tracks that both predicted; raises SoundFusionError if there are none."""
+    sides = [result.predictions("test") for result in (first, second)]
+    common = set.intersection(*(set(frame["track"]) for frames in sides for frame in frames))
     if not common:
         raise SoundFusionError("no track was tested by all that are to be compared: give them a fold in common")
-    return [[frame[frame["track"].isin(common)] for frame in frames] for frames in predictions]
+    return Comparison(*([frame[frame["track"].isin(common)] for frame in frames] for frames in sides))
 
 
 def power(runs: dict[str, Result], pairs: pd.DataFrame) -> pd.DataFrame:
-    """What a single `compare` can see, by vote, on the test tracks that both of a pair predicted (columns `first`,
-    `second`).
+    """What a single test of each pair (columns `first`, `second`) can see, see `common_test`.
 
     Assumes a normally distributed difference, and that more tracks come with as many per artist, as much disagreement
     and more seeds. Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
@@ -75,17 +67,12 @@ def power(runs: dict[str, Result], pairs: pd.DataFrame) -> pd.DataFrame:
         the test sees with 80 % power, here and on_800_tracks, as many as the report tests on; tracks_needed to see
         `NOTABLE`. Differences and errors in 0..1.
     """
-    rows, asked = [], []
+    rows = []
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
-        predictions = on_common_tracks(runs[first], runs[second])
-        sides = paired(*predictions)
-        by_artist = sides.factor * (sides.gain - sides.difference * sides.share)
-        error = np.sqrt((by_artist**2).sum() + sides.spread**2)
-        rows.append([first, second, predictions[0][0]["track"].nunique(), sides.difference, error])
-        by_chance = np.abs(random_differences(sides)(sides.difference))
-        asked.append(unseen(sides) if sides.equal else np.quantile(by_chance, 1 - LEVEL))
-    table = pd.DataFrame(rows, columns=["first", "second", "tracks", "difference", "standard_error"])
-    table["smallest_difference"] = asked + STANDARD_ERRORS * table["standard_error"]
+        test = common_test(runs[first], runs[second])
+        rows.append([first, second, test.tracks, test.difference, test.standard_error, test.smallest_difference])
+    columns = ["first", "second", "tracks", "difference", "standard_error", "smallest_difference"]
+    table = pd.DataFrame(rows, columns=columns)
     table["on_800_tracks"] = table["smallest_difference"] * np.sqrt(table["tracks"] / FMA_SMALL_TRACKS)
     table["tracks_needed"] = (table["tracks"] * (table["smallest_difference"] / NOTABLE) ** 2).round()
     return table

@@ -139,7 +139,8 @@ def by_block(study: Study, starts: Collection[Start]) -> pd.DataFrame:
     for start in starts:
         for block in start.experiment.build(1).stages():
             row = {"network": start.network, "weights": start.source, "block": int(block.split()[-1])}
-            rows.append(row | with_interval("track", probe_of(study, start, [block]), "vote"))
+            predictions = probe_of(study, start, [block]).predictions("test")
+            rows.append(row | with_interval("track", predictions, "vote"))
     return pd.DataFrame(rows)
 
 

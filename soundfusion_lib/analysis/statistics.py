@@ -1,11 +1,9 @@
 """From predictions of segments to accuracy per segment and per track, with intervals and paired tests.
 
-Resampling is our own: scipy's `bootstrap` and `permutation_test` know neither groups (artists with all their tracks)
-nor several seeds.
+Resampling is our own, as scipy's knows neither groups (artists with all their tracks) nor several seeds.
 """
 
-import warnings
-from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +16,7 @@ from soundfusion_lib.training.inference import FOLD, GROUP, per_track
 SEEDS, RESAMPLES = [(0, part) for part in range(10)], 1_000  # resamples for each seed: all at once take much memory
 TRAINING_SETS = 2.0  # times the variance that artists give a difference: other artists are other training sets, too
 TINY = 1e-12  # as good as 0
+STANDARD_ERRORS = 0.84  # a true difference this far beyond what the test asks for is seen with 80 % power
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 
 Predictions = pd.DataFrame | list[pd.DataFrame]  # of one run, or of several
@@ -38,13 +37,13 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
     Args:
         predictions: of one run, or of several (seeds) of the same segments. Their column `group` names the artists,
             `fold` the folds that were trained without them.
-        by: "segment" (share of segments), or of tracks by "vote" or "mean" (see `per_track`).
+        by: "vote" (share of tracks, see `per_track`) or "segment" (share of segments).
 
     Raises:
         SoundFusionError: unknown aggregation, no predictions, or the runs did not predict the same tracks, cut alike.
     """
-    if by not in ("segment", "vote", "mean"):
-        raise SoundFusionError(f"aggregation {by!r} is none of segment, vote, mean")
+    if by not in ("vote", "segment"):
+        raise SoundFusionError(f"aggregation {by!r} is none of vote, segment")
     frames = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
     if not sum(map(len, frames)):
         raise SoundFusionError("there are no predictions, so no accuracy: no track was tested")
@@ -58,7 +57,7 @@ def scores(predictions: Predictions, by: str = "vote") -> Scores:
         whose = groups_of(of_track[segments.index].to_frame())
         artist = np.unique(whose.to_numpy(str), return_inverse=True)[1]
     weight = segments if by == "segment" else np.ones(len(segments))
-    rights = [run["segment"] if by == "segment" else run[by] == run["target"] for run in runs]
+    rights = [run["segment"] if by == "segment" else run["vote"] == run["target"] for run in runs]
     right = np.stack([np.bincount(artist, of_run * weight) for of_run in rights])
     share, folds = np.bincount(artist, weight) / weight.sum(), frames[0].get(FOLD, pd.Series(0)).nunique()
     return Scores(right / weight.sum(), share, pd.Series(artist, segments.index), folds)
@@ -73,62 +72,37 @@ def interval(predictions: Predictions, by: str = "vote") -> tuple[float, float]:
     """Bootstrap percentile interval (95 %) of the accuracy, (low, high) in 0..1. Arguments as in `scores`.
 
     We draw artists with all their tracks, which are not independent, and runs. With a single artist both bounds are
-    NaN, with a warning. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for groups Davison and
-    Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
+    NaN. Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for groups Davison and Hinkley,
+    Bootstrap Methods and their Application, 1997, section 3.8.
     """
-    scored = scores(predictions, by)
-    if (artists := len(scored.share)) == 1:
-        warnings.warn("all tracks predicted are by one artist: their accuracy has no interval", stacklevel=2)
+    right, share, *_ = scores(predictions, by)
+    runs, artists = right.shape
+    if artists == 1:
         return float("nan"), float("nan")
-    right = scored.right.sum(1).mean()
-    if min(right, 1 - right) < TINY:  # every resample is the same: Clopper and Pearson's interval of artists, 1934
+    mean = right.sum(1).mean()
+    if min(mean, 1 - mean) < TINY:  # every resample is the same: Clopper and Pearson's interval of artists, 1934
         from scipy.stats import binomtest  # here: it takes a second to import
 
-        low, high = binomtest(round(right) * artists, artists).proportion_ci(1 - LEVEL, "exact")
+        low, high = binomtest(round(mean) * artists, artists).proportion_ci(1 - LEVEL, "exact")
     else:
-        draws = [_resampled(scored, random) for random in map(np.random.default_rng, SEEDS)]
-        low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
+        resampled = []
+        for random in map(np.random.default_rng, SEEDS):
+            drawn = _times_drawn(artists, random)
+            chosen = _times_drawn(runs, random) / runs
+            total = np.einsum("na,nr,ra->n", drawn, chosen, right, optimize=True)
+            resampled.append(total / (drawn @ share))
+        low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
-class Paired(NamedTuple):
-    """The difference between two sides, artist by artist."""
-
-    gain: np.ndarray  # (artists,): what each adds to the difference of the accuracies
-    share: np.ndarray  # (artists,): its share of the weight
-    spread: float  # standard deviation that seeds give the difference, beyond what the artists' gains show
-    freedom: int  # its degrees of freedom, 0 where no side has several runs
-    factor: float  # of the differences by artist, for the training sets
-
-    @property
-    def difference(self) -> float:
-        """Of the accuracies, in -1..1."""
-        return float(self.gain.sum().round(12)) + 0.0  # no -0
-
-    @property
-    def equal(self) -> bool:
-        """Whether both sides are as right on each artist, and no seed says otherwise."""
-        return max(np.abs(self.gain).max(), self.spread) < TINY
+def _times_drawn(items: int, random: np.random.Generator) -> np.ndarray:
+    """How often each item is in each of RESAMPLES draws of so many with replacement, (resamples, items)."""
+    drawn = random.integers(0, items, (RESAMPLES, items)) + items * np.arange(RESAMPLES)[:, None]
+    return np.bincount(drawn.ravel(), minlength=RESAMPLES * items).reshape(RESAMPLES, items)
 
 
-def paired(a: Predictions, b: Predictions, by: str = "vote") -> Paired:
-    """The difference between a and b on the same tracks, artist by artist. Arguments as in `scores`.
-
-    Raises:
-        SoundFusionError: a and b did not predict the same tracks, or name different artists.
-    """
-    of_a, of_b = scores(a, by), scores(b, by)
-    if not of_a.artist.index.equals(of_b.artist.index):
-        raise SoundFusionError("a and b did not predict the same tracks: they cannot be compared track by track")
-    if not of_a.artist.equals(of_b.artist):
-        raise SoundFusionError(f"a and b give tracks to different artists: make their columns {GROUP!r} agree")
-    gain = of_a.right.mean(0) - of_b.right.mean(0)
-    factor = TRAINING_SETS**0.5 if max(of_a.folds, of_b.folds) > 1 else 1.0
-    return Paired(gain, (of_a.share + of_b.share) / 2, *_spread_of_seeds(of_a, of_b), factor)
-
-
-def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEVEL) -> dict[str, float]:
-    """Paired test of whether a and b are equally accurate, on the same tracks. Arguments and errors as in `paired`.
+class Comparison:
+    """Paired test of whether a and b are equally accurate, on the same tracks. Arguments as in `scores`.
 
     A randomisation test (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989). If the true difference is
     delta, what an artist's tracks add beyond delta may as well have the other sign: the test sets the observed
@@ -144,54 +118,95 @@ def compare(a: Predictions, b: Predictions, by: str = "vote", level: float = LEV
     error", Machine Learning 52, 2003), so we count the variance by artists `TRAINING_SETS` times, which keeps the level
     in the simulations of benchmarks/calibration.py.
 
-    Returns:
-        difference (accuracy of a minus that of b); low and high, the range of every delta that the test does not reject
-        at `level`, all in -1..1; and the two-sided p. The range excludes 0 exactly where p is below `level` (at 0.05
-        never for fewer than six artists). Of sides that are right on the same tracks it is `unseen` either way.
+    Raises:
+        SoundFusionError: a and b did not predict the same tracks, or name different artists.
     """
-    sides = paired(a, b, by)
-    if sides.equal:
-        return {"difference": 0.0, "low": -unseen(sides, level), "high": unseen(sides, level), "p": 1.0}
-    difference, by_chance = sides.difference, random_differences(sides)
 
-    def p(delta: float) -> float:
-        extreme = np.abs(by_chance(delta)) >= abs(difference - delta) - TINY
+    def __init__(self, a: Predictions, b: Predictions, by: str = "vote"):
+        of_a, of_b = scores(a, by), scores(b, by)
+        if not of_a.artist.index.equals(of_b.artist.index):
+            raise SoundFusionError("a and b did not predict the same tracks: they cannot be compared track by track")
+        if not of_a.artist.equals(of_b.artist):
+            raise SoundFusionError(f"a and b give tracks to different artists: make their columns {GROUP!r} agree")
+        self.tracks = len(of_a.artist)
+        self.gain = of_a.right.mean(0) - of_b.right.mean(0)  # (artists,): what each adds to the difference
+        self.share = (of_a.share + of_b.share) / 2  # (artists,): of all tracks or segments
+        self.difference = float(self.gain.sum().round(12)) + 0.0  # accuracy of a minus that of b, in -1..1; no -0
+        self.factor = TRAINING_SETS**0.5 if max(of_a.folds, of_b.folds) > 1 else 1.0  # of what artists add
+        self.spread, self.freedom = _spread_of_seeds(of_a, of_b)
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides are as right on each artist, and no seed says otherwise."""
+        return max(np.abs(self.gain).max(), self.spread) < TINY
+
+    @cached_property
+    def _flipped(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sums of gains and of shares under random signs, and the noise of seeds, (10 * RESAMPLES,) each."""
+        sums, noise = [], []
+        for random in map(np.random.default_rng, SEEDS):
+            signs = random.integers(0, 2, (RESAMPLES, len(self.gain)), dtype=np.int8) * 2 - 1
+            sums.append(signs @ np.stack([self.gain, self.share], 1))
+            noise.append(self.spread * random.standard_t(max(self.freedom, 1), RESAMPLES))
+        return *np.concatenate(sums).T, np.concatenate(noise)
+
+    def by_chance(self, delta: float) -> np.ndarray:
+        """What signs and seeds add to a true difference delta, (10 * RESAMPLES,)."""
+        gains, shares, noise = self._flipped
+        return self.factor * (gains - delta * shares) + noise
+
+    def p(self, delta: float = 0.0) -> float:
+        """Two-sided p of a true difference delta."""
+        extreme = np.abs(self.by_chance(delta)) >= abs(self.difference - delta) - TINY
         return (1 + int(extreme.sum())) / (1 + len(extreme))
 
-    def bound(end: float) -> float:
-        """The last delta from the difference towards `end` that the test does not reject."""
-        kept, rejected = difference, end
-        if difference * end < 0:  # by way of 0, so that p and interval agree about it
-            kept, rejected = (difference, 0.0) if p(0.0) < level else (0.0, end)
-        if p(rejected) >= level:
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The range of every difference that the test does not reject at `level`: (low, high) in -1..1. It excludes 0
+        exactly where p is below `level` (at 0.05 never for fewer than six artists)."""
+        if self.equal:
+            return -self._unseen(level), self._unseen(level)
+        return self._bound(-1.0, level), self._bound(1.0, level)
+
+    def _bound(self, end: float, level: float) -> float:
+        """The last difference from the observed one towards `end` that the test does not reject."""
+        kept, rejected = self.difference, end
+        if kept * end < 0:  # by way of 0, so that p and interval agree about it
+            kept, rejected = (kept, 0.0) if self.p() < level else (0.0, end)
+        if self.p(rejected) >= level:
             return rejected
         while abs(rejected - kept) > 1e-6:
             middle = (kept + rejected) / 2
-            kept, rejected = (middle, rejected) if p(middle) >= level else (kept, middle)
+            kept, rejected = (middle, rejected) if self.p(middle) >= level else (kept, middle)
         return kept
 
-    return {"difference": difference, "low": bound(-1.0), "high": bound(1.0), "p": p(0.0)}
+    def _unseen(self, level: float = LEVEL) -> float:
+        """The share of artists on which equal sides may still differ: the upper end of Clopper and Pearson's interval
+        (1934) of none of so many."""
+        return 1 - (level / 2) ** (1 / len(self.gain))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the difference, in 0..1."""
+        by_artist = self.factor * (self.gain - self.difference * self.share)
+        return float(np.sqrt((by_artist**2).sum() + self.spread**2))
+
+    @property
+    def smallest_difference(self) -> float:
+        """The true difference that the test sees with 80 % power, if differences are normally distributed."""
+        asked = self._unseen() if self.equal else np.quantile(np.abs(self.by_chance(self.difference)), 1 - LEVEL)
+        return float(asked) + STANDARD_ERRORS * self.standard_error
 
 
-def unseen(sides: Paired, level: float = LEVEL) -> float:
-    """The share of artists on which equal sides may still differ: the upper end of Clopper and Pearson's interval
-    (1934) of none of so many."""
-    return 1 - (level / 2) ** (1 / len(sides.gain))
-
-
-def random_differences(sides: Paired) -> Callable[[float], np.ndarray]:
-    """By true difference, what signs and seeds add to it by chance, (10 * RESAMPLES,); see `compare`."""
-    flipped, chance = [], []
-    for random in map(np.random.default_rng, SEEDS):
-        signs = random.integers(0, 2, (RESAMPLES, len(sides.gain)), dtype=np.int8) * 2 - 1
-        flipped.append(signs @ np.stack([sides.gain, sides.share], 1))
-        chance.append(sides.spread * random.standard_t(max(sides.freedom, 1), RESAMPLES))
-    (gains, shares), chances = np.concatenate(flipped).T, np.concatenate(chance)
-    return lambda delta: sides.factor * (gains - delta * shares) + chances
+def compare(a: Predictions, b: Predictions, by: str = "vote") -> dict[str, float]:
+    """A `Comparison` as numbers: difference, low, high, p."""
+    test = Comparison(a, b, by)
+    low, high = test.interval()
+    return {"difference": test.difference, "low": low, "high": high, "p": test.p()}
 
 
 def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:
-    """`Paired.spread` and `Paired.freedom`."""
+    """Standard deviation that seeds give the difference, beyond what the artists' gains show; its degrees of freedom, 0
+    where no side has several runs."""
     several = [side for side in sides if len(side.right) > 1]
     variance = 0.0
     for side in several:
@@ -202,17 +217,3 @@ def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:
     freedom = sum(len(side.right) - 1 for side in several)
     of_mean = sum(1 / len(side.right) for side in several)
     return float(np.sqrt(max(variance, 0.0) / max(freedom, 1) * of_mean)), freedom
-
-
-def _resampled(scored: Scores, random: np.random.Generator) -> np.ndarray:
-    """Mean accuracies of RESAMPLES resamples of the artists and of the runs."""
-    runs, artists = scored.right.shape
-    drawn = _times_drawn(artists, random)  # (resamples, artists)
-    chosen = _times_drawn(runs, random) / runs  # (resamples, runs)
-    return np.einsum("na,nr,ra->n", drawn, chosen, scored.right, optimize=True) / (drawn @ scored.share)
-
-
-def _times_drawn(items: int, random: np.random.Generator) -> np.ndarray:
-    """How often each item is in each of RESAMPLES draws of so many with replacement, (resamples, items)."""
-    drawn = random.integers(0, items, (RESAMPLES, items)) + items * np.arange(RESAMPLES)[:, None]
-    return np.bincount(drawn.ravel(), minlength=RESAMPLES * items).reshape(RESAMPLES, items)

@@ -1,6 +1,5 @@
 """Tables of the study as DataFrames: what the report found beside what was reproduced."""
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,9 +49,8 @@ def _with_segments(study: Study) -> pd.DataFrame:
     return study.tracks.assign(segments=[len(starts(seconds)) for seconds in study.tracks["seconds"]])
 
 
-def with_interval(column: str, result: Result, by: str, part: str = "test") -> dict[str, float]:
+def with_interval(column: str, predictions: list[pd.DataFrame], by: str) -> dict[str, float]:
     """Accuracy (0..1) and its 95 % interval as columns of a table, <column>_accuracy, _low and _high."""
-    predictions = result.predictions(part)
     low, high = interval(predictions, by)
     return {f"{column}_accuracy": accuracy(predictions, by), f"{column}_low": low, f"{column}_high": high}
 
@@ -67,33 +65,27 @@ def tested_columns(result: Result) -> dict[str, float | str]:
     over the labels that were tested, means over repeats. All but the first two in 0..1."""
     from sklearn.metrics import precision_recall_fscore_support  # here: scikit-learn takes seconds to import
 
-    predictions, macro = result.predictions("test"), []
+    predictions, by_repeat = result.predictions("test"), []
     for run in map(per_track, predictions):
         of_labels = {"labels": run["target"].unique(), "average": "macro", "zero_division": 0}
-        macro.append(precision_recall_fscore_support(run["target"], run["vote"], **of_labels)[1:3])
-    by_run = [accuracy(run) for run in predictions]
+        _, recall, f1, _ = precision_recall_fscore_support(run["target"], run["vote"], **of_labels)
+        by_repeat.append([(run["vote"] == run["target"]).mean(), recall, f1])
+    right, balanced, f1 = np.transpose(by_repeat)
     return {
         "tracks": predictions[0]["track"].nunique(),
         "repeats": result.repeats,
-        **with_interval("segment", result, "segment"),
-        **with_interval("track", result, "vote"),
-        **{"lowest": min(by_run), "highest": max(by_run)},
-        **dict(zip(("balanced_accuracy", "macro_f1"), np.mean(macro, axis=0), strict=True)),
+        **with_interval("segment", predictions, "segment"),
+        **with_interval("track", predictions, "vote"),
+        **{"lowest": right.min(), "highest": right.max()},
+        **{"balanced_accuracy": balanced.mean(), "macro_f1": f1.mean()},
     }
 
 
 def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
-    """Test accuracy beside what was reported.
-
-    Args:
-        study: where the runs come from.
-        runs: by the model's name in the table.
-        reported_as: row of results/reported/table2_performance.csv by name, beside the names in that table.
-
-    Returns:
-        One row per model: input, model; parameters, epochs, ended, core_minutes, see `Result`; the columns of
-        `tested_columns`; where any was reported segment_reported and track_reported, on FMA-small.
-    """
+    """Test accuracy beside what was reported: input, model; parameters, epochs, ended, core_minutes, see `Result`; the
+    columns of `tested_columns`; where any was reported segment_reported and track_reported, on FMA-small. Runs are by
+    the model's name; `reported_as` has the row of results/reported/table2_performance.csv by name, beside the names in
+    that table."""
     rows = [
         {"input": result.input, "model": name, **_trained(result), "core_minutes": result.core_minutes}
         | tested_columns(result)
@@ -120,9 +112,9 @@ def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     track_accuracy by vote with _low and _high."""
     rows = [
         {"model": f"{model}_small", "regularization": kind, "ended": result.ended, "repeats": result.repeats}
-        | with_interval("validation", result, "segment", "validation")
-        | with_interval("test", result, "segment")
-        | with_interval("track", result, "vote")
+        | with_interval("validation", result.predictions("validation"), "segment")
+        | with_interval("test", result.predictions("test"), "segment")
+        | with_interval("track", result.predictions("test"), "vote")
         for (model, kind), result in runs.items()
     ]
     published = reported("table1_regularization").rename(columns=lambda name: name.replace("_accuracy", "_reported"))
@@ -150,20 +142,17 @@ def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFram
         row = {"model": name, "trained_parameters": result.runs[0].info["trained_parameters"], "ended": result.ended}
         for part, column in (("training", "train_accuracy"), ("validation", "validation_accuracy")):
             row |= {f"{part}_lowest": epochs[column].min(), f"{part}_highest": epochs[column].max()}
-        row |= with_interval("test", result, "segment") | with_interval("track", result, "vote")
+        predictions = result.predictions("test")
+        row |= with_interval("test", predictions, "segment") | with_interval("track", predictions, "vote")
         rows.append(row | {"note": ""})
     rows += [{"model": name, "ended": None, "note": reason} for name, reason in impossible.items()]
     return pd.DataFrame(rows).astype({"ended": "boolean"})
 
 
 def width_scaling(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
-    """The slides' width scaling, from runs by model and size.
-
-    Returns:
-        One row each: model, size, width, parameters, epochs (of the first run), ended, the columns of `tested_columns`,
-        seconds_per_epoch (validation included); reported_accuracy (per segment, on FMA-small), reported_parameters and
-        reported_seconds_per_epoch (on the authors' machine).
-    """
+    """The slides' width scaling, from runs by model and size: model, size, width, parameters, epochs (of the first
+    run), ended, the columns of `tested_columns`, seconds_per_epoch (validation included); reported_accuracy (per
+    segment, on FMA-small), reported_parameters and reported_seconds_per_epoch (on the authors' machine)."""
     rows = [
         {"model": model, "size": size, "width": result.experiment.options["width"], **_trained(result)}
         | tested_columns(result)
@@ -180,8 +169,8 @@ def confusion(result: Result) -> pd.DataFrame:
     """Tracks by true label (rows) and voted label (columns), both in alphabetical order; the mean over seeds."""
     from sklearn.metrics import confusion_matrix  # here: scikit-learn takes seconds to import
 
-    labels = classes_of(result.predictions("test")[0])
-    runs = [per_track(predictions) for predictions in result.predictions("test")]
+    predictions = result.predictions("test")
+    labels, runs = classes_of(predictions[0]), map(per_track, predictions)
     counts = [confusion_matrix(run["target"], run["vote"], labels=range(len(labels))) for run in runs]
     return pd.DataFrame(np.mean(counts, axis=0), pd.Index(labels, name="true"), pd.Index(labels, name="predicted"))
 
@@ -207,12 +196,9 @@ def recalls(runs: dict[str, Result]) -> pd.DataFrame:
         predictions = result.predictions("test")
         for target, label in enumerate(classes_of(predictions[0])):
             of_label = [frame[frame["target"] == target] for frame in predictions]
-            row = {"model": model, "label": label, "tracks": of_label[0]["track"].nunique()}
-            if row["tracks"]:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # of single artists: the table says so
-                    row["recall"], (row["low"], row["high"]) = accuracy(of_label), interval(of_label)
-            rows.append(row)
+            tracks = of_label[0]["track"].nunique()
+            known = (accuracy(of_label), *interval(of_label)) if tracks else [np.nan] * 3
+            rows.append([model, label, tracks, *known])
     return pd.DataFrame(rows, columns=["model", "label", "tracks", "recall", "low", "high"])
 
 
@@ -224,9 +210,9 @@ def trials(study: "optuna.Study") -> pd.DataFrame:
     rows = []
     for number, trial in enumerate(ended(study)):
         epochs = pd.DataFrame(trial.user_attrs.get(EPOCHS, {}))
-        last = epochs.iloc[-1] if len(epochs) else {}
         row = {"trial": number, "how": STATES[trial.state.name], **trial.params, "epochs": len(epochs)}
-        row |= {name: last.get(name, np.nan) for name in ("validation_loss", "validation_accuracy")}
+        for name in ("validation_loss", "validation_accuracy"):
+            row[name] = epochs[name].iloc[-1] if len(epochs) else np.nan
         rows.append(row | {"core_minutes": epochs["core_seconds"].sum() / 60 if len(epochs) else np.nan})
     return pd.DataFrame(rows)
 
@@ -279,11 +265,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def _bounds(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """By column, those of the table that hold its interval."""
+    accuracies = [column.removesuffix("accuracy") for column in table if column.endswith("_accuracy")]
     pairs = dict.fromkeys(INTERVALS, ("low", "high"))
-    for column in table.columns[table.columns.str.endswith("_accuracy")]:
-        stem = column.removesuffix("accuracy")
-        pairs[column] = (f"{stem}low", f"{stem}high")
-    return {column: pair for column, pair in pairs.items() if {column, *pair} <= set(table.columns)}
+    pairs |= {f"{kind}accuracy": (f"{kind}low", f"{kind}high") for kind in accuracies}
+    return {column: pair for column, pair in pairs.items() if {column, *pair} <= set(table)}
 
 
 def _with_bounds(value: float, low: float, high: float) -> str:

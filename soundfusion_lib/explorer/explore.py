@@ -15,7 +15,7 @@ from IPython import get_ipython
 from IPython.display import Image
 from matplotlib.colors import to_hex
 
-from soundfusion_lib.analysis.figures.results import LIGHT_BLUES
+from soundfusion_lib.analysis.drawing import LIGHT_BLUES
 from soundfusion_lib.analysis.tables import confusion
 from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
 from soundfusion_lib.datasets.corpus import Corpus
@@ -67,18 +67,18 @@ class Explorer(widgets.HBox):
         options = list(judgements.runs) if judgements else study.store.labels
         self._choice = widgets.Dropdown(options=options, layout={"width": "auto"})  # a network, or else a label
         choose = self._choose_network if judgements else self._choose_label
-        for widget, react in ((self._clip, self._hear), (self._looked, self._draw), (self._choice, choose)):
+        for widget, react in ((self._clip, self._show), (self._looked, self._show), (self._choice, choose)):
             widget.observe(react, "value")
         choose()
         choices = [self._choice, self._matrix, self._clip, self._sound, self._looked, self._note]
-        left = widgets.VBox(choices if judgements else choices[:4], layout={"flex": "0 1 440px"})
-        right = widgets.Box([self._picture], layout={"flex": "1 1 480px"})
+        left = widgets.VBox(choices if judgements else choices[:4], layout={"flex": "0 1 400px"})
+        right = widgets.Box([self._picture], layout={"flex": "1 1 440px"})
         super().__init__([left, right], layout={"flex_flow": "row wrap"})
         self.add_class("soundfusion-explorer")
 
     def _choose_label(self, _: Any = None) -> None:
-        labels = self._study.tracks["label"]
-        self._list(list(labels.index[labels == self._choice.value]))
+        tracks = self._study.tracks
+        self._list(list(tracks.index[tracks["label"] == self._choice.value]))
 
     def _choose_network(self, _: Any = None) -> None:
         """Show a network's confusion matrix, and the clips of its largest mistake."""
@@ -124,34 +124,27 @@ class Explorer(widgets.HBox):
         self._clip.options = options
         self._clip.index = 0 if options else None
 
-    def _hear(self, _: Any) -> None:
+    def _show(self, _: Any = None) -> None:
         """Show the sound and the picture of the clip chosen."""
-        corpus, track, self._sound.value = self._study.corpus, self._clip.value, ""
-        try:
-            if track:
-                source = _data_uri("audio/mpeg", sound(corpus, track))
-                self._sound.value = f'<audio controls src="{source}" style="width: 100%"></audio>'
-        except UnusableAudio as reason:
-            self._sound.value = html.escape(f"{corpus.file(track)} cannot be heard: {reason}")
-        self._draw()
-
-    def _draw(self, _: Any = None) -> None:
-        """Show the picture of the clip chosen."""
         study, judgements, track, network = self._study, self._judgements, self._clip.value, self._choice.value
-        self._note.value = ""
-        if not track:
-            self._picture.value = ""
-            return
-        try:
-            figure = clip_picture(study, track, judgements, network, self._looked.value)
-        except SoundFusionError as error:
-            self._note.value = html.escape(f"Where {network} looked cannot be shown: {error}")
-            figure = clip_picture(study, track, judgements, network)
-        content = io.BytesIO()
-        figure.savefig(content, dpi=DPI)
-        plt.close(figure)
-        source, text = _data_uri("image/png", content.getvalue()), html.escape(figure.get_suptitle())
-        self._picture.value = f'<img src="{source}" alt="{text}" style="width: 100%; display: block">'
+        heard = note = picture = ""
+        if track:
+            try:
+                source = _data_uri("audio/mpeg", sound(study.corpus, track))
+                heard = f'<audio controls src="{source}" style="width: 100%"></audio>'
+            except UnusableAudio as reason:
+                heard = html.escape(f"{study.corpus.file(track)} cannot be heard: {reason}")
+            try:
+                figure = clip_picture(study, track, judgements, network, self._looked.value)
+            except SoundFusionError as error:
+                note = html.escape(f"Where {network} looked cannot be shown: {error}")
+                figure = clip_picture(study, track, judgements, network)
+            content = io.BytesIO()
+            figure.savefig(content, dpi=DPI)
+            plt.close(figure)
+            source, text = _data_uri("image/png", content.getvalue()), html.escape(figure.get_suptitle())
+            picture = f'<img src="{source}" alt="{text}" style="width: 100%; display: block">'
+        self._sound.value, self._note.value, self._picture.value = heard, note, picture
 
 
 def _text(text: str, style: str = "text-align: right; padding-right: 6px; line-height: 26px") -> widgets.HTML:

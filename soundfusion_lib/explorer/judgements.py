@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from soundfusion_lib.analysis.figures import common
-from soundfusion_lib.analysis.figures.results import LIGHT_BLUES
+from soundfusion_lib.analysis import drawing
+from soundfusion_lib.analysis.drawing import LIGHT_BLUES
 from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.errors import SoundFusionError
@@ -80,9 +80,9 @@ class Judgements:
         """By network, the mean over seeds of its probabilities: indexed by track and segment, one column per label."""
         means = {}
         for network, result in self.runs.items():
-            frame = pd.concat(result.predictions("test"))
-            by_segment = frame.assign(track=frame["track"].astype(str)).groupby(["track", "segment"])
-            means[network] = by_segment[probability_columns(frame)].mean().set_axis(classes_of(frame), axis=1)
+            frame = pd.concat(result.predictions("test")).astype({"track": str})
+            by_segment = frame.groupby(["track", "segment"])[probability_columns(frame)]
+            means[network] = by_segment.mean().set_axis(classes_of(frame), axis=1)
         return means
 
     def run(self, network: str, track: str) -> Run:
@@ -91,7 +91,7 @@ class Judgements:
         return next(run for run in runs if run.predictions("test")["track"].astype(str).eq(track).any())
 
 
-@common.themed
+@drawing.themed
 def clip_picture(
     study: Study, track: str, judgements: Judgements | None = None, network: str = "", looked: bool = False
 ) -> Figure:
@@ -116,23 +116,22 @@ def clip_picture(
                 name: (cut[name], table[true], table.idxmax(axis=1)) for name, table in tables.items()
             },
         }
-    if looked:
-        run, label = judgements.run(network, track), tables[network].mean().idxmax()
-        heat = along_clip(run.model(), run.experiment, study.store, track, run.info["genres"].index(label))
     heights = [0.8, 1.3, *(0.19 * len(rows) + 0.1 for rows in panels.values())]  # inches
     size = (8, sum(heights) + 1.5)
     figure, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights, sharex=True)
     _waveform(axes[0], study, track)
     mel = study.store.arrays["mel"]
     decibels = mel.clip(track).astype(np.float32).mean(1)  # (frames, bands): the mean over channels
-    image = common.spectrogram(axes[1], decibels, mel.representation, cmap="gray" if looked else "magma")
+    image = drawing.spectrogram(axes[1], decibels, mel.representation, cmap="gray" if looked else "magma")
     figure.colorbar(image, ax=axes[1], label="power in dB", pad=0.01)
-    axes[1].set_title("mel spectrogram", loc="left")
+    about = "mel spectrogram"
     if looked:
-        share = heat / max(heat.max(), 1e-12)
-        look = {"cmap": "inferno", "alpha": 0.75 * share, "aspect": "auto", "origin": "lower"}
-        axes[1].imshow(share, extent=image.get_extent(), **look)
-        axes[1].set_title(f"mel spectrogram, in colour what speaks for {label} to {network}", loc="left")
+        run, label = judgements.run(network, track), tables[network].mean().idxmax()
+        heat = along_clip(run.model(), run.experiment, study.store, track, run.info["genres"].index(label))
+        look = {"cmap": "inferno", "alpha": 0.75 * heat / max(heat.max(), 1e-12), "aspect": "auto", "origin": "lower"}
+        axes[1].imshow(heat, extent=image.get_extent(), **look)
+        about += f", in colour what speaks for {label} to {network}"
+    axes[1].set_title(about, loc="left")
     for axis, (name, rows) in zip(axes[2:], panels.items(), strict=True):
         for number, row in enumerate(rows.values()):
             _along_time(axis, number, *row, seconds, true)
@@ -142,15 +141,15 @@ def clip_picture(
     if judgements:
         figure.colorbar(ScalarMappable(cmap=LIGHT_BLUES), ax=axes[2:], label="probability", pad=0.01)
     axes[-1].set(xlabel="time in s", xlim=(0, seconds))
-    return common.titled(figure, f"{title} ({common.corpus_note(study)})")
+    return drawing.titled(figure, f"{title} ({drawing.corpus_note(study)})")
 
 
 def _waveform(axis: Axes, study: Study, track: str) -> None:
-    samples = common.waveform(axis, study.store, track, color="0.35", zorder=3)
-    seconds, segmenting = study.tracks.loc[track, "seconds"], study.profile.segmenting
+    samples = drawing.waveform(axis, study.store, track, color="0.35", zorder=3)
+    segmenting = study.profile.segmenting
     top = max(0.1, 1.1 * float(np.abs(samples).max()))
-    for number, start in enumerate(segmenting.starts(seconds)):
-        end, color = start + segmenting.seconds, common.color_of(number % 2)
+    for number, start in enumerate(segmenting.starts(study.tracks.loc[track, "seconds"])):
+        end, color = start + segmenting.seconds, drawing.color_of(number % 2)
         axis.axvspan(start, end, color=color, alpha=0.18, linewidth=0)
         axis.text((start + end) / 2, top, str(number + 1), color=color, ha="center", va="bottom", weight="bold")
     axis.set(ylim=(-top, top))
@@ -173,18 +172,11 @@ def _along_time(
 
 
 def grad_cam(model: AudioClassifier, inputs: tuple[Tensor, ...], target: int) -> Tensor:
-    """Where stronger features would raise the logit of a class, in the deepest feature map of at least `BANDS` rows.
+    """Where stronger features would raise the logit of a class, in the deepest feature map of at least `BANDS` rows:
+    (N, n_mels, T), 0 or more, interpolated from the map's rows and columns.
 
-    Args:
-        model: in evaluation mode.
-        inputs: of the model, one tensor each; the spectrogram is (N, channels, n_mels, T).
-        target: index of the class.
-
-    Returns:
-        (N, n_mels, T), 0 or more, without unit: interpolated from the rows and columns of the feature map.
-
-    Raises:
-        SoundFusionError: neither the model nor a part of it has feature maps of a spectrogram.
+    The model is in evaluation mode; of its inputs, one tensor each, the spectrogram is (N, channels, n_mels, T).
+    `target` is the class's index. Raises SoundFusionError where no part of the model has feature maps of a spectrogram.
     """
     stages = next((part.stages() for part in model.members() if part.inputs == ("mel",) and part.stages()), None)
     if stages is None:

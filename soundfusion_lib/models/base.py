@@ -28,7 +28,7 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.ones(shape))
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Set mean and standard deviation, each (bands,). A band that never changes is only centred."""
+        """Set mean and deviation, each (bands,). A band that never changes is only centred."""
         self.mean.copy_(mean.view_as(self.mean))
         self.std.copy_(torch.where(std > 1e-6, std, 1.0).view_as(self.std))
 
@@ -67,12 +67,9 @@ class AudioClassifier(nn.Module):
 
     def features(self, *inputs: Tensor) -> Tensor:
         """Features, (N, num_features), of raw inputs."""
-        length = inputs[0].shape[-1]
-        if length < self.shortest:
-            raise SoundFusionError(
-                f"{type(self).__name__} needs {self.inputs[0]}s of length {self.shortest:,} or more, got {length:,}: "
-                "take longer segments."
-            )
+        if (length := inputs[0].shape[-1]) < self.shortest:
+            needed = f"{self.inputs[0]}s of length {self.shortest:,} or more, got {length:,}: take longer segments."
+            raise SoundFusionError(f"{type(self).__name__} needs {needed}")
         return self.embed(*(self.prepare(name, x) for name, x in zip(self.inputs, inputs, strict=True)))
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -118,8 +115,7 @@ class AudioClassifier(nn.Module):
 
     def set_augmentation(self, augmentation: Mapping[str, nn.Module]) -> None:
         """Augment by ``{input name: module}``, in the model and in a fusion's parts, and other inputs not at all."""
-        unknown = augmentation.keys() - set(self.inputs)
-        if unknown:
+        if unknown := augmentation.keys() - set(self.inputs):
             raise SoundFusionError(f"{type(self).__name__} has no input {min(unknown)}, only {', '.join(self.inputs)}.")
         for member in self.members():
             modules = {name: augmentation.get(name, nn.Identity()) for name in member.standardize}
@@ -160,28 +156,19 @@ def summarize(model: nn.Module, *input_shapes: tuple[int, ...]) -> pandas.DataFr
     """
     rows = []
 
-    def size(layer: nn.Module | None, name: str) -> str:
-        return "×".join(str(value) for value in np.atleast_1d(getattr(layer, name, "-")))
-
     def note(layer: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         output = output[0] if isinstance(output, tuple) else output  # attention gives its weights, too
         first = next((m for m in layer.modules() if hasattr(m, "kernel_size")), None)
-        rows.append(
-            {
-                "layer": type(layer).__name__,
-                "filters": size(first, "out_channels"),
-                "kernel": size(first, "kernel_size"),
-                "stride": size(first, "stride"),
-                "output shape": "×".join(f"{size:,}" for size in output.shape[1:]),
-                "parameters": count_parameters(layer, trainable_only=False),
-            }
-        )
+        sizes = [np.atleast_1d(getattr(first, name, "-")) for name in ("out_channels", "kernel_size", "stride")]
+        shape = [f"{size:,}" for size in output.shape[1:]]
+        texts = ["×".join(map(str, values)) for values in (*sizes, shape)]
+        rows.append([type(layer).__name__, *texts, count_parameters(layer, trainable_only=False)])
 
     model = copy.deepcopy(model).to("meta")  # which computes shapes only
     for layer in _layers(model):
         layer.register_forward_hook(note)
     model(*(torch.zeros(2, *shape, device="meta") for shape in input_shapes))
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=["layer", "filters", "kernel", "stride", "output shape", "parameters"])
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:

@@ -26,7 +26,9 @@ class Fusion(AudioClassifier):
 
     inputs = ("waveform", "mel")
 
-    def __init__(self, num_classes: int, parts: Parts, in_channels: int, n_mels: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
+    ) -> None:
         from soundfusion_lib.models import MODELS, build_model  # fusions are models too
 
         built = []
@@ -37,6 +39,10 @@ class Fusion(AudioClassifier):
         super().__init__({}, sum(part.num_features for part in built), num_classes, dropout)
         self.parts = nn.ModuleList(built)
         self.inputs = tuple(dict.fromkeys(name for part in built for name in part.inputs))
+        self.build_fusion(num_classes)
+
+    def build_fusion(self, num_classes: int) -> None:
+        """Layers beyond the parts, whose heads go here where they end in their features."""
 
     def part_inputs(self, inputs: Sequence[Tensor]) -> list[tuple[AudioClassifier, list[Tensor]]]:
         """Each part with its inputs."""
@@ -65,16 +71,9 @@ class FusionConcat(Fusion):
     Shape: waveform (N, 1, L), mel (N, in_channels, n_mels, T) -> logits (N, num_classes); ``features`` (N, 128).
     """
 
-    def __init__(
-        self, num_classes: int, parts: Parts = PARTS, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.3
-    ) -> None:
-        super().__init__(num_classes, parts, in_channels, n_mels, dropout)
-        for part in self.parts:
-            part.head = nn.Identity()  # the parts end in their features
-        self.build_fusion(num_classes)
-
     def build_fusion(self, num_classes: int) -> None:
-        """Layers beyond the concatenation: none here."""
+        for part in self.parts:
+            part.head = nn.Identity()
 
 
 class FusionGated(FusionConcat):
@@ -88,12 +87,12 @@ class FusionGated(FusionConcat):
     """
 
     def build_fusion(self, num_classes: int) -> None:
+        super().build_fusion(num_classes)
         self.values = nn.ModuleList(nn.Linear(part.num_features, UNITS, bias=False) for part in self.parts)
         self.gate = nn.Linear(self.num_features, UNITS, bias=False)
         self.num_features, self.head = UNITS, nn.Linear(UNITS, num_classes)
 
     def features(self, *inputs: Tensor) -> Tensor:
-        """The mixed values, (N, 64)."""
         features = self.part_features(inputs)
         first, second = (torch.tanh(layer(x)) for layer, x in zip(self.values, features, strict=True))  # (N, 64) each
         share = torch.sigmoid(self.gate(torch.cat(features, dim=1)))
@@ -111,15 +110,15 @@ class FusionAttention(FusionConcat):
     """
 
     def build_fusion(self, num_classes: int) -> None:
+        super().build_fusion(num_classes)
         self.tokens = nn.ModuleList(nn.Linear(part.num_features, UNITS) for part in self.parts)
         self.attention = nn.MultiheadAttention(UNITS, HEADS, batch_first=True)
         self.norm = nn.LayerNorm(UNITS)
         self.num_features, self.head = 2 * UNITS, nn.Linear(2 * UNITS, num_classes)
 
     def features(self, *inputs: Tensor) -> Tensor:
-        """Both tokens, (N, 128)."""
-        features = self.part_features(inputs)
-        tokens = torch.stack([layer(x) for layer, x in zip(self.tokens, features, strict=True)], dim=1)  # (N, 2, 64)
+        features = zip(self.tokens, self.part_features(inputs), strict=True)
+        tokens = torch.stack([layer(x) for layer, x in features], dim=1)  # (N, 2, 64)
         attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
         return self.norm(tokens + attended).flatten(1)
 
@@ -145,7 +144,7 @@ class FusionDecision(Fusion):
         dropout: Share = 0.3,
         weighting: Literal["equal", "learned"] = "equal",
     ) -> None:
-        super().__init__(num_classes, parts, in_channels, n_mels)
+        super().__init__(num_classes, parts, in_channels, n_mels, dropout=0.0)
         self.head = nn.Identity()  # the parts' heads decide
         for part, (_, options) in zip(self.parts, parts, strict=True):
             if "dropout" not in options:
@@ -163,5 +162,4 @@ class FusionDecision(Fusion):
     def forward(self, *inputs: Tensor) -> Tensor:
         logits = (part(*tensors) for part, tensors in self.part_inputs(inputs))
         first, second = (log_softmax(x.float(), dim=1) for x in logits)
-        weight = self.weight_logit
-        return torch.logaddexp(first + logsigmoid(weight), second + logsigmoid(-weight))
+        return torch.logaddexp(first + logsigmoid(self.weight_logit), second + logsigmoid(-self.weight_logit))

@@ -40,16 +40,11 @@ class NNet1(_NNet):
         self, num_classes: int, width: Width = 256, in_channels: Count = 2, n_mels: Bands = 64, dropout: Share = 0.5
     ) -> None:
         super().__init__(num_classes, n_mels, width, dropout)
-        self.layers = nn.Sequential(
-            nn.Conv2d(in_channels, width // 2, (n_mels, 4)),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d((1, 2)),
-            nn.Conv2d(width // 2, width // 2, (1, 4)),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d((1, 2)),
-            nn.Conv2d(width // 2, width, (1, 4)),
-            nn.ReLU(inplace=True),
-        )
+        layers, channels = [], in_channels
+        for filters, kernel_size in ((width // 2, (n_mels, 4)), (width // 2, (1, 4)), (width, (1, 4))):
+            layers += [nn.Conv2d(channels, filters, kernel_size), nn.ReLU(inplace=True), nn.MaxPool2d((1, 2))]
+            channels = filters
+        self.layers = nn.Sequential(*layers[:-1])
 
     def convolve(self, x: Tensor) -> Tensor:
         return self.layers(x)  # (N, 256, 1, T / 4 - 6)

@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d
 from soundfusion_lib.checks import Share, Width
 from soundfusion_lib.models.base import AudioClassifier, summarize
 
+Variant = Literal["soundfusion", "allamy"]
 MULTIPLES = (1, 1, 2, 2, 2, 2, 2, 2, 4)  # filters of the nine blocks, as multiples of F
 POOLS = {"soundfusion": [(9, 1)] * 4 + [(3, 1)] * 5, "allamy": [(3, 0)] * 9}  # size and stride, padding
 SHORTEST = {"soundfusion": 14_757, "allamy": 3**10}  # samples that leave one output of every pooling
@@ -74,7 +75,7 @@ class ResidualBlock1D(nn.Module):
     Shape: (N, in_channels, 1, L) -> (N, out_channels, 1, L).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, variant: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, variant: Variant) -> None:
         super().__init__()
         allamy = variant == "allamy"
         self.residual = nn.Sequential(
@@ -112,11 +113,7 @@ class ResNet1D(AudioClassifier):
     stage_ends = tuple(f"layers.{index}" for index in range(1, 18, 2))  # the poolings
 
     def __init__(
-        self,
-        num_classes: int,
-        width: Width = 16,
-        variant: Literal["soundfusion", "allamy"] = "soundfusion",
-        dropout: Share = 0.0,
+        self, num_classes: int, width: Width = 16, variant: Variant = "soundfusion", dropout: Share = 0.0
     ) -> None:
         super().__init__({"waveform": 1}, 4 * width, num_classes, dropout)
         self.shortest = SHORTEST[variant]

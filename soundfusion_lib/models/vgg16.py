@@ -35,12 +35,7 @@ class VGG16(AudioClassifier):
     stage_ends = tuple(f"convolutions.{index}" for index in (4, 9, 16, 23, 30))  # the poolings
 
     def __init__(
-        self,
-        num_classes: int,
-        in_channels: Count = 2,
-        n_mels: Bands = 64,
-        width: Width = FULL_WIDTH,
-        dropout: Share = 0.0,
+        self, num_classes: int, in_channels: Count = 2, n_mels: Bands = 64, width: Width = 64, dropout: Share = 0.0
     ) -> None:
         hidden = 4096 * width // FULL_WIDTH
         super().__init__({"mel": n_mels}, hidden, num_classes, dropout)
@@ -53,12 +48,11 @@ class VGG16(AudioClassifier):
         for inputs in (8 * width * 7 * 7, hidden):
             layers += [nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Dropout(0.5)]
         self.dense = nn.Sequential(*layers)
-        deviation = 0.01 * (FULL_WIDTH / width) ** 0.5  # fewer inputs, the same size of output
         for module in self.modules():  # at full width as torchvision starts it
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, deviation)
+            elif isinstance(module, nn.Linear):  # narrower, of fewer inputs, with outputs of the same size
+                nn.init.normal_(module.weight, 0, 0.01 * (FULL_WIDTH / width) ** 0.5)
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.zeros_(module.bias)
 
@@ -109,7 +103,7 @@ def freeze(model: VGG16, loaded: Collection[str]) -> None:
 def imagenet_file() -> Path | None:
     """The file of ImageNet's weights in the data folder: vgg16_imagenet.safetensors or .pth; None if there is none."""
     files = [data_dir() / f"vgg16_imagenet{suffix}" for suffix in (".safetensors", ".pth")]
-    return next((file for file in files if file.is_file()), None)
+    return next(filter(Path.is_file, files), None)
 
 
 def published_weights() -> Mapping[str, Tensor]:

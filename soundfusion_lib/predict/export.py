@@ -7,7 +7,6 @@ README.md           the model card
 
 import re
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -171,10 +170,8 @@ def evaluate(result: Result, study: Study) -> dict[str, Any]:
     (label, tracks, recall, low, high)."""
     predictions, split = result.predictions("test"), study.split(0)
     tracks = predictions[0]["track"].unique()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of single artists, which have no interval
-        low, high = (None if pd.isna(bound) else bound for bound in interval(predictions))  # JSON has no NaN
-        by_label = recalls({"": result}).query("tracks > 0").drop(columns="model")
+    low, high = (None if pd.isna(bound) else bound for bound in interval(predictions))  # JSON has no NaN
+    by_label = recalls({"": result}).query("tracks > 0").drop(columns="model")
     return {
         "accuracy": accuracy(predictions),
         "low": low,

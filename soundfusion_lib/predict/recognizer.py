@@ -14,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+from soundfusion_lib.analysis import drawing
 from soundfusion_lib.analysis.baselines import mfcc_of, svm_of
-from soundfusion_lib.analysis.figures import common
 from soundfusion_lib.analysis.probes import matrix
 from soundfusion_lib.audio.decode import UnusableAudio
 from soundfusion_lib.audio.representations import MelSpectrogram, StreamedArray, from_dict, streamed
@@ -172,7 +172,7 @@ def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> N
         table.to_csv(new, index=False, errors="surrogateescape")
 
 
-@common.themed
+@drawing.themed
 def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
     """Above, each label's probability over the segments, the most probable on top; where segments overlap, the earlier
     one up to the middle. Below, the mel spectrogram, the mean over channels.
@@ -195,7 +195,7 @@ def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
         starts = range(0, array.frames, step)
         means = [array.read(first, first + step).astype(np.float32).mean((0, 1)) for first in starts]
     extent = (0, len(means) * step * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
-    image = common.spectrogram(below, np.stack(means), spec, interpolation="nearest", extent=extent)
+    image = drawing.spectrogram(below, np.stack(means), spec, interpolation="nearest", extent=extent)
     figure.colorbar(image, ax=below, label="power in dB", pad=0.01)
     below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
     below.set(xlabel="time in min:s", xlim=(0, end.max()))

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import pandas as pd
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, whole, writing
 from soundfusion_lib.pool import cores
 from soundfusion_lib.study.profile import BUILT_IN
@@ -53,11 +53,9 @@ class Results:
         """What was found on the profile's corpus: this notebook's section of study/built_in/findings/<profile>.md."""
         file = BUILT_IN / "findings" / f"{self.name}.md"
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for section in f"\n{text}".split("\n## "):
-            title, _, prose = section.partition("\n")
-            if title.strip() == self.notebook:
-                return Markdown(prose.strip())
-        return Markdown(f"*No findings are written down for {self.notebook} on the profile {self.name}.*")
+        sections = dict(section.partition("\n")[::2] for section in f"\n{text}".split("\n## "))
+        missing = f"*No findings are written down for {self.notebook} on the profile {self.name}.*"
+        return Markdown(sections.get(self.notebook, missing).strip())
 
     def _file(self, kind: str, name: str, caption: str) -> Path:
         self.captions[f"{kind}/{name}"] = caption
@@ -65,25 +63,17 @@ class Results:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The content of a summary.json; empty where there is none, and, with a warning, where it cannot be read."""
-    if not path.exists():
-        return {}
+    """The content of a summary.json; empty where there is none. Raises SoundFusionError where it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if isinstance(content, dict) and isinstance(content.get("notebooks", {}), dict):
-        return content
-    warnings.warn(f"{path} is no summary of notebooks: it is made anew, by each notebook that runs", stacklevel=2)
-    return {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise SoundFusionError(f"{path} is damaged ({error}): delete it; notebooks that run write it anew") from error
 
 
 @contextmanager
 def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
-    """The content of a summary.json, to be changed in place; it is written when the block ends without an error.
-
-    Under a lock, so that of notebooks which end at once none loses its entry.
-    """
+    """The content of a summary.json, to be changed in place; it is written when the block ends without an error. A lock
+    keeps the entries of notebooks that end at once."""
     with writing(path.parent), lock(path.with_name(f".{path.name}.lock")):
         content = read_summary(path)
         yield content

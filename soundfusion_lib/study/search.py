@@ -38,7 +38,7 @@ except ImportError as error:
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 RUNGS = (0.5, 0.75, 1.0)  # shares of its epochs after which a trial may stop: before, one-cycle rates say little
 STARTUP = 4  # trials with random settings; and complete trials before others may stop
-EPOCHS, REASON, AGAIN = "epochs", "reason", "again"  # of a trial: its history, why it diverged, which one it repeats
+EPOCHS, REASON = "epochs", "reason"  # of a trial: its history, and why it diverged
 
 
 def search(study: Study) -> optuna.Study:
@@ -47,17 +47,23 @@ def search(study: Study) -> optuna.Study:
     The profile's own settings come first, if the space has them; then tree-structured Parzen estimators propose
     (Bergstra, Bardenet, Bengio and Kégl, NeurIPS 2011). A trial stops at a rung if its lowest loss is above the median
     of the complete trials there (Golovin et al., "Google Vizier", KDD 2017). No trial sees the test set. Interrupted,
-    the search goes on another time; trials that were in training begin again. Returns Optuna's study, with as many
-    ended trials as the profile says; raises SoundFusionError if no trial came to its end, and as `run_tasks`.
+    the search goes on another time; what was in training is proposed again, as the seed of each trial is its number.
+    Returns Optuna's study, with as many ended trials as the profile says; raises SoundFusionError if no trial came to
+    its end, and as `run_tasks`.
     """
-    base, wanted, file = experiment_of(study), study.profile.search, _file(study)
+    base, file = experiment_of(study), _file(study)
+    trials, space = study.profile.search.trials, study.profile.search.space
     with writing(file.parent), lock(file.with_suffix(".lock")):
         found = open_search(study)
-        begun = len(ended(found))
-        if begun < wanted.trials:
-            _enqueue(found, base, wanted.space)
-            fixed = file, study.store, base, wanted.space
-            tasks = {str(n): Task(run_trial, (*fixed, base.seed + n)) for n in range(begun, wanted.trials)}
+        begun = [trial.params for trial in ended(found)]
+        if len(begun) < trials:
+            for trial in found.get_trials(states=(TrialState.RUNNING,)):  # its process was killed
+                found.tell(trial.number, state=TrialState.FAIL)
+            own, waiting = settings_of(base, space), found.get_trials(states=(TrialState.WAITING,))
+            if own and own not in begun and not waiting:
+                found.enqueue_trial(own)
+            fixed = file, study.store, base, space
+            tasks = {str(n): Task(run_trial, (*fixed, base.seed + n)) for n in range(len(begun), trials)}
             list(run_tasks(tasks, study.device_name, study.progress, study.scheduler, unit="trial"))
     if not any(trial.state == TrialState.COMPLETE for trial in found.trials):
         raise SoundFusionError("no trial of the search came to its end: give [search.space] lower learning rates")
@@ -120,8 +126,9 @@ def open_search(study: Study) -> optuna.Study:
 
 
 def ended(found: optuna.Study) -> list[FrozenTrial]:
-    """The trials that ended, in order, without those that an interruption cut off."""
-    return [trial for trial in found.trials if trial.state.is_finished() and not _is_cut_off(trial)]
+    """The trials that ended, in order, without those that an interruption cut off, which failed for no reason."""
+    finished = [trial for trial in found.trials if trial.state.is_finished()]
+    return [trial for trial in finished if trial.state != TrialState.FAIL or REASON in trial.user_attrs]
 
 
 def suggest(trial: optuna.Trial, names: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,10 +136,10 @@ def suggest(trial: optuna.Trial, names: Mapping[str, Any]) -> dict[str, Any]:
     for name, values in names.items():
         if isinstance(values, list):
             trial.suggest_categorical(name, values)
+        elif isinstance(values["low"], int) and isinstance(values["high"], int):
+            trial.suggest_int(name, **values)
         else:
-            whole = isinstance(values["low"], int) and isinstance(values["high"], int)
-            propose = trial.suggest_int if whole else trial.suggest_float
-            propose(name, **values)
+            trial.suggest_float(name, **values)
     return trial.params
 
 
@@ -141,12 +148,11 @@ def settings_of(experiment: Experiment, names: Mapping[str, Any]) -> dict[str, A
     masks = {name: parameter.default for name, parameter in signature(AUGMENTATIONS["mel"]).parameters.items()}
     settings = {**masks, **experiment.augment.get("mel", {}), **experiment.options, **vars(experiment.training)}
 
-    def inside(name: str, values: Any) -> bool:
-        if isinstance(values, list):
-            return settings[name] in values
-        return values["low"] <= settings[name] <= values["high"]
+    def inside(value: Any, values: Any) -> bool:
+        return value in values if isinstance(values, list) else values["low"] <= value <= values["high"]
 
-    return {name: settings[name] for name in names} if all(map(inside, names, names.values())) else {}
+    own = {name: settings[name] for name in names}
+    return own if all(inside(own[name], values) for name, values in names.items()) else {}
 
 
 def as_toml(settings: Mapping[str, Any]) -> str:
@@ -169,19 +175,3 @@ def _storage(file: Path) -> JournalStorage:
         return JournalStorage(JournalFileBackend(str(file), lock(file.with_suffix(".writing"))))
     except (ValueError, KeyError, TypeError) as error:
         raise SoundFusionError(f"{file} is damaged ({error}): restore it, or delete it to search anew") from error
-
-
-def _is_cut_off(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
-
-
-def _enqueue(found: optuna.Study, base: Experiment, names: dict) -> None:
-    """Enqueue the profile's own settings, and those of trials that an interruption cut off."""
-    for trial in found.get_trials(states=(TrialState.RUNNING,)):  # its process was killed
-        found.tell(trial.number, state=TrialState.FAIL)
-    if own := settings_of(base, names):
-        found.enqueue_trial(own, skip_if_exists=True)
-    repeated = {trial.user_attrs.get(AGAIN) for trial in found.trials}
-    for trial in filter(_is_cut_off, found.trials):
-        if trial.number not in repeated and trial.params.keys() == names.keys():
-            found.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})

@@ -1,17 +1,19 @@
-"""Figures of results."""
+"""Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
+
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from soundfusion_lib.analysis.figures import common
-from soundfusion_lib.analysis.figures.common import color_of, corpus_note, name_rows, points, points_by, themed, titled
+from soundfusion_lib.analysis import drawing
+from soundfusion_lib.analysis.drawing import color_of, corpus_note, heat_map, name_rows, points, themed, titled
+from soundfusion_lib.audio.store import Store
+from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
+from soundfusion_lib.training.result import Result
 
 REPORTED = "reported, FMA-small"
 GRID = {"index": "probability", "columns": "max_mask_fraction"}
@@ -21,7 +23,91 @@ COSTS = {  # by its column, where a model is the best at most at its cost, and t
     "parameters": ("best_of_size", "parameters"),
     "core_minutes": ("best_of_time", "training of one network in core-minutes"),
 }
-LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable
+
+
+@themed
+def split_distribution(study: Study) -> Figure:
+    """Number of tracks of each label in each set, and the label's share of each set."""
+    counts = pd.crosstab(study.tracks["label"], study.tracks["split"])
+    counts = counts.reindex(study.corpus.labels, columns=SPLITS, fill_value=0)
+    panels = {"tracks": counts, "share of the set in %": 100 * counts / counts.sum()}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(counts) + 1.6), sharey=True)
+    for axis, (name, table) in zip(axes, panels.items(), strict=True):
+        table.plot.barh(ax=axis, width=0.8, legend=False, xlabel=name, ylabel=study.corpus.label_name)
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
+    drawing.whole_numbers(axes[0])
+    return titled(figure, f"Tracks of each {study.corpus.label_name} in each set ({corpus_note(study)})")
+
+
+@themed
+def clip(store: Store, track: str) -> Figure:
+    """A clip's waveform and its mel spectrogram (one panel per channel), as the networks get them, on one time axis."""
+    spec = store.arrays["mel"].representation
+    specgram = store.arrays["mel"].clip(track).astype(np.float32)  # (frames, channels, bands)
+    figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
+    drawing.waveform(axes[0], store, track)
+    rate = store.arrays["waveform"].representation.sample_rate
+    axes[0].set(ylabel="amplitude\n(full scale = 1)", ylim=(-1, 1), title=f"waveform, mono, {rate:,} Hz")
+    names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
+    for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
+        image = drawing.spectrogram(axis, specgram[:, channel], spec, vmin=specgram.min(), vmax=specgram.max())
+        axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz")
+    figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
+    axes[-1].set(xlabel="time in s")
+    synthetic = ", synthetic" if store.corpus.synthetic else ""
+    return titled(figure, f"Track {track}: {store.tracks.loc[track, 'label']}{synthetic}")
+
+
+@themed
+def fusions(study: Study) -> Figure:
+    """SoundFusion-1 and SoundFusion-2 from the inputs to the probabilities, with the sizes of the profile."""
+    seconds, mel = study.profile.segmenting.seconds, study.profile.mel
+    waveform = f"waveform\n{study.profile.waveform.frames(seconds):,} samples"
+    spectrogram = f"mel spectrogram\n{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}"
+    begin = [[waveform, spectrogram], ["ResNet1D\nfeatures", "ResNet2D\nfeatures"]]
+    decisions = [f"linear layer,\nsoftmax,\ntimes {weight}" for weight in ("w", "1 - w")]
+    joint = [["concatenation,\nlinear layer"], ["softmax:\nprobabilities"]]
+    diagrams = {  # columns of boxes, from left to right
+        "SoundFusion-1: one decision from both features": [*begin, *joint],
+        "SoundFusion-2: two decisions, weighted": [*begin, decisions, ["sum:\nprobabilities"]],
+    }
+    heights = {1: [0.5], 2: [0.8, 0.2]}  # by the number of boxes in a column
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2))
+    for axis, (title, columns) in zip(axes, diagrams.items(), strict=True):
+        axis.set(xlim=(0, 4.2), ylim=(0, 1), title=title)
+        axis.axis("off")
+        for number, (texts, following) in enumerate(pairwise([*columns, []])):
+            for row, text in enumerate(texts):
+                at, color = (0.5 + 1.1 * number, heights[len(texts)][row]), color_of(row if len(texts) > 1 else 2)
+                box = {"boxstyle": "round,pad=0.5", "ec": color, "fc": [0.85 + 0.15 * part for part in color]}
+                target, arrow = at, None
+                if following:
+                    target = at[0] + 1.1, heights[len(following)][min(row, len(following) - 1)]
+                    arrow = {"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38}
+                axis.annotate(text, target, at, ha="center", va="center", bbox=box, arrowprops=arrow)
+    return figure
+
+
+@themed
+def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
+    """Loss (first row) and accuracy (second row) per epoch, one column per network; the epoch kept is marked."""
+    size = (4.2 * len(runs), 5.6)
+    figure, axes = plt.subplots(2, len(runs), figsize=size, sharex="col", sharey="row", squeeze=False)
+    for column, (name, result) in zip(axes.T, runs.items(), strict=True):
+        run = result.runs[0]
+        for axis, quantity in zip(column, ("loss", "accuracy"), strict=True):
+            for part, label in (("train", "training"), ("validation", "validation")):
+                axis.plot(run.history["epoch"], run.history[f"{part}_{quantity}"], "o-", mec="white", label=label)
+            axis.axvline(run.info["best_epoch"], color="black", linewidth=1, linestyle=":", label="the epoch kept")
+        drawing.chance_line(column[1], study)
+        column[0].set(title=name, ylabel="cross entropy in nats")
+        column[1].set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
+        drawing.whole_numbers(column[1])
+        for axis in column:
+            axis.label_outer()
+    note = ", first seed and fold of each network" if any(len(result.runs) > 1 for result in runs.values()) else ""
+    return titled(figure, f"Training{note} ({corpus_note(study)})")
 
 
 @themed
@@ -29,15 +115,15 @@ def accuracies(study: Study, table: pd.DataFrame) -> Figure:
     """A table of `tables.performance` as points with their intervals, coloured by input; what was reported as open
     marks."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.4 * len(table) + 1.6), sharey=True, sharex=True)
+    inputs = dict.fromkeys([*drawing.INPUTS, *table["input"]])
     panels = {"segment": ("per segment", BY_SEGMENT), "track": ("per track, by vote", BY_TRACK)}
     for axis, (by, (name, values)) in zip(axes, panels.items(), strict=True):
-        inputs = dict.fromkeys([*common.INPUTS, *table["input"]])
-        points_by(axis, range(len(table)), table, "input", inputs, values)
+        points(axis, range(len(table)), table, values, "input", inputs)
         if f"{by}_reported" in table:
-            common.reported(axis, table[f"{by}_reported"])
+            drawing.reported(axis, table[f"{by}_reported"])
         name_rows(axis, table["model"], 1 / len(study.corpus.labels))
         axis.set(xlabel=f"test accuracy {name} (95 % interval)", xlim=(0, 1))
-    return titled(figure, f"Accuracy ({corpus_note(study)})", axes[0])
+    return titled(figure, f"Accuracy ({corpus_note(study)})")
 
 
 @themed
@@ -53,14 +139,14 @@ def cost(study: Study, table: pd.DataFrame, costs: tuple[str, ...] = ("core_minu
         if best in rows:
             front = rows[rows[best] == "yes"]
             axis.step(front[cost], front["track_accuracy"], where="post", color="0.5", label="best at its cost")
-        points_by(axis, rows[cost], rows, "input", common.INPUTS, BY_TRACK, upright=True)
+        points(axis, rows[cost], rows, BY_TRACK, "input", drawing.INPUTS, upright=True)
         by_accuracy = rows.sort_values("track_accuracy", kind="stable")[["model", cost, "track_accuracy"]]
         for y, (model, *point) in zip(np.linspace(0.02, 0.98, len(rows)), by_accuracy.to_numpy(), strict=True):
             line = {"arrowstyle": "-", "color": "0.7", "relpos": (0, 0.5)}  # from the name, beside the axes
             axis.annotate(model, point, (1.03, y), textcoords="axes fraction", va="center", arrowprops=line, zorder=0)
-        common.logarithmic(axis, name)
+        drawing.logarithmic(axis, name)
         axis.set_ylabel("test accuracy by vote (95 % interval)")
-    return titled(figure, f"Accuracy and its cost ({corpus_note(study)})", axes[0, 0])
+    return titled(figure, f"Accuracy and its cost ({corpus_note(study)})")
 
 
 @themed
@@ -75,11 +161,11 @@ def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figu
     lowest = ended["validation_loss"].cummin()
     axes[0].step(ended["trial"], lowest, where="post", color=color_of(1), label="lowest so far")
     axes[0].set(xlabel="trial", ylabel="validation loss in nats", title=f"{len(table)} trials")
-    common.whole_numbers(axes[0])
+    drawing.whole_numbers(axes[0])
     axes[1].barh(importances["setting"].str.replace("_", " "), importances["importance"])
     axes[1].invert_yaxis()
     axes[1].set(xlabel="share of the loss's variance", xlim=(0, 1), title="importance")
-    return titled(figure, f"Search of hyper-parameters ({corpus_note(study)})", axes[0])
+    return titled(figure, f"Search of hyper-parameters ({corpus_note(study)})")
 
 
 @themed
@@ -90,11 +176,11 @@ def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(2, len(masks), figsize=size, sharex=True, sharey=True, squeeze=False)
     rows = {"best_validation_accuracy": study.corpus.name, "reported": "reported"}
     for row, (quantity, name) in zip(axes, rows.items(), strict=True):
+        limits = table[quantity].min(), table[quantity].max()
         for axis, count in zip(row, masks, strict=True):
             cells = table[table["n_masks"] == count].pivot(**GRID, values=quantity)
             cells = cells.reindex(index=probabilities, columns=shares)
-            limits, texts = (table[quantity].min(), table[quantity].max()), {"annot": True, "fmt": ".3f"}
-            image = _heat_map(axis, cells, *limits, **texts, annot_kws={"fontsize": 8})
+            image = heat_map(axis, cells, *limits, annot=True, fmt=".3f", annot_kws={"fontsize": 8})
             axis.set(title=f"{name}: {count} in time, {count} in frequency", xlabel="", ylabel="")
         row[0].set_ylabel("probability of a mask")
         figure.colorbar(image, ax=list(row), label="best validation accuracy")
@@ -107,17 +193,17 @@ def width_scaling(study: Study, table: pd.DataFrame) -> Figure:
     """`tables.width_scaling`: accuracy per segment over parameters, one line per model with 95 % intervals, and what
     the slides' heat map reports as small diamonds."""
     figure, axis = plt.subplots(figsize=(10, 4.6))
+    points(axis, table["parameters"], table.replace(LABELS), BY_SEGMENT, "model", LABELS.values(), True, "-")
     for series, (model, rows) in enumerate(table.groupby("model")):
-        points(axis, rows["parameters"], rows[BY_SEGMENT], LABELS[model], series, upright=True, line="-")
         look = {"color": color_of(series), "ms": 4, "label": f"{LABELS[model]}, {REPORTED}"}
         axis.plot(rows["reported_parameters"], rows["reported_accuracy"], "D:", **look)
         end, gap, edge = (("segment_high", 3, "bottom"), ("segment_low", -3, "top"))[series % 2]  # above, or below
         for size, *point in rows[["size", "parameters", end]].itertuples(index=False):
             axis.annotate(size, point, (0, gap), textcoords="offset points", ha="center", va=edge)
-    common.chance_line(axis, study)
-    common.logarithmic(axis, "parameters")
+    drawing.chance_line(axis, study)
+    drawing.logarithmic(axis, "parameters")
     axis.set(ylim=(0, 1), ylabel="test accuracy per segment (95 % interval)")
-    return titled(figure, f"Width scaling ({corpus_note(study)})", axis)
+    return titled(figure, f"Width scaling ({corpus_note(study)})")
 
 
 @themed
@@ -131,7 +217,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
     figure, axes = plt.subplots(1, len(panels), figsize=(len(panels) * size + 1.5, size), squeeze=False)
     for axis, (matrix, title, label) in zip(axes[0], panels, strict=True):
         shares = matrix.div(matrix.sum(axis=1), axis=0)  # NaN, drawn as 0, where no track was tested
-        image = _heat_map(axis, shares.fillna(0), 0, 1, annot=matrix.round(1), fmt=",.9g", annot_kws={"fontsize": 9})
+        image = heat_map(axis, shares.fillna(0), 0, 1, annot=matrix.round(1), fmt=",.9g", annot_kws={"fontsize": 9})
         recalls = ["no tracks" if np.isnan(share) else f"{share:.0%}" for share in np.diag(shares)]
         axis.set_yticklabels([f"{row} ({recall})" for row, recall in zip(matrix.index, recalls, strict=True)])
         axis.set_xticklabels(matrix.columns, rotation=45, ha="right")
@@ -143,15 +229,14 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
 @themed
 def recalls(study: Study, table: pd.DataFrame) -> Figure:
     """Recall of each label by each model, from `tables.recalls`, with 95 % intervals."""
-    labels, models = table["label"].unique(), table["model"].unique()
+    (row, labels), (series, models) = pd.factorize(table["label"]), pd.factorize(table["model"])
     figure, axis = plt.subplots(figsize=(10, 0.5 * len(labels) + 1.8))
-    for series, model in enumerate(models):
-        position = np.arange(len(labels)) + 0.5 * (series / max(1, len(models) - 1) - 0.5)
-        points(axis, position, table.loc[table["model"] == model, ["recall", "low", "high"]], model, series)
+    at = row + 0.5 * (series / max(1, len(models) - 1) - 0.5)
+    points(axis, at, table, ["recall", "low", "high"], "model", models)
     name_rows(axis, labels, 1 / len(labels))
     what = "recall: share of a label's tracks that are predicted as such (95 % interval)"
     axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label_name)
-    return titled(figure, f"Recall of each {study.corpus.label_name} ({corpus_note(study)})", axis)
+    return titled(figure, f"Recall of each {study.corpus.label_name} ({corpus_note(study)})")
 
 
 @themed
@@ -159,9 +244,9 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     """The differences of `conclusions.conclusions`, with intervals (see `paired_tests.tested`), beside the reported
     ones; both answers stand at the right."""
     figure, axis = plt.subplots(figsize=(10, 0.7 * len(table) + 1.8))
-    label = f"{study.corpus.name}, interval at its test's level"
-    points(axis, range(len(table)), table[DIFFERENCE], label, 0)
-    common.reported(axis, table["reported"])
+    here = f"{study.corpus.name}, interval at its test's level"
+    points(axis, range(len(table)), table.assign(where=here), DIFFERENCE, "where", [here])
+    drawing.reported(axis, table["reported"])
     names = []
     for row in table.itertuples():
         unequal = pd.notna(row.first_epochs) and row.first_epochs != row.second_epochs
@@ -174,46 +259,39 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
         for y, answer in enumerate(table[column]):
             axis.text(x, y, answer, transform=beside, va="center")
     axis.set_xlabel("accuracy by vote, first minus second (interval at its test's level)")
-    return titled(figure, f"The report's conclusions ({corpus_note(study)})", axis)
+    return titled(figure, f"The report's conclusions ({corpus_note(study)})")
 
 
 @themed
 def by_block(study: Study, table: pd.DataFrame) -> Figure:
     """Probes of each stage by itself, see `probes.by_block`: one panel per network, one line per start, with 95 %
     intervals."""
-    networks, starts = table["network"].unique(), table["weights"].unique()
+    networks, starts = table["network"].unique(), list(table["weights"].unique())
     figure, axes = plt.subplots(1, len(networks), figsize=(3.6 * len(networks), 3.8), sharey=True, squeeze=False)
     for axis, network in zip(axes[0], networks, strict=True):
-        for series, start in enumerate(starts):
-            rows = table[(table["network"] == network) & (table["weights"] == start)]
-            block = rows["block"] + 0.08 * (series - 1)  # so that intervals stay apart
-            points(axis, block, rows[BY_TRACK], start, series, upright=True, line="-")
-        common.chance_line(axis, study)
+        rows = table[table["network"] == network]
+        at = rows["block"] + 0.08 * (rows["weights"].map(starts.index) - 1)  # so that intervals stay apart
+        points(axis, at, rows, BY_TRACK, "weights", starts, upright=True, line="-")
+        drawing.chance_line(axis, study)
         axis.set(title=network, xlabel="stage", ylim=(0, 1))
-        common.whole_numbers(axis)
+        drawing.whole_numbers(axis)
     axes[0, 0].set_ylabel("test accuracy per track (95 % interval)")
-    return titled(figure, f"Linear probes of each stage ({corpus_note(study)})", axes[0, 0])
+    return titled(figure, f"Linear probes of each stage ({corpus_note(study)})")
 
 
 @themed
 def starts(tables: dict[str, pd.DataFrame]) -> Figure:
     """Frozen starts and baselines by vote, with 95 % intervals: one panel per corpus, coloured by what each start was
-    trained on.
-
-    Args:
-        tables: by the corpus's name: model, source (of the weights), track_accuracy, track_low and track_high.
-    """
+    trained on. Tables by the corpus's name: model, source (of the weights), track_accuracy, track_low, track_high."""
     both = pd.concat(tables.values())
     names, sources = list(both["model"].unique()), both["source"].unique()
     size = (10, 0.4 * len(names) + 1.6)
     figure, axes = plt.subplots(1, len(tables), figsize=size, sharex=True, sharey=True, squeeze=False)
     for axis, (corpus, table) in zip(axes[0], tables.items(), strict=True):
-        points_by(axis, [names.index(name) for name in table["model"]], table, "source", sources, BY_TRACK)
+        points(axis, table["model"].map(names.index), table, BY_TRACK, "source", sources)
+        name_rows(axis, names)
         axis.set(title=corpus, xlabel="test accuracy by vote (95 % interval)", xlim=(0, 1))
-        axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
-        axis.grid(axis="y", visible=False)
-    fullest = max(axes[0], key=lambda axis: len(axis.get_legend_handles_labels()[1]))
-    return titled(figure, "What a network was trained on first", fullest)
+    return titled(figure, "What a network was trained on first")
 
 
 @themed
@@ -222,19 +300,7 @@ def gains(study: Study, table: pd.DataFrame) -> Figure:
     second, kind ("fusion" or "control"), difference, low and high."""
     table = table.sort_values("difference", ascending=False)
     figure, axis = plt.subplots(figsize=(10, 0.5 * len(table) + 1.6))
-    points_by(axis, range(len(table)), table, "kind", ("fusion", "control"), DIFFERENCE)
+    points(axis, range(len(table)), table, DIFFERENCE, "kind", ["fusion", "control"])
     name_rows(axis, [f"{row.first}\n- {row.second}" for row in table.itertuples()], 0, "no difference")
     axis.set_xlabel("accuracy per track by vote, first minus second (interval at its test's level)")
-    return titled(figure, f"What fusion gains ({corpus_note(study)})", axis)
-
-
-def _heat_map(axis: Axes, cells: pd.DataFrame, low: float, high: float, **look) -> ScalarMappable:
-    """Draw a table as colours between low and high."""
-    import seaborn as sns
-
-    ticks = {"xticklabels": True, "yticklabels": True}
-    sns.heatmap(cells, vmin=low, vmax=high, cmap=LIGHT_BLUES, cbar=False, ax=axis, **ticks, **look)
-    axis.tick_params(axis="y", rotation=0)
-    axis.grid(visible=False)
-    axis.set_facecolor("0.92")  # where there is no cell
-    return axis.collections[0]
+    return titled(figure, f"What fusion gains ({corpus_note(study)})")

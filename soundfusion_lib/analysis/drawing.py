@@ -1,13 +1,14 @@
 """What figures share: the theme, titles and legends, values with intervals, a clip's waveform and spectrogram."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -18,6 +19,7 @@ from soundfusion_lib.audio.store import Store
 from soundfusion_lib.study.study import Study
 
 INPUTS = "1D", "2D", "mix", "features", "MFCC", "none"  # see `Result`: each has its colour and mark
+LIGHT_BLUES = LinearSegmentedColormap.from_list("light blues", ["#ffffff", "#4292c6"])  # black text stays readable
 THEME = {
     "figure.constrained_layout.use": True,
     "text.parse_math": False,  # a label or a file's name with dollar signs is no formula
@@ -49,10 +51,13 @@ def corpus_note(study: Study) -> str:
     return f"{study.corpus.name} corpus{synthetic}{study.corpus.label_note}"
 
 
-def titled(figure: Figure, title: str, axis: Axes | None = None) -> Figure:
-    """Give a figure its title and, below all axes, the legend of this one."""
-    if axis:
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=8)
+def titled(figure: Figure, title: str) -> Figure:
+    """Give a figure its title and, below all axes, the legend of what they name."""
+    named = {}
+    for axis in figure.axes:
+        named |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    if named:
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=8)
     figure.suptitle(title)
     return figure
 
@@ -67,23 +72,24 @@ def chance_line(axis: Axes, study: Study) -> None:
 
 
 def points(
-    axis: Axes, at: ArrayLike, rows: pd.DataFrame, label: str, series: int, upright: bool = False, line: str = ""
+    axis: Axes,
+    at: ArrayLike,
+    table: pd.DataFrame,
+    values: list[str],
+    column: str,
+    kinds: Iterable[str],
+    upright: bool = False,
+    line: str = "",
 ) -> None:
-    """Draw values (the first column) on their intervals (the next two: low, high), where known, one below the other, or
-    upright, one beside the other."""
-    value, low, high = rows.to_numpy(float).T
-    errors = np.clip([value - low, high - value], 0, None)
-    look = {"color": color_of(series), "marker": "osD^vp"[series % 6], "ms": 7, "mec": "white", "ls": line}
-    axis.errorbar(*((at, value, errors) if upright else (value, at, None, errors)), label=label, **look)
-
-
-def points_by(
-    axis: Axes, at: ArrayLike, rows: pd.DataFrame, column: str, kinds: Iterable[str], values: list[str], **options
-) -> None:
-    """Draw `points` of rows, one series for each kind, which a column names."""
+    """Draw values on their intervals (columns: value, low, high), where known, one below the other, or upright, one
+    beside the other; a series with a colour and a mark of its own for each kind, which a column names."""
     for series, kind in enumerate(kinds):
-        if (same := (rows[column] == kind).to_numpy()).any():
-            points(axis, np.asarray(at)[same], rows.loc[same, values], kind, series, **options)
+        of_kind = (table[column] == kind).to_numpy()
+        if of_kind.any():
+            value, low, high = table.loc[of_kind, values].to_numpy(float).T
+            place, errors = np.asarray(at)[of_kind], np.clip([value - low, high - value], 0, None)
+            look = {"color": color_of(series), "marker": "osD^vp"[series % 6], "ms": 7, "mec": "white", "ls": line}
+            axis.errorbar(*((place, value, errors) if upright else (value, place, None, errors)), label=kind, **look)
 
 
 def reported(axis: Axes, values: pd.Series) -> None:
@@ -91,17 +97,19 @@ def reported(axis: Axes, values: pd.Series) -> None:
     axis.plot(values, range(len(values)), "D", mfc="none", color="black", label="reported on FMA-small", zorder=3)
 
 
-def name_rows(axis: Axes, names: Iterable[str], line: float, meaning: str = "chance") -> None:
-    """Name the rows of `points` from top to bottom, and draw a line to compare them with."""
-    axis.axvline(line, color="tab:gray", linewidth=1, label=meaning)
+def name_rows(axis: Axes, names: Sequence[str], line: float | None = None, meaning: str = "chance") -> None:
+    """Name the rows of `points` from top to bottom, and draw a line to compare them with, if there is one."""
+    if line is not None:
+        axis.axvline(line, color="tab:gray", linewidth=1, label=meaning)
     axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
     axis.grid(axis="y", visible=False)
 
 
 def logarithmic(axis: Axes, name: str) -> None:
-    """Make the horizontal axis logarithmic, with plain numbers."""
+    """Make the horizontal axis of what is drawn logarithmic, with plain numbers: over three decades one for each."""
     axis.set(xscale="log", xlabel=f"{name} (logarithmic)")
-    ticks = {"major_locator": LogLocator(subs=(1, 2, 5)), "major_formatter": "{x:,.9g}"}
+    low, high = axis.get_xlim()
+    ticks = {"major_locator": LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)), "major_formatter": "{x:,.9g}"}
     axis.xaxis.set(**ticks, minor_formatter=NullFormatter())
 
 
@@ -123,3 +131,15 @@ def spectrogram(axis: Axes, decibels: np.ndarray, spec: MelSpectrogram, **look) 
     axis.set(ylabel="mel band")
     axis.grid(visible=False)
     return image
+
+
+def heat_map(axis: Axes, cells: pd.DataFrame, low: float, high: float, **look) -> ScalarMappable:
+    """Draw a table as colours between low and high."""
+    import seaborn as sns
+
+    ticks = {"xticklabels": True, "yticklabels": True}
+    sns.heatmap(cells, vmin=low, vmax=high, cmap=LIGHT_BLUES, cbar=False, ax=axis, **ticks, **look)
+    axis.tick_params(axis="y", rotation=0)
+    axis.grid(visible=False)
+    axis.set_facecolor("0.92")  # where there is no cell
+    return axis.collections[0]
