@@ -214,7 +214,7 @@ def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
 def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
     for words, why in (
-        (("--model", "demo/resnet2d"), "resnet2d is an architecture: name one of its networks, ResNet2D-small, "),
+        (("--model", "fma_small/resnet2d"), "resnet2d is an architecture: name one of its networks, ResNet2D-small, "),
         (("--model", "fma_small/Nothing"), "there is no experiment 'Nothing' on fma_small. There are: "),
         (("--model", "nowhere/ResNet2D-small"), "there is no profile 'nowhere'"),
         (("--model", "beef"), "no run has a key that begins with 'beef'"),
