@@ -123,6 +123,28 @@ def worker(scheduler, count):
 
 
 @main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder):
+    """Write mine.toml beside a FOLDER of music, with one folder per label or a metadata.csv, and say what is in it."""
+    from soundfusion_lib.checks import shown
+    from soundfusion_lib.datasets import folder as read
+    from soundfusion_lib.paths import whole
+    from soundfusion_lib.predict.export import render
+
+    folder = Path(os.path.abspath(folder))
+    if (file := folder.parent / "mine.toml").exists():
+        raise SoundFusionError(f"{file} is there already: go on with it, or remove it first")
+    tracks = read(folder).tracks
+    found = tracks.groupby("label").agg(files=("path", "size"), artists=("group", "nunique"))
+    folds = 0 if "split" in tracks else int(found["files"].clip(3, 5).min())
+    text = render("mine.toml", {"path": shown(folder.name), "folds": folds, "tracks": len(tracks)})
+    with whole(file) as new:
+        new.write_text(text, "utf-8")
+    click.echo(found.replace({"artists": {0: "unknown"}}).to_string())
+    click.echo(f"{len(tracks)} files. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
+
+
+@main.command()
 @click.argument("profile")
 @click.argument("network")
 @set_option
@@ -131,28 +153,33 @@ def worker(scheduler, count):
 def train(profile, network, changes, all_clips, device):
     """Train NETWORK with PROFILE's seeds and folds, and print its accuracy.
 
-    NETWORK is an experiment's name, as tables show it (ResNet2D-small, SoundFusion-1, SimpleCNN), or a model alone
-    (resnet2d). `reproduce`, `predict` and `export` find its runs again.
+    NETWORK is musicnn or vgg16-imagenet, a linear classifier on that pre-trained network, or svm: tested in minutes,
+    and then fitted to all clips. Or it is an experiment's name, as tables show it (ResNet2D-small, SoundFusion-1).
+    `predict` and `export` find it again.
     """
-    from soundfusion_lib.predict.export import evaluate, tested_runs, with_bounds
+    from soundfusion_lib.predict.export import CLASSIFIERS, evaluate, fit_classifier, render, tested_runs
     from soundfusion_lib.study.catalogue import experiment_named
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 
-    experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written
+    if network.casefold() not in CLASSIFIERS:
+        experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written
     study = Study("train", changed(profile, changes), device)
+    on = f"on {study.profile.name}{', trained on all clips' * all_clips}"
+    if network.casefold() in CLASSIFIERS:
+        config = fit_classifier(study, network.casefold())
+        click.echo(f"{network} {on}: {render('tested.txt', config['evaluation'])}", nl=False)
+        left_out = f" ({lost} are left out: `soundfusion prepare`)" if (lost := len(study.store.left_out)) else ""
+        use = f"soundfusion predict --model {study.profile.name if changes else profile}/{network} song.mp3"
+        return click.echo(f"It is fitted to all {config['tracks']['train']} clips{left_out} now: {use}")
     experiment = experiment_named(study, network)
     result = study.train(study.on_all_clips(experiment) if all_clips else experiment)
     for run in result.runs:
         seed, fold, seconds = run.experiment.seed, run.experiment.split.fold, run.info["seconds"]
         click.echo(f"{run.key} (seed {seed}, fold {fold}): {len(run.history)} epochs in {seconds:.1f} s")
-    known = "unknown"
-    if tested := tested_runs(result.runs[0], study) if all_clips else result:
-        accuracy = evaluate(tested, study.store.tracks["group"])
-        known = f"{with_bounds(accuracy['accuracy'], accuracy)} ({accuracy['tracks']} tracks)"
-    what = f"{experiment.name} on {study.profile.name}{', trained on all clips' * all_clips}"
-    chance = f"chance {1 / len(study.store.labels):.3f}; in brackets 95 % intervals by artist"
-    click.echo(f"{what}: test accuracy by track vote {known}; {chance}")
+    tested = tested_runs(study, experiment) if all_clips else result
+    accuracy = render("tested.txt", evaluate(tested, study)) if tested else "test accuracy by track vote unknown\n"
+    click.echo(f"{experiment.name} {on}: {accuracy}", nl=False)
 
 
 @main.command()
@@ -188,8 +215,6 @@ def predict(paths, model, top, csv, plot, device):
     for option, path in (("csv", csv), ("png", plot)):
         if path and path.suffix != f".{option}":
             raise SoundFusionError(f"{path}: give it a name that ends in .{option}, which is no recording's")
-        if path and not path.parent.is_dir():
-            raise SoundFusionError(f"{path}: there is no folder {path.parent}: make it first")
     recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
     predictions = []
@@ -209,13 +234,12 @@ def predict(paths, model, top, csv, plot, device):
 @main.command()
 @click.argument("model")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--profile", default="demo", show_default=True, help="whose run it is: its name or its TOML file")
-def export(model, folder, profile):
+def export(model, folder):
     """Write a trained MODEL into FOLDER: weights, config.json and a model card.
 
-    MODEL is an experiment's name (emotify/SoundFusion-2: the run on all clips where there is one, else that of the
-    first seed and fold), or a run's key or folder. The card has the accuracy over PROFILE's seeds and folds.
+    MODEL is a name, behind its profile's (mine.toml/musicnn, emotify/SoundFusion-2); of a network it is the run on all
+    clips where there is one, else that of the first seed and fold. The card has the accuracy in cross-validation.
     """
     from soundfusion_lib.predict.export import export as write
 
-    click.echo(f"the network is in {write(model, folder, profile)}")
+    click.echo(f"{model} is in {write(model, folder)}")

@@ -11,18 +11,24 @@ import tomllib
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+import torch
 from click.testing import CliRunner
-from conftest import SMALL_SIGNALS, at_home_in, copy_music
+from conftest import RATE, SMALL_SIGNALS, at_home_in, copy_music, tone
 from safetensors.torch import load_file, save_file
+from scipy.special import softmax
 
 from soundfusion_lib import load_recognizer
+from soundfusion_lib.analysis import baselines, probes
 from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models.musicnn import MusiCNN, musicnn_file
 from soundfusion_lib.paths import runs_dir
-from soundfusion_lib.predict.export import export, model_card
-from soundfusion_lib.study.catalogue import experiment_named, find_model
+from soundfusion_lib.predict.export import export, find_model, render
+from soundfusion_lib.study.catalogue import experiment_named
+from soundfusion_lib.study.starts import musicnn
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.run import load_run
 
@@ -60,7 +66,7 @@ def of_one_fold(music):
 
 @pytest.fixture(scope="module")
 def exported(music, of_one_fold):
-    return export("nnet2", music / "exported", "mine.toml")
+    return export("mine.toml/nnet2", music / "exported")
 
 
 def call(*words: str):
@@ -85,14 +91,18 @@ def test_a_network_is_trained_once_and_found_by_its_name(music):
     run = load_run(runs_dir() / key)
     assert run.experiment.name == "SimpleCNN, whole clip" and run.experiment.split.fold == 1
     vote = accuracy(run.predictions("test"))
-    assert len(run.history) == 2 and "(9 tracks)" in first
+    assert len(run.history) == 2 and "(9 tracks, 1 seed)" in first
     assert f"SimpleCNN, whole clip on mine: test accuracy by track vote {vote:.3f} [" in first
     assert train("SimpleCNN, whole clip") == first and load_run(run.weights_file.parent).info == run.info
-    for name in ("SimpleCNN", "simplecnn, whole clip", key[:6], str(runs_dir() / key), "mine/SimpleCNN"):
-        assert find_model(name, "mine.toml") == runs_dir() / key
-    assert find_model("mine.toml/SimpleCNN") == runs_dir() / key
+    names = "mine.toml/SimpleCNN", "mine/simplecnn, whole clip", "mine/SimpleCNN"
+    for name in (*names, key[:6], f"mine.toml/{key}", str(runs_dir() / key)):
+        assert find_model(name) == runs_dir() / key
+    for name in (key[:6], key, str(runs_dir() / key)):
+        assert load_run(name).info == run.info
+    with pytest.raises(SoundFusionError, match="no run has a key that begins with 'beef'"):
+        load_run("beef")
     with pytest.raises(SoundFusionError, match="vgg16 of mine.* is not trained: `soundfusion train mine.toml vgg16`"):
-        find_model("vgg16", "mine.toml")
+        find_model("mine.toml/vgg16")
 
 
 def test_the_run_is_the_one_that_a_notebook_finds_and_has_the_profile_s_settings(music):
@@ -100,8 +110,10 @@ def test_the_run_is_the_one_that_a_notebook_finds_and_has_the_profile_s_settings
     study = Study("02", "mine.toml", "cpu", progress=False)
     result = study.train(experiment_named(study, "ResNet2D-small"))
     assert not any(run.trained for run in result.runs) and result.experiment.options["width"] == 4
-    alone = experiment_named(study, "resnet2d")  # a model, of no experiment
-    assert (alone.name, alone.training.epochs, alone.augment) == ("resnet2d", 2, {"mel": {}})
+    alone = experiment_named(study, "vgg16")  # a model that no experiment's name has
+    assert (alone.name, alone.training.epochs, alone.augment) == ("vgg16", 2, {"mel": {}})
+    with pytest.raises(SoundFusionError, match="resnet2d is an architecture: name .*, ResNet2D-small, ResNet2D-medium"):
+        experiment_named(study, "resnet2d")
 
 
 def test_an_unknown_network_or_setting_is_an_error_that_writes_nothing(music):
@@ -116,7 +128,7 @@ def test_an_unknown_network_or_setting_is_an_error_that_writes_nothing(music):
             assert done.exit_code == 1 and said in done.output, (change, done.output)
     refused = "--set", "name=refused"
     done = call("train", "mine.toml", "ResNet3D", *refused)
-    assert all(name in done.output for name in ("'ResNet3D' on mine", "SoundFusion-1;", "fusion_decision"))
+    assert all(name in done.output for name in ("'ResNet3D' on mine", "SoundFusion-1;", "vgg16-imagenet"))
     assert done.exit_code == 1 and "SpecAugment (" not in done.output  # 36 cells of a grid
     assert call("reproduce", "mine.toml", "--only", "99", *refused).exit_code == 1
     assert not list(runs_dir().parent.glob("profiles/refused*"))
@@ -125,9 +137,11 @@ def test_an_unknown_network_or_setting_is_an_error_that_writes_nothing(music):
 def test_a_change_trains_another_run_and_leaves_the_first(music):
     runs = {folder.name for folder in runs_dir().glob("*") if not folder.suffix}
     done = call("train", "mine.toml", "SimpleCNN", "--set", "models.simple_cnn.epochs=1", "--device", "cpu")
-    assert done.exit_code == 0 and "on mine-models-simple-cnn-epochs-1-" in done.output
+    assert done.exit_code == 0
+    [changed] = re.findall(r"on (mine-models-simple-cnn-epochs-1-\w+): ", done.output)
     new = {folder.name for folder in runs_dir().glob("*") if not folder.suffix}
     assert runs < new and len(new) == len(runs) + 1
+    assert {find_model(f"{changed}/SimpleCNN").name} == new - runs
 
 
 def test_reproduce_says_what_is_left_and_files_a_changed_profile_apart(music):
@@ -187,7 +201,7 @@ def test_the_card_says_how_accurate_the_experiment_is(exported, of_one_fold):
 def test_a_card_says_what_the_data_are_and_their_limits(exported, changes, said, unsaid):
     config = config_of(exported)
     config["evaluation"] |= {key: value for key, value in changes.items() if key == "artists"}
-    card = model_card(config | changes)
+    card = render("card.md", config | changes)
     assert all(words in card for words in said) and unsaid not in card
 
 
@@ -207,7 +221,7 @@ def test_an_experiment_without_a_test_set_has_no_accuracy(music):
     done = call("train", "best.toml", "ResNet2D-small", "--all-clips", "--device", "cpu")
     assert done.exit_code == 1 and 'set keep = "last"' in done.output  # nothing is left to choose an epoch by
     assert "test accuracy by track vote unknown" in train("nnet1", "--all-clips")
-    folder = export("nnet1", music / "unknown", "mine.toml")
+    folder = export("mine.toml/nnet1", music / "unknown")
     assert config_of(folder)["evaluation"] is None
     assert "Unknown: the experiment's runs" in (folder / "README.md").read_text()
 
@@ -217,7 +231,7 @@ def test_an_export_replaces_nothing(music, of_one_fold, tmp_path):
     (tmp_path / "kept" / "thesis.txt").write_text("years")
     for folder in (tmp_path / "kept", tmp_path / "kept" / "thesis.txt"):
         with pytest.raises(SoundFusionError, match="is there already: remove it, or give another folder"):
-            export(of_one_fold[1].runs[0].key[:8], folder, "mine.toml")
+            export("mine.toml/nnet2", folder)
     assert [path.name for path in tmp_path.rglob("*")] == ["kept", "thesis.txt"]
 
 
@@ -227,20 +241,87 @@ def test_an_export_that_fails_leaves_nothing(music, of_one_fold, tmp_path, monke
 
     monkeypatch.setattr("soundfusion_lib.predict.export.write_json", full)
     with pytest.raises(SoundFusionError, match="No space left"):
-        export("nnet2", tmp_path / "new", "mine.toml")
+        export("mine.toml/nnet2", tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_on_other_clips_is_refused_and_leaves_nothing(music, of_one_fold, tmp_path):
+def test_a_run_on_other_clips_is_not_the_profile_s(music, of_one_fold, tmp_path):
     (music / "other.toml").write_text(PROFILE.replace('path = "music"', 'path = "other/music"'))  # of the same name
     shutil.copytree(music / "music", music / "other" / "music")
     tracks = pd.read_csv(music / "music" / "metadata.csv").iloc[:-1]
     tracks.to_csv(music / "other" / "music" / "metadata.csv", index=False)
-    run = runs_dir() / of_one_fold[1].runs[0].key
-    for profile in ("other.toml", "demo"):
-        with pytest.raises(SoundFusionError, match="on other clips than the profile .* name its profile by --profile"):
-            export(run, tmp_path / "new", profile)
+    call("prepare", "other.toml")
+    with pytest.raises(
+        SoundFusionError, match="nnet2 of other.toml is not trained: `soundfusion train other.toml nnet2`"
+    ):
+        export("other.toml/nnet2", tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def random_musicnn(music):
+    """Random weights in the data folder: musicnn's own are a download."""
+    torch.manual_seed(0)
+    weights = {key: value for key, value in MusiCNN(3).state_dict().items() if not key.startswith(("head", "log_mel"))}
+    musicnn_file().parent.mkdir(exist_ok=True)
+    save_file(weights, musicnn_file())
+    yield
+    musicnn_file().unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["musicnn", "svm"])
+def test_a_classifier_is_tested_fitted_to_all_clips_predicts_as_it_was_fitted_and_is_passed_on(
+    music, random_musicnn, name, tmp_path
+):
+    output = train(name)
+    study = Study("train", "mine.toml", "cpu", progress=False)
+    if name == "svm":
+        result = baselines.baselines(study)[baselines.SVM]
+        vectors, label = baselines.mfcc_statistics(study.store), study.store.tracks["label"]
+        expected = baselines.svm_of(vectors.to_numpy(), label.to_numpy(str)).predict(vectors.to_numpy())
+    else:
+        result, x = probes.probe_of(study, musicnn()), probes.matrix(musicnn().features(study), ["block 3"])
+        weight, bias = probes.on_all_clips(study, musicnn())
+        logits = x @ weight.T + bias
+        expected = np.array(study.store.labels)[logits.argmax(1)]
+    vote = accuracy(result.predictions())
+    assert f"{name} on mine: test accuracy by track vote {vote:.3f} [" in output and "(36 tracks, 10 splits)" in output
+    assert "recall of high, 12 tracks" in output and "The most frequent label alone has 0.333" in output
+    assert "balanced accuracy" in output and "intervals by artist" in output and "fitted to all 36 clips" in output
+    recognizer = load_recognizer(f"mine.toml/{name}", "cpu")
+    predictions = list(recognizer.predict(*(study.corpus.file(track) for track in study.store.tracks.index)))
+    assert [prediction.label for prediction in predictions] == expected.tolist()
+    if name == "musicnn":
+        means = np.stack([prediction.mean[recognizer.labels] for prediction in predictions])
+        np.testing.assert_allclose(means, softmax(logits, 1), atol=1e-3)  # in batches of other sizes
+    folder = export(f"mine.toml/{name}", tmp_path / "exported")
+    musicnn_file().unlink()  # the folder holds all that it takes
+    first = study.corpus.file(study.store.tracks.index[0])
+    here, there = recognizer.probabilities(first), load_recognizer(folder, "cpu").probabilities(first)
+    pd.testing.assert_frame_equal(here, there)
+    card = (folder / "README.md").read_text()
+    assert f"**{vote:.3f} [" in card and "Mean of 10 splits" in card and "trained on all 36 clips" in card
+
+
+def test_along_time_a_probe_says_what_it_hears_in_each_segment(music, random_musicnn, tmp_path):
+    train("musicnn")
+    sounds = [tone(label, 9, RATE, np.random.default_rng(0)) for label in ("noise", "low")]
+    soundfile.write(tmp_path / "two.wav", np.concatenate(sounds), RATE)
+    outputs = "--csv", str(tmp_path / "two.csv"), "--plot", str(tmp_path / "two.png")
+    assert call("predict", "--model", "mine.toml/musicnn", str(tmp_path / "two.wav"), *outputs).exit_code == 0
+    table = pd.read_csv(tmp_path / "two.csv").pivot(index="start", columns="label", values="probability")
+    assert table.index.tolist() == [0, 3, 6, 9, 12, 15] and (tmp_path / "two.png").stat().st_size
+    assert (table["noise"].iloc[:3].mean() > table["noise"].iloc[3:].mean()) and table.sum(axis=1).round(3).eq(1).all()
+
+
+def test_a_classifier_without_its_weights_or_not_trained_says_what_to_do(music, tmp_path):
+    shutil.rmtree(runs_dir().parent / "classifiers" / "mine" / "musicnn", ignore_errors=True)
+    with pytest.raises(
+        SoundFusionError, match="musicnn of mine.* is not trained: `soundfusion train mine.toml musicnn`"
+    ):
+        load_recognizer("mine.toml/musicnn")
+    done = call("train", "mine.toml", "musicnn", "--device", "cpu")
+    assert done.exit_code == 1 and "`soundfusion download musicnn` brings them" in done.output
 
 
 def other_weights(folder):

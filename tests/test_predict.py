@@ -24,8 +24,8 @@ from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.predict.export import model_card
-from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction, timeline
+from soundfusion_lib.predict.export import render
+from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction, timeline, write_plot
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.loop import Training
@@ -184,6 +184,24 @@ def test_the_timeline_shows_what_was_predicted_and_dollars_are_no_mathematics(tr
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_label_with_dollars_is_drawn_and_a_picture_that_fails_leaves_the_table(
+    trained, folder, tmp_path, monkeypatch
+):
+    recognizer = load_recognizer(trained, device="cpu")
+    dollars = replace(recognizer, labels=["Ba$$ & Drum <b>", "$x$", r"\frac$"])
+    [prediction] = dollars.predict(folder / "a.flac")
+    write_plot(tmp_path / "x.png", prediction, dollars)
+    assert (tmp_path / "x.png").stat().st_size
+
+    def fail(*_):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("soundfusion_lib.predict.recognizer.timeline", fail)
+    outputs = "--csv", tmp_path / "y.csv", "--plot", tmp_path / "y.png"
+    done = call(folder / "a.flac", "--model", trained, *outputs)
+    assert isinstance(done.exception, RuntimeError) and len(pd.read_csv(tmp_path / "y.csv")) == 9
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
 def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
     file = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.flac"))
@@ -196,6 +214,7 @@ def test_a_file_s_name_need_be_no_text(trained, folder, tmp_path):
 def test_a_model_that_is_not_there_is_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
     for words, why in (
+        (("--model", "fma_small/resnet2d"), "resnet2d is an architecture: name one of its networks, ResNet2D-small, "),
         (("--model", "fma_small/Nothing"), "there is no experiment 'Nothing' on fma_small. There are: "),
         (("--model", "nowhere/ResNet2D-small"), "there is no profile 'nowhere'"),
         (("--model", "beef"), "no run has a key that begins with 'beef'"),
@@ -213,12 +232,12 @@ def test_the_built_in_network_is_small_belongs_to_the_package_and_is_the_one_tha
     assert {file.name for file in BUILT_IN.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert sum(file.stat().st_size for file in BUILT_IN.iterdir()) < 3e6
     data = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert {"built_in_model/*", "card.md.jinja"} <= set(data["soundfusion_lib.predict"])
+    assert {"built_in_model/*", "texts/*"} <= set(data["soundfusion_lib.predict"])
     recognizer = load_recognizer(device="cpu")
     assert recognizer.experiment.name == "SoundFusion-2"
     assert recognizer.labels == ["classical", "electronic", "pop", "rock"]
     assert count_parameters(recognizer.model) == CONFIG["parameters"] == 491_768
-    assert not CONFIG["synthetic"] and (BUILT_IN / "README.md").read_text(encoding="utf-8") == model_card(CONFIG)
+    assert not CONFIG["synthetic"] and (BUILT_IN / "README.md").read_text(encoding="utf-8") == render("card.md", CONFIG)
 
 
 def test_the_accuracy_of_the_built_in_network_is_that_of_the_committed_table():

@@ -5,16 +5,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_MEL, run_of
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from soundfusion_lib.analysis import baselines, controls, paired_tests, probes
 from soundfusion_lib.analysis.baselines import SVM
 from soundfusion_lib.analysis.statistics import accuracy
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.segments import Segmenting, Segments
+from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study.profile import Profile
-from soundfusion_lib.study.starts import MILLION_SONGS, RANDOM, MusiCNNStart, Start
+from soundfusion_lib.study.starts import MILLION_SONGS, RANDOM, Start, musicnn
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.fuse import average, stack
@@ -88,6 +93,43 @@ def test_a_probe_fitted_anew_to_the_validation_part_too_knows_what_only_that_par
     assert before < 0.9 and after > 0.999
 
 
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_probe_of_all_clips_is_the_regression_with_the_strength_that_validates_best(study, labels, monkeypatch):
+    keep = study.store.tracks.index[study.store.tracks["label"] != ("noise" if labels == 2 else "")]
+    corpus = dataclasses.replace(study.corpus, tracks=study.corpus.tracks.loc[keep])
+    arrays = {kind: dataclasses.replace(one, tracks=one.tracks.loc[keep]) for kind, one in study.store.arrays.items()}
+    study.__dict__ |= {"corpus": corpus, "store": Store(corpus, arrays)}
+    monkeypatch.setattr(probes, "STRENGTHS", (1e-9, 1e-2))  # the first tells nothing apart
+    start = Start("SimpleCNN", RANDOM, CNN)
+    x, label = probes.matrix(start.features(study)), study.store.tracks["label"]
+    weight, bias = probes.on_all_clips(study, start)
+    expected = make_pipeline(StandardScaler(), LogisticRegression(C=1e-2, max_iter=1000)).fit(x, label)
+    np.testing.assert_allclose(softmax(x @ weight.T + bias, axis=1), expected.predict_proba(x), atol=1e-4)
+
+
+def test_a_label_of_one_artist_is_never_predicted_when_that_artist_tests(study, target):
+    alone = study.corpus.tracks["group"].where(study.corpus.tracks["label"] != "noise", "one")
+    corpus = dataclasses.replace(study.corpus, tracks=study.corpus.tracks.assign(group=alone))
+    study.__dict__ |= {"corpus": corpus, "store": Store(corpus, study.store.arrays)}
+    study.profile = dataclasses.replace(study.profile, test_folds=(0, 1, 2, 3))
+    tested = probes.probe(study, ["x"], lambda *_: np.eye(3)[target], name="x").predictions()[0]
+    noise = tested[tested["target"] == 2]
+    assert len(noise) == 12 and (noise["p_noise"] == 0).all()
+    assert accuracy(tested[tested["target"] != 2]) > 0.99
+
+
+@pytest.mark.parametrize(
+    "noisy, said", [(1, "4 folds need at least 4 artists, and there are 3"), (2, "has no clip to valid")]
+)
+def test_too_few_artists_are_one_sentence(study, target, noisy, said):
+    tracks = study.corpus.tracks
+    artist = np.where(tracks["label"] == "noise", np.arange(len(tracks)) % noisy, tracks["label"])
+    corpus = dataclasses.replace(study.corpus, tracks=tracks.assign(group=artist.astype(str)))
+    study.__dict__ |= {"corpus": corpus, "store": Store(corpus, study.store.arrays)}
+    with pytest.raises(SoundFusionError, match=f"{said}.*: add artists, or use fewer folds"):
+        probes.probe(study, ["x"], lambda *_: np.eye(3)[target], name="x")
+
+
 def test_starts_are_probed_stage_by_stage_and_compared(study):
     start, music = Start("SimpleCNN", RANDOM, CNN), Start("SimpleCNN", "tones", CNN)
     probed = probes.probes(study, [start])
@@ -105,7 +147,7 @@ def test_starts_are_probed_stage_by_stage_and_compared(study):
 
 def test_musicnn_hears_3_s_at_16_khz_and_its_probe_takes_the_penultimate_layer(study, cpu):
     study.profile = dataclasses.replace(study.profile, segmenting=Segmenting(1.0, 0.25), seeds=(0,))
-    start, trained = MusiCNNStart(source=RANDOM), MusiCNNStart()
+    start, trained = musicnn(RANDOM), musicnn()
     assert trained.name == f"musicnn, {MILLION_SONGS}"
     with pytest.raises(SoundFusionError, match="`soundfusion download musicnn`"):
         trained.features(study)

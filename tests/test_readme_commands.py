@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from conftest import RATE, at_home_in, tone
 
 from soundfusion_lib.cli import main
 from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.study.profile import load_profile
 
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (PROJECT / "README.md", *PROJECT.glob("docs/*.md"))}
 BLOCKS = {name: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for name, text in PAGES.items()}
@@ -80,6 +82,33 @@ def test_own_music_is_prepared_trained_on_exported_and_predicted(folder):
     assert call(written("soundfusion status mine.toml"))
     call(written("soundfusion export mine.toml/SoundFusion-1"))
     assert "song.mp3" in call(written("soundfusion predict --model exported"))
+
+
+def test_three_commands_lead_from_a_folder_to_a_classifier(folder, tmp_path):
+    (tmp_path / "music").symlink_to(folder / "music")
+    shutil.copy(folder / "song.mp3", tmp_path)
+    with at_home_in(tmp_path):
+        output = call(written("soundfusion init"))
+        assert "30 files." in output and re.search(r"noise +10 +5", output)
+        assert call("soundfusion train mine.toml svm").count("recall of") == 3
+        assert "song.mp3: low" in call(
+            written("soundfusion predict --model mine.toml/musicnn").replace("musicnn", "svm")
+        )
+        profile = load_profile("mine.toml")
+        assert profile.test_folds == (0, 1, 2, 3, 4) and profile.split.folds == 5 and profile.corpus["label"] == "genre"
+        again = CliRunner().invoke(main, ["init", "music"])
+        assert again.exit_code == 1 and "mine.toml is there already" in again.output
+
+
+def test_init_keeps_an_official_split_and_says_where_artists_are_unknown(folder, tmp_path):
+    music = tmp_path / 'a "b"'
+    shutil.copytree(folder / "music", music)
+    table = pd.read_csv(music / "metadata.csv").drop(columns="artist")
+    table.assign(split=["train", "validation", "test"] * 10).to_csv(music / "metadata.csv", index=False)
+    output = call(shlex.join(["soundfusion", "init", str(music)]))
+    assert output.count("unknown") == 3
+    profile = load_profile(tmp_path / "mine.toml")
+    assert profile.test_folds == (0,) and profile.corpus["path"] == str(music)
 
 
 def test_the_lines_of_python_run(folder):

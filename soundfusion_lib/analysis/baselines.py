@@ -58,9 +58,8 @@ def cross_validated(
         fields: of the `Result`.
     """
     store = study.store
-    official = study.split(0).scheme == "official"
-    repeats = list(seeds or range(1 if official else SPLITS))
-    folds = study.profile.test_folds if seeds or official else range(study.profile.split.folds)
+    repeats = list(seeds or range(1 if study.split(0).scheme == "official" else SPLITS))
+    folds = study.profile.test_folds if seeds else folds_of(study)
     content = [REVISION, store.content_id, repr(study.split(0)), repeats, list(folds), bool(seeds), random, about]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     study.classifiers.add(key)
@@ -69,6 +68,10 @@ def cross_validated(
         began, frames = time.process_time(), []
         for repeat, fold in product(repeats, folds):
             parts = parts_of(study, fold, 0 if seeds else repeat, random).to_numpy()
+            if "validation" not in parts or store.tracks["label"][parts == "train"].nunique() < 2:
+                lack = "no clip to validate by, or only one label to train on"
+                mend = "add artists, or use fewer folds ([split] folds, at least 3)"
+                raise SoundFusionError(f"profile {study.profile.name}: fold {fold} has {lack}: {mend}")
             probabilities = predict(parts, repeat, fold).astype(float).round(DIGITS)
             tested = parts == "test"
             frame = track_predictions(probabilities[tested], store.tracks[tested], store.labels)
@@ -79,6 +82,7 @@ def cross_validated(
     table = find_or_fit(study, key, fitted)
     minutes = table.pop("core_seconds").iloc[0] / 60
 
+    @cache
     def load(part: str) -> ByRun:
         if part != "test":
             raise SoundFusionError(f"{fields['name']}: predictions of {part} sets are not kept, only of test sets")
@@ -99,6 +103,11 @@ def find_or_fit(study: Study, key: str, fit: Callable[[], pd.DataFrame] | None =
             with whole(file) as aside:
                 fit().to_parquet(aside)
         return pd.read_parquet(file)
+
+
+def folds_of(study: Study) -> range:
+    """All folds of the profile's split; an official split is a single one."""
+    return range(1 if study.split(0).scheme == "official" else study.profile.split.folds)
 
 
 @cache
@@ -130,14 +139,16 @@ def mfcc_statistics(store: Store) -> pd.DataFrame:
     MFCCs are the first 20 coefficients of the orthonormal DCT-II over the bands of the stored log-mel spectrogram in dB
     (Davis and Mermelstein, 1980), mean of its channels; `STATISTICS` are over time, with excess kurtosis.
     """
-    from scipy.fft import dct  # here: scipy takes a second to import
-
-    rows = {}
-    for track in store.tracks.index:
-        bands = store.arrays["mel"].clip(track).astype(np.float32).mean(1)  # (frames, bands)
-        rows[track] = _statistics(dct(bands, type=2, norm="ortho")[:, :COEFFICIENTS])
+    rows = {track: mfcc_of(store.arrays["mel"].clip(track)) for track in store.tracks.index}
     columns = [f"mfcc {number:02d} {name}" for name in STATISTICS for number in range(1, COEFFICIENTS + 1)]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("track")
+
+
+def mfcc_of(decibels: np.ndarray) -> np.ndarray:
+    """The 140 features of one spectrogram in dB, (frames, channels, bands)."""
+    from scipy.fft import dct  # here: scipy takes a second to import
+
+    return _statistics(dct(decibels.astype(np.float32).mean(1), type=2, norm="ortho")[:, :COEFFICIENTS])
 
 
 def _statistics(values: np.ndarray) -> np.ndarray:
@@ -158,10 +169,6 @@ def baselines(study: Study, random: bool = False, refit: bool = False) -> dict[s
         random: split by label alone.
         refit: fit them to the training and validation sets together.
     """
-    from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
     label, fitted = study.store.tracks["label"].to_numpy(str), ("train", "validation") if refit else ("train",)
 
     def frequent(parts: np.ndarray, *_: int) -> np.ndarray:
@@ -170,14 +177,22 @@ def baselines(study: Study, random: bool = False, refit: bool = False) -> dict[s
 
     def svm(parts: np.ndarray, *_: int) -> np.ndarray:
         train, vectors = np.isin(parts, fitted), mfcc_statistics(study.store).to_numpy()
-        machine = make_pipeline(StandardScaler(), SVC()).fit(vectors[train], label[train])
-        return machine.predict(vectors)[:, None] == np.array(study.store.labels)
+        return svm_of(vectors[train], label[train]).predict(vectors)[:, None] == np.array(study.store.labels)
 
     results = {}
     for name, predict, source in ((MAJORITY, frequent, "none"), (SVM, svm, "MFCC")):
         fields = {"name": name, "input": source, "role": BASELINE}
         results[name] = cross_validated(study, [name, fitted], predict, random=random, **fields)
     return results
+
+
+def svm_of(vectors: np.ndarray, label: np.ndarray) -> Any:
+    """The SVM fitted to these statistics, (tracks, 140), and labels, (tracks,)."""
+    from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    return make_pipeline(StandardScaler(), SVC()).fit(vectors, label)
 
 
 def leak(study: Study) -> pd.DataFrame:

@@ -7,13 +7,12 @@ Dieleman and Schrauwen, "Transfer learning by supervised pre-training for audio-
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from soundfusion_lib.analysis.baselines import SVM, baselines, cross_validated
+from soundfusion_lib.analysis.baselines import SVM, baselines, cross_validated, folds_of, parts_of
 from soundfusion_lib.analysis.tables import tested_columns, with_interval
 from soundfusion_lib.study.starts import IMAGENET, RANDOM, Start
 from soundfusion_lib.study.study import Study
@@ -52,32 +51,59 @@ def probe(
             "Do better ImageNet models transfer better?", CVPR 2019).
         fields: of the result, and `core_seconds`.
     """
+    labels = study.store.labels
+    target = np.searchsorted(labels, study.store.tracks["label"].to_numpy(str))
+
+    def predict(parts: np.ndarray, repeat: int, fold: int) -> np.ndarray:
+        x, classifiers, losses = _fitted(columns(repeat, fold), target, parts, len(labels))
+        chosen = classifiers[np.argmin(losses)]
+        if refit:
+            chosen.fit(x[parts != "test"], target[parts != "test"])
+        return _probabilities(chosen, x, len(labels))
+
+    about = ["probe", about, seeds and list(seeds), refit, STRENGTHS]
+    return cross_validated(study, about, predict, seeds, **{"input": "features", "role": PROBE, **fields})
+
+
+def _fitted(x: np.ndarray, target: np.ndarray, parts: np.ndarray, labels: int) -> tuple[np.ndarray, list, list[float]]:
+    """Features (tracks, D) standardised by the training set and rotated; a logistic regression of each strength fitted
+    to it; and the loss of each on the validation set."""
     from sklearn.decomposition import PCA  # here: scikit-learn takes seconds to import
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    labels = study.store.labels
-    target = np.searchsorted(labels, study.store.tracks["label"].to_numpy(str))
+    train, validation = parts == "train", parts == "validation"
+    # a rotation of the features, which changes no penalty, leaves as many as there are tracks
+    x = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(x[train]).transform(x)
+    fits = [LogisticRegression(C=strength, max_iter=1000).fit(x[train], target[train]) for strength in STRENGTHS]
+    given = [_probabilities(classifier, x[validation], labels) for classifier in fits]
+    return x, fits, [log_loss(target[validation], probabilities, labels=range(labels)) for probabilities in given]
 
-    def predict(parts: np.ndarray, repeat: int, fold: int) -> np.ndarray:
-        x, train, validation = columns(repeat, fold), parts == "train", parts == "validation"
-        # a rotation of the features, which changes no penalty, leaves as many as there are tracks
-        rotation = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(x[train])
-        x, candidates = rotation.transform(x), []
-        for strength in STRENGTHS:
-            classifier = LogisticRegression(C=strength, max_iter=1000).fit(x[train], target[train])
-            predicted = classifier.predict_proba(x[validation])
-            loss = log_loss(target[validation], predicted, labels=range(len(labels)))
-            candidates.append((loss, classifier))
-        _, chosen = min(candidates, key=itemgetter(0))
-        if refit:
-            chosen.fit(x[parts != "test"], target[parts != "test"])
-        return chosen.predict_proba(x)  # every label is in the training set
 
-    about = ["probe", about, seeds and list(seeds), refit, STRENGTHS]
-    return cross_validated(study, about, predict, seeds, **{"input": "features", "role": PROBE, **fields})
+def _probabilities(classifier: Any, x: np.ndarray, labels: int) -> np.ndarray:
+    """Of each label, (tracks, labels): 0 of one that the training set lacks."""
+    known = pd.DataFrame(classifier.predict_proba(x), columns=classifier.classes_)
+    return known.reindex(columns=range(labels), fill_value=0).to_numpy()
+
+
+def on_all_clips(study: Study, start: Start) -> tuple[np.ndarray, np.ndarray]:
+    """The probe of a start fitted to all clips: weight (labels, D) and bias (labels,) of the logits of a `matrix`. C
+    has the lowest mean validation loss over the folds of the profile's split."""
+    from sklearn.linear_model import LogisticRegression  # here: scikit-learn takes seconds to import
+    from sklearn.preprocessing import StandardScaler
+
+    x, labels, tracks = matrix(start.features(study), start.blocks), study.store.labels, study.store.tracks
+    target = np.searchsorted(labels, tracks["label"].to_numpy(str))
+    losses = [_fitted(x, target, parts_of(study, fold).to_numpy(), len(labels))[2] for fold in folds_of(study)]
+    scaler, strength = StandardScaler().fit(x), STRENGTHS[np.mean(losses, axis=0).argmin()]
+    classifier = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x), target)
+    weight, bias = classifier.coef_ / scaler.scale_, classifier.intercept_
+    bias = bias - weight @ scaler.mean_
+    if len(labels) == 2:  # scikit-learn has the second label's alone
+        weight, bias = np.concatenate([0 * weight, weight]), np.append(0, bias)
+    return weight, bias
 
 
 def probe_of(study: Study, start: Start, blocks: Collection[str] = (), refit: bool = False) -> Result:
@@ -111,7 +137,7 @@ def by_block(study: Study, starts: Collection[Start]) -> pd.DataFrame:
     """Accuracy by vote of a probe of each stage alone: network, weights, block, track_accuracy, _low and _high."""
     rows = []
     for start in starts:
-        for block in start.untrained(study).stages():
+        for block in start.experiment.build(1).stages():
             row = {"network": start.network, "weights": start.source, "block": int(block.split()[-1])}
             predictions = probe_of(study, start, [block]).predictions("test")
             rows.append(row | with_interval("track", predictions, "vote"))

@@ -103,6 +103,11 @@ class Split:
             needs = f"need at least {self.folds} tracks of every label, and {sizes.idxmin()!r} has {sizes.min()}"
             lack = f"{self.folds} folds {needs}"
             raise SoundFusionError(f"{lack}: add some, leave it out, or use fewer folds, of which 3 is the least")
+        if (artists := groups_of(tracks).nunique()) < self.folds:
+            mend = "add artists, or use fewer folds, of which 3 is the least"
+            raise SoundFusionError(
+                f"{self.folds} folds need at least {self.folds} artists, and there are {artists}: {mend}"
+            )
         parts = pd.Series("train", index=tracks.index, name="split")
         for part, folds, fold in (("test", self.folds, self.fold), ("validation", self.folds - 1, 0)):
             rest = tracks[parts == "train"]

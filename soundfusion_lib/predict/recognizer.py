@@ -1,8 +1,10 @@
 """A trained network that predicts the labels of music files of any length; tables and pictures of what it says."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,19 +12,22 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from soundfusion_lib.analysis import drawing
+from soundfusion_lib.analysis.baselines import mfcc_of, svm_of
+from soundfusion_lib.analysis.probes import matrix
 from soundfusion_lib.audio.decode import UnusableAudio
-from soundfusion_lib.audio.representations import MelSpectrogram, StreamedArray, streamed
+from soundfusion_lib.audio.representations import MelSpectrogram, StreamedArray, from_dict, streamed
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.folder import SUFFIXES, audio_files
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import AudioClassifier
 from soundfusion_lib.paths import whole
-from soundfusion_lib.predict.export import CONFIG, load_exported, with_bounds
-from soundfusion_lib.study.catalogue import find_model
+from soundfusion_lib.predict.export import CONFIG, WEIGHTS, find_model, read_exported, with_bounds
+from soundfusion_lib.study.starts import MUSICNN, MusiCNNExperiment
 from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.features import UNUSED, Features, over_segments, pooled
 from soundfusion_lib.training.inference import PROBABILITY, decide
 from soundfusion_lib.training.run import load_run
 
@@ -50,17 +55,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """A trained network, its labels, and how its inputs are made."""
+    """A trained network, its labels, and how its inputs are made. Each segment of a file votes."""
 
-    model: AudioClassifier  # in evaluation mode
-    experiment: Experiment  # its name, its representations, and how it cuts a file
+    model: Any  # an `AudioClassifier`, in evaluation mode
+    experiment: Experiment | None  # its representations, and how it cuts a file
     labels: list[str]  # in the order of the classes
-    about: dict[str, Any]  # `corpus`, `synthetic`, and more; of an exported network all of config.json
+    about: dict[str, Any]  # `name`, `corpus`, `synthetic`, and more; of an exported network all of config.json
 
     def describe(self) -> str:
         """One line: training data, labels, and accuracy where it is known."""
         synthetic = " (synthetic music)" if self.about["synthetic"] else ""
-        line = f"{self.experiment.name}, trained on {self.about['corpus']}{synthetic}: {', '.join(self.labels)}"
+        line = f"{self.about['name']}, trained on {self.about['corpus']}{synthetic}: {', '.join(self.labels)}"
         if tested := self.about.get("evaluation"):
             unheard = "artists" if tested["artists"] else "tracks"
             line += f"; accuracy on {unheard} not heard in training {with_bounds(tested['accuracy'], tested)}"
@@ -76,15 +81,10 @@ class Recognizer:
             files += inside
         for file in files:
             try:
-                segments = self.probabilities(file)
+                yield self.hear(file)
             except UnusableAudio as reason:
                 yield Prediction(file, None, pd.Series(dtype=float), pd.DataFrame(), str(reason))
-            else:
-                labels, means = decide(segments.iloc[:, 2:].to_numpy(), np.zeros(len(segments), int))
-                mean = pd.Series(means[0], self.labels).sort_values(ascending=False, kind="stable")
-                yield Prediction(file, self.labels[labels[0]], mean, segments)
 
-    @torch.inference_mode()
     def probabilities(self, file: str | Path) -> pd.DataFrame:
         """One row per segment of a file of any length (for a model of whole clips, per window): `start` and `end` in s,
         and the probability of each label (`p_rock`).
@@ -93,23 +93,69 @@ class Recognizer:
             UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
             SoundFusionError: the temporary folder, which holds the decoded file, is full.
         """
-        segmenting, outputs = self.experiment.segmenting, []
-        length = segmenting.seconds
-        specs = {spec.kind: spec for spec in self.experiment.representations}
-        device = next(self.model.parameters()).device
-        with streamed(Path(file), [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
+        return self.hear(Path(file)).segments
+
+    @torch.inference_mode()
+    def hear(self, file: Path) -> Prediction:
+        """The prediction of one file; raises as `probabilities`."""
+        with self._segments(file) as (times, batches):
+            values = np.concatenate([self.model(*inputs).softmax(1).cpu().numpy() for inputs in batches])
+        voted, means = decide(values, np.zeros(len(values), int))
+        return self._prediction(file, times, values, voted[0], means[0])
+
+    @contextmanager
+    def _segments(self, file: Path) -> Iterator[tuple[pd.DataFrame, Iterator[list[torch.Tensor]]]]:
+        """`start` and `end` of each segment in s, and their raw inputs in batches; raises as `probabilities`."""
+        segmenting, device = self.experiment.segmenting, next(self.model.parameters()).device
+        length, specs = segmenting.seconds, {spec.kind: spec for spec in self.experiment.representations}
+        with streamed(file, [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
             starts = segmenting.starts(seconds)
             if segmenting.overlap is None:  # a model of whole clips takes one window after the other
                 starts = Segmenting(length, 0.0).starts(max(seconds, length))
             if len(starts) == 0:
                 raise UnusableAudio(f"shorter than one segment ({length:g} s)")
-            for batch in np.split(starts, range(BATCH, len(starts), BATCH)):
-                inputs = [_cut(array, batch, length).to(device) for array in arrays]
-                outputs.append(self.model(*inputs).softmax(1).cpu().numpy())  # (segments, classes)
-        table = pd.DataFrame(np.concatenate(outputs), columns=[PROBABILITY + label for label in self.labels])
-        table.insert(0, "start", starts)
-        table.insert(1, "end", np.minimum(starts + length, seconds))
-        return table
+            batches = np.split(starts, range(BATCH, len(starts), BATCH))
+            inputs = ([_cut(array, batch, length).to(device) for array in arrays] for batch in batches)
+            yield pd.DataFrame({"start": starts, "end": np.minimum(starts + length, seconds)}), inputs
+
+    def _prediction(
+        self, file: Path, times: pd.DataFrame, values: np.ndarray, label: int, mean: np.ndarray
+    ) -> Prediction:
+        segments = times.join(pd.DataFrame(values, columns=[PROBABILITY + label for label in self.labels]))
+        mean = pd.Series(mean, self.labels).sort_values(ascending=False, kind="stable")
+        return Prediction(file, self.labels[label], mean, segments)
+
+
+@dataclass(frozen=True)
+class Probe(Recognizer):
+    """A linear classifier on mean and deviation of a frozen network's features over a file's segments, as the study has
+    them. Along time each segment's features stand in the mean's place."""
+
+    weight: np.ndarray  # (labels, D)
+    bias: np.ndarray  # (labels,)
+
+    def hear(self, file: Path) -> Prediction:
+        with self._segments(file) as (times, batches):
+            device = next(self.model.parameters()).device
+            outputs = pooled(self.model, (x for (x,) in batches), device, self.about["standardizes"])
+        rows = {}
+        for block, x in outputs.items():  # (segments, D)
+            whole = over_segments(x, torch.zeros(len(x), dtype=int), 1)  # (1, 2 D)
+            along = np.concatenate([x, whole[:, x.shape[1] :].repeat(len(x), 0)], axis=1)
+            rows[block] = np.concatenate([along, whole])  # the file is the last row
+        values = softmax(matrix(Features(rows, 0.0), self.about["blocks"]) @ self.weight.T + self.bias, axis=1)
+        return self._prediction(file, times, values[:-1], values[-1].argmax(), values[-1])
+
+
+@dataclass(frozen=True)
+class SVM(Recognizer):
+    """The study's SVM on statistics of MFCCs, which hears a file as a whole; there is no experiment."""
+
+    def hear(self, file: Path) -> Prediction:
+        with streamed(file, [from_dict(self.about["spectrogram"])]) as (seconds, (array,)):
+            label = int(self.model.predict(mfcc_of(array.read(0, array.frames))[None])[0])
+        values = np.eye(len(self.labels))[[label]]
+        return self._prediction(file, pd.DataFrame({"start": [0.0], "end": [seconds]}), values, label, values[0])
 
 
 def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:
@@ -153,7 +199,7 @@ def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
     figure.colorbar(image, ax=below, label="power in dB", pad=0.01)
     below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
     below.set(xlabel="time in min:s", xlim=(0, end.max()))
-    figure.suptitle(f"{prediction.in_words(top=3)}\n{recognizer.describe()}", fontsize="medium")
+    figure.suptitle("\n".join([prediction.in_words(top=3), *wrap(recognizer.describe(), 150)]), fontsize="medium")
     return figure
 
 
@@ -166,15 +212,25 @@ def write_plot(path: Path, prediction: Prediction, recognizer: Recognizer) -> No
 
 
 def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Recognizer:
-    """A trained network, see `find_model`, ready to predict files; by default the one that comes with the project.
-    Raises SoundFusionError if there is none, or it is damaged."""
+    """A trained network or classifier, see `find_model`, ready to predict files; by default the network that comes with
+    the project. Raises SoundFusionError if there is none, or it is damaged."""
     target = choose_device(device)
     folder = BUILT_IN if model is None else find_model(model)
-    if (folder / CONFIG).is_file():
-        network, experiment, config = load_exported(folder)
-        return Recognizer(network.to(target), experiment, config["labels"], config)
-    run = load_run(folder)
-    return Recognizer(run.model().to(target), run.experiment, run.info["genres"], run.info)
+    if not (folder / CONFIG).is_file():
+        run = load_run(folder)
+        return Recognizer(
+            run.model().to(target), run.experiment, run.info["genres"], run.info | {"name": run.experiment.name}
+        )
+    with read_exported(folder) as (config, weights):
+        about = config["labels"], config
+        if "spectrogram" in config:
+            return SVM(svm_of(weights["vectors"].numpy(), weights["target"].numpy()), None, *about)
+        kind = MusiCNNExperiment if config["experiment"]["model"] == MUSICNN.model else Experiment
+        experiment, frozen = kind.from_dict(config["experiment"]), "frozen" in config
+        linear = [weights.pop(name).numpy() for name in ("weight", "bias") if frozen]
+        network = experiment.build(len(config["labels"]))
+        network.load_weights(weights, str(folder / WEIGHTS), UNUSED if frozen else ())
+        return (Probe if frozen else Recognizer)(network.to(target).eval(), experiment, *about, *linear)
 
 
 def _cut(array: StreamedArray, starts: np.ndarray, seconds: float) -> torch.Tensor:

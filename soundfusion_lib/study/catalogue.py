@@ -1,11 +1,9 @@
 """Every experiment of the study, by notebook and by name; trained networks by name; and how far the study is."""
 
 import json
-import re
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.paths import results_dir, runs_dir
+from soundfusion_lib.paths import data_dir, results_dir, runs_dir
 from soundfusion_lib.pool import cores
 from soundfusion_lib.study import further, protocol
 from soundfusion_lib.study.study import NothingYet, Study
@@ -64,50 +62,29 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
 
 def experiment_named(study: Study, name: str) -> Experiment:
     """The experiment of a profile with this name, in any case: one of the report's, as tables show it (ResNet2D-small;
-    SimpleCNN for "SimpleCNN, whole clip"), or a model of `MODELS` with the profile's settings, augmented. Raises
-    SoundFusionError if there is none."""
+    SimpleCNN for "SimpleCNN, whole clip"), or a model of `MODELS` that none of these is of, with the profile's
+    settings, augmented. Raises SoundFusionError if there is none."""
     experiments = [experiment for shown in by_notebook(study).values() for experiment in shown]
     for experiment in experiments:  # a twin, which has other seeds, stands behind the one it is a twin of
         if experiment.name.casefold() in (name.casefold(), f"{name}, whole clip".casefold()):
             return experiment
+    networks = dict.fromkeys(one.name for one in experiments if one.model == name and "," not in one.name)
+    if networks:
+        raise SoundFusionError(f"{name} is an architecture: name one of its networks, {', '.join(networks)}")
     if name in MODELS:
         return study.experiment(name, name, augment=True)
     names = dict.fromkeys(one.name for one in experiments if "SpecAugment (" not in one.name)  # the grid has 36 cells
-    there = f"There are: {'; '.join(names)}. Or a model alone: {', '.join(MODELS)}"
+    there = f"There are: {'; '.join(names)}. Or a classifier: musicnn, vgg16-imagenet, svm"
     raise SoundFusionError(f"there is no experiment {name!r} on {study.profile.name}. {there}")
 
 
-def find_model(model: str | Path, profile: str = "demo") -> Path:
-    """The folder of a trained network; raises SoundFusionError if there is none.
-
-    Args:
-        model: the folder of a run or of an exported network; a run's key or its beginning; or an experiment's name,
-            alone or behind a profile's ("demo/ResNet2D-small"): its run on all clips, else of the first seed and fold.
-        profile: whose experiment it is, where the name does not say: its name, or its TOML file.
-    """
-    if Path(model).is_dir():
-        return Path(model)
-    profile, name = profile_and_name(model, profile)
-    if re.fullmatch("[0-9a-f]{1,16}", name):
-        folders = [folder for folder in runs_dir().glob(f"{name}*") if not folder.suffix]
-        if len(folders) != 1:
-            count = f"{len(folders)} runs have" if folders else "no run has"
-            raise SoundFusionError(f"{count} a key that begins with {name!r}: `soundfusion train` prints the keys")
-        return folders[0]
-    study = Study("find", profile, "cpu", progress=False, dry=True)
-    experiment = experiment_named(study, name)
-    for run in study.variants(study.on_all_clips(experiment)) + study.variants(experiment):
-        if (folder := runs_dir() / study.key(run)).is_dir():
-            return folder
-    raise SoundFusionError(f"{name} of {profile} is not trained: `soundfusion train {profile} {quote(name)}`")
-
-
-def profile_and_name(model: str | Path, profile: str) -> tuple[str, str]:
-    """The profile and the name of an experiment: of "emotify/SoundFusion-2" both, else this profile."""
-    before, _, name = str(model).rpartition("/")
-    if not before or Path(model).is_dir():
-        return profile, name
-    return (f"{before}.toml" if Path(f"{before}.toml").is_file() else before), name
+def profile_and_name(model: str) -> tuple[str, str]:
+    """The profile and the name of a model: of "emotify/SoundFusion-2" both; a name alone is of the demo."""
+    before, _, name = model.rpartition("/")
+    if not before:
+        return "demo", name
+    files = Path(f"{before}.toml"), data_dir() / "profiles" / f"{before}.toml"  # where `profile.changed` writes
+    return next((str(file) for file in files if file.is_file()), before), name
 
 
 def progress(study: Study, notebooks: Collection[str] = ()) -> pd.DataFrame:

@@ -36,16 +36,17 @@ class Start:
 
     network: str
     source: str
-    experiment: Experiment | None
+    experiment: Experiment
     blocks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.network}, {self.source}"
 
-    def untrained(self, study: Study) -> AudioClassifier:
-        """The network with random weights from torch's generator as it stands."""
-        return self.experiment.build(len(study.store.labels))
+    @property
+    def standardizes(self) -> bool:
+        """Whether it was trained on a corpus of sound, see `training.features.features`."""
+        return self.source not in (RANDOM, IMAGENET)
 
     def build(self, study: Study, seed: int) -> AudioClassifier:
         """The network with its weights; where these are not random the seed has no effect.
@@ -55,13 +56,15 @@ class Start:
         if self.source not in (RANDOM, *PUBLISHED):
             return study.pretrained(self.experiment).model()
         torch.manual_seed(seed)
-        model = self.untrained(study)
+        model = self.experiment.build(len(study.store.labels))
         if self.source in PUBLISHED:
             PUBLISHED[self.source](model)
         return model
 
     def about(self, study: Study) -> list[Any]:
         """What its features depend on, as JSON can hold it: how it is built and fed, and its weights."""
+        if self.experiment == MUSICNN:
+            return [FEATURES_REVISION, self.network, SAMPLE_RATE, SECONDS, self.source]
         weights = "random, seed 0"
         if self.source == IMAGENET:
             weights = protocol.imagenet_fingerprint(study)
@@ -73,39 +76,47 @@ class Start:
 
     def features(self, study: Study, seed: int = 0) -> Features:
         """Of the study's tracks, see `training.features.features`."""
-        trained = self.source not in (RANDOM, IMAGENET)
-        return features_of(study, self.build(study, seed), self.experiment, self.name, standardizes=trained)
+        model = self.build(study, seed)
+        return features_of(study, model, self.experiment, self.name, standardizes=self.standardizes)
 
 
 @dataclass(frozen=True)
-class MusiCNNStart(Start):
-    """musicnn, which hears every profile's clips as it was trained to: at 16 kHz, in segments of 3 s. Its probe takes
-    the penultimate layer."""
+class MusiCNNExperiment(Experiment):
+    """How musicnn hears every profile's clips: as it was trained to, at 16 kHz, in segments of 3 s."""
 
-    network: str = "musicnn"
-    source: str = MILLION_SONGS  # or `RANDOM`
-    experiment: None = None  # the authors' settings
-    blocks: tuple[str, ...] = ("block 3",)
+    def __post_init__(self) -> None:
+        """It is none of `MODELS`, and has no options."""
 
-    def untrained(self, study: Study) -> MusiCNN:
-        return MusiCNN(len(study.store.labels))
+    def build(self, num_classes: int) -> MusiCNN:
+        return MusiCNN(num_classes)
 
-    def about(self, study: Study) -> list[Any]:
-        return [FEATURES_REVISION, self.network, SAMPLE_RATE, SECONDS, self.source]
 
-    def features(self, study: Study, seed: int = 0) -> Features:
-        store = study.build_store(study.corpus, [Waveform(SAMPLE_RATE)])
-        options = {"standardizes": True, "name": self.name, "progress": study.progress}
-        segmenting, cache = Segmenting(SECONDS, 0.0), data_dir() / "store"
-        return features(store, self.build(study, seed), segmenting, cache, study.device, **options)
+MUSICNN = MusiCNNExperiment("musicnn", "musicnn", (Waveform(SAMPLE_RATE),), segmenting=Segmenting(SECONDS, 0.0))
+
+
+def musicnn(source: str = MILLION_SONGS) -> Start:
+    """musicnn trained by its authors, or with `RANDOM` weights. Its probe takes the penultimate layer."""
+    return Start(MUSICNN.name, source, MUSICNN, ("block 3",))
+
+
+def start_named(study: Study, name: str) -> Start:
+    """A published network by the name that commands take: "musicnn" or "vgg16-imagenet"."""
+    if name == "vgg16-imagenet":
+        return Start("VGG16", IMAGENET, protocol.vgg16(study, name))
+    if name != "musicnn":
+        raise SoundFusionError(f"there is no frozen network {name!r}: take musicnn or vgg16-imagenet")
+    return musicnn()
 
 
 def features_of(
     study: Study, model: AudioClassifier, experiment: Experiment, name: str, standardizes: bool = True
 ) -> Features:
     """What a network makes of the study's tracks, cut as the experiment cuts them; see `training.features.features`."""
+    store, specs = study.store, list(experiment.representations)
+    if any(spec not in [array.representation for array in store.arrays.values()] for spec in specs):
+        store = study.build_store(study.corpus, specs)
     options = {"standardizes": standardizes, "name": name, "progress": study.progress}
-    return features(study.store, model, experiment.segmenting, data_dir() / "store", study.device, **options)
+    return features(store, model, experiment.segmenting, data_dir() / "store", study.device, **options)
 
 
 def starts(study: Study) -> tuple[list[Start], dict[tuple[str, str], str]]:
@@ -126,7 +137,7 @@ def starts(study: Study) -> tuple[list[Start], dict[tuple[str, str], str]]:
             except SoundFusionError as error:
                 impossible[network, source] = f"not run: {error}"
     if musicnn_file().is_file() or study.kept:
-        possible += [MusiCNNStart(source=RANDOM), MusiCNNStart()]
+        possible += [musicnn(RANDOM), musicnn()]
     else:
         impossible["musicnn", MILLION_SONGS] = "not run: `soundfusion download musicnn` brings its weights, 29 MB"
     return possible, impossible

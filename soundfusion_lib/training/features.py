@@ -3,6 +3,7 @@
 import hashlib
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,38 +100,47 @@ def _read(file: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-@torch.inference_mode()
 def _computed(
     model: AudioClassifier, segments: Segments, digests: pd.Series, standardizes: bool, name: str, progress: bool
 ) -> pd.DataFrame:
     track = torch.from_numpy(digests.index.get_indexer(segments.table["track"]))  # of each segment
-    level, spread = (LEVEL, SPREAD) if "mel" in model.inputs and not standardizes else (0.0, 1.0)
-    model = model.to(segments.device, memory_format=torch.channels_last).eval()
-    outputs: list[torch.Tensor] = []
-    stages = model.stages()
-    hooks = [stage.register_forward_hook(lambda _, __, output: outputs.append(output)) for stage in stages.values()]
-    pooled: dict[str, list[torch.Tensor]] = {block: [] for block in stages}
     count = len(segments.batch_sizes(BATCH))
     bar = tqdm(segments.batches(BATCH), f"features of {name}", count, leave=False, unit="batch", disable=not progress)
     began = time.process_time()
-    for (x,), _ in bar:
+    outputs = pooled(model, (x for (x,), _ in bar), segments.device, standardizes)
+    spent = (time.process_time() - began) / len(digests)
+    table = {block: list(over_segments(values, track, len(digests))) for block, values in outputs.items()}
+    return pd.DataFrame({**table, "core_seconds": spent}, index=digests.to_numpy(str))
+
+
+@torch.inference_mode()
+def pooled(
+    model: AudioClassifier, batches: Iterable[torch.Tensor], device: torch.device, standardizes: bool
+) -> dict[str, torch.Tensor]:
+    """What each stage of the network makes of the segments in batches of its raw input: by stage, mean and maximum of
+    each channel over the segment, or each unit, (segments, D). See `features`."""
+    level, spread = (LEVEL, SPREAD) if "mel" in model.inputs and not standardizes else (0.0, 1.0)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    outputs: list[torch.Tensor] = []
+    stages = model.stages()
+    hooks = [stage.register_forward_hook(lambda _, __, output: outputs.append(output)) for stage in stages.values()]
+    blocks: dict[str, list[torch.Tensor]] = {block: [] for block in stages}
+    for x in batches:
         outputs.clear()
-        with autocast(segments.device):
+        with autocast(device):
             model.features((x - level) / spread)
         for block, output in zip(stages, outputs, strict=True):
             output = output.float()
             if output.ndim > 2:
                 maps = output.flatten(2)  # (N, C, ...)
                 output = torch.cat([maps.mean(2), maps.amax(2)], 1)
-            pooled[block].append(output.cpu())
+            blocks[block].append(output.cpu())
     for hook in hooks:
         hook.remove()
-    spent = (time.process_time() - began) / len(digests)
-    table = {block: list(_over_segments(torch.cat(own), track, len(digests))) for block, own in pooled.items()}
-    return pd.DataFrame({**table, "core_seconds": spent}, index=digests.to_numpy(str))
+    return {block: torch.cat(values) for block, values in blocks.items()}
 
 
-def _over_segments(values: torch.Tensor, track: torch.Tensor, tracks: int) -> np.ndarray:
+def over_segments(values: torch.Tensor, track: torch.Tensor, tracks: int) -> np.ndarray:
     """Mean and standard deviation over each track's segments: (segments, D) -> (tracks, 2 D)."""
     sums = torch.zeros(tracks, values.shape[1], dtype=torch.float64)
     count = torch.bincount(track, minlength=tracks)[:, None]
