@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from bad_audio import RATE, USED, music, write_all
+from bad_audio import CUT, RATE, USED, music, write_all
 from click.testing import CliRunner
 
 from soundfusion_lib.audio.clips import ClipFolder
@@ -56,9 +56,11 @@ def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_p
     result = CliRunner().invoke(main, ["prepare", profile, "--strict"])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
     listed = dict(re.findall(r"^  .+  bad/(.+?\.\w+): (.+)$", result.output, re.MULTILINE))
-    lost = {name: reason for name, reason in outcomes.items() if reason is not USED}
-    assert listed.keys() == lost.keys() and f"{len(lost)} clips left out:" in result.output
-    assert {name: reason for name, reason in lost.items() if not re.fullmatch(reason, listed[name])} == {}
+    named = {name: reason for name, reason in outcomes.items() if reason is not USED}
+    lost = {name: reason for name, reason in named.items() if reason != CUT}
+    assert listed.keys() == named.keys() and f"{len(lost)} clips left out:" in result.output
+    assert f"{len(named) - len(lost)} clips cut short, and used:" in result.output
+    assert {name: reason for name, reason in named.items() if not re.fullmatch(reason, listed[name])} == {}
     assert CliRunner().invoke(main, ["prepare", profile]).exit_code == 0
     store = build(folder(tmp_path / "music"), tmp_path / "data" / "store", decode=False)
     assert len(store.tracks) == 1 + len(outcomes) - len(lost)

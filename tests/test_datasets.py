@@ -167,7 +167,8 @@ def test_folder_of_labels(tmp_path):
         "rock/b": "rock/b.wav",
     }
     assert corpus.labels == ["pop", "rock"]
-    assert corpus.tracks["group"].tolist() == [None] * 4
+    assert corpus.tracks["group"].tolist() == ["disc 1", "disc 1", None, None]
+    assert corpus.untried == "1 .wav (in no label's folder); 1 .jpg"
     assert "split" not in corpus.tracks
     assert all(soundfile.info(corpus.file(track)).frames == 100 for track in corpus.tracks.index)
 

@@ -12,10 +12,11 @@ import torch
 from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis.figures import common
-from soundfusion_lib.audio.decode import UnusableAudio
+from soundfusion_lib.audio.clips import silent_in
+from soundfusion_lib.audio.decode import UnusableAudio, stated_beyond
 from soundfusion_lib.audio.representations import MelSpectrogram, StreamedArray, streamed
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.datasets.folder import SUFFIXES, audio_files
+from soundfusion_lib.datasets.folder import SUFFIXES, files_in, is_audio
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
@@ -40,11 +41,13 @@ class Prediction:
     mean: pd.Series  # by label, the mean probability over the segments, the highest first
     segments: pd.DataFrame  # see `Recognizer.probabilities`
     error: str | None = None  # why the file cannot be used
+    stated: float = 0.0  # the length that the file states, in s, where more than a second of it is missing
 
     def in_words(self, top: int) -> str:
         """One line: file, label, and the most probable labels; or the error."""
         best = ", ".join(f"{label} {value:.2f}" for label, value in self.mean.head(top).items())
-        text = f"{self.label} ({best}; {len(self.segments)} segments)" if self.label else f"error: {self.error}"
+        cut = f" of a file cut short: it states {self.stated:.1f} s" if self.stated else ""
+        text = f"{self.label} ({best}; {len(self.segments)} segments{cut})" if self.label else f"error: {self.error}"
         return f"{self.file}: {text}".encode("utf-8", "replace").decode()  # a file's name may hold any bytes
 
 
@@ -70,7 +73,7 @@ class Recognizer:
         """Predict audio files, and those in folders, one after the other; SoundFusionError where a folder has none."""
         files = []
         for path in map(Path, paths):
-            inside = audio_files(path) if path.is_dir() else [path]
+            inside = list(filter(is_audio, files_in(path))) if path.is_dir() else [path]
             if not inside:
                 raise SoundFusionError(f"{path}: no audio files in it. Their names end in {' '.join(sorted(SUFFIXES))}")
             files += inside
@@ -82,15 +85,16 @@ class Recognizer:
             else:
                 labels, means = decide(segments.iloc[:, 2:].to_numpy(), np.zeros(len(segments), int))
                 mean = pd.Series(means[0], self.labels).sort_values(ascending=False, kind="stable")
-                yield Prediction(file, self.labels[labels[0]], mean, segments)
+                stated = stated_beyond(file, segments.attrs["length"])
+                yield Prediction(file, self.labels[labels[0]], mean, segments, stated=stated)
 
     @torch.inference_mode()
     def probabilities(self, file: str | Path) -> pd.DataFrame:
         """One row per segment of a file of any length (for a model of whole clips, per window): `start` and `end` in s,
-        and the probability of each label (`p_rock`).
+        and the probability of each label (`p_rock`). Its `attrs` hold the file's length in s.
 
         Raises:
-            UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
+            UnusableAudio: the file cannot be read or decoded, is shorter than one segment, or silent to the network.
             SoundFusionError: the temporary folder, which holds the decoded file, is full.
         """
         segmenting, outputs = self.experiment.segmenting, []
@@ -98,6 +102,8 @@ class Recognizer:
         specs = {spec.kind: spec for spec in self.experiment.representations}
         device = next(self.model.parameters()).device
         with streamed(Path(file), [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
+            for reason in filter(None, map(silent_in, arrays)):
+                raise UnusableAudio(reason)
             starts = segmenting.starts(seconds)
             if segmenting.overlap is None:  # a model of whole clips takes one window after the other
                 starts = Segmenting(length, 0.0).starts(max(seconds, length))
@@ -109,6 +115,7 @@ class Recognizer:
         table = pd.DataFrame(np.concatenate(outputs), columns=[PROBABILITY + label for label in self.labels])
         table.insert(0, "start", starts)
         table.insert(1, "end", np.minimum(starts + length, seconds))
+        table.attrs["length"] = seconds  # of the file
         return table
 
 
