@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import av
 import mutagen
@@ -42,10 +42,7 @@ class UnreadableFile(UnusableAudio):
     """A file that cannot be read now; its content may be good, so it is tried again."""
 
 
-class Block(NamedTuple):
-    samples: np.ndarray  # (time, channels), float32, full scale at +-1
-    rate: int  # Hz
-    mp3: bool  # whether they are decoded from MP3
+Block = tuple[np.ndarray, int, bool]  # samples (time, channels), float32; rate in Hz; whether decoded from MP3
 
 
 def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
@@ -79,12 +76,9 @@ def _blocks(file: Path, seconds: float | None) -> Iterator[Block]:
             rate, channels, mp3 = sound.samplerate, sound.channels, sound.format in ("MPEG", "MP3")
             frames = sound.frames if seconds is None else min(sound.frames, int(seconds * rate))
             size = frames if frames * channels <= AT_ONCE else max(1, 2 * BLOCK // max(2, channels))
-            while given < frames:
-                samples = _quietly(sound.read, min(size, frames - given), dtype="float32", always_2d=True)
-                if not len(samples):
-                    break  # the header promises more than there is
+            while len(samples := _quietly(sound.read, min(size, frames - given), dtype="float32", always_2d=True)):
                 given += len(samples)
-                yield Block(samples, rate, mp3)
+                yield samples, rate, mp3
     except UnreadableFile:
         raise
     except UnusableAudio as error:
@@ -94,7 +88,7 @@ def _blocks(file: Path, seconds: float | None) -> Iterator[Block]:
         if enough or max(frames / rate, _length(file, mp3)) <= given / rate + SLACK:
             return
     for block in _by_ffmpeg(file, given, rate, seconds, SLACK if given and not failure else 0):
-        given += len(block.samples)
+        given += len(block[0])
         yield block
     if failure and not given:
         raise failure
@@ -123,14 +117,12 @@ def _length(file: Path, mp3: bool) -> float:
     stated = stated_seconds(file)
     if not mp3:
         return stated
-    try:
-        with _container(file) as container:
-            track = container.streams.audio[0]
-            if stated:  # where its bytes are more than its encoder wrote down, FFmpeg goes by the bytes
-                return max(stated, float((track.duration or 0) * track.time_base))
-            return float(sum(packet.duration or 0 for packet in container.demux(track)) * track.time_base)
-    except (av.FFmpegError, IndexError):
-        return stated
+    with suppress(av.FFmpegError, IndexError), _container(file) as container:
+        if stated:  # where its bytes are more than its encoder wrote down, FFmpeg goes by the bytes
+            return max(stated, (container.duration or 0) / av.time_base)
+        track = container.streams.audio[0]
+        return float(sum(packet.duration or 0 for packet in container.demux(track)) * track.time_base)
+    return stated
 
 
 def _container(file: Path) -> av.container.InputContainer:
@@ -141,44 +133,40 @@ def _container(file: Path) -> av.container.InputContainer:
 def _by_ffmpeg(file: Path, skipped: int, rate: int, seconds: float | None, least: float) -> Iterator[Block]:
     """What FFmpeg decodes behind the samples that libsndfile gave, at their rate (0: its own), in blocks; nothing where
     that is less than so many seconds."""
-    waiting, count, position = [], 0, 0  # samples decoded and not given yet; where they end
-    with suppress(av.FFmpegError), _container(file) as container:
-        track = container.streams.best("audio")
-        codec = track and track.codec_context  # None where FFmpeg knows no decoder
-        frames = _frames(container, track, rate) if codec else ()
-        for samples, rate in frames:
+    waiting, count, position, frames = [], 0, 0, _frames(file, rate)  # decoded and not given yet; where that ends
+    with suppress(av.FFmpegError):
+        for samples, rate, mp3 in frames:
             stop = None if seconds is None else max(0, int(seconds * rate) - position)
-            new = samples[max(0, skipped - position) : stop]
-            position += len(samples)
-            waiting, count = [*waiting, new], count + len(new)
-            if count >= BLOCK // max(1, samples.shape[1] // 2) and count >= least * rate:
-                yield Block(np.concatenate(waiting), rate, codec.name.startswith("mp3"))
+            waiting.append(samples[max(0, skipped - position) : stop])
+            position, count = position + len(samples), count + len(waiting[-1])
+            if count >= max(BLOCK // max(1, samples.shape[1] // 2), least * rate):
+                yield np.concatenate(waiting), rate, mp3
                 waiting, count, least = [], 0, 0
             if stop is not None and stop <= len(samples):
                 break
     if count and count >= least * rate:
-        yield Block(np.concatenate(waiting), rate, codec.name.startswith("mp3"))
+        yield np.concatenate(waiting), rate, mp3
 
 
-def _frames(
-    container: av.container.InputContainer, track: av.AudioStream, rate: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Samples (time, channels) and rate, packet by packet, and so behind a damaged one, too; all at this rate, or that
-    of the first frame where it is 0, and with the channels of the first."""
+def _frames(file: Path, rate: int) -> Iterator[Block]:
+    """What FFmpeg decodes, packet by packet, and so behind a damaged one, too; all at this rate (0: that of the first
+    frame), and with the channels of the first."""
     form, layout, resampler = None, None, None
-    for packet in container.demux(track):
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        for frame in frames:
-            if form != (frame.format.name, frame.layout.name, frame.sample_rate):  # of files one behind the other
-                form = frame.format.name, frame.layout.name, frame.sample_rate
-                rate, layout = rate or frame.sample_rate, layout or frame.layout
-                resampler = av.AudioResampler("flt", layout, rate)
-            frame.pts = None  # samples count, whatever their times are said to be
-            for resampled in resampler.resample(frame):
-                yield resampled.to_ndarray().reshape(-1, layout.nb_channels), rate
+    with _container(file) as container:
+        track = container.streams.best("audio")
+        for packet in container.demux(track) if track and track.codec_context else ():  # it may know no decoder
+            frames = []
+            with suppress(av.FFmpegError):
+                frames = packet.decode()
+            for frame in frames:
+                if form != (frame.format.name, frame.layout.name, frame.sample_rate):  # of files one behind the other
+                    form = frame.format.name, frame.layout.name, frame.sample_rate
+                    rate, layout = rate or frame.sample_rate, layout or frame.layout
+                    resampler = av.AudioResampler("flt", layout, rate)
+                frame.pts = None  # samples count, whatever their times are said to be
+                for resampled in resampler.resample(frame):
+                    samples = resampled.to_ndarray().reshape(-1, layout.nb_channels)
+                    yield samples, rate, track.codec_context.name.startswith("mp3")
 
 
 def _usable(blocks: Iterator[Block]) -> Iterator[tuple[np.ndarray, int]]:

@@ -18,26 +18,10 @@ from soundfusion_lib.datasets.corpus import SPLITS, Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
 
-# libsndfile's format names serve as suffixes, with these common ones besides; RAW has no header to decode by
+# libsndfile's format names serve as suffixes, but for RAW, which has no header to decode by; FFmpeg reads more
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
-SUFFIXES |= {".aif", ".aifc", ".oga", ".opus", ".snd", ".wave"}
-# what FFmpeg reads besides
-SUFFIXES |= {
-    ".aac",
-    ".ac3",
-    ".ape",
-    ".dsf",
-    ".m4a",
-    ".m4b",
-    ".mka",
-    ".mp2",
-    ".mp4",
-    ".mpc",
-    ".tta",
-    ".webm",
-    ".wma",
-    ".wv",
-}
+MORE = "aac ac3 aif aifc ape dsf m4a m4b mka mp2 mp4 mpc oga opus snd tta wave webm wma wv"
+SUFFIXES |= {f".{name}" for name in MORE.split()}
 SOUNDTRACKS = ("soundtracks", "soundtracks_b")  # folders in the data folder that tooling/soundtracks.py makes
 
 
@@ -66,12 +50,13 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
     entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
     files = [file for entry in entries for file in (files_in(entry) if entry.is_dir() else [entry])]
     paths = [file.relative_to(root).as_posix() for file in files]
-    metadata = root / "metadata.csv"
-    listed = metadata.is_file()
-    tracks = _read_metadata(metadata, paths) if listed else _by_folder(root, paths)
+    metadata, why = root / "metadata.csv", "in no label's folder"
+    if metadata.is_file():
+        tracks, why = _read_metadata(metadata, paths), "not listed in metadata.csv"
+    else:
+        tracks = _by_folder(root, paths)
     rest = set(paths).difference(tracks["path"], ["metadata.csv"])
-    audio = {path for path in rest if is_audio(path)}
-    why = "not listed in metadata.csv" if listed else "in no label's folder"
+    audio = set(filter(is_audio, rest))
     untried = "; ".join([f"{counted(audio)} ({why})"] * bool(audio) + [counted(rest - audio)] * (rest > audio))
     ids = tracks["path"].map(lambda path: posixpath.splitext(path)[0])
     name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
@@ -105,16 +90,15 @@ def _by_folder(root: Path, paths: list[str]) -> pd.DataFrame:
         are = f"its folders ({', '.join(labels)}) are parts of a split, not labels"
         mend = "list the files in a metadata.csv with the columns file_name, genre and split"
         raise SoundFusionError(f"{root}: {are}; {mend}")
-    rows = []
-    for path in paths:
-        label, *folders = path.split("/")[:-1] or [None]
-        if label and is_audio(path):
-            group = artist_of(root / path) or (known_artist(folders[0]) if folders else None)
-            rows.append({"path": path, "label": label, "group": group})
-    if not rows:
+    audio = [path for path in paths if "/" in path and is_audio(path)]
+    if not audio:
         mend = "expected one folder per label with files in it (such as rock/song.mp3), or a metadata.csv"
         raise SoundFusionError(f"{root}: no audio files; {mend}. Suffixes looked for: {' '.join(sorted(SUFFIXES))}")
-    return pd.DataFrame(rows, dtype=object)
+    below = [path.split("/")[1:-1] for path in audio]  # the folders between a label and a file
+    groups = [
+        artist_of(root / path) or known_artist("".join(names[:1])) for path, names in zip(audio, below, strict=True)
+    ]
+    return pd.DataFrame({"path": audio, "label": [path.split("/")[0] for path in audio], "group": groups}, dtype=object)
 
 
 def _name(path: str) -> str:
