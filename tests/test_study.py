@@ -170,7 +170,8 @@ def test_tables_and_captions_say_that_artists_are_unknown(study, monkeypatch):
     monkeypatch.setattr(study, "corpus", unknown)
     monkeypatch.setattr(study, "captions", {})
     study.save_table(parts, "unknown", "The sets")
-    assert list(study.captions.values()) == [f"The sets{unknown.artists_note}"]
+    assert list(study.captions.values()) == [f"The sets, label: sound{unknown.artists_note}"]
+    (study.folder / "tables" / "unknown.csv").unlink()
 
 
 def test_figures_name_their_axes_and_units(study, runs):

@@ -199,12 +199,8 @@ def _represent(parts: Path, job: Job) -> Clips | UnreadableFile:
         seconds, arrays = represent(job.path, specs, parts, job.seconds)
         stated, clips = stated_beyond(job.path, seconds, job.seconds), []
         for array in arrays:
-            if reason := silent_in(array):
-                array.path.unlink()
-                clips.append((Clip(job.digest, reason=reason), None))
-            else:
-                clip = Clip(job.digest, 0, array.frames, seconds, array.silence, stated=stated)
-                clips.append((clip, array.path))
+            clip = Clip(job.digest, 0, array.frames, seconds, array.silence, silent_in(array), stated)
+            clips.append((clip, array.path))
     except UnreadableFile as reason:
         return reason
     except UnusableAudio as reason:

@@ -132,10 +132,8 @@ class Store:
             clips = [stored.get(key) or Clip("", reason=str(key)) for key in keys]
             tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
             short = tracks["reason"].isna() & (tracks["seconds"] < shortest)
-            lengths = tracks.loc[short, ["seconds", "stated"]].itertuples(index=False)
-            tracks.loc[short, "reason"] = [
-                f"too short ({_length(*clip)} of at least {shortest:g} s)" for clip in lengths
-            ]
+            lengths = _lengths(tracks[short])
+            tracks.loc[short, "reason"] = [f"too short ({length} of at least {shortest:g} s)" for length in lengths]
             arrays[folder.representation.kind] = StoredArray(folder.representation, folder.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
@@ -183,8 +181,7 @@ class Store:
     def cut_short(self) -> pd.DataFrame:
         """The usable clips of files that state more than a second more than they hold: `path`, `label` and `reason`."""
         clips = self._clips[self._clips["reason"].isna() & (self._clips["stated"] > 0)]
-        reasons = [_length(*clip) for clip in clips[["seconds", "stated"]].itertuples(index=False)]
-        return self.corpus.tracks.loc[clips.index, ["path", "label"]].assign(reason=reasons)
+        return self.corpus.tracks.loc[clips.index, ["path", "label"]].assign(reason=_lengths(clips))
 
     @property
     def copies(self) -> list[str]:
@@ -206,8 +203,9 @@ class Store:
         return sum((array.folder / "data.bin").stat().st_size for array in self.arrays.values())
 
 
-def _length(seconds: float, stated: float) -> str:
-    return f"{seconds:.1f} of {stated:.1f} s" if stated else f"{seconds:.1f} s"
+def _lengths(clips: pd.DataFrame) -> list[str]:
+    stated = [f" of {stated:.1f}" if stated else "" for stated in clips["stated"]]
+    return [f"{seconds:.1f}{of} s" for seconds, of in zip(clips["seconds"], stated, strict=True)]
 
 
 def _jobs(files: dict[str, Path], seconds: float | None, folders: list[ClipFolder]) -> list[Job]:
