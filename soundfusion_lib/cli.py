@@ -64,22 +64,25 @@ def download(what):
 
 @main.command()
 @profile_argument
-@click.option("--strict", is_flag=True, help="end with exit status 1 where a clip is left out")
+@click.option("--strict", is_flag=True, help="end with exit status 1 where a clip is left out or cut short")
 def prepare(profile, strict):
     """Decode every clip of PROFILE's corpus once, and report the clips left out, and copies that leak."""
     from soundfusion_lib.study.study import Study
 
     store = Study("prepare", profile, "cpu").decoded
-    clips, out = store.tracks, store.left_out
+    clips, out, cut = store.tracks, store.left_out, store.cut_short
     size = f"{store.bytes / 1e9:.2f} GB in {next(iter(store.arrays.values())).folder.parent}"
     click.echo(f"{len(clips):,} clips, {clips['seconds'].sum() / 3600:.2f} hours, {size}")
-    click.echo(f"{len(out)} clips left out" + (":" if len(out) else ""))
-    for track, row in out.iterrows():
-        click.echo(f"  {track}  {row['path']}: {row['reason']}")
+    for what, listed in (("left out", out), ("cut short, and used", cut)):
+        click.echo(f"{len(listed)} clips {what}" + (":" if len(listed) else ""))
+        for track, row in listed.iterrows():
+            click.echo(f"  {track}  {row['path']}: {row['reason']}")
+    if store.corpus.untried:
+        click.echo(f"not tried: {store.corpus.untried}")
     for copies in store.copies:
         click.echo(f"leakage: {copies}; keep one of them")
     store.check_labels()
-    if strict and len(out):
+    if strict and len(out) + len(cut):
         sys.exit(1)
 
 
@@ -210,6 +213,7 @@ def predict(paths, model, top, csv, plot, device):
     profile, emotify/SoundFusion-2 or mine.toml/SoundFusion-2; alone it is of demo. A file that cannot be used has its
     error in place of a label, and the exit status is 1.
     """
+    from soundfusion_lib.datasets.folder import counted, files_in, is_audio
     from soundfusion_lib.predict.recognizer import load_recognizer, write_csv, write_plot
 
     for option, path in (("csv", csv), ("png", plot)):
@@ -217,6 +221,9 @@ def predict(paths, model, top, csv, plot, device):
             raise SoundFusionError(f"{path}: give it a name that ends in .{option}, which is no recording's")
     recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
+    for folder in filter(Path.is_dir, paths):
+        if untried := [file for file in files_in(folder) if not is_audio(file)]:
+            click.echo(f"{folder}: not tried: {counted(untried)}", err=True)
     predictions = []
     for prediction in recognizer.predict(*paths):
         click.echo(prediction.in_words(top))

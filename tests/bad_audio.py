@@ -12,7 +12,8 @@ from soundfusion_lib.audio.decode import encode_mp3
 
 RATE = 22_050
 USED = None
-SHORT = r"too short \(0\.\d s of at least 1 s\)"
+CUT = r"\d+\.\d of \d+\.\d s"  # used, and listed
+SHORT = r"too short \(0\.\d (of 3\.0 )?s of at least 1 s\)"
 BROKEN = r"cannot be decoded \(.+\)"
 FAR = "far beyond full scale, which is 1"
 Files = dict[str, tuple[bytes, str | None]]  # by name: the content, and the reason to leave it out, or USED
@@ -32,7 +33,7 @@ def encoded(suffix: str, samples: np.ndarray, rate: int = RATE, subtype: str | N
 
 
 def write_all(folder: Path) -> dict[str, str | None]:
-    """Writes the files; the name of each, and the reason to leave it out as a regular expression, or USED."""
+    """Writes the files; the name of each, and the reason to leave it out as a regular expression, CUT or USED."""
     folder.mkdir(parents=True)
     files = _formats() | _samples() | _headers() | _cuts() | _mp3s() | _no_audio()
     for name, (content, _) in files.items():
@@ -88,7 +89,7 @@ def _headers() -> Files:
     """Headers that lie: (offset, layout, value) over a sound file."""
     wavs = {
         "data of 4 GB.wav": (40, "<I", 2**32 - 1, USED),
-        "data of none.wav": (40, "<I", 0, "holds no audio"),
+        "data of none.wav": (40, "<I", 0, USED),  # as a recorder writes it that lost its power
         "riff of none.wav": (4, "<I", 0, USED),
         "no channels.wav": (22, "<H", 0, BROKEN),
         "65535 channels.wav": (22, "<H", 65_535, BROKEN),
@@ -96,7 +97,7 @@ def _headers() -> Files:
     }
     hours = bytearray(encoded("flac", music(seed=9)))
     hours[21:26] = bytes([hours[21] | 0x0F]) + b"\xff" * 4  # of 2**36 - 1 samples, 36 days
-    files = {"36 days.flac": (bytes(hours), BROKEN)}
+    files = {"36 days.flac": (bytes(hours), CUT)}
     for name, (offset, layout, value, outcome) in wavs.items():
         changed = bytearray(encoded("wav", music(seed=9)))
         struct.pack_into(layout, changed, offset, value)
@@ -107,10 +108,10 @@ def _headers() -> Files:
 def _cuts() -> Files:
     """Files that end early: after so many bytes, in the middle, seven bytes before their end."""
     outcomes = {
-        "wav": [BROKEN, BROKEN, "holds no audio", SHORT, SHORT, USED, USED],
-        "flac": [BROKEN] * 7,
+        "wav": [BROKEN, BROKEN, "holds no audio", SHORT, SHORT, CUT, USED],
+        "flac": [BROKEN] * 5 + [CUT, USED],
         "ogg": [BROKEN] * 5 + [USED, USED],
-        "mp3": [BROKEN] * 4 + [SHORT, USED, USED],
+        "mp3": [BROKEN] * 4 + [SHORT, CUT, USED],
     }
     files = {}
     for kind, expected in outcomes.items():
@@ -132,7 +133,7 @@ def _mp3s() -> Files:
         "behind half a tag.mp3": (tag[:500] + sound, USED),
         "behind zeros.mp3": (bytes(5_000) + sound, USED),
         "damaged middle.mp3": (sound[:middle] + random.bytes(300) + sound[middle + 300 :], USED),
-        "a hole in the middle.mp3": (sound[:middle] + bytes(9_000) + sound[middle + 9_000 :], BROKEN),
+        "a hole in the middle.mp3": (sound[:middle] + bytes(9_000) + sound[middle + 9_000 :], USED),
         "emptied in part.mp3": (_emptied(sound, 0.3), USED),
         "emptied.mp3": (_emptied(sound, 0.7), r"silent in \d\d% of its MP3 frames, as damaged ones are"),
         "random frames.mp3": (_emptied(sound, 0.7, random), f"its samples reach .+, {FAR}"),
@@ -172,14 +173,14 @@ def _no_audio() -> Files:
 
 
 def _no_files(folder: Path) -> dict[str, str | None]:
-    (folder / "folder.mp3").mkdir()
+    (folder / "folder.mp3").mkdir()  # as a NAS has them; no track
     os.mkfifo(folder / "pipe.mp3")
     links = {"link to a pipe.mp3": "pipe.mp3", "device.wav": "/dev/zero", "broken link.mp3": "nothing.mp3"}
     for name, target in (links | {"link to itself.mp3": "link to itself.mp3"}).items():
         (folder / name).symlink_to(target)
     soundfile.write(folder / "forbidden.wav", music(seed=8), RATE)
     (folder / "forbidden.wav").chmod(0)
-    outcomes = dict.fromkeys(["folder.mp3", "pipe.mp3", "link to a pipe.mp3", "device.wav"], "not a file")
+    outcomes = dict.fromkeys(["pipe.mp3", "link to a pipe.mp3", "device.wav"], "not a file")
     outcomes["forbidden.wav"] = USED if os.geteuid() == 0 else r"cannot be read \(Permission denied\)"  # root reads all
     outcomes["link to itself.mp3"] = r"cannot be read \(Too many levels.+\)"
     return outcomes | {"broken link.mp3": "file not found"}

@@ -2,12 +2,22 @@ import os
 import sys
 
 import numpy as np
+import odd_audio
 import pytest
 import soundfile
+from bad_audio import encoded
 
 from soundfusion_lib.audio import decode as decode_module
 from soundfusion_lib.audio import representations
-from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, decode, encode_mp3, resample, to_channels
+from soundfusion_lib.audio.decode import (
+    UnreadableFile,
+    UnusableAudio,
+    decode,
+    encode_mp3,
+    resample,
+    stated_beyond,
+    to_channels,
+)
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, streamed
 from soundfusion_lib.errors import SoundFusionError
 
@@ -60,6 +70,82 @@ def test_a_damaged_mp3_is_decoded_in_silence(tmp_path, capfd):
     assert capfd.readouterr().err == ""
     os.write(2, b"heard")  # and what others say after it is not lost
     assert capfd.readouterr().err == "heard"
+
+
+# ---- what libsndfile does not decode, or not to its end
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """By name: the file, and the length in s of what can be heard in it."""
+    folder, files = tmp_path_factory.mktemp("odd"), {}
+    for name, (content, seconds) in odd_audio.files().items():
+        (folder / name).write_bytes(content)
+        files[name] = folder / name, seconds
+    return files
+
+
+def test_what_can_be_heard_is_decoded_whole_and_what_is_missing_is_said(odd):
+    lengths, missing = {}, set()
+    for name, (file, _) in odd.items():
+        samples, rate = decode(file)
+        lengths[name] = len(samples) / rate
+        assert samples.shape[1] == 2 and rate == (48_000 if name == "song.mka" else 44_100)
+        assert np.abs(samples[-rate // 2 :]).max() > 0.2  # its end is there, too
+        missing |= {name} if stated_beyond(file, lengths[name]) else set()
+    assert lengths == pytest.approx({name: seconds for name, (_, seconds) in odd.items()}, abs=0.1)
+    assert missing == {"half.mp3", "hole.mp3"}
+    assert stated_beyond(odd["half.mp3"][0], 4.0) == pytest.approx(8.0, abs=0.1)
+    assert stated_beyond(odd["half.mp3"][0], 4.0, limit=4.5) == 0
+
+
+def test_blocks_of_a_long_file_are_those_of_the_whole_behind_a_damaged_spot_too(odd, monkeypatch):
+    monkeypatch.setattr(decode_module, "BLOCK", 50_021)
+    for name in ("hole.mp3", "noise.mp3", "chained.ogg", "two with headers.mp3", "song.m4a"):
+        file = odd[name][0]
+        samples, rate = decode(file)
+        with monkeypatch.context() as context:
+            context.setattr(decode_module, "AT_ONCE", 0)
+            blocks = [block for block, _ in decode_module.stream(file)]
+        assert len(blocks) > 2 and max(map(len, blocks)) < 2 * rate
+        assert abs(sum(map(len, blocks)) - len(samples)) < 0.1 * rate
+        first, limited = decode(file, 1.5)[0], decode(file, 5.5)[0]
+        np.testing.assert_array_equal(first, samples[: len(first)])
+        np.testing.assert_array_equal(limited, samples[: len(limited)])
+        assert len(first) == 1.5 * rate and len(limited) == min(int(5.5 * rate), len(samples))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au"])
+def test_an_ordinary_file_has_libsndfile_s_values_and_ffmpeg_decodes_none_of_it(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(decode_module, "_by_ffmpeg", None)
+    soundfile.write(tmp_path / f"x.{suffix}", 0.5 * sine(440, 3, 44_100), 44_100)
+    expected, _ = soundfile.read(tmp_path / f"x.{suffix}", dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(decode(tmp_path / f"x.{suffix}")[0], expected)
+
+
+def test_a_list_of_other_files_is_no_audio(tmp_path):
+    """FFmpeg would open what an HLS playlist or a concat script names."""
+    soundfile.write(tmp_path / "secret.wav", 0.5 * sine(440, 3, 44_100), 44_100)
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nsecret.wav\n#EXT-X-ENDLIST\n"
+    for name, text in (("a.mp3", playlist), ("b.mp3", "ffconcat version 1.0\nfile secret.wav\n")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UnusableAudio, match="cannot be decoded"):
+            decode(tmp_path / name)
+
+
+def test_silence_between_two_songs_of_an_mp3_is_no_damage(tmp_path):
+    song = sine(440, 3, 44_100) * 0.5
+    (tmp_path / "hidden.mp3").write_bytes(encode_mp3(np.concatenate([song, np.zeros(9 * 44_100), song]), 44_100))
+    samples, rate = decode(tmp_path / "hidden.mp3")
+    assert len(samples) / rate == pytest.approx(15, abs=0.1)
+
+
+def test_what_a_recorder_that_cannot_know_the_length_writes_states_none(tmp_path):
+    wav = bytearray(encoded("wav", sine(440, 3, 44_100), 44_100))
+    for size, stated in ((2**32 - 1, 0), (2 * 44_100 * 9, 9)):
+        wav[40:44] = size.to_bytes(4, "little")
+        (tmp_path / "x.wav").write_bytes(wav)
+        assert stated_beyond(tmp_path / "x.wav", 3.0) == stated
 
 
 def test_channels():

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from bad_audio import RATE, USED, music, write_all
+from bad_audio import CUT, RATE, USED, music, write_all
 from click.testing import CliRunner
+from odd_audio import by_ffmpeg, mp3
 
 from soundfusion_lib.audio.clips import ClipFolder
 from soundfusion_lib.audio.decode import decode
@@ -56,14 +57,64 @@ def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_p
     result = CliRunner().invoke(main, ["prepare", profile, "--strict"])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
     listed = dict(re.findall(r"^  .+  bad/(.+?\.\w+): (.+)$", result.output, re.MULTILINE))
-    lost = {name: reason for name, reason in outcomes.items() if reason is not USED}
-    assert listed.keys() == lost.keys() and f"{len(lost)} clips left out:" in result.output
-    assert {name: reason for name, reason in lost.items() if not re.fullmatch(reason, listed[name])} == {}
+    named = {name: reason for name, reason in outcomes.items() if reason is not USED}
+    lost = {name: reason for name, reason in named.items() if reason != CUT}
+    assert listed.keys() == named.keys() and f"{len(lost)} clips left out:" in result.output
+    assert f"{len(named) - len(lost)} clips cut short, and used:" in result.output
+    assert {name: reason for name, reason in named.items() if not re.fullmatch(reason, listed[name])} == {}
     assert CliRunner().invoke(main, ["prepare", profile]).exit_code == 0
     store = build(folder(tmp_path / "music"), tmp_path / "data" / "store", decode=False)
     assert len(store.tracks) == 1 + len(outcomes) - len(lost)
     for array in store.arrays.values():
         assert np.isfinite(array.data.astype(np.float32)).all()
+
+
+def test_what_is_cut_short_or_not_tried_is_said(profile, tmp_path):
+    good = tmp_path / "music" / "good"
+    whole = mp3(8)
+    (good / "half.mp3").write_bytes(whole[: len(whole) // 2])
+    (good / "begun.mp3").write_bytes(whole[: len(whole) // 10])
+    (good / "cover.jpg").touch()
+    (good / "@eaDir" / "song.mp3").mkdir(parents=True)
+    (good / "@eaDir" / "song.mp3" / "thumb.jpg").touch()
+    (tmp_path / "music" / "list.m3u").touch()
+    soundfile.write(tmp_path / "music" / "loose.wav", music(), RATE)
+    (tmp_path / "music" / "other").mkdir()
+    soundfile.write(tmp_path / "music" / "other" / "other.wav", music(seed=97), RATE)
+    for _ in range(2):  # as it is decoded, and out of the store
+        result = CliRunner().invoke(main, ["prepare", profile, "--strict"])
+        assert result.exit_code == 1
+        said = result.output.splitlines()
+        assert re.search(r"  good/begun  good/begun.mp3: too short \(0\.\d of 8\.0 s of at least 1 s\)", result.output)
+        assert said[said.index("1 clips cut short, and used:") + 1] == "  good/half  good/half.mp3: 4.0 of 8.0 s"
+        assert "not tried: 1 .wav (in no label's folder); 2 .jpg, 1 .m3u" in said
+    (good / "half.mp3").unlink(), (good / "begun.mp3").unlink()
+    assert CliRunner().invoke(main, ["prepare", profile, "--strict"]).exit_code == 0
+
+
+def test_what_is_silence_to_a_network_is_left_out(tmp_path):
+    """Out of phase, the mean of both channels is silence; of 5.1, the spectrogram has the first two."""
+    sound, random = music(44_100, 1), np.random.default_rng(1)
+    centre = np.zeros((len(sound), 6))
+    centre[:, 2:3] = sound
+    noise = 1e-5 * random.normal(size=(len(sound), 1))
+    soundfile.write(tmp_path / "good.wav", sound, 44_100)
+    soundfile.write(tmp_path / "phase.wav", np.hstack([sound, noise - sound]), 44_100)
+    soundfile.write(tmp_path / "centre.wav", centre, 44_100)
+    (tmp_path / "surround.m4a").write_bytes(by_ffmpeg("mp4", "aac", centre))
+    files = corpus_of(tmp_path, "good.wav", "phase.wav", "centre.wav", "surround.m4a")
+    specs = [Waveform(8_000), MelSpectrogram(44_100, 2, 16, 1024, 512)]
+    mono = "silent as waveform: the mean of its channels is silence"
+    first_two = "silent as mel spectrogram: its first two channels are silent"
+    for kinds, reasons in (
+        (specs, {"phase": mono, "centre": first_two, "surround": first_two}),
+        (specs[:1], {"phase": mono}),
+        (specs[1:], {"centre": first_two, "surround": first_two}),
+        ([MelSpectrogram(8_000, 1, 16, 256, 256)], {"phase": mono.replace("waveform", "mel spectrogram")}),
+    ):
+        store = build(files, tmp_path / "cache", kinds)
+        assert store.left_out["reason"].to_dict() == reasons
+        assert all(len(array.clip(track)) for array in store.arrays.values() for track in store.tracks.index)
 
 
 # ---- files that are long, or say so

@@ -3,11 +3,16 @@
 import csv
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
 import soundfile
+from mutagen.easyid3 import EasyID3
+from mutagen.id3 import TPE1
+from mutagen.wave import WAVE
 
+from soundfusion_lib.audio.decode import encode_mp3
 from soundfusion_lib.datasets import fma, folder, gtzan, open_corpus
 from soundfusion_lib.datasets.gtzan import GENRES
 from soundfusion_lib.errors import SoundFusionError
@@ -167,9 +172,42 @@ def test_folder_of_labels(tmp_path):
         "rock/b": "rock/b.wav",
     }
     assert corpus.labels == ["pop", "rock"]
-    assert corpus.tracks["group"].tolist() == [None] * 4
+    assert corpus.tracks["group"].tolist() == ["disc 1", "disc 1", None, None]
+    assert corpus.untried == "1 .wav (in no label's folder); 1 .jpg"
     assert "split" not in corpus.tracks
     assert all(soundfile.info(corpus.file(track)).frames == 100 for track in corpus.tracks.index)
+
+
+def test_artists_of_folders_are_those_of_tags_else_the_folder_below_the_label(tmp_path):
+    files = {
+        "rock/a.wav": " Ann \n B ",
+        "rock/Künstler/1/b.wav": None,
+        unicodedata.normalize("NFD", "pop/Künstler/c.wav"): None,
+        "pop/Künstler/d.wav": "Ann B",
+        "pop/Various Artists/e.wav": "various artists",
+        "pop/f.wav": None,
+    }
+    for file, artist in files.items():
+        tags = WAVE(audio(tmp_path / file))
+        if artist:
+            tags.add_tags()
+            tags.tags.add(TPE1(text=artist))
+            tags.save()
+    tracks = folder(tmp_path).tracks
+    artists = tracks["group"].set_axis(tracks.index.map(lambda track: track[-1])).to_dict()
+    assert artists == {"a": "Ann B", "b": "Künstler", "c": "Künstler", "d": "Ann B", "e": None, "f": None}
+    assert folder(tmp_path).artists_note.startswith(", artists of 2 of 6 tracks unknown: tracks of one artist may")
+    mp3 = encode_mp3(np.sin(np.arange(44_100)), 44_100)
+    (tmp_path / "pop" / "f.mp3").write_bytes(mp3)
+    tags = EasyID3()
+    tags["artist"] = "Ann B"
+    tags.save(tmp_path / "pop" / "f.mp3")
+    assert folder(tmp_path).tracks.loc["pop/f.mp3", "group"] == "Ann B"
+    with_metadata(tmp_path, "file_name,genre\nrock/a.wav,rock\npop/f.mp3,pop\n", ())
+    assert folder(tmp_path).tracks["group"].tolist() == ["Ann B", "Ann B"] and folder(tmp_path).artists_note == ""
+    with_metadata(tmp_path, "file_name,genre,artist\nrock/a.wav,rock,\npop/f.mp3,pop,\n", ())
+    note = ", artists unknown: tracks of one artist may be on both sides"
+    assert folder(tmp_path).tracks["group"].tolist() == [None, None] and folder(tmp_path).artists_note == note
 
 
 def test_folder_follows_links_and_keeps_suffixes_where_names_are_alike(tmp_path):
@@ -217,6 +255,19 @@ def test_metadata(tmp_path):
     assert corpus.tracks["group"].tolist() == ["nan", "12", "Ann", None]
     assert corpus.tracks["split"].tolist() == ["validation", "train", "train", "test"]
     assert corpus.file("rock/b").is_file() and not corpus.file("pop/gone").is_file()
+
+
+def test_metadata_names_in_another_unicode_form_or_case_are_found_and_files_not_listed_are_counted(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "pop/Künstlerin.wav") for form in ("NFC", "NFD"))
+    for name, file in ((composed, apart), (apart, composed)):
+        root = tmp_path / unicodedata.name(name[5])
+        with_metadata(root, f"file_name,genre\n{name},pop\nROCK/A.WAV,rock\npop/c.wav,pop\n", (file, *ROCK, *POP))
+        (root / "pop" / "cover.jpg").touch()
+        corpus = folder(root)
+        assert corpus.tracks["path"].tolist() == sorted([file, "rock/a.wav", "pop/c.wav"])
+        assert corpus.untried == "2 .wav (not listed in metadata.csv); 1 .jpg"
+    audio(root / "rock" / "A.wav")  # now it may be either
+    assert "ROCK/A.WAV" in folder(root).tracks["path"].tolist()
 
 
 def test_metadata_from_windows_and_in_another_encoding(tmp_path):

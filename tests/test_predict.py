@@ -15,6 +15,7 @@ import soundfile
 import torch
 from click.testing import CliRunner
 from conftest import RATE, SMALL_MEL, tone
+from odd_audio import mp3
 from torch.nn.modules.module import register_module_forward_hook
 
 from soundfusion_lib import load_recognizer
@@ -138,6 +139,19 @@ def test_a_folder_is_its_audio_files_by_name(trained, folder, tmp_path):
 
 def call(*words):
     return CliRunner().invoke(main, ["predict", "--device", "cpu", *map(str, words)])
+
+
+def test_what_is_cut_short_silent_or_not_tried_is_said(trained, folder):
+    whole = mp3(8)
+    (folder / "half.mp3").write_bytes(whole[: len(whole) // 2])
+    sound = tone("low", 3, RATE, np.random.default_rng(0))[:, :1]
+    soundfile.write(folder / "rear.wav", np.hstack([np.zeros((len(sound), 3)), sound]), RATE)
+    done = call(folder, "--model", trained)
+    assert f"{folder}: not tried: 1 .jpg" in done.stderr
+    [half] = [line for line in done.stdout.splitlines() if "half.mp3" in line]
+    assert half.endswith("; 3 segments of a file cut short: it states 8.0 s)")
+    assert "rear.wav: error: silent as mel spectrogram: its first two channels are silent" in done.stdout
+    assert done.stdout.count("cut short") == 1
 
 
 def test_the_command_writes_what_it_predicts_and_ends_with_1_for_a_broken_file(trained, folder, tmp_path):

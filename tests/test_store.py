@@ -14,8 +14,9 @@ from conftest import SMALL_MEL, SPECS, TESTS_TOO, build
 from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.audio import clips as clips_module
+from soundfusion_lib.audio import decode as decode_module
 from soundfusion_lib.audio import representations
-from soundfusion_lib.audio.clips import STORE_REVISION, ClipFolder, digests
+from soundfusion_lib.audio.clips import STORE_REVISION, Clip, ClipFolder, digests
 from soundfusion_lib.audio.decode import decode, encode_mp3, stream
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.datasets import Corpus
@@ -76,6 +77,13 @@ def test_every_clip_is_where_the_journal_says_and_the_files_hold_nothing_else(st
     assert store.bytes == sum(array.data.nbytes for array in store.arrays.values())
     with pytest.raises(ValueError, match="read-only"):
         store.arrays["waveform"].clip("low00")[100] += 7
+
+
+def test_the_line_of_an_ordinary_clip_is_the_one_of_before_and_only_a_cut_file_has_one_more_value():
+    values = {"digest": "ab.mp3", "start": 0, "frames": 9, "seconds": 4.0, "silence": 0.0, "reason": None}
+    assert Clip(**values).line() == json.dumps(values).encode() + b"\n"
+    cut = Clip(**values, stated=8.0)
+    assert Clip(**json.loads(cut.line())) == cut and b'"stated": 8.0' in cut.line()
 
 
 def test_one_decode_serves_all_representations_and_nothing_is_decoded_twice(corpus, tmp_path, decoded):
@@ -227,8 +235,10 @@ def test_two_tracks_with_the_same_bytes_are_one_clip(few, tmp_path, decoded):
     np.testing.assert_array_equal(store.arrays["mel"].clip("low01"), store.arrays["mel"].clip("low00"))
 
 
-def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path):
-    """It finds the first frame of an MP3 behind other bytes only where the name ends in .mp3."""
+def test_a_suffix_that_libsndfile_goes_by_is_of_what_a_file_holds(tmp_path, monkeypatch):
+    """It finds the first frame of an MP3 behind other bytes only where the name ends in .mp3. FFmpeg finds it anyway,
+    in values of its own."""
+    monkeypatch.setattr(decode_module, "_by_ffmpeg", lambda *_: ())
     mp3 = bytes(500) + encode_mp3(np.sin(np.arange(3 * 44_100) / 20), 44_100)
     for name in ("a.bin", "b.MP3"):
         (tmp_path / name).write_bytes(mp3)

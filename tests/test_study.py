@@ -158,6 +158,22 @@ def test_corpus_and_split_tables_count_every_track_once(study):
     assert parts["segments"].sum() == table.loc["all", "segments"]
 
 
+def test_tables_and_captions_say_that_artists_are_unknown(study, monkeypatch):
+    tracks = study.tracks.assign(group=None)
+    unknown = dataclasses.replace(study.corpus, tracks=study.corpus.tracks.assign(group=None))
+    made = type("Made", (), {"tracks": tracks, "profile": study.profile, "corpus": unknown})
+    assert set(tables.corpus_table(made)["artists"]) == {"unknown"}
+    parts = tables.split_table(made)
+    assert set(parts["artists"]) == set(parts["artists shared with another part"]) == {"unknown"}
+    assert study.corpus.artists_note == ""
+    assert unknown.artists_note == ", artists unknown: tracks of one artist may be on both sides"
+    monkeypatch.setattr(study, "corpus", unknown)
+    monkeypatch.setattr(study, "captions", {})
+    study.save_table(parts, "unknown", "The sets")
+    assert list(study.captions.values()) == [f"The sets, label: sound{unknown.artists_note}"]
+    (study.folder / "tables" / "unknown.csv").unlink()
+
+
 def test_figures_name_their_axes_and_units(study, runs):
     made = [
         figures.split_distribution(study),

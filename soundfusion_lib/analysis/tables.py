@@ -31,6 +31,7 @@ def corpus_table(study: Study) -> pd.DataFrame:
     minutes = ("seconds", lambda seconds: round(seconds.sum() / 60, 1))
     groupings = tracks["label"], np.full(len(tracks), "all")
     table = pd.concat([tracks.groupby(each).agg(**COUNTS, minutes=minutes) for each in groupings])
+    table["artists"] = table["artists"].astype(object).where(table["artists"] > 0, "unknown")
     return table.rename_axis(study.corpus.label_name)
 
 
@@ -41,7 +42,9 @@ def split_table(study: Study) -> pd.DataFrame:
     table = tracks.groupby("split").agg(**COUNTS)
     shared = tracks[sets_of_artist > 1].groupby("split")["group"].nunique()
     table.insert(2, "artists shared with another part", shared)
-    return table.reindex(SPLITS).fillna(0).astype(int).rename_axis("part")
+    table = table.reindex(SPLITS).fillna(0).astype(int).rename_axis("part")
+    unknown = tracks["group"].isna().all()
+    return table.assign(**dict.fromkeys(table.columns[1:3], "unknown")) if unknown else table
 
 
 def _with_segments(study: Study) -> pd.DataFrame:

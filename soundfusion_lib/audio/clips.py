@@ -17,13 +17,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, reading
-from soundfusion_lib.audio.representations import Representation, represent, to_dict
+from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, reading, stated_beyond
+from soundfusion_lib.audio.representations import Representation, StreamedArray, represent, to_dict
 from soundfusion_lib.paths import whole
 from soundfusion_lib.pool import cores, in_order, worker_pool
 
 STORE_REVISION = 2  # raise it when decoding or a transform gives other values, or the files here mean something else
 AHEAD = 4  # jobs for each process
+FAINTEST = -76.0  # dB of full scale; music that is never louder is silence to a network
+PIECE = 2**18  # samples of a waveform whose level is measured at once
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,11 @@ class Clip:
     seconds: float = 0.0  # its length; 0 where it cannot be used
     silence: float = 0.0  # the value that silence has in its array
     reason: str | None = None  # why it cannot be used
+    stated: float = 0.0  # the length that the file states, in s, where more than a second of it is missing
 
-    def line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
+    def line(self) -> bytes:  # an ordinary clip's has the same bytes as before `stated` came
+        values = {key: value for key, value in asdict(self).items() if key != "stated" or value}
+        return json.dumps(values).encode() + b"\n"
 
 
 class ClipFolder:
@@ -172,11 +176,31 @@ def represent_all(jobs: list[Job], parts: Path, workers: int | None) -> Iterator
                 yield result
 
 
+def silent_in(array: StreamedArray) -> str | None:
+    """Why a network hears silence in this representation of a file, although the file is not silent; None where it does
+    not."""
+    spec = array.spec
+    if spec.kind == "mel":
+        name, level = "mel spectrogram", array.silence + spec.top_db - 20 * np.log10(spec.n_fft / 4)  # of a full sine
+    else:
+        name, level = "waveform", -np.inf
+        for start in range(0, array.frames, PIECE):  # until a piece is loud enough, mostly the first
+            samples = array.read(start, start + PIECE).ravel().astype(np.float32) * spec.scale
+            level = max(level, 10 * np.log10(max(samples @ samples / len(samples), 1e-12)))
+            if level >= FAINTEST:
+                break
+    heard = "the mean of its channels is silence" if spec.channels == 1 else "its first two channels are silent"
+    return f"silent as {name}: {heard}" if level < FAINTEST else None
+
+
 def _represent(parts: Path, job: Job) -> Clips | UnreadableFile:
     specs = [folder.representation for folder in job.folders]
     try:
         seconds, arrays = represent(job.path, specs, parts, job.seconds)
-        clips = [(Clip(job.digest, 0, array.frames, seconds, array.silence), array.path) for array in arrays]
+        stated, clips = stated_beyond(job.path, seconds, job.seconds), []
+        for array in arrays:
+            clip = Clip(job.digest, 0, array.frames, seconds, array.silence, silent_in(array), stated)
+            clips.append((clip, array.path))
     except UnreadableFile as reason:
         return reason
     except UnusableAudio as reason:

@@ -4,14 +4,19 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import av
+import mutagen
 import numpy as np
 import soundfile
 import soxr
+from mutagen.aac import AAC
+from mutagen.ac3 import AC3
+from mutagen.mp3 import BitrateMode
 
 AT_ONCE = 2**26  # samples of all channels in a file that is read at once: 12 minutes of stereo at 44.1 kHz, 256 MiB
 BLOCK = 2**18  # samples of each channel in a block of a longer file; half as many of four channels, and so on
@@ -19,7 +24,12 @@ RATES = 4_000, 384_000  # Hz; a header that says 1 Hz would make a second a day 
 LOUDEST = 10.0  # times full scale; decoded music reaches 1.6, broken frames 1e8; squares of 1e30 are infinite
 QUIETEST = 2**-16  # between the lowest and the highest sample: half a step of 16 bits
 MP3_FRAME = 1152  # samples; a damaged one decodes to zeros
-ZEROS = 0.5  # share of an MP3's frames that may be zeros; in music with rests up to a fifth are
+REST = 38  # MP3 frames, a second; more in a row that are zeros are silence that somebody put there
+ZEROS = 0.5  # share of an MP3's frames that may be zeros, but for such silence; in music with rests up to a fifth are
+SLACK = 1.0  # seconds; a file that lacks no more of what it says is whole
+ENDLESS = 2**31 - 2**16  # bytes; what writers that do not know the length of a WAV put down for it
+# what FFmpeg may take a file for: not a list of other files, of which it would open each
+FORMATS = "aac,ac3,aiff,ape,asf,au,caf,dsf,flac,matroska,mov,mp3,mpc,mpc8,ogg,tta,w64,wav,wv"
 STANDARD_ERROR = threading.Lock()  # one thread at a time may replace it
 SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
 
@@ -32,8 +42,11 @@ class UnreadableFile(UnusableAudio):
     """A file that cannot be read now; its content may be good, so it is tried again."""
 
 
+Block = tuple[np.ndarray, int, bool]  # samples (time, channels), float32; rate in Hz; whether decoded from MP3
+
+
 def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """Read an MP3, FLAC, OGG or WAV file (whatever libsndfile reads), or its first seconds: samples (time, channels),
+    """Read an audio file of whatever format libsndfile or FFmpeg knows, or its first seconds: samples (time, channels),
     float32, full scale at +-1; and the sample rate in Hz.
 
     Raises:
@@ -45,33 +58,123 @@ def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
 
 
 def stream(file: Path, seconds: float | None = None) -> Iterator[tuple[np.ndarray, int]]:
-    """Read as `decode` does, block by block, each with the sample rate; a file of at most `AT_ONCE` is one block. What
-    can only be told at the end of the file is raised after its last block."""
+    """Read as `decode` does, block by block, each with the sample rate; an ordinary file of at most `AT_ONCE` is one
+    block. What can only be told at the end of the file is raised after its last block."""
+    with reading(file):
+        yield from _usable(_blocks(file, seconds))
+
+
+def _blocks(file: Path, seconds: float | None) -> Iterator[Block]:
+    """What libsndfile decodes, and behind it what FFmpeg does, where libsndfile stops more than `SLACK` before the end
+    (at a damaged spot, at the end of the first of several files in one, by a header that says too little)."""
+    given, frames, rate, mp3, failure = 0, 0, 0, False, None
     # by its name, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else;
     # names are bytes but on Windows, and need not be text
     name = str(file) if os.name == "nt" else os.fsencode(file)
-    with reading(file), _quietly(soundfile.SoundFile, name) as opened:
-        rate, channels = opened.samplerate, opened.channels
+    try:
+        with _quietly(soundfile.SoundFile, name) as sound:
+            rate, channels, mp3 = sound.samplerate, sound.channels, sound.format in ("MPEG", "MP3")
+            frames = sound.frames if seconds is None else min(sound.frames, int(seconds * rate))
+            size = frames if frames * channels <= AT_ONCE else max(1, 2 * BLOCK // max(2, channels))
+            while len(samples := _quietly(sound.read, min(size, frames - given), dtype="float32", always_2d=True)):
+                given += len(samples)
+                yield samples, rate, mp3
+    except UnreadableFile:
+        raise
+    except UnusableAudio as error:
+        failure = error
+    if given and not failure:
+        enough = seconds is not None and given >= int(seconds * rate)
+        if enough or max(frames / rate, _length(file, mp3)) <= given / rate + SLACK:
+            return
+    for block in _by_ffmpeg(file, given, rate, seconds, SLACK if given and not failure else 0):
+        given += len(block[0])
+        yield block
+    if failure and not given:
+        raise failure
+
+
+def stated_seconds(file: Path) -> float:
+    """The length that a file states; 0 where it states none, as an MP3 without a header of its encoder's."""
+    try:
+        content = mutagen.File(file)
+        length, bitrate = content.info.length, getattr(content.info, "bitrate", 0)
+    except Exception:  # of junk it raises more kinds than its own, and for what it does not know it returns None
+        return 0.0
+    guessed = getattr(content.info, "bitrate_mode", None) == BitrateMode.UNKNOWN or isinstance(content, (AAC, AC3))
+    return 0.0 if guessed or length * bitrate / 8 >= ENDLESS else length
+
+
+def stated_beyond(file: Path, seconds: float, limit: float | None = None) -> float:
+    """The length that a file, or its first seconds up to a limit, states where more than `SLACK` of it is missing in so
+    many decoded seconds; else 0."""
+    stated = min(stated_seconds(file), limit or np.inf)
+    return stated if stated > seconds + SLACK else 0.0
+
+
+def _length(file: Path, mp3: bool) -> float:
+    """The length in s that a file states, or, of an MP3, that FFmpeg finds: of one that states none, by its packets."""
+    stated = stated_seconds(file)
+    if not mp3:
+        return stated
+    with suppress(av.FFmpegError, IndexError), _container(file) as container:
+        if stated:  # where its bytes are more than its encoder wrote down, FFmpeg goes by the bytes
+            return max(stated, (container.duration or 0) / av.time_base)
+        track = container.streams.audio[0]
+        return float(sum(packet.duration or 0 for packet in container.demux(track)) * track.time_base)
+    return stated
+
+
+def _container(file: Path) -> av.container.InputContainer:
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    return av.open(os.path.abspath(file), options=options, metadata_errors="ignore")
+
+
+def _by_ffmpeg(file: Path, skipped: int, rate: int, seconds: float | None, least: float) -> Iterator[Block]:
+    """What FFmpeg decodes behind the samples that libsndfile gave, at their rate (0: its own), in blocks; nothing where
+    that is less than so many seconds."""
+    waiting, count, position, frames = [], 0, 0, _frames(file, rate)  # decoded and not given yet; where that ends
+    with suppress(av.FFmpegError):
+        for samples, rate, mp3 in frames:
+            stop = None if seconds is None else max(0, int(seconds * rate) - position)
+            waiting.append(samples[max(0, skipped - position) : stop])
+            position, count = position + len(samples), count + len(waiting[-1])
+            if count >= max(BLOCK // max(1, samples.shape[1] // 2), least * rate):
+                yield np.concatenate(waiting), rate, mp3
+                waiting, count, least = [], 0, 0
+            if stop is not None and stop <= len(samples):
+                break
+    if count and count >= least * rate:
+        yield np.concatenate(waiting), rate, mp3
+
+
+def _frames(file: Path, rate: int) -> Iterator[Block]:
+    """What FFmpeg decodes, packet by packet, and so behind a damaged one, too; all at this rate (0: that of the first
+    frame), and with the channels of the first."""
+    form, layout, resampler = None, None, None
+    with _container(file) as container:
+        track = container.streams.best("audio")
+        for packet in container.demux(track) if track and track.codec_context else ():  # it may know no decoder
+            frames = []
+            with suppress(av.FFmpegError):
+                frames = packet.decode()
+            for frame in frames:
+                if form != (frame.format.name, frame.layout.name, frame.sample_rate):  # of files one behind the other
+                    form = frame.format.name, frame.layout.name, frame.sample_rate
+                    rate, layout = rate or frame.sample_rate, layout or frame.layout
+                    resampler = av.AudioResampler("flt", layout, rate)
+                frame.pts = None  # samples count, whatever their times are said to be
+                for resampled in resampler.resample(frame):
+                    samples = resampled.to_ndarray().reshape(-1, layout.nb_channels)
+                    yield samples, rate, track.codec_context.name.startswith("mp3")
+
+
+def _usable(blocks: Iterator[Block]) -> Iterator[tuple[np.ndarray, int]]:
+    """The samples and the rate of each block of a file whose sound can be used; raises UnusableAudio for any other."""
+    lowest, highest, moves, mp3_frames, zeros = np.inf, -np.inf, False, 0, 0
+    for samples, rate, mp3 in blocks:
         if not RATES[0] <= rate <= RATES[1]:
             raise UnusableAudio(f"sample rate of {rate:,} Hz, which is not {RATES[0]:,} to {RATES[1]:,}")
-        frames = opened.frames if seconds is None else min(opened.frames, int(seconds * rate))
-        size = frames if frames * channels <= AT_ONCE else max(1, 2 * BLOCK // max(2, channels))
-        for samples in _usable(_blocks(opened, frames, size), opened.format in ("MPEG", "MP3")):
-            yield samples, rate
-
-
-def _blocks(opened: soundfile.SoundFile, frames: int, size: int) -> Iterator[np.ndarray]:
-    while frames > 0:
-        samples = _quietly(opened.read, min(size, frames), dtype="float32", always_2d=True)
-        if len(samples):
-            yield samples
-        frames = frames - size if len(samples) == size else 0  # the header may promise more than there is
-
-
-def _usable(blocks: Iterator[np.ndarray], mp3: bool) -> Iterator[np.ndarray]:
-    """The blocks, (time, channels) each, of a file whose sound can be used; raises UnusableAudio for any other."""
-    lowest, highest, moves, mp3_frames, zeros = np.inf, -np.inf, False, 0, 0
-    for samples in blocks:
         low, high = samples.min(), samples.max()  # NaN where there is one
         if not np.isfinite([low, high]).all():
             raise UnusableAudio("holds samples that are not finite")
@@ -81,8 +184,10 @@ def _usable(blocks: Iterator[np.ndarray], mp3: bool) -> Iterator[np.ndarray]:
         moves = moves or bool((samples[1:] != samples[:-1]).any())  # in any channel
         if mp3:
             whole = samples[: len(samples) // MP3_FRAME * MP3_FRAME].reshape(-1, MP3_FRAME * samples.shape[1])
-            mp3_frames, zeros = mp3_frames + len(whole), zeros + (~whole.any(1)).sum()
-        yield samples
+            border = np.flatnonzero(np.diff(whole.any(1), prepend=True, append=True))  # of runs of zeros
+            runs = border[1::2] - border[::2]
+            mp3_frames, zeros = mp3_frames + len(whole), zeros + runs[runs <= REST].sum()
+        yield samples, rate
     if lowest > highest:
         raise UnusableAudio("holds no audio")
     if not moves or highest - lowest < QUIETEST:

@@ -83,7 +83,10 @@ class Store:
     def __init__(self, corpus: Corpus, arrays: dict[str, StoredArray]):
         self.corpus = corpus
         self.arrays = arrays
-        self._clips = next(iter(arrays.values())).tracks  # digest, seconds and reason are the same in all
+        first, *others = (array.tracks for array in arrays.values())  # digest, seconds and stated are the same in all
+        self._clips = first.copy()
+        for tracks in others:  # a clip that is silence in one of them is left out of all
+            self._clips["reason"] = self._clips["reason"].where(self._clips["reason"].notna(), tracks["reason"])
 
     @classmethod
     def build(
@@ -129,8 +132,8 @@ class Store:
             clips = [stored.get(key) or Clip("", reason=str(key)) for key in keys]
             tracks = pd.DataFrame(map(vars, clips), corpus.tracks.index)
             short = tracks["reason"].isna() & (tracks["seconds"] < shortest)
-            reasons = [f"too short ({clip:.1f} s of at least {shortest:g} s)" for clip in tracks.loc[short, "seconds"]]
-            tracks.loc[short, "reason"] = reasons
+            lengths = _lengths(tracks[short])
+            tracks.loc[short, "reason"] = [f"too short ({length} of at least {shortest:g} s)" for length in lengths]
             arrays[folder.representation.kind] = StoredArray(folder.representation, folder.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
@@ -175,6 +178,12 @@ class Store:
         return self.corpus.tracks.loc[reasons.index, ["path", "label"]].assign(reason=reasons)
 
     @property
+    def cut_short(self) -> pd.DataFrame:
+        """The usable clips of files that state more than a second more than they hold: `path`, `label` and `reason`."""
+        clips = self._clips[self._clips["reason"].isna() & (self._clips["stated"] > 0)]
+        return self.corpus.tracks.loc[clips.index, ["path", "label"]].assign(reason=_lengths(clips))
+
+    @property
     def copies(self) -> list[str]:
         """A sentence for each file that several usable tracks hold, where that leaks: under two labels, or not surely
         on one side of a split."""
@@ -192,6 +201,11 @@ class Store:
     def bytes(self) -> int:
         """Size of the arrays on disk."""
         return sum((array.folder / "data.bin").stat().st_size for array in self.arrays.values())
+
+
+def _lengths(clips: pd.DataFrame) -> list[str]:
+    stated = [f" of {stated:.1f}" if stated else "" for stated in clips["stated"]]
+    return [f"{seconds:.1f}{of} s" for seconds, of in zip(clips["seconds"], stated, strict=True)]
 
 
 def _jobs(files: dict[str, Path], seconds: float | None, folders: list[ClipFolder]) -> list[Job]:

@@ -23,6 +23,7 @@ class Corpus:
         label_name: what the labels are, for titles and axes ("genre", or "soundtrack").
         synthetic: whether a program made the music; shown wherever results are.
         seconds: how much of each file is used, from its beginning; None for all.
+        untried: the files in its folder that are no tracks, in words; empty where there are none.
 
     Raises:
         SoundFusionError: no tracks, a repeated id, a track without a label or of an unknown split.
@@ -34,6 +35,7 @@ class Corpus:
     label_name: str = "genre"
     synthetic: bool = False
     seconds: float | None = None
+    untried: str = ""
 
     def __post_init__(self):
         # splits and batches follow the order of this table, which must not depend on the order of the source's rows
@@ -59,6 +61,15 @@ class Corpus:
     def label_note(self) -> str:
         """What to add to a title or caption where the label is not a genre."""
         return "" if self.label_name == "genre" else f", label: {self.label_name}"
+
+    @property
+    def artists_note(self) -> str:
+        """What to add to a caption where a split by artist lacks the artists of a tenth of the tracks or more."""
+        unknown = 0 if "split" in self.tracks else int(self.tracks["group"].isna().sum())
+        if unknown < len(self.tracks) / 10:
+            return ""
+        whose = "artists" if unknown == len(self.tracks) else f"artists of {unknown} of {len(self.tracks)} tracks"
+        return f", {whose} unknown: tracks of one artist may be on both sides"
 
     def file(self, track: str) -> Path:
         """Absolute path of a track's file."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from soundfusion_lib.checks import Seconds
+from soundfusion_lib.datasets.artists import artist_of
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.download import Source
 from soundfusion_lib.errors import SoundFusionError
@@ -18,7 +19,6 @@ LICENCE = "The music belongs to its artists and to Magnatune, which licenses it 
 URL = "http://www2.projects.science.uu.nl/memotion/emotifydata/emotifymusic.zip"  # the server knows no https
 EMOTIFY = Source("emotify", URL, needed=760_000_000)
 GENRES = ("classical", "electronic", "pop", "rock")
-NO_ARTIST = "Magnatune Compilation"  # stands for whoever is on one
 
 
 def emotify(path: str | Path | None = None, seconds: Seconds | None = 30.0) -> Corpus:
@@ -39,17 +39,6 @@ def emotify(path: str | Path | None = None, seconds: Seconds | None = 30.0) -> C
             raise SoundFusionError(f"{folder} holds no clip such as 1.mp3: `soundfusion download emotify` brings it")
         for file in files:
             name = file.relative_to(root).as_posix()
-            rows[f"{genre}/{file.stem:>03}"] = {"path": name, "label": genre, "group": _artist(file)}
+            rows[f"{genre}/{file.stem:>03}"] = {"path": name, "label": genre, "group": artist_of(file)}
     tracks = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
     return Corpus("emotify", root, tracks, seconds=seconds)
-
-
-def _artist(file: Path) -> str | None:
-    from mutagen import MutagenError  # here: only this corpus needs it
-    from mutagen.id3 import ID3
-
-    try:
-        artist = " ".join(ID3(file).get("TPE1", [""])[0].split())
-    except MutagenError:
-        return None
-    return artist if artist and artist != NO_ARTIST else None

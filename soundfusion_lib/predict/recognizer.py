@@ -17,10 +17,11 @@ from scipy.special import softmax
 from soundfusion_lib.analysis import drawing
 from soundfusion_lib.analysis.baselines import mfcc_of, svm_of
 from soundfusion_lib.analysis.probes import matrix
-from soundfusion_lib.audio.decode import UnusableAudio
-from soundfusion_lib.audio.representations import MelSpectrogram, StreamedArray, from_dict, streamed
+from soundfusion_lib.audio.clips import silent_in
+from soundfusion_lib.audio.decode import UnusableAudio, stated_beyond
+from soundfusion_lib.audio.representations import MelSpectrogram, Representation, StreamedArray, from_dict, streamed
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.datasets.folder import SUFFIXES, audio_files
+from soundfusion_lib.datasets.folder import SUFFIXES, files_in, is_audio
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import whole
@@ -45,11 +46,13 @@ class Prediction:
     mean: pd.Series  # by label, the mean probability over the segments, the highest first
     segments: pd.DataFrame  # see `Recognizer.probabilities`
     error: str | None = None  # why the file cannot be used
+    stated: float = 0.0  # the length that the file states, in s, where more than a second of it is missing
 
     def in_words(self, top: int) -> str:
         """One line: file, label, and the most probable labels; or the error."""
         best = ", ".join(f"{label} {value:.2f}" for label, value in self.mean.head(top).items())
-        text = f"{self.label} ({best}; {len(self.segments)} segments)" if self.label else f"error: {self.error}"
+        cut = f" of a file cut short: it states {self.stated:.1f} s" if self.stated else ""
+        text = f"{self.label} ({best}; {len(self.segments)} segments{cut})" if self.label else f"error: {self.error}"
         return f"{self.file}: {text}".encode("utf-8", "replace").decode()  # a file's name may hold any bytes
 
 
@@ -75,7 +78,7 @@ class Recognizer:
         """Predict audio files, and those in folders, one after the other; SoundFusionError where a folder has none."""
         files = []
         for path in map(Path, paths):
-            inside = audio_files(path) if path.is_dir() else [path]
+            inside = list(filter(is_audio, files_in(path))) if path.is_dir() else [path]
             if not inside:
                 raise SoundFusionError(f"{path}: no audio files in it. Their names end in {' '.join(sorted(SUFFIXES))}")
             files += inside
@@ -90,7 +93,7 @@ class Recognizer:
         and the probability of each label (`p_rock`).
 
         Raises:
-            UnusableAudio: the file cannot be read or decoded, or is shorter than one segment.
+            UnusableAudio: the file cannot be read or decoded, is shorter than one segment, or silent to the network.
             SoundFusionError: the temporary folder, which holds the decoded file, is full.
         """
         return self.hear(Path(file)).segments
@@ -98,17 +101,18 @@ class Recognizer:
     @torch.inference_mode()
     def hear(self, file: Path) -> Prediction:
         """The prediction of one file; raises as `probabilities`."""
-        with self._segments(file) as (times, batches):
+        with self._segments(file) as (seconds, times, batches):
             values = np.concatenate([self.model(*inputs).softmax(1).cpu().numpy() for inputs in batches])
         voted, means = decide(values, np.zeros(len(values), int))
-        return self._prediction(file, times, values, voted[0], means[0])
+        return self._prediction(file, seconds, times, values, voted[0], means[0])
 
     @contextmanager
-    def _segments(self, file: Path) -> Iterator[tuple[pd.DataFrame, Iterator[list[torch.Tensor]]]]:
-        """`start` and `end` of each segment in s, and their raw inputs in batches; raises as `probabilities`."""
+    def _segments(self, file: Path) -> Iterator[tuple[float, pd.DataFrame, Iterator[list[torch.Tensor]]]]:
+        """The file's length, `start` and `end` of each segment, in s, and their raw inputs in batches; raises as
+        `probabilities`."""
         segmenting, device = self.experiment.segmenting, next(self.model.parameters()).device
         length, specs = segmenting.seconds, {spec.kind: spec for spec in self.experiment.representations}
-        with streamed(file, [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
+        with _heard(file, [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
             starts = segmenting.starts(seconds)
             if segmenting.overlap is None:  # a model of whole clips takes one window after the other
                 starts = Segmenting(length, 0.0).starts(max(seconds, length))
@@ -116,14 +120,14 @@ class Recognizer:
                 raise UnusableAudio(f"shorter than one segment ({length:g} s)")
             batches = np.split(starts, range(BATCH, len(starts), BATCH))
             inputs = ([_cut(array, batch, length).to(device) for array in arrays] for batch in batches)
-            yield pd.DataFrame({"start": starts, "end": np.minimum(starts + length, seconds)}), inputs
+            yield seconds, pd.DataFrame({"start": starts, "end": np.minimum(starts + length, seconds)}), inputs
 
     def _prediction(
-        self, file: Path, times: pd.DataFrame, values: np.ndarray, label: int, mean: np.ndarray
+        self, file: Path, seconds: float, times: pd.DataFrame, values: np.ndarray, label: int, mean: np.ndarray
     ) -> Prediction:
         segments = times.join(pd.DataFrame(values, columns=[PROBABILITY + label for label in self.labels]))
         mean = pd.Series(mean, self.labels).sort_values(ascending=False, kind="stable")
-        return Prediction(file, self.labels[label], mean, segments)
+        return Prediction(file, self.labels[label], mean, segments, stated=stated_beyond(file, seconds))
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Probe(Recognizer):
     bias: np.ndarray  # (labels,)
 
     def hear(self, file: Path) -> Prediction:
-        with self._segments(file) as (times, batches):
+        with self._segments(file) as (seconds, times, batches):
             device = next(self.model.parameters()).device
             outputs = pooled(self.model, (x for (x,) in batches), device, self.about["standardizes"])
         rows = {}
@@ -144,7 +148,7 @@ class Probe(Recognizer):
             along = np.concatenate([x, whole[:, x.shape[1] :].repeat(len(x), 0)], axis=1)
             rows[block] = np.concatenate([along, whole])  # the file is the last row
         values = softmax(matrix(Features(rows, 0.0), self.about["blocks"]) @ self.weight.T + self.bias, axis=1)
-        return self._prediction(file, times, values[:-1], values[-1].argmax(), values[-1])
+        return self._prediction(file, seconds, times, values[:-1], values[-1].argmax(), values[-1])
 
 
 @dataclass(frozen=True)
@@ -152,10 +156,19 @@ class SVM(Recognizer):
     """The study's SVM on statistics of MFCCs, which hears a file as a whole; there is no experiment."""
 
     def hear(self, file: Path) -> Prediction:
-        with streamed(file, [from_dict(self.about["spectrogram"])]) as (seconds, (array,)):
+        with _heard(file, [from_dict(self.about["spectrogram"])]) as (seconds, (array,)):
             label = int(self.model.predict(mfcc_of(array.read(0, array.frames))[None])[0])
-        values = np.eye(len(self.labels))[[label]]
-        return self._prediction(file, pd.DataFrame({"start": [0.0], "end": [seconds]}), values, label, values[0])
+        values, times = np.eye(len(self.labels))[[label]], pd.DataFrame({"start": [0.0], "end": [seconds]})
+        return self._prediction(file, seconds, times, values, label, values[0])
+
+
+@contextmanager
+def _heard(file: Path, specs: list[Representation]) -> Iterator[tuple[float, list[StreamedArray]]]:
+    """As `streamed`; raises UnusableAudio where a network would hear silence."""
+    with streamed(file, specs) as (seconds, arrays):
+        for reason in filter(None, map(silent_in, arrays)):
+            raise UnusableAudio(reason)
+        yield seconds, arrays
 
 
 def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:

@@ -268,8 +268,10 @@ class Study(Results):
         return self._runs.setdefault(run.key, run)
 
     def save_table(self, table: pd.DataFrame, name: str, caption: str, of_corpus: bool = True) -> pd.DataFrame:
-        """As `Results.save_table`; the caption of a table `of_corpus` names the label where that is not the genre."""
-        return super().save_table(table, name, caption + (self.corpus.label_note if of_corpus else ""))
+        """As `Results.save_table`; the caption of a table `of_corpus` names the label where that is not the genre,
+        and says where artists are unknown."""
+        note = self.corpus.label_note + self.corpus.artists_note
+        return super().save_table(table, name, caption + (note if of_corpus else ""))
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
