@@ -38,6 +38,21 @@ EXPERIMENT = Experiment(
 CPU = torch.device("cpu")
 
 
+def test_a_varied_experiment_has_all_else_as_it_was():
+    varied = EXPERIMENT.vary(learning_rate=1e-3, dropout=0.3, max_fraction=0.1)
+    assert varied.name == "small, learning_rate = 0.001, dropout = 0.3, max_fraction = 0.1"
+    training = dataclasses.replace(EXPERIMENT.training, learning_rate=1e-3)
+    same = {"options": {"dropout": 0.3}, "augment": {"mel": {"max_fraction": 0.1}}, "training": training}
+    assert EXPERIMENT.vary("mine", learning_rate=1e-3, dropout=0.3, max_fraction=0.1) == dataclasses.replace(
+        EXPERIMENT, name="mine", **same
+    )
+    assert EXPERIMENT.vary("small") == EXPERIMENT
+    with pytest.raises(
+        SoundFusionError, match="small: has no key 'noise_std'; there are: averaging, batch_size, dropout"
+    ):
+        EXPERIMENT.vary(noise_std=0.1)
+
+
 @pytest.fixture(scope="module")
 def train_in(store):
     """Train an experiment, or what differs from `EXPERIMENT`, in a folder of runs, or find it."""

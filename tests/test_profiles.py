@@ -218,6 +218,10 @@ def test_a_change_of_training_overrides_every_table():
         loaded = load_profile(changed("demo", changes))
         assert loaded.settings("simple_cnn")["epochs"] == epochs and loaded.settings("nnet1")["epochs"] == 3
         assert loaded.grid == {} and loaded.models["simple_cnn"]["weight_decay"] == 0.05
+    loaded = load_profile(changed("demo", ["models.simple_cnn.epochs=2", "models.nnet1.mixup=0.4"]))
+    assert loaded.grid == {} and loaded.settings("simple_cnn")["epochs"] == 2  # the grid is of SimpleCNN
+    assert load_profile(changed("emotify", ["models.resnet1d.mixup=0.4"])).searched["mixup"] == 0.175  # ResNet2D's
+    assert "mixup" not in load_profile(changed("emotify", ["models.resnet2d.mixup=0.4"])).searched
     loaded = load_profile(changed("emotify", ["training.batch_size=8", "training.mixup=0", "seeds=[1,2]"]))
     assert loaded.seeds == (1, 2) and loaded.seeds_of == {} and "mixup" not in loaded.searched
     assert loaded.large_batch == loaded.settings("simple_cnn")["batch_size"] == 8
@@ -230,7 +234,9 @@ def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path):
     assert len(names) == len(changes) + 1 and max(map(len, names)) <= 80
 
 
-@pytest.mark.parametrize("change", ["training.epochs", "training=3", "name.x=3", "=3", "training.epochs=ten"])
+@pytest.mark.parametrize(
+    "change", ["training.epochs", "training=3", "models=3", "models.nnet1=3", "name.x=3", "=3", "training.epochs=ten"]
+)
 def test_a_change_that_is_none_is_refused(change):
     with pytest.raises(SoundFusionError, match="--set"):
         changed("demo", [change])

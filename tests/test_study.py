@@ -72,6 +72,19 @@ def test_settings_are_the_report_s_then_the_profile_s_then_the_call_s(study):
     assert study.experiment("z", "resnet2d", width=16, augment=True).augment == {"mel": {}}
 
 
+def test_a_named_experiment_varied_keeps_its_width_dropout_augmentation_and_seeds(study, monkeypatch):
+    seeds_of = {"ResNet2D-small": [3, 4]}
+    monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, seeds_of=seeds_of, leave_out=("vgg16",)))
+    before, varied = protocol.resnet(study, "resnet2d"), study.vary("resnet2d-small", learning_rate=1e-2)
+    training = dataclasses.replace(before.training, learning_rate=1e-2)
+    name = "ResNet2D-small, learning_rate = 0.01"
+    assert varied == dataclasses.replace(before, name=name, training=training, seeds=(3, 4))
+    with pytest.raises(SoundFusionError, match="ResNet2D-small: has no key 'learning'"):
+        study.vary("ResNet2D-small", learning=1e-2)
+    with pytest.raises(SoundFusionError, match="there is no experiment 'ResNet3D'"):
+        study.vary("ResNet3D", learning_rate=1e-2)
+
+
 def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     group = runs["plain"]
     assert [(run.experiment.seed, run.experiment.split.fold) for run in group.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study.profile import OF_MASKS, OF_MODEL, OF_TRAINING
 from soundfusion_lib.study.protocol import LABELS, joint_fusions, parts_of, resnet
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
@@ -80,18 +79,8 @@ def winner(study: Study, settings: dict[str, Any]) -> Experiment:
     """The small network that the profile's search is about with the settings that were found. It is tested in the
     search's fold alone: in others some of the tracks that it was chosen by would test it."""
     model = study.profile.search.model
-    experiment = settled(resnet(study, model), f"{LABELS[model]}, searched", rounded(settings))
+    experiment = resnet(study, model).vary(f"{LABELS[model]}, searched", **rounded(settings))
     return replace(experiment, folds=study.profile.test_folds[:1])
-
-
-def settled(experiment: Experiment, name: str, settings: Mapping[str, Any]) -> Experiment:
-    """The experiment with these settings of training, model and masks, under another name."""
-    training, model, masks = (
-        {key: value for key, value in settings.items() if key in names} for names in (OF_TRAINING, OF_MODEL, OF_MASKS)
-    )
-    augment = {kind: options | masks if kind == "mel" else options for kind, options in experiment.augment.items()}
-    recipe = replace(experiment.training, **training)
-    return replace(experiment, name=name, options={**experiment.options, **model}, training=recipe, augment=augment)
 
 
 def rounded(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).resolve().with_name("built_in")
 BACKSLASH = r"a backslash begins an escape in double quotes: write C:/music, or 'C:\music' in single quotes"
 RESNETS = "resnet1d", "resnet2d"
-OVERRIDING = "large", "grid", "searched"  # tables that hide keys of [training], beside [models]
+HIDING = {"large": RESNETS, "grid": ("simple_cnn",)}  # tables over [models.<model>] of these models
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 REPORTED = asdict(Training())  # the report's recipe,
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # and where it differs
@@ -142,8 +142,9 @@ class Profile:
         return self.widths.get(model, {}).get(size, SIZES[size])
 
     def settings(self, model: str) -> dict[str, Any]:
-        """A model's training and options: the report's, overridden by [training], and this by [models.<model>]. The
-        arguments of `Study.experiment` override these, and a change by `--set` all, see `changed`."""
+        """A model's training and options. Of what sets one of them, the last of these counts: the report; [training];
+        [models.<model>]; large_batch, [large], [grid] and [searched], of single experiments; the arguments of
+        `Study.experiment`. A change by `--set` counts more than any table, see `changed`."""
         return REPORTED | REPORTED_OF.get(model, {}) | self.training | self.models.get(model, {})
 
     @property
@@ -171,23 +172,24 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     """A profile with changes, as a file in data/profiles; the profile itself where there are none.
 
     A change is such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes, and
-    a path is relative to the working directory. It overrides every table: what hides a key of [training], and
-    [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one of them is the
+    a path is relative to the working directory. It overrides every table: what hides a key of [training] or [models],
+    and [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one of them is the
     name. Raises SoundFusionError for a change that is no key and value, or not allowed.
     """
     if not changes:
         return profile
-    load_profile(profile)  # whose faults are none of the changes'
+    searched = load_profile(profile).search.model  # its faults are none of the changes'
     content, values = _read(profile)[0], {}
     for change in changes:
         values = _merged(values, _parsed(change))
     words = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(sorted(changes)))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
     content["name"] += f"-{words[:50]}-{digest[:6]}"
-    training = values.get("training", {})
-    check(table({"training": Recipe}), {"training": training}, "--set")
-    for settings in (*content.get("models", {}).values(), *(content.get(key, {}) for key in OVERRIDING)):
-        for key in training:
+    training, models = (values.get(key, {}) for key in ("training", "models"))
+    check(table({"training": Recipe, "models": dict[str, dict]}), {"training": training, "models": models}, "--set")
+    hiding = [(content.get(name, {}), hidden) for name, hidden in {**HIDING, "searched": [searched]}.items()]
+    for settings, hidden in [*hiding, *((settings, ()) for settings in content.get("models", {}).values())]:
+        for key in {*training}.union(*(models.get(model, ()) for model in hidden)):
             settings.pop(key, None)
     content |= {"large_batch": training["batch_size"]} if "batch_size" in training else {}
     content |= {"seeds_of": {}} if "seeds" in values else {}

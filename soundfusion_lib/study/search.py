@@ -20,7 +20,7 @@ from soundfusion_lib.checks import shown
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, lock, runs_dir, writing
 from soundfusion_lib.study import protocol
-from soundfusion_lib.study.further import rounded, settled
+from soundfusion_lib.study.further import rounded
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import Diverged, fit
@@ -72,7 +72,7 @@ def run_trial(
     rungs = {max(1, round(share * base.training.epochs)) for share in RUNGS} - {base.training.epochs}
 
     def objective(trial: optuna.Trial) -> float:
-        experiment = settled(base, f"trial {trial.number}", suggest(trial, names))
+        experiment = base.vary(f"trial {trial.number}", **suggest(trial, names))
         segments, epochs = segments_of(experiment, store, device), []
         model = untrained(experiment, store, segments["train"], runs_dir())
 

@@ -181,6 +181,14 @@ class Study(Results):
             role=role,
         )
 
+    def vary(self, name: str, **changes: Any) -> Experiment:
+        """The profile's experiment of this name with some settings changed, and all else as it is, its seeds too: see
+        `catalogue.experiment_named` and `Experiment.vary`."""
+        from soundfusion_lib.study.catalogue import experiment_named  # here: it imports this module
+
+        experiment = experiment_named(self, name)
+        return replace(experiment.vary(**changes), seeds=self.seeds(experiment))
+
     def on_all_clips(self, experiment: Experiment) -> Experiment:
         """The experiment trained once, with the first seed, on all clips: none is left to test it."""
         return replace(experiment, split=Split("all"), seeds=self.profile.seeds[:1], folds=(0,))

@@ -3,7 +3,8 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from soundfusion_lib.audio import representations
 from soundfusion_lib.audio.augment import AUGMENTATIONS, augmentation
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.checks import check, one_sentence, options_of
+from soundfusion_lib.checks import check, one_sentence, options, options_of, table
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, AudioClassifier, build_model
@@ -117,6 +118,26 @@ class Experiment:
             check(options_of(MODELS[self.model]), self.options, f"{self.model}:")
             for name, options in self.augment.items():
                 augmentation(name, **options)
+
+    def vary(self, name: str = "", **changes: Any) -> "Experiment":
+        """The experiment with some settings changed: of its training, its model, or the augmentation that it has.
+
+        Its name is by default the old one with the changes behind it. Raises SoundFusionError for a setting that the
+        experiment does not have."""
+        masks = {kind: options(AUGMENTATIONS[kind]) for kind in self.augment}
+        elsewhere = {*vars(self.training)}.union(*masks.values())  # what is no option of the model
+        check(table(options(Training, MODELS[self.model]) | ChainMap(*masks.values())), changes, f"{self.name}:")
+
+        def among(names: Collection[str]) -> dict[str, Any]:
+            return {key: value for key, value in changes.items() if key in names}
+
+        return replace(
+            self,
+            name=name or ", ".join([self.name, *(f"{key} = {value}" for key, value in changes.items())]),
+            options=self.options | among(changes.keys() - elsewhere),
+            augment={kind: old | among(masks[kind]) for kind, old in self.augment.items()},
+            training=replace(self.training, **among(vars(self.training))),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""
