@@ -8,17 +8,18 @@ from click.testing import CliRunner
 from conftest import at_home_in, copy_music
 from matplotlib import pyplot as plt
 
-from soundfusion_lib import paths
+from soundfusion_lib import notebooks, paths
 from soundfusion_lib.analysis import figures, paired_tests, tables
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.cli import main
-from soundfusion_lib.datasets.splits import groups_of
+from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import catalogue, protocol
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.result import of_runs
+from soundfusion_lib.training.run import load_run
 
 PROFILE = """
 name = "tones"
@@ -72,6 +73,21 @@ def test_settings_are_the_report_s_then_the_profile_s_then_the_call_s(study):
     assert study.experiment("z", "resnet2d", width=16, augment=True).augment == {"mel": {}}
 
 
+def test_a_small_corpus_is_tested_in_all_folds_unless_the_profile_says_which(study, monkeypatch):
+    assert study.test_folds == (0, 1)
+    monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, test_folds=()))
+    assert study.test_folds == (0, 1, 2, 3)
+    assert [one.split.fold for one in study.variants(study.experiment("x", "simple_cnn"))] == [0, 1, 2, 3] * 2
+    monkeypatch.setattr(study_module, "MANY", len(study.corpus.tracks))
+    assert study.test_folds == (0,)
+    official = study.corpus.tracks.assign(split=["train", "validation", "test"] * 12)
+    monkeypatch.setattr(study_module, "MANY", 1000)
+    for scheme, folds in (("auto", (0,)), ("artist", (0, 1, 2, 3))):
+        monkeypatch.setattr(study, "corpus", dataclasses.replace(study.corpus, tracks=official))
+        monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, split=Split(scheme, folds=4)))
+        assert study.test_folds == folds
+
+
 def test_a_named_experiment_varied_keeps_its_width_dropout_augmentation_and_seeds(study, monkeypatch):
     seeds_of = {"ResNet2D-small": [3, 4]}
     monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, seeds_of=seeds_of, leave_out=("vgg16",)))
@@ -95,6 +111,14 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
         group.run(7, 0)
 
 
+def test_a_run_is_loaded_by_its_key_or_the_beginning_of_it(runs):
+    first = runs["plain"].runs[0]
+    for name in (first.key, first.key[:12], paths.runs_dir() / first.key):
+        assert load_run(name).key == first.key and load_run(name).experiment == first.experiment
+    with pytest.raises(SoundFusionError, match="no run has a key that begins with '0123456789'"):
+        load_run("0123456789")
+
+
 def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):
     experiment = dataclasses.replace(study.experiment("plain", "simple_cnn"), folds=(0, 1, 2, 3))
     folds = [one.split.fold for one in study.variants(experiment)]
@@ -111,6 +135,22 @@ def trained(study, monkeypatch):
     monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
     monkeypatch.setattr(study_module, "of_runs", lambda runs, groups, parts: None)
     return trained
+
+
+def test_the_best_epoch_is_that_of_lowest_loss_where_labels_are_unequal(study, monkeypatch):
+    part = study.experiment("part", "simple_cnn")
+    whole = dataclasses.replace(part, name="whole", start=FromParts((part,)))
+    equal = study.variants(whole)[0]
+    assert equal.training.keep == "best"
+    tracks = study.corpus.tracks
+    rare = tracks.index[tracks["label"] == "low"][:5]  # 7 of them remain, of the others 12
+    monkeypatch.setattr(study, "corpus", dataclasses.replace(study.corpus, tracks=tracks.drop(rare)))
+    by_loss = dataclasses.replace(part.training, keep="lowest_loss")
+    unequal = study.variants(whole)[0]
+    assert unequal.training == by_loss and study.key(unequal) != study.key(equal)
+    assert unequal.starts_from == (study.key(dataclasses.replace(study.variants(part)[0], training=by_loss)),)
+    last = dataclasses.replace(part, training=dataclasses.replace(part.training, keep="last"))
+    assert study.variants(last)[0].training == last.training
 
 
 def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(study, trained, monkeypatch):
@@ -273,7 +313,7 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
     text = file.read_text().replace('scheme = "artist", ', "")
     file.write_text(text)
     with pytest.raises(SoundFusionError, match=r"test_folds = \[0, 1\].*has an official split"):
-        _ = Study("official", file, "cpu").store
+        _ = Study("official", file, "cpu").test_folds
     file.write_text(text.replace("test_folds = [0, 1]", ""))
     study = Study("official", file, "cpu", progress=False)
     one = study.variants(study.experiment("x", "simple_cnn"))[0]
@@ -326,6 +366,23 @@ def test_status_makes_nothing_and_says_so(folders, profile, tmp_path, monkeypatc
     monkeypatch.setattr(protocol, "published_weights", lambda: pytest.fail("downloads"))
     assert "VGG16, ImageNet start, frozen" in protocol.transfer(dry)[0]
     assert not list((tmp_path / "empty").rglob("data.bin"))
+
+
+def test_reproduce_says_what_the_profile_leaves_out_before_it_starts(folders, profile, monkeypatch):
+    monkeypatch.setattr(notebooks, "reproduce", lambda *arguments: "results")
+    said = cli("reproduce", str(profile))
+    assert "leaves out, as it takes long: vgg16, large, grid, search (leave_out = [] runs everything)" in said.output
+    assert "leaves out" not in cli("reproduce", str(profile), "--set", "leave_out=[]").output
+
+
+def test_large_networks_are_no_experiments_of_a_profile_that_leaves_them_out(study, monkeypatch):
+    whole = dataclasses.replace(study.profile, leave_out=())
+    for leave_out, large in (((), True), (study.profile.leave_out, False)):
+        monkeypatch.setattr(study, "profile", dataclasses.replace(whole, leave_out=leave_out))
+        shown = catalogue.by_notebook(study)
+        names = {experiment.name for experiments in shown.values() for experiment in experiments}
+        assert ("10_search" in shown) == large and ("ResNet2D-large" in names) == large
+        assert any("VGG16" in name for name in names) == any("SpecAugment (" in name for name in names) == large
 
 
 def test_a_dry_study_trains_nothing(study, runs, profile):

@@ -18,7 +18,7 @@ from soundfusion_lib.pool import cores
 from soundfusion_lib.study import further, protocol
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import Experiment
-from soundfusion_lib.training.run import ABOUT, INFO, UNREADABLE, read_json
+from soundfusion_lib.training.run import ABOUT, INFO, KEY, UNREADABLE, folder_of, read_json
 
 
 def by_notebook(study: Study) -> dict[str, list[Experiment]]:
@@ -55,6 +55,8 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
         "10_search": [*further.fusions(study).values(), protocol.resnet(study, study.profile.search.model)],
     }
     names = {experiment.name for experiments in shown.values() for experiment in experiments}
+    if "search" in study.profile.leave_out:
+        del shown["10_search"]
     if unknown := sorted(study.profile.seeds_of.keys() - names):
         there = ", ".join(sorted(f'"{name}"' for name in names if "SpecAugment" not in name))
         where = f"profile {study.profile.name}: [seeds_of]"
@@ -88,12 +90,8 @@ def find_model(model: str | Path, profile: str = "demo") -> Path:
     if Path(model).is_dir():
         return Path(model)
     profile, name = profile_and_name(model, profile)
-    if re.fullmatch("[0-9a-f]{1,16}", name):
-        folders = [folder for folder in runs_dir().glob(f"{name}*") if not folder.suffix]
-        if len(folders) != 1:
-            count = f"{len(folders)} runs have" if folders else "no run has"
-            raise SoundFusionError(f"{count} a key that begins with {name!r}: `soundfusion train` prints the keys")
-        return folders[0]
+    if re.fullmatch(KEY, name):
+        return folder_of(name)
     study = Study("find", profile, "cpu", progress=False, dry=True)
     experiment = experiment_named(study, name)
     for run in study.variants(study.on_all_clips(experiment)) + study.variants(experiment):
@@ -135,7 +133,7 @@ def _keys(study: Study, experiment: Experiment) -> list[str]:
         return [study.key(run) for run in study.variants(experiment)]
     except NothingYet:
         study.store  # noqa: B018  raises where it is the study's own corpus that is not decoded
-        runs = len(study.seeds(experiment)) * len(experiment.folds or study.profile.test_folds)
+        runs = len(study.seeds(experiment)) * len(experiment.folds or study.test_folds)
         return [f"{experiment.name} {number}" for number in range(runs)]
 
 

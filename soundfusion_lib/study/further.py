@@ -18,8 +18,9 @@ def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict
     """Networks on waveforms and on spectrograms, by name, as parts of a fusion: the report's, a larger ResNet1D, and
     ResNet18; without those that the profile leaves out."""
     one, (model, options) = parts_of(study)
-    large = {"width": study.profile.width("resnet1d", "large")}
-    waveform = {"ResNet1D-small": one, "ResNet1D-large": (one[0], large)}
+    waveform = {"ResNet1D-small": one}
+    if "large" not in study.profile.leave_out:
+        waveform["ResNet1D-large"] = one[0], {"width": study.profile.width("resnet1d", "large")}
     mel = {"ResNet2D-small": (model, options), "ResNet18-small": (model, {**options, "depth": 18})}
     for name in ("SimpleCNN", "nnet1", "nnet2", "VGG16"):
         kind = {"SimpleCNN": "simple_cnn", "VGG16": "vgg16"}.get(name, name)
@@ -80,7 +81,7 @@ def winner(study: Study, settings: dict[str, Any]) -> Experiment:
     search's fold alone: in others some of the tracks that it was chosen by would test it."""
     model = study.profile.search.model
     experiment = resnet(study, model).vary(f"{LABELS[model]}, searched", **rounded(settings))
-    return replace(experiment, folds=study.profile.test_folds[:1])
+    return replace(experiment, folds=study.test_folds[:1])
 
 
 def rounded(settings: Mapping[str, Any]) -> dict[str, Any]:

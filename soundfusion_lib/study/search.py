@@ -24,7 +24,7 @@ from soundfusion_lib.study.further import rounded
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import Diverged, fit
-from soundfusion_lib.training.parallel import Task, run_tasks
+from soundfusion_lib.training.parallel import Task, memory_of, run_tasks
 from soundfusion_lib.training.train import segments_of, untrained
 
 try:
@@ -57,7 +57,8 @@ def search(study: Study) -> optuna.Study:
         if begun < wanted.trials:
             _enqueue(found, base, wanted.space)
             fixed = file, study.store, base, wanted.space
-            tasks = {str(n): Task(run_trial, (*fixed, base.seed + n)) for n in range(begun, wanted.trials)}
+            size = memory_of(base, study.store)
+            tasks = {str(n): Task(run_trial, (*fixed, base.seed + n), (), size) for n in range(begun, wanted.trials)}
             list(run_tasks(tasks, study.device_name, study.progress, study.scheduler, unit="trial"))
     if not any(trial.state == TrialState.COMPLETE for trial in found.trials):
         raise SoundFusionError("no trial of the search came to its end: give [search.space] lower learning rates")
@@ -99,7 +100,8 @@ def run_trial(
 def experiment_of(study: Study) -> Experiment:
     """The small network whose settings are searched, in the first fold with the first seed."""
     base = protocol.resnet(study, study.profile.search.model)
-    return replace(base, seed=study.profile.seeds[0], split=study.split(study.profile.test_folds[0]))
+    first = {"seeds": study.profile.seeds[:1], "folds": study.test_folds[:1]}
+    return study.variants(replace(base, **first))[0]
 
 
 def key_of(study: Study) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from collections import ChainMap
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ class Experiment:
         seed: of the initial weights, the order of segments, dropout and augmentation.
         start: where the weights come from.
         role: what it stands for beside others, see `result.ROLES`.
-        folds: in which a study trains it; empty for the profile's test_folds.
+        folds: in which a study trains it; empty for the study's `test_folds`.
         seeds: with which a study trains it; empty for the profile's.
 
     `name`, `role`, `folds` and `seeds` are not part of the key.
@@ -124,20 +124,14 @@ class Experiment:
 
         Its name is by default the old one with the changes behind it. Raises SoundFusionError for a setting that the
         experiment does not have."""
-        masks = {kind: options(AUGMENTATIONS[kind]) for kind in self.augment}
-        elsewhere = {*vars(self.training)}.union(*masks.values())  # what is no option of the model
-        check(table(options(Training, MODELS[self.model]) | ChainMap(*masks.values())), changes, f"{self.name}:")
-
-        def among(names: Collection[str]) -> dict[str, Any]:
-            return {key: value for key, value in changes.items() if key in names}
-
-        return replace(
-            self,
-            name=name or ", ".join([self.name, *(f"{key} = {value}" for key, value in changes.items())]),
-            options=self.options | among(changes.keys() - elsewhere),
-            augment={kind: old | among(masks[kind]) for kind, old in self.augment.items()},
-            training=replace(self.training, **among(vars(self.training))),
-        )
+        known = {"": options(MODELS[self.model]), "training": options(Training)}
+        known |= {kind: options(AUGMENTATIONS[kind]) for kind in self.augment}
+        check(table(ChainMap(*known.values())), changes, f"{self.name}:")
+        new = {part: {key: changes[key] for key in changes if key in names} for part, names in known.items()}
+        name = name or ", ".join([self.name, *(f"{key} = {value}" for key, value in changes.items())])
+        training = replace(self.training, **new["training"])
+        augment = {kind: old | new[kind] for kind, old in self.augment.items()}
+        return replace(self, name=name, options=self.options | new[""], training=training, augment=augment)
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +20,11 @@ from torch import Tensor
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.paths import writing
+from soundfusion_lib.paths import runs_dir, writing
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import PROBABILITY
 
+KEY = "[0-9a-f]{1,16}"  # what a key looks like, or its beginning
 ENDED = 0.1  # a training has ended when its loss fell by no more than this share in its last tenth
 ABOUT, INFO, HISTORY = "experiment.json", "run.json", "history.csv"
 PREDICTIONS, WEIGHTS = "predictions.parquet", "model.safetensors"
@@ -97,10 +99,19 @@ def save_run(
     write_json(folder / INFO, {**info, **provenance(), "checksums": checksums})
 
 
-def load_run(folder: Path, experiment: Experiment | None = None) -> Run:
-    """The run in a folder, of this experiment or, by default, of the one described there. Raises SoundFusionError if
-    the folder holds no finished run, or a damaged one."""
-    folder = Path(folder)
+def folder_of(key: str) -> Path:
+    """The folder of the run whose key is this, or begins so; raises SoundFusionError if that is not one run."""
+    folders = [folder for folder in runs_dir().glob(f"{key}*") if not folder.suffix]
+    if len(folders) != 1:
+        count = f"{len(folders)} runs have" if folders else "no run has"
+        raise SoundFusionError(f"{count} a key that begins with {key!r}: `soundfusion train` prints the keys")
+    return folders[0]
+
+
+def load_run(folder: Path | str, experiment: Experiment | None = None) -> Run:
+    """The run in a folder, or of a key (or its beginning); of this experiment or, by default, of the one described
+    there. Raises SoundFusionError if the folder holds no finished run, or a damaged one."""
+    folder = folder_of(str(folder)) if re.fullmatch(KEY, str(folder)) and not Path(folder).exists() else Path(folder)
     if folder.suffix or not (folder / ABOUT).is_file():
         raise SoundFusionError(f"{folder} holds no finished run: train it first, or name the folder of another run")
     if fault := damage(folder):
