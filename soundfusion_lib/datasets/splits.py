@@ -56,7 +56,8 @@ class Split:
             return parts
         counts = pd.crosstab(tracks["label"], parts).reindex(columns=SPLITS, fill_value=0)
         scheme, lacking = self.resolved(tracks).scheme, []
-        mend = "mend the column split" if scheme == "official" else "add tracks by more artists, or use fewer folds"
+        mend = f"add tracks by more artists{', or use fewer folds' * (self.folds > 3)}"
+        mend = "mend the column split" if scheme == "official" else mend
         for part in SPLITS:
             if not counts[part].any():
                 raise SoundFusionError(f"the {scheme} split has no {part} part ({len(tracks)} usable tracks): {mend}")
