@@ -146,12 +146,9 @@ def test_a_file_is_read_in_utf_8_and_names_the_profile_unless_it_says_another_na
         with pytest.raises(SoundFusionError, match=f'write name = "{name}" as its first line'):
             load_profile(profile(tmp_path, CORPUS, f"{stem}.toml"))
         assert load_profile(profile(tmp_path, f'name = "{name}"\n{CORPUS}', f"{stem}.toml")).name == name
-    for encoding in ("utf-16", "latin-1"):
-        with pytest.raises(
-            SoundFusionError, match="mine.toml: cannot be read as UTF-8 .*: save it in UTF-8"
-        ) as refused:
+    for encoding, said in (("utf-16", "UTF-16"), ("latin-1", "no UTF-8")):
+        with pytest.raises(SoundFusionError, match=f"mine.toml: its text is {said}: save it in UTF-8"):
             load_profile(profile(tmp_path, "# Über\n" + ours, encoding=encoding))
-        assert "backslash" not in str(refused.value)
 
 
 def test_a_file_of_yours_leaves_out_what_takes_long_unless_it_says_what(tmp_path):
