@@ -392,6 +392,19 @@ def test_a_dry_study_trains_nothing(study, runs, profile):
         dry.train(study.experiment("plain", "simple_cnn", epochs=9))
 
 
+def test_status_counts_the_controls_of_the_part_that_was_better(study, monkeypatch):
+    small = {model: protocol.resnet(study, model) for model in protocol.LABELS}
+    controls = {m: [protocol.as_large(study, m), protocol.twin(study, one)] for m, one in small.items()}
+    monkeypatch.setattr(catalogue.protocol, "performance", lambda study: {})  # quicker
+    keys = {m: {study.key(run) for one in pair for run in study.variants(one)} for m, pair in controls.items()}
+    shown = {m: catalogue.by_notebook(study, m) for m in controls}
+    for better, experiments in shown.items():
+        runs = {study.key(run) for one in sum(experiments.values(), []) for run in study.variants(one)}
+        assert keys[better] <= runs
+        monkeypatch.setattr(study, "is_trained", lambda key, runs=runs: key in runs)
+        assert catalogue.left_to_train(study) == f"tones: {len(runs)} of {len(runs)} runs are there"
+
+
 def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, monkeypatch):
     dry = Study("status", profile, "cpu", dry=True)
     plain, other = (dry.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
@@ -400,7 +413,7 @@ def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, 
     monkeypatch.setattr(dry, "profile", dataclasses.replace(dry.profile, pretraining={"kind": "folder", "path": "x"}))
     monkeypatch.setattr(Study, "pretraining", property(lambda self: exec("raise NothingYet('not decoded')")))
     shown = {"02": [plain, plain], "03": [plain, other, more_seeds], "04": [fine_tuned]}
-    monkeypatch.setattr(catalogue, "by_notebook", lambda study: shown)
+    monkeypatch.setattr(catalogue, "by_notebook", lambda study, better: shown)
     monkeypatch.setattr(catalogue, "results_dir", lambda: paths.data_dir())  # no committed runs
     table = catalogue.progress(dry)
     assert table["runs"].tolist() == [4, 6, 4] and table["done"].tolist() == [4, 0, 0]

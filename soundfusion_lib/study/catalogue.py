@@ -21,11 +21,11 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.run import ABOUT, INFO, KEY, UNREADABLE, folder_of, read_json
 
 
-def by_notebook(study: Study) -> dict[str, list[Experiment]]:
+def by_notebook(study: Study, better: str = "resnet2d") -> dict[str, list[Experiment]]:
     """By notebook, the experiments whose runs it shows; raises SoundFusionError for seeds of one that there is not.
 
-    Of the controls in notebook 5 that is ResNet2D's, since which part is the better one is known only when both are
-    trained; of notebook 10 neither the search's trials nor its winner.
+    Of the controls in notebook 5 those of the `better` part, which is known only when both are trained; of notebook 10
+    neither the search's trials nor its winner.
     """
     regularized = list(protocol.regularization(study).values())
     starts = list(protocol.transfer(study)[0].values())
@@ -42,8 +42,8 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
         "04_models_1d": regularized,
         "05_fusion": [
             *protocol.fusions(study).values(),
-            protocol.as_large(study, "resnet2d"),
-            protocol.twin(study, small),
+            protocol.as_large(study, better),
+            protocol.twin(study, protocol.resnet(study, better)),
             *regularized,
             *table,
             *further.searched(study).values(),
@@ -116,7 +116,11 @@ def progress(study: Study, notebooks: Collection[str] = ()) -> pd.DataFrame:
     the study is `dry` and its corpus is not decoded.
     """
     recorded, seen, rows = _recorded_seconds(), set(), []
-    for notebook, experiments in by_notebook(study).items():
+    better = "resnet2d"
+    if not notebooks or "05_fusion" in notebooks:
+        twins = study.variants(protocol.twin(study, protocol.resnet(study, "resnet1d")))
+        better = "resnet1d" if all(study.is_trained(study.key(run)) for run in twins) else "resnet2d"
+    for notebook, experiments in by_notebook(study, better).items():
         if not notebooks or notebook in notebooks:
             keys = {key: one for one in experiments for key in _keys(study, one) if key not in seen}
             missing = [one for key, one in keys.items() if not study.is_trained(key)]

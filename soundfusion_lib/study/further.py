@@ -17,11 +17,11 @@ WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}
 def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, tuple[str, dict[str, Any]]]]:
     """Networks on waveforms and on spectrograms, by name, as parts of a fusion: the report's, a larger ResNet1D, and
     ResNet18; without those that the profile leaves out."""
-    one, (model, options) = parts_of(study)
-    waveform = {"ResNet1D-small": one}
+    resnet1d, resnet2d = parts_of(study)
+    waveform = {"ResNet1D-small": resnet1d}
     if "large" not in study.profile.leave_out:
-        waveform["ResNet1D-large"] = one[0], {"width": study.profile.width("resnet1d", "large")}
-    mel = {"ResNet2D-small": (model, options), "ResNet18-small": (model, {**options, "depth": 18})}
+        waveform["ResNet1D-large"] = "resnet1d", {"width": study.profile.width("resnet1d", "large")}
+    mel = {"ResNet2D-small": resnet2d, "ResNet18-small": ("resnet2d", {**resnet2d[1], "depth": 18})}
     for name in ("SimpleCNN", "nnet1", "nnet2", "VGG16"):
         kind = {"SimpleCNN": "simple_cnn", "VGG16": "vgg16"}.get(name, name)
         mel[name] = kind, {key: value for key, value in study.profile.models.get(kind, {}).items() if key == "width"}
