@@ -23,8 +23,8 @@ notebooks: $(READY)
 	cp results/demo/notebooks/[0-9]*.ipynb notebooks
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile
-	SOUNDFUSION_RESULTS="$(CURDIR)/.pytest_cache/results" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+	SOUNDFUSION_DATA="$(CURDIR)/.pytest_cache/data" OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile
+	SOUNDFUSION_DATA="$(CURDIR)/.pytest_cache/data" SOUNDFUSION_RESULTS="$(CURDIR)/.pytest_cache/results" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
 ifneq ($(CHROMIUM),)
 	$(MAKE) test-browser
 endif

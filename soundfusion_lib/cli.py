@@ -96,17 +96,21 @@ def prepare(profile, strict):
 def reproduce(profile, device, only, changes, kept, scheduler):
     """Run the notebooks on PROFILE; tables, figures, summary and executed notebooks go to results/<profile>/.
 
-    That trains every experiment of the report that the notebooks show; before it starts it says how many are left, and
-    how long they take. `soundfusion train` trains one network.
+    That trains every experiment of the report that the notebooks show, except what the profile leaves out; before it
+    starts it says how many are left, and how long they take. `soundfusion train` trains one network.
     """
     from soundfusion_lib import notebooks
     from soundfusion_lib.study.catalogue import left_to_train
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 
-    names = [file.stem for file in notebooks.notebook_files(only)]
+    notebooks.notebook_files(only)  # raises before a file is written
     profile = changed(profile, changes)
-    click.echo(left_to_train(Study("status", profile, "cpu", kept=kept, dry=True), names), err=True)
+    study = Study("status", profile, "cpu", kept=kept, dry=True)
+    if left_out := ", ".join(study.profile.leave_out):
+        click.echo(f"the profile leaves out, as it takes long: {left_out} (leave_out = [] runs everything)", err=True)
+    names = [file.stem for file in notebooks.notebook_files(only, study.profile.leave_out)]
+    click.echo(left_to_train(study, names), err=True)
     folder = notebooks.reproduce(profile, device, only, scheduler, kept)
     click.echo(f"tables, figures, summary and executed notebooks are in {folder}")
 

@@ -4,6 +4,7 @@ import ast
 import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from soundfusion_lib.study.results import edit_summary, read_summary
 from soundfusion_lib.study.study import Study
 
 DEFAULTS = {"profile": "demo", "device": "auto"}  # parameters of every notebook
+FIRST = "01", "03"  # notebooks: data, and probes
 SOUND = "data:audio"  # begins the address of a sound within a page
 
 
@@ -33,8 +35,9 @@ def check_parameters(inputs: list[str]) -> None:
         raise SoundFusionError(f"this notebook has no parameter {unknown[0]!r}; there are: {', '.join(DEFAULTS)}")
 
 
-def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
-    """The numbered notebooks, in order; `only` those whose names begin so. Raises SoundFusionError if none does."""
+def notebook_files(only: tuple[str, ...] = (), leave_out: Collection[str] = ()) -> list[Path]:
+    """The numbered notebooks, in order; `only` those whose names begin so, else without notebook 10 where a profile
+    leaves "search" out. Raises SoundFusionError if none begins so."""
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not files:
         raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
@@ -42,21 +45,24 @@ def notebook_files(only: tuple[str, ...] = ()) -> list[Path]:
         if not any(file.stem.startswith(prefix) for file in files):
             there = ", ".join(file.stem for file in files)
             raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {there}")
+    if not only and "search" in leave_out:
+        files = [file for file in files if not file.stem.startswith("10")]
     return [file for file in files if file.stem.startswith(only or "")]
 
 
 def reproduce(
     profile: str = "demo", device: str = "auto", only: tuple[str, ...] = (), scheduler: str = "", kept: bool = False
 ) -> Path:
-    """Execute the notebooks on a profile, one after the other; returns the folder of the results. Raises
-    SoundFusionError for a bad argument, a cell that failed, or a killed kernel (what was trained is kept).
+    """Execute the notebooks on a profile, one after the other: first the data and the probes, which take minutes.
+    Returns the folder of the results. Raises SoundFusionError for a bad argument, a cell that failed, or a killed
+    kernel (what was trained is kept).
 
     Args:
         profile, device, only: see `load_profile`, `choose_device` and `notebook_files`.
         scheduler, kept: see `Study`.
     """
-    files = notebook_files(only)
     loaded = load_profile(profile)
+    files = sorted(notebook_files(only, loaded.leave_out), key=lambda file: file.stem[:2] not in FIRST)
     choose_device(device)
     if profile.endswith(".toml"):
         profile = str(Path(profile).resolve())  # the kernels work in another folder

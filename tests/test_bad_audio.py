@@ -29,6 +29,7 @@ corpus = { kind = "folder", path = "music" }
 waveform = { sample_rate = 8000 }
 mel = { sample_rate = 8000, channels = 1, n_mels = 16, n_fft = 256, hop_length = 256 }
 segmenting = { seconds = 1 }
+test_folds = [0]
 """
 
 

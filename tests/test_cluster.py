@@ -30,6 +30,7 @@ from soundfusion_lib.training.run import WEIGHTS, load_run
 
 PROFILE = f"""
 clip_seconds = 4.0
+test_folds = [0]
 corpus = {{ kind = "folder", path = "music" }}
 pretraining = {{ kind = "folder", path = "music" }}
 widths = {{ resnet2d = {{ small = 2 }} }}

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.training import run, train
+from soundfusion_lib.training import parallel, run, train
 from soundfusion_lib.training.experiment import REVISION, Experiment, FromParts, FromRun, ImageNet, Start
 from soundfusion_lib.training.inference import log_probabilities
 from soundfusion_lib.training.loop import Training
@@ -36,6 +37,46 @@ EXPERIMENT = Experiment(
 
 
 CPU = torch.device("cpu")
+
+
+def test_a_varied_experiment_has_all_else_as_it_was():
+    varied = EXPERIMENT.vary(learning_rate=1e-3, dropout=0.3, max_fraction=0.1)
+    assert varied.name == "small, learning_rate = 0.001, dropout = 0.3, max_fraction = 0.1"
+    training = dataclasses.replace(EXPERIMENT.training, learning_rate=1e-3)
+    same = {"options": {"dropout": 0.3}, "augment": {"mel": {"max_fraction": 0.1}}, "training": training}
+    assert EXPERIMENT.vary("mine", learning_rate=1e-3, dropout=0.3, max_fraction=0.1) == dataclasses.replace(
+        EXPERIMENT, name="mine", **same
+    )
+    assert EXPERIMENT.vary("small") == EXPERIMENT
+    with pytest.raises(
+        SoundFusionError, match="small: has no key 'noise_std'; there are: averaging, batch_size, class_weights"
+    ):
+        EXPERIMENT.vary(noise_std=0.1)
+
+
+def test_memory_is_estimated_from_parameters_and_batch(store):
+    def estimated(batch_size, **changes):
+        training = Training(batch_size=batch_size)
+        return parallel.memory_of(dataclasses.replace(EXPERIMENT, training=training, **changes), store)
+
+    vgg = {"model": "vgg16", "options": {}}  # 134 million parameters, of which training keeps six numbers each
+    assert 24 * 134e6 * 4 / 3 < estimated(2, **vgg) - parallel.PROCESS < 24 * 134e6 * 3 / 2
+    of_batches = [estimated(size, segmenting=Segmenting(30.0, None)) - parallel.PROCESS for size in (2, 64, 128)]
+    assert of_batches[2] - of_batches[0] == pytest.approx((of_batches[1] - of_batches[0]) * 126 / 62, rel=0.01)
+    of_input = 64 * 2 * 32 * 30 * 22_050 / 256 * 4  # bytes of a batch of spectrograms
+    assert 2 * of_input < of_batches[1] < 10 * of_input
+
+
+@pytest.mark.parametrize("gib, cores, workers", [(16, 8, 2), (64, 8, 8), (64, 2, 2), (1, 8, 1)])
+def test_runs_side_by_side_fit_in_the_memory(gib, cores, workers, monkeypatch):
+    asked = []
+    monkeypatch.setattr(parallel, "memory", lambda: gib * 2**30)
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
+    monkeypatch.setattr(parallel, "worker_pool", lambda workers: asked.append(workers) or ThreadPoolExecutor(workers))
+    sizes = [5 * 2**30] + [2**20] * 8
+    tasks = {str(n): parallel.Task(lambda device, progress: None, (), memory=size) for n, size in enumerate(sizes)}
+    list(parallel.run_tasks(tasks, "cpu", False))
+    assert asked == [workers]
 
 
 @pytest.fixture(scope="module")

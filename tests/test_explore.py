@@ -24,6 +24,7 @@ from soundfusion_lib.training.result import of_runs
 SCRIPT = "<script>alert(1)</script> & $high$"  # a label is text, whatever it looks like
 PROFILE = f"""
 clip_seconds = 4.0
+test_folds = [0]
 corpus = {{ kind = "folder", path = "music", label = "sound" }}
 training = {{ epochs = 1, batch_size = 16 }}
 models = {{ simple_cnn = {{ batch_size = 16 }} }}

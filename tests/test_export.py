@@ -118,7 +118,7 @@ def test_the_run_is_the_one_that_a_notebook_finds_and_has_the_profile_s_settings
 
 def test_an_unknown_network_or_setting_is_an_error_that_writes_nothing(music):
     for change, said in {
-        "training.epocs=3": "[training] has no key 'epocs'; there are: averaging, batch_size, epochs",
+        "training.epocs=3": "[training] has no key 'epocs'; there are: averaging, batch_size, class_weights",
         "training": "give a key and a value, such as training.epochs=3",
         "name=demo": "a built-in profile has this name",
         "split.scheme=all": "leaves nothing to test",

@@ -68,6 +68,7 @@ main()
 """
 PROFILE = """
 clip_seconds = 4.0
+test_folds = [0]
 waveform = { sample_rate = 16000 }
 mel = { sample_rate = 22050, n_mels = 32, n_fft = 512, hop_length = 256 }
 corpus = { kind = "folder", path = 'PATH' }

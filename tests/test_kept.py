@@ -16,6 +16,7 @@ from soundfusion_lib.training.run import kept_run
 PROFILE = f"""
 name = "kept"
 clip_seconds = 4
+test_folds = [0]
 corpus = {{ kind = "folder", path = "music" }}
 training = {{ epochs = 1, batch_size = 16 }}
 widths = {{ resnet1d = {{ small = 2 }}, resnet2d = {{ small = 2 }} }}

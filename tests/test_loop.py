@@ -279,3 +279,45 @@ def test_label_smoothing_is_in_the_training_loss(parts):
     (inputs, _), *_ = parts["train"].batches(999)
     uniform = -plain().train()(*inputs).log_softmax(1).mean(1).mean().item()  # cross entropy against all classes alike
     assert losses[1] == pytest.approx(0.7 * losses[0] + 0.3 * uniform, rel=0.02)
+
+
+def test_the_epoch_of_lowest_loss_is_kept_whatever_its_accuracy(parts, monkeypatch):
+    """The second epoch is right everywhere and unsure; the third is sure, and wrong once: its loss is lower."""
+    epochs = []
+
+    def decreed(model, segments, *arguments):
+        epochs.append(len(epochs) + 1)
+        right = torch.nn.functional.one_hot(segments.targets, 3).float()
+        if epochs[-1] == 3:
+            right[0] = 1 - right[0]
+        return right.mul({1: -1.0, 2: 0.1, 3: 9.0}[epochs[-1]]).log_softmax(1)
+
+    monkeypatch.setattr(training_module, "log_probabilities", decreed)
+    for keep, best in (("best", 2), ("lowest_loss", 3)):
+        epochs.clear()
+        recipe = dataclasses.replace(FAST, epochs=3, keep=keep)
+        assert fit(model_for(parts), parts["train"], parts["validation"], recipe, progress=False).best_epoch == best
+
+
+def test_class_weights_make_each_label_count_alike(parts, store, monkeypatch):
+    """Of one label a third of the segments: a network that gives all segments the same probabilities has the loss of
+    balanced labels, and the average weight is 1."""
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: None)  # it does not learn
+    table = parts["train"].table
+    tracks = pd.Index(table["track"].unique())
+    first = tracks[store.tracks.loc[tracks, "label"] == store.labels[0]]
+    kept = tracks.difference(first[len(first) // 3 :])
+    unequal = Segments(store, kept, ("mel",), Segmenting(1.0, 0.25), torch.device("cpu"))
+    model = model_for(parts)
+    model.dropout = torch.nn.Identity()
+    torch.nn.init.zeros_(model.head.weight)
+    model.head.bias.data = torch.tensor([0.0, 1.0, 2.0])
+    losses = -torch.tensor([0.0, 1.0, 2.0]).log_softmax(0)
+    recipe = dataclasses.replace(FAST, epochs=1, batch_size=len(unequal), class_weights=True)
+    history, *_ = fit(model, unequal, parts["validation"], recipe, progress=False)
+    counts = unequal.targets.bincount()
+    assert counts[0] < 0.5 * counts[1]
+    assert history["train_loss"][0] == pytest.approx(losses.mean().item())
+    recipe = dataclasses.replace(recipe, class_weights=False)
+    history, *_ = fit(model, unequal, parts["validation"], recipe, progress=False)
+    assert history["train_loss"][0] == pytest.approx(((losses * counts).sum() / counts.sum()).item())

@@ -196,6 +196,24 @@ def test_only_some_notebooks_of_a_clone(project):
         notebooks.notebook_files(("2",))
 
 
+def test_data_and_probes_come_first_and_notebook_10_where_the_profile_has_it(project, monkeypatch):
+    first = small_project(project)
+    for name in ("02_more", "03_probes", "10_search"):
+        first.with_stem(name).write_bytes(first.read_bytes())
+    executed = []
+    monkeypatch.setattr(notebooks, "_execute", lambda source, *_: executed.append(source.stem[:2]))
+    mine = project / "mine.toml"
+    mine.write_text('[corpus]\nkind = "folder"\npath = "music"\n')
+    for profile, only, order in (
+        ("demo", (), ["01", "03", "02", "10"]),
+        (str(mine), (), ["01", "03", "02"]),
+        (str(mine), ("10",), ["10"]),
+    ):
+        executed.clear()
+        notebooks.reproduce(profile, only=only)
+        assert executed == order
+
+
 AT_WORK = """
 import pathlib, time
 from soundfusion_lib.pool import worker_pool

@@ -48,7 +48,6 @@ mel = { channels = 1, top_db = 60 }
 segmenting = { seconds = 1, overlap = 0 }
 training = { learning_rate = 1, optimizer = "adamw" }
 augment.waveform = { max_db = 20, min_db = -20.5 }
-large = { epochs = 1 }
 search = { trials = 3 }
 searched = { width = 8 }
 [models]
@@ -67,7 +66,8 @@ small = 4
 
 def test_a_path_is_relative_to_the_profile_and_in_a_built_in_one_to_the_data_folder(tmp_path, monkeypatch):
     plain = load_profile(profile(tmp_path, CORPUS))
-    assert plain == Profile("mine", {"kind": "folder", "path": str(tmp_path / "music")})  # else all is the report's
+    corpus = {"kind": "folder", "path": str(tmp_path / "music")}
+    assert plain == Profile("mine", corpus, leave_out=profiles.LARGE)  # else all is the report's
     assert plain.search.space is not Search().space  # no two profiles share one
     monkeypatch.setattr(profiles, "BUILT_IN", tmp_path)
     assert load_profile("mine").corpus["path"] == str(tmp_path / "data" / "music")
@@ -87,8 +87,8 @@ FAULTS = [
     ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a valid integer"),
     ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a finite number"),
     ("[training]\noptimizer = ['adam']", "[training] optimizer = [\"adam\"]: must be 'adam' or 'adamw'"),
-    ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, epochs,"),
-    ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, dropout,"),
+    ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, class_weights,"),
+    ("[models.nnet1]\npool = 3", "[models.nnet1] has no key 'pool'; there are: averaging, batch_size, class_weights,"),
     ("[models.simple]", "[models] has no key 'simple'; there are: fusion_concat,"),
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be greater than or equal to 2"),
@@ -103,7 +103,7 @@ FAULTS = [
     ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
     # what the study sets
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
-    ("[large]\nbatch_size = 8", "large: batch_size is set by the study: set large_batch"),
+    ("[models.vgg16]\nbatch_size = 8", "vgg16: batch_size is set by the study: set large_batch"),
     ("[models.resnet2d]\ndropout = 0.1", "resnet2d: dropout is set by the study: the table of regularization"),
     ("[models.nnet1]\nn_mels = 32", "nnet1: n_mels is set by the study: set n_mels in [mel]"),
 ]
@@ -142,11 +142,21 @@ def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path,
 def test_a_file_is_read_in_utf_8_and_names_the_profile_unless_it_says_another_name(tmp_path):
     ours = 'name = "ours"\n' + CORPUS
     assert load_profile(profile(tmp_path, ours, "my study.toml", "utf-8-sig")).name == "ours"
-    with pytest.raises(SoundFusionError, match='my study.toml: name = "my study": must match pattern'):
-        load_profile(profile(tmp_path, CORPUS, "my study.toml"))
-    for encoding in ("utf-16", "latin-1"):
-        with pytest.raises(SoundFusionError, match="mine.toml: cannot be read as TOML in UTF-8"):
+    for stem, name in (("my study (2)", "my-study-2"), ("...", "mine")):
+        with pytest.raises(SoundFusionError, match=f'write name = "{name}" as its first line'):
+            load_profile(profile(tmp_path, CORPUS, f"{stem}.toml"))
+        assert load_profile(profile(tmp_path, f'name = "{name}"\n{CORPUS}', f"{stem}.toml")).name == name
+    for encoding, said in (("utf-16", "UTF-16"), ("latin-1", "no UTF-8")):
+        with pytest.raises(SoundFusionError, match=f"mine.toml: its text is {said}: save it in UTF-8"):
             load_profile(profile(tmp_path, "# Über\n" + ours, encoding=encoding))
+
+
+def test_a_file_of_yours_leaves_out_what_takes_long_unless_it_says_what(tmp_path):
+    assert load_profile(profile(tmp_path, CORPUS)).leave_out == ("vgg16", "large", "grid", "search")
+    for said in ((), ("grid",)):
+        assert load_profile(profile(tmp_path, f"leave_out = {list(said)}\n{CORPUS}")).leave_out == said
+    changed_one = load_profile(changed(str(profile(tmp_path, CORPUS)), ["leave_out=[]"]))
+    assert changed_one.leave_out == load_profile("demo").leave_out == load_profile("fma_small").leave_out == ()
 
 
 @pytest.mark.parametrize("name", ["demo", "Demo"])
@@ -218,6 +228,10 @@ def test_a_change_of_training_overrides_every_table():
         loaded = load_profile(changed("demo", changes))
         assert loaded.settings("simple_cnn")["epochs"] == epochs and loaded.settings("nnet1")["epochs"] == 3
         assert loaded.grid == {} and loaded.models["simple_cnn"]["weight_decay"] == 0.05
+    loaded = load_profile(changed("demo", ["models.simple_cnn.epochs=2", "models.nnet1.mixup=0.4"]))
+    assert loaded.grid == {} and loaded.settings("simple_cnn")["epochs"] == 2  # the grid is of SimpleCNN
+    assert load_profile(changed("emotify", ["models.resnet1d.mixup=0.4"])).searched["mixup"] == 0.175  # ResNet2D's
+    assert "mixup" not in load_profile(changed("emotify", ["models.resnet2d.mixup=0.4"])).searched
     loaded = load_profile(changed("emotify", ["training.batch_size=8", "training.mixup=0", "seeds=[1,2]"]))
     assert loaded.seeds == (1, 2) and loaded.seeds_of == {} and "mixup" not in loaded.searched
     assert loaded.large_batch == loaded.settings("simple_cnn")["batch_size"] == 8
@@ -230,7 +244,9 @@ def test_names_of_changed_profiles_differ_as_their_settings_do(tmp_path):
     assert len(names) == len(changes) + 1 and max(map(len, names)) <= 80
 
 
-@pytest.mark.parametrize("change", ["training.epochs", "training=3", "name.x=3", "=3", "training.epochs=ten"])
+@pytest.mark.parametrize(
+    "change", ["training.epochs", "training=3", "models=3", "models.nnet1=3", "name.x=3", "=3", "training.epochs=ten"]
+)
 def test_a_change_that_is_none_is_refused(change):
     with pytest.raises(SoundFusionError, match="--set"):
         changed("demo", [change])

@@ -56,6 +56,7 @@ def alone(*frames) -> pd.Series:
 @pytest.fixture(scope="module")
 def study():
     study = Study("test", "fma_small", "cpu", progress=False)
+    study.profile = replace(study.profile, test_folds=(0,))
     tracks = pd.DataFrame({"path": "x", "label": GENRES, "group": None}, index=list("abcdefgh"))
     study.__dict__["corpus"] = corpus = Corpus("fma_small", ".", tracks)
     usable = pd.DataFrame({"reason": None, "seconds": 30.0}, index=tracks.index)
@@ -105,6 +106,19 @@ def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkey
     assert "vgg16_pretrained" not in protocol.performance(study)
     monkeypatch.setattr(study, "profile", replace(study.profile, leave_out=("grid",)))
     assert not protocol.grid(study)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("resnet3d",), "no model 'resnet3d', only resnet1d, resnet2d"),
+        (("resnet2d", "huge"), "no size 'huge', only small, medium, large"),
+        (("resnet2d", "small", "l2"), r"no way 'l2', only none, dropout, dropout\+augmentation"),
+    ],
+)
+def test_a_wrong_name_is_a_sentence_in_python_too(study, arguments, said):
+    with pytest.raises(SoundFusionError, match=f"protocol.resnet: there is {said}"):
+        protocol.resnet(study, *arguments)
 
 
 def test_the_ablation_is_of_the_newer_recipe_and_may_be_left_out(study, monkeypatch):
@@ -276,6 +290,12 @@ def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
     assert both[0][:120].equals(average(*pairs[0], "single", searched=True).predictions()[0])
 
 
+def right_and_called(result):
+    """Of each label, its tracks that are recognised, and all that are called so."""
+    matrix = tables.confusion(result).to_numpy()
+    return np.diag(matrix), matrix.sum(0)
+
+
 def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     experiment = protocol.simple_cnn(study)
     group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
@@ -288,6 +308,10 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     table, single = tables.recalls({"x": group}), tables.recalls({"x": first})
     assert table["tracks"].tolist() == single["tracks"].tolist() == [10] * 8
     assert table["recall"].tolist() == pytest.approx(np.diag(matrix) / 10)
+    assert single["precision"].eq(1).all() and single["f1"].eq(1).all()
+    right, called = (np.array(numbers) for numbers in zip(*map(right_and_called, (first, second)), strict=True))
+    assert table["precision"].tolist() == pytest.approx((right / called.clip(1)).mean(0))
+    assert table["f1"].tolist() == pytest.approx((2 * right / (called + 10)).mean(0))
     assert (single["high"] == 1).all() and (single["low"] > 0.69).all()
     assert (table["high"] - table["low"] > 0.5).all()  # the seeds disagree
     by_two = of_runs(by_seed[0], pd.Series(np.where(groups.index < "1", "x", "y"), groups.index))

@@ -64,6 +64,7 @@ def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_mis
         with pytest.warns(UserWarning, match="no track of 'rare' is in") as said:
             parts = Split("artist", 10, fold).assign(table)
         assert "splits.py" not in said[0].filename
+        assert str(said[0].message).endswith(": add tracks by more artists, or use fewer folds")  # what to do
         assert "train" in set(parts[table["label"] == "rare"])
         assert parts.groupby(table["group"]).nunique().max() == 1
 

@@ -8,17 +8,18 @@ from click.testing import CliRunner
 from conftest import at_home_in, copy_music
 from matplotlib import pyplot as plt
 
-from soundfusion_lib import paths
+from soundfusion_lib import notebooks, paths
 from soundfusion_lib.analysis import figures, paired_tests, tables
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.cli import main
-from soundfusion_lib.datasets.splits import groups_of
+from soundfusion_lib.datasets.splits import Split, groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import catalogue, protocol
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.result import of_runs
+from soundfusion_lib.training.run import load_run
 
 PROFILE = """
 name = "tones"
@@ -72,6 +73,34 @@ def test_settings_are_the_report_s_then_the_profile_s_then_the_call_s(study):
     assert study.experiment("z", "resnet2d", width=16, augment=True).augment == {"mel": {}}
 
 
+def test_a_small_corpus_is_tested_in_all_folds_unless_the_profile_says_which(study, monkeypatch):
+    assert study.test_folds == (0, 1)
+    monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, test_folds=()))
+    assert study.test_folds == (0, 1, 2, 3)
+    assert [one.split.fold for one in study.variants(study.experiment("x", "simple_cnn"))] == [0, 1, 2, 3] * 2
+    monkeypatch.setattr(study_module, "MANY", len(study.corpus.tracks))
+    assert study.test_folds == (0,)
+    official = study.corpus.tracks.assign(split=["train", "validation", "test"] * 12)
+    monkeypatch.setattr(study_module, "MANY", 1000)
+    for scheme, folds in (("auto", (0,)), ("artist", (0, 1, 2, 3))):
+        monkeypatch.setattr(study, "corpus", dataclasses.replace(study.corpus, tracks=official))
+        monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, split=Split(scheme, folds=4)))
+        assert study.test_folds == folds
+
+
+def test_a_named_experiment_varied_keeps_its_width_dropout_augmentation_and_seeds(study, monkeypatch):
+    seeds_of = {"ResNet2D-small": [3, 4]}
+    monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, seeds_of=seeds_of, leave_out=("vgg16",)))
+    before, varied = protocol.resnet(study, "resnet2d"), study.vary("resnet2d-small", learning_rate=1e-2)
+    training = dataclasses.replace(before.training, learning_rate=1e-2)
+    name = "ResNet2D-small, learning_rate = 0.01"
+    assert varied == dataclasses.replace(before, name=name, training=training, seeds=(3, 4))
+    with pytest.raises(SoundFusionError, match="ResNet2D-small: has no key 'learning'"):
+        study.vary("ResNet2D-small", learning=1e-2)
+    with pytest.raises(SoundFusionError, match="there is no experiment 'ResNet3D'"):
+        study.vary("ResNet3D", learning_rate=1e-2)
+
+
 def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     group = runs["plain"]
     assert [(run.experiment.seed, run.experiment.split.fold) for run in group.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -80,6 +109,14 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     assert group.run(1, 0) is group.runs[2]
     with pytest.raises(SoundFusionError, match="'plain' has no run with seed 7 in fold 0"):
         group.run(7, 0)
+
+
+def test_a_run_is_loaded_by_its_key_or_the_beginning_of_it(runs):
+    first = runs["plain"].runs[0]
+    for name in (first.key, first.key[:12], paths.runs_dir() / first.key):
+        assert load_run(name).key == first.key and load_run(name).experiment == first.experiment
+    with pytest.raises(SoundFusionError, match="no run has a key that begins with '0123456789'"):
+        load_run("0123456789")
 
 
 def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):
@@ -98,6 +135,22 @@ def trained(study, monkeypatch):
     monkeypatch.setattr(study_module, "train_many", lambda *arguments: ())
     monkeypatch.setattr(study_module, "of_runs", lambda runs, groups, parts: None)
     return trained
+
+
+def test_the_best_epoch_is_that_of_lowest_loss_where_labels_are_unequal(study, monkeypatch):
+    part = study.experiment("part", "simple_cnn")
+    whole = dataclasses.replace(part, name="whole", start=FromParts((part,)))
+    equal = study.variants(whole)[0]
+    assert equal.training.keep == "best"
+    tracks = study.corpus.tracks
+    rare = tracks.index[tracks["label"] == "low"][:5]  # 7 of them remain, of the others 12
+    monkeypatch.setattr(study, "corpus", dataclasses.replace(study.corpus, tracks=tracks.drop(rare)))
+    by_loss = dataclasses.replace(part.training, keep="lowest_loss")
+    unequal = study.variants(whole)[0]
+    assert unequal.training == by_loss and study.key(unequal) != study.key(equal)
+    assert unequal.starts_from == (study.key(dataclasses.replace(study.variants(part)[0], training=by_loss)),)
+    last = dataclasses.replace(part, training=dataclasses.replace(part.training, keep="last"))
+    assert study.variants(last)[0].training == last.training
 
 
 def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(study, trained, monkeypatch):
@@ -276,7 +329,7 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
     text = file.read_text().replace('scheme = "artist", ', "")
     file.write_text(text)
     with pytest.raises(SoundFusionError, match=r"test_folds = \[0, 1\].*has an official split"):
-        _ = Study("official", file, "cpu").store
+        _ = Study("official", file, "cpu").test_folds
     file.write_text(text.replace("test_folds = [0, 1]", ""))
     study = Study("official", file, "cpu", progress=False)
     one = study.variants(study.experiment("x", "simple_cnn"))[0]
@@ -331,11 +384,41 @@ def test_status_makes_nothing_and_says_so(folders, profile, tmp_path, monkeypatc
     assert not list((tmp_path / "empty").rglob("data.bin"))
 
 
+def test_reproduce_says_what_the_profile_leaves_out_before_it_starts(folders, profile, monkeypatch):
+    monkeypatch.setattr(notebooks, "reproduce", lambda *arguments: "results")
+    said = cli("reproduce", str(profile))
+    assert "leaves out, as it takes long: vgg16, large, grid, search (leave_out = [] runs everything)" in said.output
+    assert "leaves out" not in cli("reproduce", str(profile), "--set", "leave_out=[]").output
+
+
+def test_large_networks_are_no_experiments_of_a_profile_that_leaves_them_out(study, monkeypatch):
+    whole = dataclasses.replace(study.profile, leave_out=())
+    for leave_out, large in (((), True), (study.profile.leave_out, False)):
+        monkeypatch.setattr(study, "profile", dataclasses.replace(whole, leave_out=leave_out))
+        shown = catalogue.by_notebook(study)
+        names = {experiment.name for experiments in shown.values() for experiment in experiments}
+        assert ("10_search" in shown) == large and ("ResNet2D-large" in names) == large
+        assert any("VGG16" in name for name in names) == any("SpecAugment (" in name for name in names) == large
+
+
 def test_a_dry_study_trains_nothing(study, runs, profile):
     dry = Study("dry", profile, "cpu", progress=False, dry=True)
     assert len(dry.train(study.experiment("plain", "simple_cnn")).runs) == 4
     with pytest.raises(NothingYet, match="4 runs are not trained"):
         dry.train(study.experiment("plain", "simple_cnn", epochs=9))
+
+
+def test_status_counts_the_controls_of_the_part_that_was_better(study, monkeypatch):
+    small = {model: protocol.resnet(study, model) for model in protocol.LABELS}
+    controls = {m: [protocol.as_large(study, m), protocol.twin(study, one)] for m, one in small.items()}
+    monkeypatch.setattr(catalogue.protocol, "performance", lambda study: {})  # quicker
+    keys = {m: {study.key(run) for one in pair for run in study.variants(one)} for m, pair in controls.items()}
+    shown = {m: catalogue.by_notebook(study, m) for m in controls}
+    for better, experiments in shown.items():
+        runs = {study.key(run) for one in sum(experiments.values(), []) for run in study.variants(one)}
+        assert keys[better] <= runs
+        monkeypatch.setattr(study, "is_trained", lambda key, runs=runs: key in runs)
+        assert catalogue.left_to_train(study) == f"tones: {len(runs)} of {len(runs)} runs are there"
 
 
 def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, monkeypatch):
@@ -346,7 +429,7 @@ def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, 
     monkeypatch.setattr(dry, "profile", dataclasses.replace(dry.profile, pretraining={"kind": "folder", "path": "x"}))
     monkeypatch.setattr(Study, "pretraining", property(lambda self: exec("raise NothingYet('not decoded')")))
     shown = {"02": [plain, plain], "03": [plain, other, more_seeds], "04": [fine_tuned]}
-    monkeypatch.setattr(catalogue, "by_notebook", lambda study: shown)
+    monkeypatch.setattr(catalogue, "by_notebook", lambda study, better: shown)
     monkeypatch.setattr(catalogue, "results_dir", lambda: paths.data_dir())  # no committed runs
     table = catalogue.progress(dry)
     assert table["runs"].tolist() == [4, 6, 4] and table["done"].tolist() == [4, 0, 0]

@@ -59,7 +59,7 @@ def cross_validated(
     """
     store = study.store
     repeats = list(seeds or range(1 if study.split(0).scheme == "official" else SPLITS))
-    folds = study.profile.test_folds if seeds else folds_of(study)
+    folds = study.test_folds if seeds else folds_of(study)
     content = [REVISION, store.content_id, repr(study.split(0)), repeats, list(folds), bool(seeds), random, about]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     study.classifiers.add(key)
@@ -202,7 +202,7 @@ def leak(study: Study) -> pd.DataFrame:
     rows, artists = [], groups_of(study.store.tracks)
     for name, random in (("by artist", False), ("random", True)):
         shared = []
-        for fold in study.profile.test_folds:
+        for fold in study.test_folds:
             parts = parts_of(study, fold, random=random)
             shared.extend(artists[parts == "test"].isin(artists[parts == "train"]))
         columns = tested_columns(baselines(study, random)[SVM])

@@ -48,7 +48,7 @@ def conclusions(
         ("does regularization help?", regularized, ("resnet1d", REGULARIZED), ("resnet1d", "none"), table1),
         ("does regularization help?", regularized, ("resnet2d", REGULARIZED), ("resnet2d", "none"), table1),
     ]
-    asked = [[question, runs[a], runs[b], table[a] - table[b]] for question, runs, a, b, table in pairs]
+    asked = [[ask, runs[a], runs[b], table[a] - table[b]] for ask, runs, a, b, table in pairs if b in runs]
     if starts := _frozen(transferred) or _probed(probed):
         best = reported("transfer_learning").set_index("weights")["validation_accuracy_high"]
         asked.append(["does pre-training on music beat ImageNet?", *starts, best["gtzan"] - best["imagenet"]])

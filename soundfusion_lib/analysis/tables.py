@@ -192,17 +192,26 @@ def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def recalls(runs: dict[str, Result]) -> pd.DataFrame:
-    """Recall of each label by each model, by vote, mean over seeds; NaN without test tracks. Columns: model, label,
-    tracks, recall, low, high (see `statistics.interval`)."""
-    rows = []
+    """Recall, precision and F1 of each label by each model, by vote, means over seeds; NaN without test tracks.
+    Columns: model, label, tracks, recall, low, high (see `statistics.interval`), precision, f1."""
+    from sklearn.metrics import precision_recall_fscore_support  # here: scikit-learn takes seconds to import
+
+    columns, rows = ["model", "label", "tracks", "recall", "low", "high", "precision", "f1"], []
     for model, result in runs.items():
-        predictions = result.predictions("test")
-        for target, label in enumerate(classes_of(predictions[0])):
-            of_label = [frame[frame["target"] == target] for frame in predictions]
-            tracks = of_label[0]["track"].nunique()
-            known = (accuracy(of_label), *interval(of_label)) if tracks else [np.nan] * 3
-            rows.append([model, label, tracks, *known])
-    return pd.DataFrame(rows, columns=["model", "label", "tracks", "recall", "low", "high"])
+        predictions, scores = result.predictions("test"), []
+        labels = classes_of(predictions[0])
+        for run in map(per_track, predictions):
+            of_labels = {"labels": range(len(labels)), "zero_division": 0}
+            scores.append(precision_recall_fscore_support(run["target"], run["vote"], **of_labels))
+        precision, _, f1, tracks = np.mean(scores, axis=0)
+        for target, label in enumerate(labels):
+            row = {"model": model, "label": label, "tracks": int(tracks[target])}
+            if row["tracks"]:
+                of_label = [frame[frame["target"] == target] for frame in predictions]
+                row["recall"], (row["low"], row["high"]) = accuracy(of_label), interval(of_label)
+                row |= {"precision": precision[target], "f1": f1[target]}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def trials(study: "optuna.Study") -> pd.DataFrame:

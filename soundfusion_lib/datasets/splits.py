@@ -56,7 +56,8 @@ class Split:
             return parts
         counts = pd.crosstab(tracks["label"], parts).reindex(columns=SPLITS, fill_value=0)
         scheme, lacking = self.resolved(tracks).scheme, []
-        mend = "mend the column split" if scheme == "official" else "add groups, or choose another fold"
+        mend = f"add tracks by more artists{', or use fewer folds' * (self.folds > 3)}"
+        mend = "mend the column split" if scheme == "official" else mend
         for part in SPLITS:
             if not counts[part].any():
                 raise SoundFusionError(f"the {scheme} split has no {part} part ({len(tracks)} usable tracks): {mend}")
@@ -64,7 +65,8 @@ class Split:
             if lacking and part == "train":
                 raise SoundFusionError(f"by the {scheme} split {lacking[0]}: {mend}, or leave the label out")
         if lacking:
-            warnings.warn_explicit("; ".join(lacking), UserWarning, "soundfusion", 0)  # no line of ours helps here
+            message = f"{'; '.join(lacking)}: {mend}"
+            warnings.warn_explicit(message, UserWarning, "soundfusion", 0)  # no line of ours helps here
         return parts
 
     def parts(self, tracks: pd.DataFrame) -> pd.Series:

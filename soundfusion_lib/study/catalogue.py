@@ -19,11 +19,11 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.run import ABOUT, INFO, UNREADABLE, read_json
 
 
-def by_notebook(study: Study) -> dict[str, list[Experiment]]:
+def by_notebook(study: Study, better: str = "resnet2d") -> dict[str, list[Experiment]]:
     """By notebook, the experiments whose runs it shows; raises SoundFusionError for seeds of one that there is not.
 
-    Of the controls in notebook 5 that is ResNet2D's, since which part is the better one is known only when both are
-    trained; of notebook 10 neither the search's trials nor its winner.
+    Of the controls in notebook 5 those of the `better` part, which is known only when both are trained; of notebook 10
+    neither the search's trials nor its winner.
     """
     regularized = list(protocol.regularization(study).values())
     starts = list(protocol.transfer(study)[0].values())
@@ -40,8 +40,8 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
         "04_models_1d": regularized,
         "05_fusion": [
             *protocol.fusions(study).values(),
-            protocol.as_large(study, "resnet2d"),
-            protocol.twin(study, small),
+            protocol.as_large(study, better),
+            protocol.twin(study, protocol.resnet(study, better)),
             *regularized,
             *table,
             *further.searched(study).values(),
@@ -53,6 +53,8 @@ def by_notebook(study: Study) -> dict[str, list[Experiment]]:
         "10_search": [*further.fusions(study).values(), protocol.resnet(study, study.profile.search.model)],
     }
     names = {experiment.name for experiments in shown.values() for experiment in experiments}
+    if "search" in study.profile.leave_out:
+        del shown["10_search"]
     if unknown := sorted(study.profile.seeds_of.keys() - names):
         there = ", ".join(sorted(f'"{name}"' for name in names if "SpecAugment" not in name))
         where = f"profile {study.profile.name}: [seeds_of]"
@@ -95,7 +97,11 @@ def progress(study: Study, notebooks: Collection[str] = ()) -> pd.DataFrame:
     the study is `dry` and its corpus is not decoded.
     """
     recorded, seen, rows = _recorded_seconds(), set(), []
-    for notebook, experiments in by_notebook(study).items():
+    better = "resnet2d"
+    if not notebooks or "05_fusion" in notebooks:
+        twins = study.variants(protocol.twin(study, protocol.resnet(study, "resnet1d")))
+        better = "resnet1d" if all(study.is_trained(study.key(run)) for run in twins) else "resnet2d"
+    for notebook, experiments in by_notebook(study, better).items():
         if not notebooks or notebook in notebooks:
             keys = {key: one for one in experiments for key in _keys(study, one) if key not in seen}
             missing = [one for key, one in keys.items() if not study.is_trained(key)]
@@ -112,7 +118,7 @@ def _keys(study: Study, experiment: Experiment) -> list[str]:
         return [study.key(run) for run in study.variants(experiment)]
     except NothingYet:
         study.store  # noqa: B018  raises where it is the study's own corpus that is not decoded
-        runs = len(study.seeds(experiment)) * len(experiment.folds or study.profile.test_folds)
+        runs = len(study.seeds(experiment)) * len(experiment.folds or study.test_folds)
         return [f"{experiment.name} {number}" for number in range(runs)]
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.study.profile import OF_MASKS, OF_MODEL, OF_TRAINING
 from soundfusion_lib.study.protocol import LABELS, joint_fusions, parts_of, resnet
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
@@ -18,10 +17,11 @@ WAYS = {"fusion_gated": "Gated fusion", "fusion_attention": "Attention fusion"}
 def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, tuple[str, dict[str, Any]]]]:
     """Networks on waveforms and on spectrograms, by name, as parts of a fusion: the report's, a larger ResNet1D, and
     ResNet18; without those that the profile leaves out."""
-    one, (model, options) = parts_of(study)
-    large = {"width": study.profile.width("resnet1d", "large")}
-    waveform = {"ResNet1D-small": one, "ResNet1D-large": (one[0], large)}
-    mel = {"ResNet2D-small": (model, options), "ResNet18-small": (model, {**options, "depth": 18})}
+    resnet1d, resnet2d = parts_of(study)
+    waveform = {"ResNet1D-small": resnet1d}
+    if "large" not in study.profile.leave_out:
+        waveform["ResNet1D-large"] = "resnet1d", {"width": study.profile.width("resnet1d", "large")}
+    mel = {"ResNet2D-small": resnet2d, "ResNet18-small": ("resnet2d", {**resnet2d[1], "depth": 18})}
     for name in ("SimpleCNN", "nnet1", "nnet2", "VGG16"):
         kind = {"SimpleCNN": "simple_cnn", "VGG16": "vgg16"}.get(name, name)
         mel[name] = kind, {key: value for key, value in study.profile.models.get(kind, {}).items() if key == "width"}
@@ -80,18 +80,8 @@ def winner(study: Study, settings: dict[str, Any]) -> Experiment:
     """The small network that the profile's search is about with the settings that were found. It is tested in the
     search's fold alone: in others some of the tracks that it was chosen by would test it."""
     model = study.profile.search.model
-    experiment = settled(resnet(study, model), f"{LABELS[model]}, searched", rounded(settings))
-    return replace(experiment, folds=study.profile.test_folds[:1])
-
-
-def settled(experiment: Experiment, name: str, settings: Mapping[str, Any]) -> Experiment:
-    """The experiment with these settings of training, model and masks, under another name."""
-    training, model, masks = (
-        {key: value for key, value in settings.items() if key in names} for names in (OF_TRAINING, OF_MODEL, OF_MASKS)
-    )
-    augment = {kind: options | masks if kind == "mel" else options for kind, options in experiment.augment.items()}
-    recipe = replace(experiment.training, **training)
-    return replace(experiment, name=name, options={**experiment.options, **model}, training=recipe, augment=augment)
+    experiment = resnet(study, model).vary(f"{LABELS[model]}, searched", **rounded(settings))
+    return replace(experiment, folds=study.test_folds[:1])
 
 
 def rounded(settings: Mapping[str, Any]) -> dict[str, Any]:

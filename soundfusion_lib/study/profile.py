@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, field
@@ -28,7 +29,6 @@ SIZES = {"small": 16, "medium": 32, "large": 64}  # F in the report
 BUILT_IN = Path(__file__).resolve().with_name("built_in")
 BACKSLASH = r"a backslash begins an escape in double quotes: write C:/music, or 'C:\music' in single quotes"
 RESNETS = "resnet1d", "resnet2d"
-OVERRIDING = "large", "grid", "searched"  # tables that hide keys of [training], beside [models]
 AS_SOUNDFUSION_1 = "fusion_gated", "fusion_attention"  # models that are trained as it is, see `further.fusions`
 REPORTED = asdict(Training())  # the report's recipe,
 REPORTED_OF = {"simple_cnn": {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 256}}  # and where it differs
@@ -49,8 +49,7 @@ SPACE = {
 SET_BY_THE_STUDY = {"in_channels": "set channels in [mel]", "n_mels": "set n_mels in [mel]"}
 SET_BY_THE_STUDY |= {"parts": "they are the small ResNets", "weighting": "both are trained"}
 OF_RESNETS = {"width": "set [widths]", "dropout": "the table of regularization compares its values"}
-OF_LARGE = {"batch_size": "set large_batch"}
-SET_IN = {"resnet1d": OF_RESNETS, "resnet2d": OF_RESNETS, "large": OF_LARGE, "vgg16": OF_LARGE}
+SET_IN = {"resnet1d": OF_RESNETS, "resnet2d": OF_RESNETS, "vgg16": {"batch_size": "set large_batch"}}
 
 
 def _choices(values: Any, check_value: Callable[[Any], Any]) -> Any:
@@ -67,9 +66,12 @@ def _choices(values: Any, check_value: Callable[[Any], Any]) -> Any:
 
 SEARCHABLE = options(Training, MODELS["resnet2d"], AUGMENTATIONS["mel"])
 SEARCHABLE = {name: SEARCHABLE[name] for name in SEARCHABLE if name in OF_TRAINING | OF_MODEL | OF_MASKS}
-Name = Annotated[str, Field(pattern=r"^[\w-]+(\.[\w-]+)*$")]
+NAME = r"^[\w-]+(\.[\w-]+)*$"
+Name = Annotated[str, Field(pattern=NAME)]
 Numbers = Annotated[tuple[Seed, ...], Field(min_length=1)]
-Left = Literal[*MODELS, "ablation", "grid"]  # the recipe part by part, the grid search of SpecAugment
+# A network; the recipe part by part, the grid search of SpecAugment, the large ResNets, and notebook 10
+Left = Literal[*MODELS, "ablation", "grid", "large", "search"]
+LARGE = "vgg16", "large", "grid", "search"  # what a file of yours leaves out unless it says leave_out = []
 Recipe = table(options(Training))
 Augmentations = table({name: table(options(kind)) for name, kind in AUGMENTATIONS.items()})
 Widths = table(dict.fromkeys(RESNETS, table(dict.fromkeys(SIZES, Width))))
@@ -102,7 +104,7 @@ class Profile:
     segmenting: Segmenting = Segmenting()  # of clips for the models fed by segments
     clip_seconds: Seconds = 30.0  # length of a whole clip for the models fed without segmentation
     split: Split = Split()  # which tracks train, validate and test
-    test_folds: Numbers = (0,)  # to run; their test predictions are pooled
+    test_folds: tuple[Seed, ...] = ()  # to run; their test predictions are pooled; by default see `Study.test_folds`
     seeds: Numbers = (0,)  # which every experiment is run with,
     seeds_of: dict[str, Numbers] = field(default_factory=dict)  # and single ones, by their names
     training: Recipe = field(default_factory=dict)  # of all models, over the report's, see `settings`;
@@ -110,13 +112,12 @@ class Profile:
     augment: Augmentations = field(default_factory=dict)  # over the report's augmentation, by input
     widths: Widths = field(default_factory=dict)  # F of the small, medium and large ResNets
     large_batch: Batch = 16  # batch size of the large ResNets and of VGG16
-    large: Recipe = field(default_factory=dict)  # over the settings of the large ResNets
     grid: Recipe = field(default_factory=dict)  # over those of SimpleCNN in the grid search of SpecAugment
     pretraining: dict[str, Any] = field(default_factory=dict)  # corpus that networks are trained on first
     search: Search = field(default_factory=Search)  # of notebook 10
     searched: table(SEARCHABLE) = field(default_factory=dict)  # what it found: a row in the table of performance
     pairs: tuple[str, ...] = ()  # of networks that notebook 10 fuses, see `further.pairs`; all if there are none
-    leave_out: tuple[Left, ...] = ()  # whose experiments are not run: they cost too much
+    leave_out: tuple[Left, ...] = ()  # whose experiments are not run: they cost too much; in your files `LARGE`
 
     @model_validator(mode="after")
     def _tables_fit_each_other(self) -> "Profile":
@@ -125,7 +126,7 @@ class Profile:
             check_corpus(self.pretraining, "[pretraining]")
         if self.split.fold:
             raise ValueError("[split] fold is set by the study: set test_folds")
-        for name, values in {"large": self.large, **self.models}.items():
+        for name, values in self.models.items():
             for key, instead in (SET_BY_THE_STUDY | SET_IN.get(name, {})).items():
                 if key in values:
                     raise ValueError(f"{name}: {key} is set by the study: {instead}")
@@ -133,7 +134,7 @@ class Profile:
         check(table({"models": table(kinds)}), {"models": self.models})  # here: a user may have added one
         if self.split.scheme == "all":
             raise ValueError('[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`')
-        if max(self.test_folds) >= self.split.folds:
+        if max(self.test_folds, default=0) >= self.split.folds:
             raise ValueError(f"test_folds = {list(self.test_folds)}: [split] has folds 0 to {self.split.folds - 1}")
         return self
 
@@ -142,8 +143,9 @@ class Profile:
         return self.widths.get(model, {}).get(size, SIZES[size])
 
     def settings(self, model: str) -> dict[str, Any]:
-        """A model's training and options: the report's, overridden by [training], and this by [models.<model>]. The
-        arguments of `Study.experiment` override these, and a change by `--set` all, see `changed`."""
+        """A model's training and options. Of what sets one of them, the last of these counts: the report; [training];
+        [models.<model>]; large_batch, [grid] and [searched], of single experiments; the arguments of
+        `Study.experiment`. A change by `--set` counts more than any table, see `changed`."""
         return REPORTED | REPORTED_OF.get(model, {}) | self.training | self.models.get(model, {})
 
     @property
@@ -171,24 +173,26 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     """A profile with changes, as a file in data/profiles; the profile itself where there are none.
 
     A change is such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes, and
-    a path is relative to the working directory. It overrides every table: what hides a key of [training], and
-    [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one of them is the
+    a path is relative to the working directory. It overrides every table: what hides a key of [training] or [models],
+    and [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one of them is the
     name. Raises SoundFusionError for a change that is no key and value, or not allowed.
     """
     if not changes:
         return profile
-    load_profile(profile)  # whose faults are none of the changes'
+    searched = load_profile(profile).search.model  # its faults are none of the changes'
     content, values = _read(profile)[0], {}
     for change in changes:
         values = _merged(values, _parsed(change))
     words = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(sorted(changes)))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
     content["name"] += f"-{words[:50]}-{digest[:6]}"
-    training = values.get("training", {})
-    check(table({"training": Recipe}), {"training": training}, "--set")
-    for settings in (*content.get("models", {}).values(), *(content.get(key, {}) for key in OVERRIDING)):
-        for key in training:
-            settings.pop(key, None)
+    training, models = (values.get(key, {}) for key in ("training", "models"))
+    check(table({"training": Recipe, "models": dict[str, dict]}), {"training": training, "models": models}, "--set")
+    tables = content | content.get("models", {})
+    hidden = dict.fromkeys(content.get("models", {})) | {"grid": "simple_cnn", "searched": searched}
+    for name, model in hidden.items():  # each hides [training], these two the table of a model as well
+        for key in {*training, *models.get(model, ())}:
+            tables.get(name, {}).pop(key, None)
     content |= {"large_batch": training["batch_size"]} if "batch_size" in training else {}
     content |= {"seeds_of": {}} if "seeds" in values else {}
     content = _merged(content, values)
@@ -222,10 +226,19 @@ def _read(name: str | Path) -> tuple[dict[str, Any], Path]:
         raise SoundFusionError(f"there is no profile {str(name)!r}: give {', '.join(built_in())}, or a TOML file")
     try:
         text = path.read_text(encoding="utf-8-sig")  # Notepad may write a byte order mark
-        content = {"name": path.stem, "corpus": {}, **tomllib.loads(text)}
-    except (OSError, ValueError) as error:  # of TOML and UTF-8
-        raise SoundFusionError(f"profile {path}: cannot be read as TOML in UTF-8: {error} ({BACKSLASH})") from error
-    _make_absolute(content, data_dir() if path.resolve().parent == BUILT_IN else path.parent)
+        stated = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        encoding = "UTF-16" if error.object[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "no UTF-8"
+        raise SoundFusionError(f"profile {path}: its text is {encoding}: save it in UTF-8") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        advice = f" ({BACKSLASH})" if isinstance(error, ValueError) and "\\" in text else ""
+        raise SoundFusionError(f"profile {path}: cannot be read as TOML: {error}{advice}") from error
+    ours = path.resolve().parent == BUILT_IN
+    if "name" not in stated and not re.fullmatch(NAME, path.stem):
+        name = re.sub(r"[^\w.-]+", "-", path.stem).strip("-.") or "mine"
+        raise SoundFusionError(f'profile {path}: needs a name for its results: write name = "{name}" as its first line')
+    content = {"name": path.stem, "corpus": {}, "leave_out": [] if ours else [*LARGE], **stated}
+    _make_absolute(content, data_dir() if ours else path.parent)
     return content, path
 
 

@@ -41,9 +41,16 @@ def reported(name: str) -> pd.DataFrame:
 
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
     """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, regularized as in the slides' table."""
+    for what, name, known in (
+        ("model", model, LABELS),
+        ("size", size, SIZES),
+        ("way", regularization, REGULARIZATIONS),
+    ):
+        if name not in known:
+            raise SoundFusionError(f"protocol.resnet: there is no {what} {name!r}, only {', '.join(known)}")
     options = dict(REGULARIZATIONS[regularization])
     if size == "large":
-        options |= {"batch_size": study.profile.large_batch, **study.profile.large}
+        options["batch_size"] = study.profile.large_batch
     name = f"{LABELS[model]}-{size}"
     if regularization != "dropout+augmentation":
         name += ", " + regularization.replace("none", "no regularization")
@@ -77,8 +84,9 @@ def regularization(study: Study, models: Collection[str] = tuple(LABELS)) -> dic
 
 
 def widths(study: Study) -> dict[tuple[str, str], Experiment]:
-    """By model and size, the slides' width scaling."""
-    return {(model, size): resnet(study, model, size) for model in LABELS for size in SIZES}
+    """By model and size, the slides' width scaling; without the large ones where the profile leaves them out."""
+    sizes = [size for size in SIZES if size not in study.profile.leave_out]
+    return {(model, size): resnet(study, model, size) for model in LABELS for size in sizes}
 
 
 def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
@@ -93,7 +101,7 @@ def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
         options |= {"n_time_masks": masks, "n_frequency_masks": masks}
         name = f"SimpleCNN, SpecAugment {cell}"
         experiment = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
-        cells[cell] = replace(experiment, folds=study.profile.test_folds[:1])
+        cells[cell] = replace(experiment, folds=study.test_folds[:1])
     return cells
 
 

@@ -20,11 +20,11 @@ from soundfusion_lib.checks import shown
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, lock, runs_dir, writing
 from soundfusion_lib.study import protocol
-from soundfusion_lib.study.further import rounded, settled
+from soundfusion_lib.study.further import rounded
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.loop import Diverged, fit
-from soundfusion_lib.training.parallel import Task, run_tasks
+from soundfusion_lib.training.parallel import Task, memory_of, run_tasks
 from soundfusion_lib.training.train import segments_of, untrained
 
 try:
@@ -63,7 +63,8 @@ def search(study: Study) -> optuna.Study:
             if own and own not in begun and not waiting:
                 found.enqueue_trial(own)
             fixed = file, study.store, base, space
-            tasks = {str(n): Task(run_trial, (*fixed, base.seed + n)) for n in range(len(begun), trials)}
+            size, numbers = memory_of(base, study.store), range(len(begun), trials)
+            tasks = {str(n): Task(run_trial, (*fixed, base.seed + n), (), size) for n in numbers}
             list(run_tasks(tasks, study.device_name, study.progress, study.scheduler, unit="trial"))
     if not any(trial.state == TrialState.COMPLETE for trial in found.trials):
         raise SoundFusionError("no trial of the search came to its end: give [search.space] lower learning rates")
@@ -78,7 +79,7 @@ def run_trial(
     rungs = {max(1, round(share * base.training.epochs)) for share in RUNGS} - {base.training.epochs}
 
     def objective(trial: optuna.Trial) -> float:
-        experiment = settled(base, f"trial {trial.number}", suggest(trial, names))
+        experiment = base.vary(f"trial {trial.number}", **suggest(trial, names))
         segments, epochs = segments_of(experiment, store, device), []
         model = untrained(experiment, store, segments["train"], runs_dir())
 
@@ -105,7 +106,8 @@ def run_trial(
 def experiment_of(study: Study) -> Experiment:
     """The small network whose settings are searched, in the first fold with the first seed."""
     base = protocol.resnet(study, study.profile.search.model)
-    return replace(base, seed=study.profile.seeds[0], split=study.split(study.profile.test_folds[0]))
+    first = {"seeds": study.profile.seeds[:1], "folds": study.test_folds[:1]}
+    return study.variants(replace(base, **first))[0]
 
 
 def key_of(study: Study) -> str:

@@ -35,6 +35,8 @@ from soundfusion_lib.training.train import train_or_find
 
 Name = TypeVar("Name")
 WHOLE_CLIP_MODELS = {"simple_cnn"}
+MANY = 1000  # tracks of a corpus
+UNEQUAL = 1.5  # labels are, where one has more than so many times the tracks of another
 SCHEDULER, KEPT = "SOUNDFUSION_SCHEDULER", "SOUNDFUSION_KEPT"  # environment variables that notebooks' kernels inherit
 
 
@@ -83,14 +85,7 @@ class Study(Results):
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The profile's corpus; raises SoundFusionError if it has an official split and the profile asks for folds."""
-        corpus, folds = open_corpus(self.profile.corpus), list(self.profile.test_folds)
-        if self.profile.split.resolved(corpus.tracks).scheme == "official" and folds != [0]:
-            raise SoundFusionError(
-                f"profile {self.profile.name}: test_folds = {folds}, but corpus {corpus.name!r} has an official split: "
-                'leave test_folds out, or set scheme = "artist" in [split]'
-            )
-        return corpus
+        return open_corpus(self.profile.corpus)
 
     @cached_property
     def decoded(self) -> Store:
@@ -112,7 +107,21 @@ class Study(Results):
     @cached_property
     def tracks(self) -> pd.DataFrame:
         """The usable tracks, with `split`: the set that each is in (in the first fold)."""
-        return self.store.tracks.assign(split=self.split(self.profile.test_folds[0]).assign(self.store.tracks))
+        return self.store.tracks.assign(split=self.split(self.test_folds[0]).assign(self.store.tracks))
+
+    @property
+    def test_folds(self) -> tuple[int, ...]:
+        """The folds to test. Where the profile does not say: all of them if the corpus has fewer than `MANY` tracks,
+        else the first. Raises SoundFusionError for folds of an official split, which has one."""
+        folds, split, corpus = self.profile.test_folds, self.profile.split, self.corpus
+        if split.resolved(corpus.tracks).scheme != "official":
+            return folds or tuple(range(split.folds if len(corpus.tracks) < MANY else 1))
+        if folds not in ((), (0,)):
+            raise SoundFusionError(
+                f"profile {self.profile.name}: test_folds = {list(folds)}, but corpus {corpus.name!r} has an official "
+                'split: leave test_folds out, or set scheme = "artist" in [split]'
+            )
+        return (0,)
 
     def split(self, fold: int, repeat: int = 0) -> Split:
         """The profile's split with this fold for testing, shuffled anew for another `repeat`; the corpus's official
@@ -181,6 +190,14 @@ class Study(Results):
             role=role,
         )
 
+    def vary(self, name: str, **changes: Any) -> Experiment:
+        """The profile's experiment of this name with some settings changed, and all else as it is, its seeds too: see
+        `catalogue.experiment_named` and `Experiment.vary`."""
+        from soundfusion_lib.study.catalogue import experiment_named  # here: it imports this module
+
+        experiment = experiment_named(self, name)
+        return replace(experiment.vary(**changes), seeds=self.seeds(experiment))
+
     def on_all_clips(self, experiment: Experiment) -> Experiment:
         """The experiment trained once, with the first seed, on all clips: none is left to test it."""
         return replace(experiment, split=Split("all"), seeds=self.profile.seeds[:1], folds=(0,))
@@ -192,16 +209,22 @@ class Study(Results):
     def variants(self, experiment: Experiment) -> list[Experiment]:
         """The experiment for each seed and fold, with its start resolved to keys of runs."""
         variants = []
-        for seed, fold in product(self.seeds(experiment), experiment.folds or self.profile.test_folds):
+        for seed, fold in product(self.seeds(experiment), experiment.folds or self.test_folds):
             split = experiment.split if experiment.split.scheme == "all" else self.split(fold)
-            start = self._resolved(experiment.start, seed, split)
-            variants.append(replace(experiment, seed=seed, split=split, start=start, folds=(), seeds=()))
+            variants.append(self._variant(experiment, seed, split))
         return variants
+
+    def _variant(self, experiment: Experiment, seed: int, split: Split) -> Experiment:
+        start, training = self._resolved(experiment.start, seed, split), experiment.training
+        tracks = self.corpus.tracks["label"].value_counts()
+        if training.keep == "best" and tracks.max() > UNEQUAL * tracks.min():
+            training = replace(training, keep="lowest_loss")
+        return replace(experiment, seed=seed, split=split, start=start, training=training, folds=(), seeds=())
 
     def _resolved(self, start: Start, seed: int, split: Split) -> Start:
         match start:
             case FromParts(parts):
-                return FromParts(tuple(self.key(replace(part, seed=seed, split=split)) for part in parts))
+                return FromParts(tuple(self.key(self._variant(part, seed, split)) for part in parts))
             case FromRun(Experiment() as experiment):
                 return replace(start, run=self.key_pretrained(experiment))
         return start

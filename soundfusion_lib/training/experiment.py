@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from soundfusion_lib.audio import representations
 from soundfusion_lib.audio.augment import AUGMENTATIONS, augmentation
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.checks import check, one_sentence, options_of
+from soundfusion_lib.checks import check, one_sentence, options, options_of, table
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS, AudioClassifier, build_model
@@ -89,7 +90,7 @@ class Experiment:
         seed: of the initial weights, the order of segments, dropout and augmentation.
         start: where the weights come from.
         role: what it stands for beside others, see `result.ROLES`.
-        folds: in which a study trains it; empty for the profile's test_folds.
+        folds: in which a study trains it; empty for the study's `test_folds`.
         seeds: with which a study trains it; empty for the profile's.
 
     `name`, `role`, `folds` and `seeds` are not part of the key.
@@ -117,6 +118,20 @@ class Experiment:
             check(options_of(MODELS[self.model]), self.options, f"{self.model}:")
             for name, options in self.augment.items():
                 augmentation(name, **options)
+
+    def vary(self, name: str = "", **changes: Any) -> "Experiment":
+        """The experiment with some settings changed: of its training, its model, or the augmentation that it has.
+
+        Its name is by default the old one with the changes behind it. Raises SoundFusionError for a setting that the
+        experiment does not have."""
+        known = {"": options(MODELS[self.model]), "training": options(Training)}
+        known |= {kind: options(AUGMENTATIONS[kind]) for kind in self.augment}
+        check(table(ChainMap(*known.values())), changes, f"{self.name}:")
+        new = {part: {key: changes[key] for key in changes if key in names} for part, names in known.items()}
+        name = name or ", ".join([self.name, *(f"{key} = {value}" for key, value in changes.items())])
+        training = replace(self.training, **new["training"])
+        augment = {kind: old | new[kind] for kind, old in self.augment.items()}
+        return replace(self, name=name, options=self.options | new[""], training=training, augment=augment)
 
     def to_dict(self) -> dict[str, Any]:
         """The experiment as JSON can hold it."""

@@ -46,7 +46,9 @@ class Training:
         label_smoothing: share of the target that all classes get alike (Szegedy et al., CVPR 2016).
         random_starts: segments to learn from begin anywhere in their track, anew in each epoch.
         keep: the weights of the "best" epoch (of highest validation accuracy, of lowest validation loss among equals),
-            or of the "last": then patience has no effect.
+            of the epoch of "lowest_loss" on the validation set, which a study takes instead where labels are unequal
+            (accuracy is then that of the frequent ones), or of the "last": then patience has no effect.
+        class_weights: each label counts alike in the loss, however many training segments it has.
     """
 
     epochs: Count = 60
@@ -60,7 +62,8 @@ class Training:
     mixup: NotNegative = 0.0
     label_smoothing: Share = 0.0
     random_starts: StrictBool = False
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "lowest_loss", "last"] = "best"
+    class_weights: StrictBool = False
 
 
 class Diverged(SoundFusionError):
@@ -114,7 +117,7 @@ def fit(
     """
     if len(train) < 2:
         raise SoundFusionError(f"{description}: the training set is a single segment: add tracks, or cut them shorter")
-    if validation is None and training.keep == "best":
+    if validation is None and training.keep != "last":
         raise SoundFusionError(f'{description}: there is no validation set: set keep = "last" and the epochs it takes')
     torch.backends.cudnn.benchmark = True
     state = _state(model.to(train.device, memory_format=MEMORY_FORMAT), train, training)
@@ -125,16 +128,17 @@ def fit(
         while len(history) < training.epochs and len(history) - best["epoch"] < training.patience:
             epoch, began, busy = len(history) + 1, time.perf_counter(), time.process_time()
             train_loss, train_accuracy = train_epoch(state, train, training, seed=1_000_003 * seed + epoch)
-            log_p, loss, accuracy = _validate(evaluated, validation)
+            log_p, loss, accuracy = _validate(evaluated, validation, _class_weights(train, training))
             if not math.isfinite(train_loss + (0 if validation is None else loss)):
                 raise Diverged(f"{description}: loss not finite in epoch {epoch}: use a lower learning rate")
             row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy}
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
             row |= {"seconds": time.perf_counter() - began, "core_seconds": time.process_time() - busy}
             history.append(row)
-            if training.keep == "last" or (accuracy, -loss) > best["score"]:
+            score = (-loss, accuracy) if training.keep == "lowest_loss" else (accuracy, -loss)
+            if training.keep == "last" or score > best["score"]:
                 weights = {name: value.detach().cpu().clone() for name, value in evaluated.state_dict().items()}
-                best = {"epoch": epoch, "score": (accuracy, -loss), "weights": weights, "log_p": log_p}
+                best = {"epoch": epoch, "score": score, "weights": weights, "log_p": log_p}
             _save(checkpoint, history, best, state)
             if on_epoch:
                 on_epoch(row)
@@ -151,7 +155,8 @@ def train_epoch(state: dict[str, Any], train: Segments, training: Training, seed
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     model, optimizer, device = state["model"].train(), state["optimizer"], train.device
-    cross_entropy = partial(functional.cross_entropy, label_smoothing=training.label_smoothing)
+    loss_options = {"weight": _class_weights(train, training), "label_smoothing": training.label_smoothing}
+    cross_entropy = partial(functional.cross_entropy, **loss_options)
     total, seen = torch.zeros(2, device=device), 0  # loss, right: read at the end, since reading waits for the device
     for inputs, targets in train.batches(training.batch_size, order, training.random_starts):
         optimizer.zero_grad()
@@ -187,12 +192,22 @@ def _state(model: AudioClassifier, train: Segments, training: Training) -> dict[
     return state
 
 
-def _validate(model: AudioClassifier, validation: Segments | None) -> tuple[torch.Tensor | None, float, float]:
+def _class_weights(train: Segments, training: Training) -> torch.Tensor | None:
+    """What a segment of each class counts in the loss, (classes,), on average 1; None where all count alike."""
+    if not training.class_weights:
+        return None
+    counts = train.targets.bincount()  # every label is in the training set
+    return len(train) / (len(counts) * counts)
+
+
+def _validate(
+    model: AudioClassifier, validation: Segments | None, weights: torch.Tensor | None
+) -> tuple[torch.Tensor | None, float, float]:
     """Log-probabilities of the segments, (segments, classes), their mean loss and their accuracy."""
     if validation is None:
         return None, math.nan, math.nan
     log_p = log_probabilities(model, validation)
-    loss = functional.nll_loss(log_p, validation.targets).item()
+    loss = functional.nll_loss(log_p, validation.targets, weights).item()
     return log_p, loss, (log_p.argmax(1) == validation.targets).float().mean().item()
 
 

@@ -27,7 +27,8 @@ from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.run import Run, versions
 from soundfusion_lib.training.train import train_or_find
 
-RUN_BYTES = 5 * 2**30  # memory of a run: what VGG16 takes at its full width
+PROCESS = 768 * 2**20  # bytes of memory that a process takes before it trains
+SHARE = 0.7  # of the main memory that runs side by side may take
 SECONDS = 10  # that a scheduler may take to answer
 AGAIN = "start again: finished runs are kept, the others go on at their last epoch"
 
@@ -40,11 +41,13 @@ class Wanted(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A call of a function, which also takes `device` and `progress`, after the tasks with these keys."""
+    """A call of a function, which also takes `device` and `progress`, after the tasks with these keys, and the bytes of
+    main memory that it takes."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     after: tuple[str, ...] = ()
+    memory: int = 0
 
 
 def train_many(
@@ -52,17 +55,37 @@ def train_many(
 ) -> Iterator[Run]:
     """Train runs, each of which stands behind those that it starts from, and yield each one when it is done. See
     `train_or_find` and `run_tasks`."""
-
-    def parameters(run: Wanted) -> int:
-        with torch.device("meta"):
-            size = count_parameters(run.experiment.build(len(run.store.labels)))
-        return 0 if run.experiment.starts_from else size
-
+    tasks, sizes = {}, {}
+    for key, (experiment, store) in runs.items():
+        like = repr((experiment.model, experiment.options, experiment.segmenting, experiment.training.batch_size))
+        sizes[like] = sizes.get(like) or memory_of(experiment, store)
+        arguments = experiment, store, folder
+        tasks[key] = Task(partial(train_or_find, kept=kept), arguments, experiment.starts_from, sizes[like])
     # the largest network first, so that no core waits for it at the end; at last, in their order, what starts from runs
-    order = sorted(runs, key=lambda key: parameters(runs[key]), reverse=True)
-    train = partial(train_or_find, kept=kept)
-    tasks = {key: Task(train, (*runs[key], folder), runs[key].experiment.starts_from) for key in order}
-    yield from run_tasks(tasks, device, progress, scheduler)
+    order = sorted(tasks, key=lambda key: 0 if tasks[key].after else tasks[key].memory, reverse=True)
+    yield from run_tasks({key: tasks[key] for key in order}, device, progress, scheduler)
+
+
+def memory_of(experiment: Experiment, store: Store) -> int:
+    """Main memory that training takes on the CPU, estimated, in bytes: for each parameter six numbers (weight,
+    gradient, two of the optimizer, averaged weight, best weight); what a batch leaves for the backward pass, and a
+    third more; and the process."""
+    kept: set[torch.UntypedStorage] = set()  # of tensors without values, of which only the sizes are there
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.add(tensor.untyped_storage())
+        return tensor
+
+    with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model, inputs = experiment.build(len(store.labels)), {}
+        for spec in experiment.representations:
+            shape = (1,) if spec.kind == "waveform" else (spec.channels, spec.bands)
+            length = spec.frames(experiment.segmenting.seconds)
+            inputs[spec.kind] = torch.empty(experiment.training.batch_size, *shape, length)
+        model(*(inputs[kind] for kind in model.inputs))
+    kept -= {parameter.untyped_storage() for parameter in model.parameters()}
+    size = 6 * 4 * count_parameters(model, trainable_only=False) + sum(storage.nbytes() for storage in kept)
+    return PROCESS + size * 4 // 3
 
 
 def run_tasks(
@@ -95,7 +118,8 @@ def run_tasks(
 
 
 def _on_cores(tasks: Mapping[str, Task]) -> Iterator[Any]:
-    workers = max(1, min(cores(), memory() // RUN_BYTES))
+    largest = max(task.memory for task in tasks.values())  # a process keeps what it once took
+    workers = max(1, min(cores(), len(tasks), int(SHARE * memory()) // max(1, largest)))
     waiting, running = dict(tasks), dict[Future, str]()
     pool = worker_pool(workers)
     try:

@@ -67,7 +67,7 @@ class Result:
     @property
     def repeats(self) -> str:
         """How often it was trained and tested: "3 seeds", "10 splits"."""
-        count = len({seed for seed, _ in self.load("test")})
+        count = len(self.seeds) or len({seed for seed, _ in self.load("test")})  # which a network need not read
         return f"{count} {self.unit}{'s' * (count > 1)}"
 
     @property

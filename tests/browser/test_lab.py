@@ -16,6 +16,7 @@ MARKED = "<i>low</i> & $low$"  # a label that is text, whatever it looks like
 PROFILE = f"""\
 {SMALL_SIGNALS}
 clip_seconds = 4.0
+test_folds = [0]
 leave_out = ["vgg16"]
 
 [corpus]
