@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binom, binomtest
 
-from soundfusion_lib.analysis.statistics import accuracy, compare, interval, scores
+from soundfusion_lib.analysis.statistics import Comparison, accuracy, compare, interval, scores
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.training.inference import GROUP, classes_of, decide, per_track, predictions_of
 
@@ -235,3 +235,10 @@ def test_tests_of_folds_count_the_artists_twice():
     twice = compare(*(run.assign(fold=np.arange(len(run)) % 2) for run in (a, b)))
     assert twice["difference"] == once["difference"] and twice["p"] > once["p"]
     assert twice["high"] - twice["low"] == pytest.approx(2**0.5 * (once["high"] - once["low"]), rel=0.1)
+
+
+def test_two_seeds_beside_one_are_too_few_to_tell_a_spread():
+    """Of one degree of freedom, Student's t would allow every difference."""
+    runs = [random_run(seed, right=right) for seed, right in enumerate((0.5, 0.6, 0.5))]
+    low, high = Comparison(runs[:2], runs[2:]).interval()
+    assert -0.2 < low < high < 0.3

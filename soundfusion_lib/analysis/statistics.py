@@ -110,7 +110,7 @@ class Comparison:
 
     Seeds move the accuracy on all artists together, which signs do not show. So each random difference of several runs
     gets noise of Student's t, as large as the spread of the runs' accuracies. For a side with one run the test is about
-    that very run. Sides that share runs count as independent, which finds too little rather than too much.
+    that very run, and so is all of it where a single difference of two runs would have to tell the spread. Sides that share runs count as independent, which finds too little rather than too much.
     A classifier fitted under several splits counts like one of several seeds.
 
     Where every track was tested in some fold, the artists that are tested also train, in the other folds: with other
@@ -205,8 +205,8 @@ def compare(a: Predictions, b: Predictions, by: str = "vote") -> dict[str, float
 
 
 def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:
-    """Standard deviation that seeds give the difference, beyond what the artists' gains show; its degrees of freedom, 0
-    where no side has several runs."""
+    """Standard deviation that seeds give the difference, beyond what the artists' gains show; its degrees of freedom.
+    Both are 0 where these would be fewer than two."""
     several = [side for side in sides if len(side.right) > 1]
     variance = 0.0
     for side in several:
@@ -215,5 +215,7 @@ def _spread_of_seeds(*sides: Scores) -> tuple[float, int]:
         of_artists = (residuals**2).sum() / max(1 - (side.share**2).sum(), TINY)  # n / (n - 1) for n equal artists
         variance += (deviation.sum(1) ** 2).sum() - of_artists
     freedom = sum(len(side.right) - 1 for side in several)
+    if freedom < 2:
+        return 0.0, 0
     of_mean = sum(1 / len(side.right) for side in several)
-    return float(np.sqrt(max(variance, 0.0) / max(freedom, 1) * of_mean)), freedom
+    return float(np.sqrt(max(variance, 0.0) / freedom * of_mean)), freedom
