@@ -110,7 +110,8 @@ class Comparison:
 
     Seeds move the accuracy on all artists together, which signs do not show. So each random difference of several runs
     gets noise of Student's t, as large as the spread of the runs' accuracies. For a side with one run the test is about
-    that very run, and so is all of it where a single difference of two runs would have to tell the spread. Sides that share runs count as independent, which finds too little rather than too much.
+    that very run; so is all of it where only two runs of one side could tell the spread. Sides that share runs count as
+    independent, which finds too little rather than too much.
     A classifier fitted under several splits counts like one of several seeds.
 
     Where every track was tested in some fold, the artists that are tested also train, in the other folds: with other
