@@ -51,14 +51,16 @@ def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
     """Both parts with the regularization that suits each run best, and their average, by name; nothing new is trained.
-    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set.
+    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set, for
+    the seeds that all of these have.
     And a table, one row per part, seed and fold: that accuracy of each regularization, in 0..1, and the chosen one."""
     tried = study.train(protocol.regularization(study))
     best, rows = {}, []
     for model, part in zip(protocol.LABELS, PARTS, strict=True):
         by_kind = {kind: result for (of_model, kind), result in tried.items() if of_model == model}
         chosen = []
-        for seed, fold in product(by_kind["none"].seeds, by_kind["none"].folds):
+        seeds = set.intersection(*(set(result.seeds) for result in by_kind.values()))
+        for seed, fold in product(sorted(seeds), by_kind["none"].folds):
             runs = {kind: result.run(seed, fold) for kind, result in by_kind.items()}
             validated = {kind: accuracy(run.predictions("validation"), "segment") for kind, run in runs.items()}
             kind = max(validated, key=validated.__getitem__)
