@@ -51,8 +51,9 @@ def ensembles(study: Study, runs: dict[str, Result]) -> dict[str, Result]:
 
 def at_their_best(study: Study) -> tuple[dict[str, Result], pd.DataFrame]:
     """Both parts with the regularization that suits each run best, and their average, by name; nothing new is trained.
-    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set; seeds
-    are those that all of them have. And a table, one row per part, seed and fold: that accuracy of each regularization, in 0..1, and the chosen one."""
+    Each run takes the one of `protocol.REGULARIZATIONS` with the highest accuracy per segment on its validation set;
+    seeds are those that all of them have. And a table, one row per part, seed and fold: that accuracy of each
+    regularization, in 0..1, and the chosen one."""
     tried = study.train(protocol.regularization(study))
     best, rows = {}, []
     for model, part in zip(protocol.LABELS, PARTS, strict=True):
