@@ -93,9 +93,9 @@ def _blocks(file: Path, seconds: float | None) -> Iterator[Block]:
         enough = seconds is not None and given >= int(seconds * rate)
         if enough or max(frames / rate, _length(file, mp3)) <= given / rate + SLACK:
             return
-    for samples, rate in _by_ffmpeg(file, given, rate, seconds):
-        given += len(samples)
-        yield samples, rate
+    for block in _by_ffmpeg(file, given, rate, seconds):
+        given += len(block[0])
+        yield block
     if failure and not given:
         raise UnusableAudio("cannot be decoded (no audio found in it)") from failure
 
@@ -138,9 +138,9 @@ def _container(file: Path) -> av.container.InputContainer:
 
 def _by_ffmpeg(file: Path, skipped: int, rate: int, seconds: float | None) -> Iterator[Block]:
     """What FFmpeg decodes behind the samples that libsndfile gave, at their rate (0: its own), in blocks."""
-    waiting, count, position = [], 0, 0  # decoded and not given yet; where that ends
+    waiting, count, position, frames = [], 0, 0, _frames(file, rate)  # decoded and not given yet; where that ends
     with suppress(av.FFmpegError):
-        for samples, rate in _frames(file, rate):
+        for samples, rate in frames:
             stop = None if seconds is None else max(0, int(seconds * rate) - position)
             waiting.append(samples[max(0, skipped - position) : stop])
             position, count = position + len(samples), count + len(waiting[-1])
