@@ -100,7 +100,7 @@ def test_fma_with_a_foreign_table(tmp_path):
     with pytest.raises(SoundFusionError, match=r"tracks\.csv .*\('track', 'genre_top'\)"):
         fma(make_fma(tmp_path, header=header))
     (tmp_path / "fma_metadata" / "tracks.csv").write_bytes(b"\xff\xfe\x00PK\n")
-    with pytest.raises(SoundFusionError, match="cannot be read as FMA's .*`soundfusion download fma_metadata`"):
+    with pytest.raises(SoundFusionError, match=r"is not FMA's tracks\.csv .*`soundfusion download fma_metadata`"):
         fma(tmp_path)
 
 

@@ -149,7 +149,7 @@ class StreamedArray:
         self.spec, self.frames, self.path = spec, 0, folder / uuid.uuid4().hex
         same = sample_rate == spec.sample_rate
         self._resampler = None if same else soxr.ResampleStream(sample_rate, spec.sample_rate, spec.channels, "float32")
-        self.loudest = np.float32(-np.inf)  # value of a spectrogram, half of the highest less the lowest of a waveform
+        self.loudest = np.float32(-np.inf)  # of its values, or of a waveform's absolute values
         self._waiting = np.empty((0, spec.channels), np.float32)  # resampled samples that later frames need
         self._given = 0  # frames of those that are stored already
 
@@ -161,7 +161,7 @@ class StreamedArray:
         array = self._mel(samples, last) if spec.kind == "mel" else spec.transform(samples, spec.sample_rate)
         self.frames += len(array)
         if spec.kind == "waveform" and len(array):
-            self.loudest = max(self.loudest, (int(array.max()) - int(array.min())) / 2)
+            self.loudest = max(self.loudest, int(array.max()), -int(array.min()))
         with open(self.path, "ab") as file:
             file.write(np.ascontiguousarray(array))
         if last and spec.kind == "mel":  # only now it is known what is `top_db` below the loudest value

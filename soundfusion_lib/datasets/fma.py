@@ -36,7 +36,7 @@ def fma(path: str | Path | None = None, subset: Literal["small", "medium"] = "sm
         table = pd.read_csv(file, header=[0, 1], index_col=0, dtype=str, low_memory=False)[[*COLUMNS.values()]]
     except (OSError, ValueError, KeyError) as error:  # pandas' errors are ValueErrors, too
         mend = "`soundfusion download fma_metadata` brings it"
-        raise SoundFusionError(f"{file} cannot be read as FMA's ({error}): {mend}") from error
+        raise SoundFusionError(f"{file} is not FMA's tracks.csv ({error}): {mend}") from error
     table = table.set_axis([*COLUMNS], axis=1).astype(object).where(table.notna().to_numpy(), None)
     table["split"] = table["split"].replace("training", "train")
     tracks = table.set_axis(table.index.astype(str).str.zfill(6))
