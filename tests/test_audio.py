@@ -133,13 +133,6 @@ def test_a_list_of_other_files_is_no_audio(tmp_path):
             decode(tmp_path / name)
 
 
-def test_silence_between_two_songs_of_an_mp3_is_no_damage(tmp_path):
-    song = sine(440, 3, 44_100) * 0.5
-    (tmp_path / "hidden.mp3").write_bytes(encode_mp3(np.concatenate([song, np.zeros(9 * 44_100), song]), 44_100))
-    samples, rate = decode(tmp_path / "hidden.mp3")
-    assert len(samples) / rate == pytest.approx(15, abs=0.1)
-
-
 def test_what_a_recorder_that_cannot_know_the_length_writes_states_none(tmp_path):
     wav = bytearray(encoded("wav", sine(440, 3, 44_100), 44_100))
     for size, stated in ((2**32 - 1, 0), (2 * 44_100 * 9, 9)):

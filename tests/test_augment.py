@@ -52,13 +52,8 @@ def test_two_masks_can_be_apart_are_the_same_in_all_channels_and_hide_the_mean(s
     assert torch.equal(changed[:, 0], changed[:, 1])
     mean = specgram.mean(dim=(1, 2, 3), keepdim=True).expand_as(specgram)
     torch.testing.assert_close(augmented[changed], mean[changed])
-
-
-@pytest.mark.parametrize(
-    "options", [{"probability": 0.0}, {"max_fraction": 0.0}, {"n_time_masks": 0, "n_frequency_masks": 0}]
-)
-def test_nothing_to_hide_is_the_identity(specgram, options):
-    assert torch.equal(SpecAugment(**options)(specgram), specgram)
+    for nothing in ({"probability": 0.0}, {"max_fraction": 0.0}, {"n_time_masks": 0, "n_frequency_masks": 0}):
+        assert torch.equal(SpecAugment(**nothing)(specgram), specgram)
 
 
 def test_noise_has_its_deviation_and_gain_is_one_per_sample_uniform_in_decibels():

@@ -88,7 +88,7 @@ def test_what_is_cut_short_or_not_tried_is_said(profile, tmp_path):
         said = result.output.splitlines()
         assert re.search(r"  good/begun  good/begun.mp3: too short \(0\.\d of 8\.0 s of at least 1 s\)", result.output)
         assert said[said.index("1 clips cut short, and used:") + 1] == "  good/half  good/half.mp3: 4.0 of 8.0 s"
-        assert "not tried: 1 .wav (in no label's folder); 2 .jpg, 1 .m3u" in said
+        assert "not tried: 2 .jpg, 1 .m3u, 1 .wav" in said
     (good / "half.mp3").unlink(), (good / "begun.mp3").unlink()
     assert CliRunner().invoke(main, ["prepare", profile, "--strict"]).exit_code == 0
 

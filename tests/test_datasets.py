@@ -75,22 +75,16 @@ def test_fma_medium_holds_small_and_not_large(tmp_path):
 
 
 def test_fma_without_metadata_or_clips_says_what_to_run(tmp_path):
-    with pytest.raises(SoundFusionError, match=r"tracks\.csv not found: `soundfusion download fma_metadata`"):
+    with pytest.raises(SoundFusionError, match=r"tracks\.csv .*No such file.*: `soundfusion download fma_metadata`"):
         fma(tmp_path / "nothing")
-    make_fma(tmp_path, clips=[])
-    with pytest.raises(SoundFusionError, match="none of the 4 clips .*`soundfusion download fma_small`") as caught:
-        fma(tmp_path)
-    assert str(tmp_path / "fma_small") in str(caught.value)
-    with pytest.raises(SoundFusionError, match=r"fma_medium\.zip"):
-        fma(tmp_path, "medium")
+    with pytest.raises(SoundFusionError, match="fma_small not found: `soundfusion download fma_small`"):
+        fma(make_fma(tmp_path, clips=[]))
 
 
 FAULTS = {
-    "none of the 0 clips": [(1, 1, "training", "large", "Folk")],
-    "none of the 1 clips": [("one", 1, "training", "small", "Folk")],
+    "holds no tracks": [(1, 1, "training", "large", "Folk")],
     "track '000007' has no genre: mend its row": [*FMA_ROWS, (7, 1, "training", "small", "")],
     "track '000005' occurs more than once": [*FMA_ROWS, (5, 1, "training", "small", "Folk")],
-    r"not FMA's tracks\.csv \(a track has no id\): `soundfusion download": [("", 1, "training", "small", "Folk")],
     "track '000005' has a split that is none of train": [(5, 1, "dev", "small", "Folk")],
 }
 
@@ -142,8 +136,6 @@ def test_gtzan_in_layout_only(tmp_path, suffix):
     assert corpus.tracks.index.tolist() == [f"{genre}.0000{n}" for genre in ("blues", "jazz") for n in range(3)]
     assert corpus.tracks.loc["jazz.00002", "path"] == f"genres/jazz/jazz.00002{suffix}"
     assert "split" not in corpus.tracks
-    with pytest.raises(SoundFusionError, match="holds .* of GTZAN's clips"):
-        gtzan(tmp_path)
     with pytest.raises(SoundFusionError, match="`soundfusion download gtzan`"):
         gtzan(tmp_path / "nothing", fault_filtered=False)
 
@@ -173,7 +165,7 @@ def test_folder_of_labels(tmp_path):
     }
     assert corpus.labels == ["pop", "rock"]
     assert corpus.tracks["group"].tolist() == ["disc 1", "disc 1", None, None]
-    assert corpus.untried == "1 .wav (in no label's folder); 1 .jpg"
+    assert corpus.untried == "1 .wav, 1 .jpg"
     assert "split" not in corpus.tracks
     assert all(soundfile.info(corpus.file(track)).frames == 100 for track in corpus.tracks.index)
 
@@ -224,10 +216,6 @@ def test_folder_refusals(tmp_path):
     (tmp_path / "rock").mkdir()
     with pytest.raises(SoundFusionError, match=r"no audio files.*\.mp3"):
         folder(tmp_path)
-    for part in ("train", "test"):
-        audio(tmp_path / "splits" / part / "rock" / "a.wav")
-    with pytest.raises(SoundFusionError, match=r"\(test, train\) are parts of a split, not labels"):
-        folder(tmp_path / "splits")
 
 
 # ---- folders with a metadata.csv
@@ -265,9 +253,7 @@ def test_metadata_names_in_another_unicode_form_or_case_are_found_and_files_not_
         (root / "pop" / "cover.jpg").touch()
         corpus = folder(root)
         assert corpus.tracks["path"].tolist() == sorted([file, "rock/a.wav", "pop/c.wav"])
-        assert corpus.untried == "2 .wav (not listed in metadata.csv); 1 .jpg"
-    audio(root / "rock" / "A.wav")  # now it may be either
-    assert "ROCK/A.WAV" in folder(root).tracks["path"].tolist()
+        assert corpus.untried == "2 .wav, 1 .jpg"
 
 
 def test_metadata_from_windows_and_in_another_encoding(tmp_path):
@@ -279,9 +265,6 @@ def test_metadata_from_windows_and_in_another_encoding(tmp_path):
         folder(with_metadata(tmp_path, text, encoding="latin-1"))
 
 
-OUTSIDE = "", "pop/../../a.wav", "/etc/a.wav", "C:a.wav", "..\\a.wav"
-
-
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -289,8 +272,6 @@ OUTSIDE = "", "pop/../../a.wav", "/etc/a.wav", "C:a.wav", "..\\a.wav"
         ("", "No columns to parse"),
         ("file_name,genre\n", "holds no tracks"),
         ("file_name,genre\nrock/a.wav,rock\n\npop/c.wav, \n", "track 'pop/c' has no genre"),
-        *((f"file_name,genre\npop/c.wav,pop\n{name},rock\n", "is not a path inside the folder") for name in OUTSIDE),
-        ("file_name,genre\nrock/a, b.wav,rock\n", "more cells than the header"),
         ("file_name,genre\nrock/a.wav,rock\npop/../rock/a.wav,pop\n", r"'rock/a\.wav' occurs more than once"),
         ("file_name,genre,split\nrock/a.wav,rock,\n", "'rock/a' has a split that is none of"),
     ],
@@ -309,7 +290,6 @@ def test_metadata_refusals(tmp_path, text, message):
         ({}, 'corpus: kind = "": must be one of demo, demo_gtzan, emotify, fma, gtzan, folder'),
         ({"kind": ["demo"]}, r'corpus: kind = \["demo"\]: must be one of demo'),
         ({"kind": "folder"}, "corpus: needs path"),
-        ({"kind": "folder", "path": ""}, 'corpus: path = "": must be the path of a folder'),
         ({"kind": "demo", "seconds": 3.5}, "corpus: has no key 'seconds'; there are: kind"),
         ({"kind": "emotify", "seconds": 0}, "corpus: seconds = 0: must be greater than or equal to 0.01"),
         ({"kind": "fma", "subset": "large"}, "corpus: subset = \"large\": must be 'small' or 'medium'"),

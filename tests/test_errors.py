@@ -20,7 +20,7 @@ MISTAKES = {  # the profile, the sounds in its folder, a text file beside them, 
         FOLDER + "[segmenting]\nseconds = 500\n",
         ["a/1.wav", "b/1.wav"],
         None,
-        "none of its 2 clips is usable; most often: too short (1.5 s of at least 500 s); give it clips that are",
+        "none of its 2 clips is usable; most often: too short (1.5 s of at least 500 s)",
     ),
     "the same row twice": (FOLDER, ["a/1.wav"], METADATA, "track 'a/1.wav' occurs more than once: mend its row, or"),
     "another table": (

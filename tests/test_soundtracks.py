@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import zipfile
 
-import filelock
 import mp3
 import numpy as np
 import pandas as pd
@@ -133,12 +132,9 @@ def test_clips_are_spread_over_recordings_do_not_overlap_and_are_what_their_rows
         assert len(samples) == 30 * RATE and pitch == pytest.approx(base[row.artist] + 5 * (row.start + 0.5), abs=4)
 
 
-def test_read_as_a_folder_corpus(made, tmp_path, monkeypatch):
+def test_read_as_a_folder_corpus(made):
     corpus = open_corpus({"kind": "folder", "path": str(made), "label": "soundtrack"})
     assert (corpus.label_name, corpus.labels, corpus.tracks.index[0]) == ("soundtrack", ["pack", "plain"], "pack/000")
-    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
-    with pytest.raises(SoundFusionError, match="no such folder: `python tooling/soundtracks.py soundtracks` makes it"):
-        open_corpus({"kind": "folder", "path": str(tmp_path / "soundtracks")})
 
 
 def test_the_same_packages_give_the_same_bytes_after_an_interruption_too(made, debs, tmp_path, monkeypatch, capsys):
@@ -161,8 +157,6 @@ def test_the_same_packages_give_the_same_bytes_after_an_interruption_too(made, d
 
 def test_what_is_missing_is_said(debs, tmp_path, monkeypatch):
     root = tmp_path / "soundtracks"
-    with filelock.FileLock(tmp_path / ".soundtracks.partial.lock"), pytest.raises(SoundFusionError, match="another"):
-        make_soundtracks(root)
     (debs / "unreachable").touch()
     with pytest.raises(SoundFusionError, match=r"fetch plain-music_\S+ \(E: Failed to fetch plain-music\)"):
         make_soundtracks(root)

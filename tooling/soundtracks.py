@@ -30,9 +30,9 @@ import pandas as pd
 import soundfile
 from mp3 import encode_mp3, require_lameenc
 
-from soundfusion_lib.datasets.download import check_space, only_process
+from soundfusion_lib.datasets.download import check_space
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import data_dir
+from soundfusion_lib.paths import data_dir, lock, writing
 
 CLIP = 30  # seconds
 MARGIN = 1  # seconds left out at both ends of a recording
@@ -105,7 +105,7 @@ def make_soundtracks(root: Path, which: str = "soundtracks") -> None:
 
     Raises:
         SoundFusionError: no apt, a package that apt does not know or cannot fetch, no lameenc, too little free space,
-            another process at it, a disk that refuses.
+            a disk that refuses.
     """
     if root.exists():
         print(f"{which}: {root} is there already, nothing to do")
@@ -113,7 +113,7 @@ def make_soundtracks(root: Path, which: str = "soundtracks") -> None:
     require_lameenc()
     packages = locate(which)
     partial = root.with_name(root.name + ".partial")
-    with only_process(which, partial):
+    with writing(root.parent), lock(root.with_name(f".{partial.name}.lock")):
         for name in ("unpacked", "corpus"):  # from a process that was killed
             shutil.rmtree(partial / name, ignore_errors=True)
             (partial / name).mkdir(parents=True)

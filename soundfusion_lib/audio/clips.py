@@ -18,14 +18,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, reading, stated_beyond
-from soundfusion_lib.audio.representations import Representation, StreamedArray, represent, to_dict
+from soundfusion_lib.audio.representations import Representation, StreamedArray, represent
 from soundfusion_lib.paths import whole
 from soundfusion_lib.pool import cores, in_order, worker_pool
 
 STORE_REVISION = 2  # raise it when decoding or a transform gives other values, or the files here mean something else
 AHEAD = 4  # jobs for each process
 FAINTEST = -76.0  # dB of full scale; music that is never louder is silence to a network
-PIECE = 2**18  # samples of a waveform whose level is measured at once
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,8 @@ class Clip:
     reason: str | None = None  # why it cannot be used
     stated: float = 0.0  # the length that the file states, in s, where more than a second of it is missing
 
-    def line(self) -> bytes:  # an ordinary clip's has the same bytes as before `stated` came
-        values = {key: value for key, value in asdict(self).items() if key != "stated" or value}
-        return json.dumps(values).encode() + b"\n"
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 class ClipFolder:
@@ -58,33 +56,24 @@ class ClipFolder:
     def read(self) -> dict[str, Clip]:
         """The clips by their digests, up to the first whose line or array is incomplete: after an interruption the
         last, after a power cut any that had not reached the disk."""
-        if not self.journal.exists():
-            return {}
-        *lines, _ = self.journal.read_bytes().split(b"\n")  # the last is empty, or torn
-        size = self.data.stat().st_size if self.data.exists() else 0  # only now: arrays come before their lines
         clips = {}
-        for line in lines:
-            try:
-                clip = Clip(**json.loads(line))
-            except ValueError:
-                break
-            if (clip.start + clip.frames) * self.frame_bytes > size:
-                break
-            clips[clip.digest] = clip
+        with suppress(FileNotFoundError, ValueError):  # of json: after a power cut, a line of zeros
+            *lines, _ = self.journal.read_bytes().split(b"\n")  # the last is empty, or torn
+            size = self.data.stat().st_size  # only now: arrays come before their lines
+            for clip in (Clip(**json.loads(line)) for line in lines):
+                if (clip.start + clip.frames) * self.frame_bytes > size:
+                    break
+                clips[clip.digest] = clip
         return clips
 
     def prepare(self) -> None:
         """Make the folder ready for more clips: cut off what is behind the last whole one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        spec = to_dict(self.representation)
-        about = {"representation": spec, "dtype": self.representation.dtype, "layout": "time,channel,band"}
-        (self.folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
-        clips = self.read()
-        end = max((clip.start + clip.frames for clip in clips.values()), default=0)
-        lines = sum(len(clip.line()) for clip in clips.values())
-        for file, size in ((self.data, end * self.frame_bytes), (self.journal, lines)):
-            file.touch()
-            os.truncate(file, size)
+        clips = self.read().values()
+        with whole(self.journal) as aside:  # which makes the folder
+            aside.write_bytes(b"".join(clip.line() for clip in clips))
+        self.data.touch()
+        os.truncate(self.data, max((clip.start + clip.frames for clip in clips), default=0) * self.frame_bytes)
 
     def add(self, clip: Clip, array: Path | None) -> None:
         """Put a clip behind the others, wherever it says that it starts; its array is in a file, which is deleted."""
@@ -116,24 +105,20 @@ def digests(files: list[Path], cache_dir: Path, progress: bool = True) -> list[s
     path, known = Path(cache_dir) / "digests.json", {}
     with suppress(OSError, ValueError):  # none yet, or damaged: the files are hashed anew
         known = json.loads(path.read_text())
-    states = [_state(file) for file in files]  # before they are read: a change meanwhile gives another state
+    states = []  # before the files are read: a change meanwhile gives another state
+    for file in map(os.path.abspath, files):
+        states.append(file)  # of one that is not there, which is never remembered
+        with suppress(OSError):
+            status = os.stat(file)
+            states[-1] = f"{file} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
     with ThreadPoolExecutor(cores()) as pool:
         results = pool.map(lambda file, state: known.get(state) or digest(file), files, states)
         contents = list(tqdm(results, "hashing", len(files), unit="file", delay=1, disable=not progress))
-    pairs = zip(states, contents, strict=True)
-    new = {state: content for state, content in pairs if state and isinstance(content, str)}
+    new = {state: content for state, content in zip(states, contents, strict=True) if isinstance(content, str)}
     if not new.keys() <= known.keys():
         with whole(path) as aside:  # of two processes that write at once, the other hashes its files again
             aside.write_text(json.dumps(known | new))
     return contents
-
-
-def _state(file: Path) -> str:
-    """A file's path, size and times, which it is known by."""
-    with suppress(OSError):
-        status = os.stat(file)
-        return f"{os.path.abspath(file)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-    return ""
 
 
 # Each file is decoded once, for all representations that lack it
@@ -157,53 +142,43 @@ def represent_all(jobs: list[Job], parts: Path, workers: int | None) -> Iterator
         with threadpool_limits(1):  # small matrix products, which come out the same as in the processes
             yield from map(represented, jobs)
         return
-    workers = max(1, min(workers or cores(), len(jobs)))
-    ahead, done = AHEAD * workers, 0  # jobs begun before their results are needed; results given
+    workers = min(workers or cores(), len(jobs))
+    ahead, done, alone = AHEAD * workers, 0, 0  # jobs begun before their results are needed; results given
     while done < len(jobs):
+        end = done + 1 if done < alone else None
         try:
-            with worker_pool(workers) as pool:
-                for result in in_order(pool, represented, jobs[done:], ahead):
+            with worker_pool(1 if end else workers) as pool:
+                for result in in_order(pool, represented, jobs[done:end], ahead):
                     done += 1
                     yield result
         except BrokenProcessPool:
-            for job in jobs[done : done + ahead + 1]:
+            if end:
                 done += 1
-                try:
-                    with worker_pool(1) as pool:
-                        result = pool.submit(represented, job).result()
-                except BrokenProcessPool:
-                    result = UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
-                yield result
+                yield UnreadableFile("the process that decodes it was killed, twice (out of memory?)")
+            else:
+                alone = done + ahead + 1
 
 
 def silent_in(array: StreamedArray) -> str | None:
-    """Why a network hears silence in this representation of a file, although the file is not silent; None where it does
-    not."""
+    """Why a network hears silence in this representation of a file that is not silent; None where it does not."""
     spec = array.spec
     if spec.kind == "mel":
-        name, level = "mel spectrogram", array.silence + spec.top_db - 20 * np.log10(spec.n_fft / 4)  # of a full sine
+        name, level = "mel spectrogram", array.loudest - 20 * np.log10(spec.n_fft / 4)  # of a full sine
     else:
-        name, level = "waveform", -np.inf
-        for start in range(0, array.frames, PIECE):  # until a piece is loud enough, mostly the first
-            samples = array.read(start, start + PIECE).ravel().astype(np.float32) * spec.scale
-            level = max(level, 10 * np.log10(max(samples @ samples / len(samples), 1e-12)))
-            if level >= FAINTEST:
-                break
+        name, level = "waveform", 20 * np.log10(max(array.loudest, 1) * spec.scale)
     heard = "the mean of its channels is silence" if spec.channels == 1 else "its first two channels are silent"
     return f"silent as {name}: {heard}" if level < FAINTEST else None
 
 
 def _represent(parts: Path, job: Job) -> Clips | UnreadableFile:
-    specs = [folder.representation for folder in job.folders]
     try:
-        seconds, arrays = represent(job.path, specs, parts, job.seconds)
-        stated, clips = stated_beyond(job.path, seconds, job.seconds), []
-        for array in arrays:
-            clip = Clip(job.digest, 0, array.frames, seconds, array.silence, silent_in(array), stated)
-            clips.append((clip, array.path))
+        seconds, arrays = represent(job.path, [folder.representation for folder in job.folders], parts, job.seconds)
     except UnreadableFile as reason:
         return reason
     except UnusableAudio as reason:
-        clips = [(Clip(job.digest, reason=str(reason)), None)] * len(specs)
-    same = job.digest.startswith(str(digest(job.path)))
-    return clips if same else UnreadableFile("changed while it was read")
+        return [(Clip(job.digest, reason=str(reason)), None)] * len(job.folders)
+    stated = stated_beyond(job.path, seconds, job.seconds)
+    return [
+        (Clip(job.digest, 0, array.frames, seconds, array.silence, silent_in(array), stated), array.path)
+        for array in arrays
+    ]

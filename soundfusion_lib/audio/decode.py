@@ -2,7 +2,6 @@
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -19,19 +18,14 @@ from mutagen.ac3 import AC3
 from mutagen.mp3 import BitrateMode
 
 AT_ONCE = 2**26  # samples of all channels in a file that is read at once: 12 minutes of stereo at 44.1 kHz, 256 MiB
-BLOCK = 2**18  # samples of each channel in a block of a longer file; half as many of four channels, and so on
+BLOCK = 2**18  # samples of each channel in a block of a longer file
 RATES = 4_000, 384_000  # Hz; a header that says 1 Hz would make a second a day at 44.1 kHz
 LOUDEST = 10.0  # times full scale; decoded music reaches 1.6, broken frames 1e8; squares of 1e30 are infinite
 QUIETEST = 2**-16  # between the lowest and the highest sample: half a step of 16 bits
-MP3_FRAME = 1152  # samples; a damaged one decodes to zeros
-REST = 38  # MP3 frames, a second; more in a row that are zeros are silence that somebody put there
-ZEROS = 0.5  # share of an MP3's frames that may be zeros, but for such silence; in music with rests up to a fifth are
 SLACK = 1.0  # seconds; a file that lacks no more of what it says is whole
 ENDLESS = 2**31 - 2**16  # bytes; what writers that do not know the length of a WAV put down for it
 # what FFmpeg may take a file for: not a list of other files, of which it would open each
 FORMATS = "aac,ac3,aiff,ape,asf,au,caf,dsf,flac,matroska,mov,mp3,mpc,mpc8,ogg,tta,w64,wav,wv"
-STANDARD_ERROR = threading.Lock()  # one thread at a time may replace it
-SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused, whatever the file holds
 
 
 class UnusableAudio(Exception):
@@ -42,10 +36,10 @@ class UnreadableFile(UnusableAudio):
     """A file that cannot be read now; its content may be good, so it is tried again."""
 
 
-Block = tuple[np.ndarray, int, bool]  # samples (time, channels), float32; rate in Hz; whether decoded from MP3
+Block = tuple[np.ndarray, int]  # samples (time, channels), float32, full scale at +-1; sample rate in Hz
 
 
-def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
+def decode(file: Path, seconds: float | None = None) -> Block:
     """Read an audio file of whatever format libsndfile or FFmpeg knows, or its first seconds: samples (time, channels),
     float32, full scale at +-1; and the sample rate in Hz.
 
@@ -57,41 +51,53 @@ def decode(file: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
     return np.concatenate([samples for samples, _ in blocks]), blocks[0][1]
 
 
-def stream(file: Path, seconds: float | None = None) -> Iterator[tuple[np.ndarray, int]]:
-    """Read as `decode` does, block by block, each with the sample rate; an ordinary file of at most `AT_ONCE` is one
-    block. What can only be told at the end of the file is raised after its last block."""
+def stream(file: Path, seconds: float | None = None) -> Iterator[Block]:
+    """Read as `decode` does, block by block; an ordinary file of at most `AT_ONCE` is one block. What can only be told
+    at the end of the file is raised after its last block."""
+    lowest, highest, moves = np.inf, -np.inf, False
     with reading(file):
-        yield from _usable(_blocks(file, seconds))
+        for samples, rate in _blocks(file, seconds):
+            if not RATES[0] <= rate <= RATES[1]:
+                raise UnusableAudio(f"sample rate of {rate:,} Hz, which is not {RATES[0]:,} to {RATES[1]:,}")
+            low, high = samples.min(), samples.max()  # NaN where there is one
+            if not np.isfinite([low, high]).all():
+                raise UnusableAudio("holds samples that are not finite")
+            if max(-low, high) > LOUDEST:
+                raise UnusableAudio(f"its samples reach {max(-low, high):.3g}, far beyond full scale, which is 1")
+            lowest, highest = min(lowest, low), max(highest, high)
+            moves = moves or bool((samples[1:] != samples[:-1]).any())  # in any channel
+            yield samples, rate
+    if lowest > highest:
+        raise UnusableAudio("holds no audio")
+    if not moves or highest - lowest < QUIETEST:
+        raise UnusableAudio("silent")
 
 
 def _blocks(file: Path, seconds: float | None) -> Iterator[Block]:
     """What libsndfile decodes, and behind it what FFmpeg does, where libsndfile stops more than `SLACK` before the end
     (at a damaged spot, at the end of the first of several files in one, by a header that says too little)."""
-    given, frames, rate, mp3, failure = 0, 0, 0, False, None
-    # by its name, not from its bytes: libsndfile goes by the suffix where an MP3 begins with something else;
-    # names are bytes but on Windows, and need not be text
+    given, rate, failure = 0, 0, None
+    # by its name, as libsndfile goes by the suffix where an MP3 begins with something else; it need not be text
     name = str(file) if os.name == "nt" else os.fsencode(file)
     try:
         with _quietly(soundfile.SoundFile, name) as sound:
-            rate, channels, mp3 = sound.samplerate, sound.channels, sound.format in ("MPEG", "MP3")
+            rate, mp3 = sound.samplerate, sound.format in ("MPEG", "MP3")
             frames = sound.frames if seconds is None else min(sound.frames, int(seconds * rate))
-            size = frames if frames * channels <= AT_ONCE else max(1, 2 * BLOCK // max(2, channels))
+            size = frames if frames * sound.channels <= AT_ONCE else BLOCK
             while len(samples := _quietly(sound.read, min(size, frames - given), dtype="float32", always_2d=True)):
                 given += len(samples)
-                yield samples, rate, mp3
-    except UnreadableFile:
-        raise
-    except UnusableAudio as error:
+                yield samples, rate
+    except (RuntimeError, TypeError) as error:  # soundfile's are of the first kind, and for .raw of the second
         failure = error
     if given and not failure:
         enough = seconds is not None and given >= int(seconds * rate)
         if enough or max(frames / rate, _length(file, mp3)) <= given / rate + SLACK:
             return
-    for block in _by_ffmpeg(file, given, rate, seconds, SLACK if given and not failure else 0):
+    for block in _by_ffmpeg(file, given, rate, seconds):
         given += len(block[0])
         yield block
     if failure and not given:
-        raise failure
+        raise UnusableAudio("cannot be decoded (no audio found in it)") from failure
 
 
 def stated_seconds(file: Path) -> float:
@@ -130,22 +136,21 @@ def _container(file: Path) -> av.container.InputContainer:
     return av.open(os.path.abspath(file), options=options, metadata_errors="ignore")
 
 
-def _by_ffmpeg(file: Path, skipped: int, rate: int, seconds: float | None, least: float) -> Iterator[Block]:
-    """What FFmpeg decodes behind the samples that libsndfile gave, at their rate (0: its own), in blocks; nothing where
-    that is less than so many seconds."""
+def _by_ffmpeg(file: Path, skipped: int, rate: int, seconds: float | None) -> Iterator[Block]:
+    """What FFmpeg decodes behind the samples that libsndfile gave, at their rate (0: its own), in blocks."""
     waiting, count, position, frames = [], 0, 0, _frames(file, rate)  # decoded and not given yet; where that ends
     with suppress(av.FFmpegError):
-        for samples, rate, mp3 in frames:
+        for samples, rate in frames:
             stop = None if seconds is None else max(0, int(seconds * rate) - position)
             waiting.append(samples[max(0, skipped - position) : stop])
             position, count = position + len(samples), count + len(waiting[-1])
-            if count >= max(BLOCK // max(1, samples.shape[1] // 2), least * rate):
-                yield np.concatenate(waiting), rate, mp3
-                waiting, count, least = [], 0, 0
+            if count >= BLOCK:
+                yield np.concatenate(waiting), rate
+                waiting, count = [], 0
             if stop is not None and stop <= len(samples):
                 break
-    if count and count >= least * rate:
-        yield np.concatenate(waiting), rate, mp3
+    if count:
+        yield np.concatenate(waiting), rate
 
 
 def _frames(file: Path, rate: int) -> Iterator[Block]:
@@ -165,35 +170,7 @@ def _frames(file: Path, rate: int) -> Iterator[Block]:
                     resampler = av.AudioResampler("flt", layout, rate)
                 frame.pts = None  # samples count, whatever their times are said to be
                 for resampled in resampler.resample(frame):
-                    samples = resampled.to_ndarray().reshape(-1, layout.nb_channels)
-                    yield samples, rate, track.codec_context.name.startswith("mp3")
-
-
-def _usable(blocks: Iterator[Block]) -> Iterator[tuple[np.ndarray, int]]:
-    """The samples and the rate of each block of a file whose sound can be used; raises UnusableAudio for any other."""
-    lowest, highest, moves, mp3_frames, zeros = np.inf, -np.inf, False, 0, 0
-    for samples, rate, mp3 in blocks:
-        if not RATES[0] <= rate <= RATES[1]:
-            raise UnusableAudio(f"sample rate of {rate:,} Hz, which is not {RATES[0]:,} to {RATES[1]:,}")
-        low, high = samples.min(), samples.max()  # NaN where there is one
-        if not np.isfinite([low, high]).all():
-            raise UnusableAudio("holds samples that are not finite")
-        if max(-low, high) > LOUDEST:
-            raise UnusableAudio(f"its samples reach {max(-low, high):.3g}, far beyond full scale, which is 1")
-        lowest, highest = min(lowest, low), max(highest, high)
-        moves = moves or bool((samples[1:] != samples[:-1]).any())  # in any channel
-        if mp3:
-            whole = samples[: len(samples) // MP3_FRAME * MP3_FRAME].reshape(-1, MP3_FRAME * samples.shape[1])
-            border = np.flatnonzero(np.diff(whole.any(1), prepend=True, append=True))  # of runs of zeros
-            runs = border[1::2] - border[::2]
-            mp3_frames, zeros = mp3_frames + len(whole), zeros + runs[runs <= REST].sum()
-        yield samples, rate
-    if lowest > highest:
-        raise UnusableAudio("holds no audio")
-    if not moves or highest - lowest < QUIETEST:
-        raise UnusableAudio("silent")
-    if zeros > ZEROS * mp3_frames:
-        raise UnusableAudio(f"silent in {zeros / mp3_frames:.0%} of its MP3 frames, as damaged ones are")
+                    yield resampled.to_ndarray().reshape(-1, layout.nb_channels), rate
 
 
 @contextmanager
@@ -212,23 +189,15 @@ def reading(file: Path) -> Iterator[BinaryIO]:
 
 
 def _quietly(call: Callable, *arguments: Any, **options: Any) -> Any:
-    """Call libsndfile: its errors become reasons, and libmpg123's notes, which go to file descriptor 2, past Python's
-    `sys.stderr`, stay off the terminal."""
-    with STANDARD_ERROR, open(os.devnull, "wb") as nowhere:
-        terminal = os.dup(2)
+    """Call libsndfile without libmpg123's notes on file descriptor 2, which go past Python's `sys.stderr`."""
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-        try:
-            return call(*arguments, **options)
-        except (RuntimeError, TypeError) as error:  # soundfile's are of the first kind, and for .raw of the second
-            reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-            if getattr(error, "code", None) == SYSTEM_ERROR:
-                raise UnreadableFile(f"cannot be read ({reason})") from error
-            if reason.startswith("File does not exist"):  # libsndfile's words for an MP3 without a frame, too
-                reason = "no audio found in it"
-            raise UnusableAudio(f"cannot be decoded ({reason})") from error
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+    try:
+        return call(*arguments, **options)
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def to_channels(samples: np.ndarray, channels: int) -> np.ndarray:

@@ -149,7 +149,7 @@ class StreamedArray:
         self.spec, self.frames, self.path = spec, 0, folder / uuid.uuid4().hex
         same = sample_rate == spec.sample_rate
         self._resampler = None if same else soxr.ResampleStream(sample_rate, spec.sample_rate, spec.channels, "float32")
-        self._loudest = np.float32(-np.inf)
+        self.loudest = np.float32(-np.inf)  # of its values, or of a waveform's absolute values
         self._waiting = np.empty((0, spec.channels), np.float32)  # resampled samples that later frames need
         self._given = 0  # frames of those that are stored already
 
@@ -160,10 +160,12 @@ class StreamedArray:
             samples = self._resampler.resample_chunk(np.ascontiguousarray(samples), last=last)
         array = self._mel(samples, last) if spec.kind == "mel" else spec.transform(samples, spec.sample_rate)
         self.frames += len(array)
+        if spec.kind == "waveform" and len(array):
+            self.loudest = max(self.loudest, int(array.max()), -int(array.min()))
         with open(self.path, "ab") as file:
             file.write(np.ascontiguousarray(array))
         if last and spec.kind == "mel":  # only now it is known what is `top_db` below the loudest value
-            floor = np.float16(self._loudest - np.float32(spec.top_db))  # first in float32, as `decibels` has it
+            floor = np.float16(self.loudest - np.float32(spec.top_db))  # first in float32, as `decibels` has it
             torch.from_numpy(np.memmap(self.path, spec.dtype, "r+")).clamp_(min=float(floor))
 
     def _mel(self, samples: np.ndarray, last: bool) -> np.ndarray:
@@ -178,7 +180,7 @@ class StreamedArray:
         new, lead = mel[self._given :], spec.n_fft // 2 // spec.hop_length + 2  # frames, more than half a window
         first = max(0, len(mel) - lead)
         self._waiting, self._given = self._waiting[first * spec.hop_length :].copy(), len(mel) - first
-        self._loudest = max(self._loudest, new.numpy().max(initial=-np.inf))
+        self.loudest = max(self.loudest, new.numpy().max(initial=-np.inf))
         return new.half().numpy()
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -189,7 +191,7 @@ class StreamedArray:
     @property
     def silence(self) -> float:
         """The value that silence has in the array; in a spectrogram, `top_db` below its loudest value."""
-        return float(np.float16(self._loudest)) - self.spec.top_db if self.spec.kind == "mel" else 0.0
+        return float(np.float16(self.loudest)) - self.spec.top_db if self.spec.kind == "mel" else 0.0
 
 
 def represent(

@@ -61,7 +61,7 @@ class Segments:
         self.device = device
         self.targets = torch.from_numpy(targets).to(device)
         arrays = [store.arrays[kind] for kind in kinds]
-        fit = fits(sum(array.missing_bytes(device) for array in arrays), device)
+        fit = fits(sum(array.data.nbytes for array in arrays if device not in array.tensors), device)
         self._where = device if fit else torch.device("cpu")  # of the arrays
         self._windows = [_Windows(array, starts, segmenting, self._where, device) for array in arrays]
         self.ahead = AHEAD if device.type == "cuda" and not fit else 0  # batches that a thread gathers
@@ -71,10 +71,9 @@ class Segments:
 
     def batch_sizes(self, batch_size: int) -> list[int]:
         """Sizes of an epoch's batches. A last one of one segment, which batch norm cannot use, joins the one before."""
-        sizes = [len(chunk) for chunk in torch.arange(len(self)).split(batch_size)]
-        if len(sizes) > 1 and sizes[-1] == 1:
-            sizes[-2:] = [batch_size + 1]
-        return sizes
+        full, rest = divmod(len(self), batch_size)
+        sizes = [batch_size] * full + [rest] * bool(rest)
+        return sizes[:-2] + [batch_size + 1] if full and rest == 1 else sizes
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, random_starts: bool = False
@@ -141,8 +140,8 @@ class _Windows:
         return (self.clip + (share * (self.room + 1)).long()).to(self.start.device)
 
     def gather(self, rows: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Segments of these numbers (N,) that start there (N,), as they are stored: (N, channels, bands, length); on
-        their way to a GPU in pinned memory, which it copies from while it computes."""
+        """Segments of these numbers (N,) that start there (N,), as they are stored: (N, channels, bands, length); for a
+        GPU in pinned memory, which it copies from while it computes."""
         if self.padded:  # a window may be longer than its clip: frames behind it would be the next clip's
             position = torch.arange(self.length, device=self.data.device)
             inside = position < self.available[rows, None]  # (N, length)

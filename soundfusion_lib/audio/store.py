@@ -2,7 +2,6 @@
 
     <cache>/<corpus>/<representation>-r2/data.bin      all clips, one after the other, time-major
                                          clips.jsonl   one line per clip: its digest, its start, why it is unusable
-                                         store.json    dtype, layout and spec
     <cache>/digests.json                               the digests of the files
 
 A clip is found by the digest of its file: of a corpus that has changed, only the files whose bytes are new are decoded.
@@ -54,26 +53,21 @@ class StoredArray:
         return np.memmap(self.folder / "data.bin", spec.dtype, "r", shape=(frames, spec.channels, spec.bands))
 
     @cached_property
-    def _tensors(self) -> dict[torch.device, torch.Tensor]:
+    def tensors(self) -> dict[torch.device, torch.Tensor]:
+        """`data` in the memories of the devices that `tensor` moved it to."""
         return {}
 
     def tensor(self, device: torch.device) -> torch.Tensor:
         """`data` in the device's memory, on a CPU memory-mapped; moved there once, whoever asks."""
-        if device not in self._tensors:
+        if device not in self.tensors:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # that it must not be written to, which nothing does
-                self._tensors[device] = torch.from_numpy(self.data).to(device)
-        return self._tensors[device]
-
-    def missing_bytes(self, device: torch.device) -> int:
-        """What `tensor` would add to the device's memory."""
-        return 0 if device in self._tensors else self.data.nbytes
+                self.tensors[device] = torch.from_numpy(self.data).to(device)
+        return self.tensors[device]
 
     def clip(self, track: str) -> np.ndarray:
         """One clip, (time, channels, bands): a view, in the units of the representation's spec."""
         row = self.tracks.loc[track]
-        if pd.notna(row["reason"]):
-            raise SoundFusionError(f"track {track!r} was left out of the store: {row['reason']}")
         return self.data[row["start"] : row["start"] + row["frames"]]
 
 
@@ -102,8 +96,8 @@ class Store:
     ) -> "Store | None":
         """Open the store of a corpus, decoding first what is not there yet; an interrupted build goes on.
 
-        A clip that cannot be used is left out and listed in `left_out`, never replaced. A file that cannot be read is
-        tried again by the next build. Raises SoundFusionError if no clip is usable, or for a full disk.
+        A clip that cannot be used is listed in `left_out`, never replaced. A file that cannot be read is tried again by
+        the next build. Raises SoundFusionError if no clip is usable, or for a full disk.
 
         Args:
             representations: at most one of each kind.
@@ -116,10 +110,7 @@ class Store:
         contents = digests(paths, cache_dir, progress)
         keys = [content + cut if isinstance(content, str) else content for content in contents]
         folders = [ClipFolder(Path(cache_dir) / corpus.name, spec) for spec in representations]
-        files: dict[str, Path] = {}
-        for key, path in zip(keys, paths, strict=True):
-            if isinstance(key, str):
-                files.setdefault(key, path)
+        files = {key: path for key, path in zip(keys, paths, strict=True) if isinstance(key, str)}
         if _jobs(files, corpus.seconds, folders):
             if not decode:
                 return None
@@ -137,9 +128,9 @@ class Store:
             arrays[folder.representation.kind] = StoredArray(folder.representation, folder.folder, tracks)
         store = cls(corpus, arrays)
         if store.tracks.empty:
-            lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {store.left_out['reason'].mode()[0]}"
-            mend = "give it clips that are, or, where they are too short, shorter segments"
-            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}; {mend}")
+            reason = store.left_out["reason"].mode()[0]
+            lost = f"none of its {len(corpus.tracks)} clips is usable; most often: {reason}"
+            raise SoundFusionError(f"corpus {corpus.name!r} at {corpus.root}: {lost}")
         return store
 
     def check_labels(self) -> None:
@@ -187,14 +178,13 @@ class Store:
     def copies(self) -> list[str]:
         """A sentence for each file that several usable tracks hold, where that leaks: under two labels, or not surely
         on one side of a split."""
-        tracks = self.tracks
-        content = self._clips.loc[tracks.index, "digest"]
-        sentences = []
+        tracks, sentences = self.tracks.assign(group=groups_of(self.tracks)), []
+        content = self._clips["digest"][tracks.index]
         for _, same in tracks[content.duplicated(keep=False)].groupby(content):
-            sides = {self.corpus.label_name: same["label"]}
-            sides |= {"split": same["split"]} if "split" in same else {"group": groups_of(same)}
-            if apart := [name for name, values in sides.items() if values.nunique() > 1]:
-                sentences.append(f"{' and '.join(same.index)} hold the same bytes, and are not of one {apart[0]}")
+            apart = [side for side in ("label", "split" if "split" in same else "group") if same[side].nunique() > 1]
+            if apart:
+                side = apart[0].replace("label", self.corpus.label_name)
+                sentences.append(f"{' and '.join(same.index)} hold the same bytes, and are not of one {side}")
         return sentences
 
     @property

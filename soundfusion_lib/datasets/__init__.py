@@ -33,8 +33,6 @@ def check_corpus(spec: dict[str, Any], where: str) -> None:
     """Raise SoundFusionError if `open_corpus` would refuse this, without opening it."""
     if spec.get("kind") not in list(KINDS):  # a list, since a value out of TOML may have no hash
         raise SoundFusionError(f"{where} kind = {shown(spec.get('kind', ''))}: must be one of {', '.join(KINDS)}")
-    if spec.get("path") == "":
-        raise SoundFusionError(f'{where} path = "": must be the path of a folder')
     reader = KINDS[spec["kind"]]
     needed = [argument for argument in signature(reader).parameters.values() if argument.default is argument.empty]
     keys = {"kind": str} | {argument.name: Required[argument.annotation] for argument in needed} | options(reader)

@@ -25,8 +25,7 @@ class Corpus:
         seconds: how much of each file is used, from its beginning; None for all.
         untried: the files in its folder that are no tracks, in words; empty where there are none.
 
-    Raises:
-        SoundFusionError: no tracks, a repeated id, a track without a label or of an unknown split.
+    Raises SoundFusionError for no tracks, a repeated id, a track without a label or of an unknown split.
     """
 
     name: str

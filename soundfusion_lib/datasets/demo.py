@@ -31,8 +31,7 @@ def demo_gtzan() -> Corpus:
 def _unpacked() -> Path:
     """The folder of the unpacked archive; the first call unpacks it, whole or not at all."""
     folder = data_dir() / "demo" / SHA256[:8]
-    if not folder.exists():
-        with writing(folder.parent), lock(folder.with_name(f".{folder.name}.lock")):
-            if not folder.exists():  # another process may have unpacked it meanwhile
-                unpack(ARCHIVE, folder)
+    with writing(folder.parent), lock(folder.with_name(f".{folder.name}.lock")):
+        if not folder.exists():
+            unpack(ARCHIVE, folder)
     return folder

@@ -4,15 +4,11 @@ requests carries the bytes. The resuming is here because neither pooch nor torch
 """
 
 import hashlib
-import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import requests
 import urllib3
 from tqdm import tqdm
@@ -40,14 +36,14 @@ def download(source: Source, root: Path) -> Path:
     """Bring an archive's files into the folder root; after an interruption, the same call goes on where it stopped.
 
     Returns the unpacked folder, which appears when it is complete. Raises SoundFusionError for no connection after all
-    attempts, too little space, a wrong length or checksum, a damaged archive, or another process at it.
+    attempts, too little space, a wrong length or checksum, or a damaged archive.
     """
     archive = Path(root) / source.url.rsplit("/", 1)[-1]
     folder = archive.with_name(archive.name.split(".")[0])
-    if folder.exists():
-        print(f"{source.name}: {folder} is there already, nothing to do")
-        return folder
-    with only_process(source.name, archive):
+    with writing(archive.parent), lock(archive.with_name(f".{archive.name}.lock")):
+        if folder.exists():
+            print(f"{source.name}: {folder} is there already, nothing to do")
+            return folder
         archive_of(source, archive.parent)
         print(f"{source.name}: unpacking {archive}")
         try:
@@ -69,20 +65,16 @@ def archive_of(source: Source, root: Path) -> Path:
     part = archive.with_name(f"{archive.name}.part")
     check_space(source.name, source.needed - max(_size(part), _size(archive)), archive.parent)
     if not archive.exists():
-        _check_digest(source, part, _fetch(source, part))
+        _fetch(source, part)
+        algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", source.sha256)
+        with part.open("rb") as content:
+            digest = hashlib.file_digest(content, algorithm).hexdigest()
+        if expected and digest != expected:
+            part.unlink()
+            wrong = f"{source.url} came with the wrong checksum {digest} (expected {expected}) and was deleted"
+            raise SoundFusionError(f"{source.name}: {wrong}: run the same command again")
         part.rename(archive)  # complete: an interrupted unpacking does not ask for it again
     return archive
-
-
-@contextmanager
-def only_process(what: str, path: Path) -> Iterator[None]:
-    """Let one process at a time make this file or folder; say what the disk refuses as a SoundFusionError."""
-    with writing(path.parent):
-        try:
-            with lock(path.with_name(f".{path.name}.lock")).acquire(timeout=0):
-                yield
-        except filelock.Timeout as error:
-            raise SoundFusionError(f"{what}: another process is making {path} right now: wait for it") from error
 
 
 def check_space(what: str, needed: int, folder: Path) -> None:
@@ -97,39 +89,34 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _fetch(source: Source, part: Path) -> str:
-    """Complete the file `part`; returns the SHA-256 that the server tells, or an empty text."""
+def _fetch(source: Source, part: Path) -> None:
+    """Complete the file `part`."""
     for attempt in range(ATTEMPTS):
         try:
             return _fetch_rest(source, part)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = error
+            problem, wait = error, min(2**attempt, 60)
         if attempt + 1 < ATTEMPTS:
-            wait = min(2**attempt, 60)
             print(f"{source.name}: {problem}; trying again in {wait} s")
             time.sleep(wait)
-    raise SoundFusionError(
-        f"{source.name}: {source.url} did not arrive in {ATTEMPTS} attempts; the last: {problem}. {_size(part):,} "
-        "bytes are kept: the same command goes on from there"
-    )
+    kept = f"{_size(part):,} bytes are kept: the same command goes on from there"
+    raise SoundFusionError(f"{source.name}: {source.url} did not arrive in {ATTEMPTS} attempts; {problem}. {kept}")
 
 
-def _fetch_rest(source: Source, part: Path) -> str:
+def _fetch_rest(source: Source, part: Path) -> None:
     """One connection: append to `part` what it lacks. If the file has changed meanwhile, its checksum will be wrong."""
     have = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        status, answer = response.status_code, response.headers
-        if status >= 500 or status in (408, 429):
+        status, length = response.status_code, response.headers.get("Content-Length")
+        if status >= 500 or status == 429:
             raise requests.ConnectionError(f"the server answered {status} {response.reason}")
-        if status not in (200, 206, 416):
-            raise SoundFusionError(f"{source.name}: {source.url}: the server answered {status} {response.reason}")
-        told = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in [*response.history, response]]
-        sha256 = next((tag for tag in told if re.fullmatch("[0-9a-f]{64}", tag)), "")  # as Hugging Face has it
         if status == 416:  # there is no more: an earlier call brought all of it
-            return sha256
+            return
+        if status not in (200, 206):
+            raise SoundFusionError(f"{source.name}: {source.url}: the server answered {status} {response.reason}")
         have = have if status == 206 else 0  # else the server sends the whole file again
-        total = have + int(answer["Content-Length"]) if "Content-Length" in answer else None
+        total = have + int(length) if length else None
         bar = tqdm(desc=source.name, initial=have, total=total, unit="B", unit_scale=True, disable=None)
         with bar, part.open("ab" if have else "wb") as file:
             # the bytes as sent: some servers label a .tar.gz with a content encoding, and requests would unzip it
@@ -140,22 +127,6 @@ def _fetch_rest(source: Source, part: Path) -> str:
     if _size(part) > source.needed:
         part.unlink()
         raise SoundFusionError(f"{source.name}: {source.url} has more than the {source.needed:,} bytes that it should")
-    return sha256
-
-
-def _check_digest(source: Source, file: Path, sha256: str) -> None:
-    """Delete a file with the wrong checksum and raise SoundFusionError."""
-    algorithm, expected = ("sha1", source.sha1) if source.sha1 else ("sha256", source.sha256 or sha256)
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, algorithm).hexdigest()
-    if not expected:
-        print(f"{source.name}: no checksum is published for {source.url}: not verified, its SHA-256 is {digest}")
-    elif digest != expected:
-        file.unlink()
-        raise SoundFusionError(
-            f"{source.name}: {source.url} came with the wrong checksum {digest} (expected {expected}) and was deleted: "
-            "run the same command again"
-        )
 
 
 def unpack(archive: Path, folder: Path) -> None:

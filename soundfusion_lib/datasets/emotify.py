@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from soundfusion_lib.checks import Seconds
-from soundfusion_lib.datasets.artists import artist_of
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.datasets.download import Source
+from soundfusion_lib.datasets.folder import artist_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir
 

@@ -28,37 +28,21 @@ def fma(path: str | Path | None = None, subset: Literal["small", "medium"] = "sm
     FMA-small's training set: 098565, 098567, 098569, 099134, 108925, 133297).
 
     `path` holds ``fma_metadata/tracks.csv`` and ``fma_<subset>/012/012345.mp3``; by default it is the download's.
-    Raises SoundFusionError if tracks.csv is missing or not FMA's, or there is no clip.
+    Raises SoundFusionError if tracks.csv or the folder of clips is missing, or the table is not FMA's.
     """
     root = Path(path or data_dir() / "fma")
     file = root / "fma_metadata" / "tracks.csv"
-    if not file.is_file():
-        raise SoundFusionError(f"{file} not found: `soundfusion download fma_metadata` brings it")
-    tracks = _read_tracks(file)
-    tracks = tracks[tracks["subset"].isin(["small", subset])]  # FMA-medium holds FMA-small
-    folder = f"fma_{subset}"
-    paths = [f"{folder}/{track[:3]}/{track}.mp3" for track in tracks.index]
-    if not any((root / path).is_file() for path in paths):
-        mend = "`soundfusion download fma_small` brings those of FMA-small; for FMA-medium unpack fma_medium.zip there"
-        raise SoundFusionError(f"{root / folder} holds none of the {len(tracks):,} clips of {file}: {mend}")
-    tracks = tracks.assign(path=paths)[["path", "label", "group", "split"]]
-    return Corpus(folder, root, tracks)
-
-
-def _read_tracks(file: Path) -> pd.DataFrame:
-    """tracks.csv as subset, split, label, group, indexed by six-digit track id."""
     try:
-        # pandas cannot select columns under two header rows by name, so find their positions first
-        header = pd.read_csv(file, header=None, nrows=2, dtype=str).to_numpy()
-        names = list(zip(*header, strict=True))
-        positions = [0, *(names.index(column) for column in COLUMNS.values())]
-        table = pd.read_csv(file, header=None, skiprows=2, usecols=positions, dtype=str)
-        if table[0].isna().any():
-            raise ValueError("a track has no id")
-    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors, too
-        mend = "`soundfusion download fma_metadata` brings that"
+        table = pd.read_csv(file, header=[0, 1], index_col=0, dtype=str, low_memory=False)[[*COLUMNS.values()]]
+    except (OSError, ValueError, KeyError) as error:  # pandas' errors are ValueErrors, too
+        mend = "`soundfusion download fma_metadata` brings it"
         raise SoundFusionError(f"{file} is not FMA's tracks.csv ({error}): {mend}") from error
-    table = table[positions].set_axis(["track", *COLUMNS], axis=1)
-    table = table.astype(object).where(table.notna(), None)
+    table = table.set_axis([*COLUMNS], axis=1).astype(object).where(table.notna().to_numpy(), None)
     table["split"] = table["split"].replace("training", "train")
-    return table.set_index(table.pop("track").str.zfill(6))
+    tracks = table.set_axis(table.index.astype(str).str.zfill(6))
+    tracks = tracks[tracks["subset"].isin(["small", subset])].copy()  # FMA-medium holds FMA-small
+    folder = f"fma_{subset}"
+    if not (root / folder).is_dir():
+        raise SoundFusionError(f"{root / folder} not found: `soundfusion download fma_small` brings FMA-small's")
+    tracks["path"] = [f"{folder}/{track[:3]}/{track}.mp3" for track in tracks.index]
+    return Corpus(folder, root, tracks[["path", "label", "group", "split"]])

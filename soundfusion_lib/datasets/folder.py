@@ -6,23 +6,22 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import soundfile
 from pydantic import Field
 
-from soundfusion_lib.datasets.artists import artist_of, known_artist
-from soundfusion_lib.datasets.corpus import SPLITS, Corpus
+from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.paths import data_dir
 
 # libsndfile's format names serve as suffixes, but for RAW, which has no header to decode by; FFmpeg reads more
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
 MORE = "aac ac3 aif aifc ape dsf m4a m4b mka mp2 mp4 mpc oga opus snd tta wave webm wma wv"
 SUFFIXES |= {f".{name}" for name in MORE.split()}
-SOUNDTRACKS = ("soundtracks", "soundtracks_b")  # folders in the data folder that tooling/soundtracks.py makes
+TAGS = "artist", "TPE1", "Author"  # of most kinds of tags; of ID3 in WAV and AIFF; of WMA
+NOBODY = {"", "magnatune compilation", "unknown", "unknown artist", "va", "various", "various artists"}
 
 
 def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre") -> Corpus:
@@ -37,27 +36,16 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
 
     A file that is missing or broken stays in the table: decoding finds it. `Corpus.untried` counts the others.
 
-    `label` is what the labels are, for titles and axes.
-
-    Raises:
-        SoundFusionError: no such folder, no audio, or an unusable metadata.csv.
+    `label` is what the labels are, for titles and axes. Raises SoundFusionError for no such folder, no audio, or an
+    unusable metadata.csv.
     """
     root = Path(path)
     if not root.is_dir():
-        ours = root.parent.resolve() == data_dir() and root.name in SOUNDTRACKS
-        hint = f": `python tooling/soundtracks.py {root.name}` makes it"
-        raise SoundFusionError(f"{root}: no such folder{hint * ours}")
-    entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
-    files = [file for entry in entries for file in (files_in(entry) if entry.is_dir() else [entry])]
-    paths = [file.relative_to(root).as_posix() for file in files]
-    metadata, why = root / "metadata.csv", "in no label's folder"
-    if metadata.is_file():
-        tracks, why = _read_metadata(metadata, paths), "not listed in metadata.csv"
-    else:
-        tracks = _by_folder(root, paths)
-    rest = set(paths).difference(tracks["path"], ["metadata.csv"])
-    audio = set(filter(is_audio, rest))
-    untried = "; ".join([f"{counted(audio)} ({why})"] * bool(audio) + [counted(rest - audio)] * (rest > audio))
+        raise SoundFusionError(f"{root}: no such folder")
+    paths = [file.relative_to(root).as_posix() for file in files_in(root)]
+    metadata = root / "metadata.csv"
+    tracks = _read_metadata(metadata, paths) if metadata.is_file() else _by_folder(root, paths)
+    untried = counted(set(paths).difference(tracks["path"], ["metadata.csv"]))
     ids = tracks["path"].map(lambda path: posixpath.splitext(path)[0])
     name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
     return Corpus(name, root, tracks.set_axis(ids if ids.is_unique else tracks["path"]), label, untried=untried)
@@ -66,7 +54,7 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
 def files_in(folder: Path) -> list[Path]:
     """The files in a folder, however deep, by name, without hidden ones."""
     files = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(parent, name) for name in names if not name.startswith(".")]
     return sorted(files)
@@ -85,20 +73,15 @@ def counted(paths: Iterable[str | Path]) -> str:
 
 def _by_folder(root: Path, paths: list[str]) -> pd.DataFrame:
     """One folder per label: path, label and group of every audio file below it."""
-    labels = sorted({path.split("/")[0] for path in paths if "/" in path})
-    if labels and {label.lower() for label in labels} <= {*SPLITS, "valid", "val"}:
-        are = f"its folders ({', '.join(labels)}) are parts of a split, not labels"
-        mend = "list the files in a metadata.csv with the columns file_name, genre and split"
-        raise SoundFusionError(f"{root}: {are}; {mend}")
     audio = [path for path in paths if "/" in path and is_audio(path)]
     if not audio:
         mend = "expected one folder per label with files in it (such as rock/song.mp3), or a metadata.csv"
         raise SoundFusionError(f"{root}: no audio files; {mend}. Suffixes looked for: {' '.join(sorted(SUFFIXES))}")
-    below = [path.split("/")[1:-1] for path in audio]  # the folders between a label and a file
-    groups = [
-        artist_of(root / path) or known_artist("".join(names[:1])) for path, names in zip(audio, below, strict=True)
-    ]
-    return pd.DataFrame({"path": audio, "label": [path.split("/")[0] for path in audio], "group": groups}, dtype=object)
+    rows = []
+    for path in audio:
+        label, *below, _ = path.split("/")
+        rows.append([path, label, artist_of(root / path) or known_artist("".join(below[:1]))])
+    return pd.DataFrame(rows, columns=["path", "label", "group"], dtype=object)
 
 
 def _name(path: str) -> str:
@@ -115,18 +98,29 @@ def _read_metadata(file: Path, paths: list[str]) -> pd.DataFrame:
     table.columns = table.columns.str.strip()
     if not {"file_name", "genre"} <= set(table):
         raise SoundFusionError(f"{file}: needs the columns file_name and genre, and has {', '.join(table)}")
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for an index
-        raise SoundFusionError(f"{file}: the first row has more cells than the header; names with a comma need quotes")
-    for name in table["file_name"]:
-        drive = PureWindowsPath(name).anchor  # or the / that it begins with
-        if not name.strip() or drive or "\\" in name or posixpath.normpath(name).split("/")[0] == "..":
-            raise SoundFusionError(f"{file}: {name!r} is not a path inside the folder, relative to it and with /")
     cells = table.apply(lambda column: column.str.strip())
     cells = cells.where(cells != "", None)
-    known, names = set(paths), pd.Series(paths, map(_name, paths), dtype=object)
-    names = names[~names.index.duplicated(keep=False)].to_dict()  # of two that differ in case alone, neither
-    listed = [posixpath.normpath(name) for name in table["file_name"]]
-    listed = [path if path in known else names.get(_name(path), path) for path in listed]
+    names = {_name(path): path for path in paths} | {path: path for path in paths}
+    listed = [names.get(path, names.get(_name(path), path)) for path in map(posixpath.normpath, table["file_name"])]
     artists = cells["artist"] if "artist" in cells else [artist_of(file.parent / path) for path in listed]
     tracks = pd.DataFrame({"path": listed, "label": cells["genre"], "group": artists}, dtype=object)
     return tracks.assign(split=cells["split"]) if "split" in cells else tracks
+
+
+def artist_of(file: Path) -> str | None:
+    """The artist in a file's tags; None where it has none, cannot be read, or names a compilation."""
+    import mutagen  # here: most corpora bring a table of artists
+
+    if not file.is_file():  # a pipe would be waited for
+        return None
+    try:
+        tags = mutagen.File(file, easy=True).tags
+        return known_artist(next(str(tags[key][0]) for key in TAGS if key in tags))
+    except Exception:  # of junk it raises more kinds than its own, and for what it does not know it returns None
+        return None
+
+
+def known_artist(name: str) -> str | None:
+    """A name in one Unicode form and with single spaces; None for words that stand for nobody."""
+    name = unicodedata.normalize("NFC", " ".join(name.split()))
+    return None if name.casefold() in NOBODY else name

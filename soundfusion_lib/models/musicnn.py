@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
 from soundfusion_lib.checks import Share
-from soundfusion_lib.datasets.download import Source, archive_of, only_process
+from soundfusion_lib.datasets.download import Source, archive_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier, read_weights
-from soundfusion_lib.paths import data_dir, whole
+from soundfusion_lib.paths import data_dir, lock, whole, writing
 
 MUSICNN = Source(  # licence: ISC, copyright Music Technology Group, Universitat Pompeu Fabra, 2019
     "musicnn",
@@ -173,7 +173,7 @@ def download_musicnn(source: Source = MUSICNN) -> Path:
     if file.exists():
         print(f"{source.name}: {file} is there already, nothing to do")
         return file
-    with only_process(source.name, file):
+    with writing(file.parent), lock(file.with_name(f".{file.name}.lock")):
         wheel = archive_of(source, file.parent)
         with zipfile.ZipFile(wheel) as archive, whole(file) as aside:
             save_file(converted(archive.read(CHECKPOINT)), aside)
