@@ -170,8 +170,6 @@ def train(profile, network, changes, all_clips, device):
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 
-    if network.casefold() not in (*CLASSIFIERS, "svm"):
-        experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written
     study = Study("train", changed(profile, changes), device)
     on = f"on {study.profile.name}"
     if network.casefold() == "svm":

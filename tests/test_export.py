@@ -126,11 +126,10 @@ def test_an_unknown_network_or_setting_is_an_error_that_writes_nothing(music):
         for command in (["train", "mine.toml", "SimpleCNN"], ["reproduce", "mine.toml"]):
             done = call(*command, "--set", change)
             assert done.exit_code == 1 and said in done.output, (change, done.output)
-    refused = "--set", "name=refused"
-    done = call("train", "mine.toml", "ResNet3D", *refused)
+    done = call("train", "mine.toml", "ResNet3D")
     assert all(name in done.output for name in ("'ResNet3D' on mine", "SoundFusion-1;", "vgg16-imagenet"))
     assert done.exit_code == 1 and "SpecAugment (" not in done.output  # 36 cells of a grid
-    assert call("reproduce", "mine.toml", "--only", "99", *refused).exit_code == 1
+    assert call("reproduce", "mine.toml", "--only", "99", "--set", "name=refused").exit_code == 1
     assert not list(runs_dir().parent.glob("profiles/refused*"))
 
 

@@ -102,7 +102,5 @@ def test_features_of_a_waveform_and_of_a_whole_clip(store, tmp_path):
 
 
 def test_a_clip_shorter_than_a_segment_is_a_sentence(store, network, tmp_path):
-    with pytest.raises(
-        SoundFusionError, match=r"9 clips, 'high00' first, .*: \[segmenting\] seconds = 4.1 in .* out"
-    ):
+    with pytest.raises(SoundFusionError, match=r"9 clips, 'high00' first, .*: \[segmenting\] seconds = 4.1 in .* out"):
         extracted(store, network, tmp_path, Segmenting(4.1, 0.25))
