@@ -105,7 +105,7 @@ def test_init_keeps_an_official_split_and_says_where_artists_are_unknown(folder,
     output = call(shlex.join(["soundfusion", "init", str(music)]))
     assert output.count("unknown") == 3
     profile = load_profile(tmp_path / "mine.toml")
-    assert profile.test_folds == (0,) and profile.corpus["path"] == str(music)
+    assert profile.test_folds == () and profile.corpus["path"] == str(music)
 
 
 def test_the_lines_of_python_run(folder):
