@@ -97,7 +97,7 @@ def reproduce(profile, device, only, changes, kept, scheduler):
     """Run the notebooks on PROFILE; tables, figures, summary and executed notebooks go to results/<profile>/.
 
     That trains every experiment of the report that the notebooks show, except what the profile leaves out; before it
-    starts it says how many are left, and how long they take. `soundfusion train` trains one network.
+    starts it says how many are there. `soundfusion train` trains one network.
     """
     from soundfusion_lib import notebooks
     from soundfusion_lib.study.catalogue import left_to_train
@@ -160,19 +160,21 @@ def init(folder):
 def train(profile, network, changes, all_clips, device):
     """Train NETWORK with PROFILE's seeds and folds, and print its accuracy.
 
-    NETWORK is musicnn or vgg16-imagenet, a linear classifier on that pre-trained network, or svm: tested in minutes,
-    and then fitted to all clips. Or it is an experiment's name, as tables show it (ResNet2D-small, SoundFusion-1).
-    `predict` and `export` find it again.
+    NETWORK is musicnn or vgg16-imagenet, a linear classifier on that pre-trained network: tested in minutes, and then
+    fitted to all clips. Or it is an experiment's name, as tables show it (ResNet2D-small, SoundFusion-1). `predict` and
+    `export` find it again. Or it is svm, a baseline that is tested alone.
     """
-    from soundfusion_lib.predict.export import CLASSIFIERS, evaluate, fit_classifier, render, tested_runs
+    from soundfusion_lib.analysis.baselines import SVM, baselines
+    from soundfusion_lib.predict.export import CLASSIFIERS, evaluate, fit_classifier, render
     from soundfusion_lib.study.catalogue import experiment_named
     from soundfusion_lib.study.profile import changed
     from soundfusion_lib.study.study import Study
 
-    if network.casefold() not in CLASSIFIERS:
-        experiment_named(Study("train", profile, "cpu", dry=True), network)  # raises before a file is written
     study = Study("train", changed(profile, changes), device)
-    on = f"on {study.profile.name}{', trained on all clips' * all_clips}"
+    on = f"on {study.profile.name}"
+    if network.casefold() == "svm":
+        click.echo(f"{network} {on}: {render('tested.txt', evaluate(baselines(study)[SVM], study))}", nl=False)
+        return click.echo("It is a baseline, and not kept: musicnn is what to predict with")
     if network.casefold() in CLASSIFIERS:
         config = fit_classifier(study, network.casefold())
         click.echo(f"{network} {on}: {render('tested.txt', config['evaluation'])}", nl=False)
@@ -184,22 +186,23 @@ def train(profile, network, changes, all_clips, device):
     for run in result.runs:
         seed, fold, seconds = run.experiment.seed, run.experiment.split.fold, run.info["seconds"]
         click.echo(f"{run.key} (seed {seed}, fold {fold}): {len(run.history)} epochs in {seconds:.1f} s")
-    tested = tested_runs(study, experiment) if all_clips else result
-    accuracy = render("tested.txt", evaluate(tested, study)) if tested else "test accuracy by track vote unknown\n"
-    click.echo(f"{experiment.name} {on}: {accuracy}", nl=False)
+    tested = "trained on all clips: none is left to test it\n"
+    if not all_clips:
+        tested = render("tested.txt", evaluate(result, study))
+    click.echo(f"{experiment.name} {on}: {tested}", nl=False)
 
 
 @main.command()
 @profile_argument
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
-    """Say how many runs of PROFILE's notebooks are there, and how long the others take."""
+    """Say how many runs of PROFILE's notebooks are there."""
     from soundfusion_lib.study import catalogue
     from soundfusion_lib.study.study import NothingYet, Study
 
     study = Study("status", profile, "cpu", kept=kept, dry=True)
     with suppress(NothingYet):
-        click.echo(catalogue.progress(study).round(2).to_string(index=False, na_rep="unknown"))
+        click.echo(catalogue.progress(study).to_string(index=False))
     click.echo(catalogue.left_to_train(study))
 
 
@@ -218,7 +221,8 @@ def predict(paths, model, top, csv, plot, device):
     error in place of a label, and the exit status is 1.
     """
     from soundfusion_lib.datasets.folder import counted, files_in, is_audio
-    from soundfusion_lib.predict.recognizer import load_recognizer, write_csv, write_plot
+    from soundfusion_lib.paths import whole
+    from soundfusion_lib.predict.recognizer import load_recognizer, timeline, write_csv
 
     for option, path in (("csv", csv), ("png", plot)):
         if path and path.suffix != f".{option}":
@@ -237,7 +241,8 @@ def predict(paths, model, top, csv, plot, device):
     if plot and (len(predictions) > 1 or predictions[0].error):
         raise SoundFusionError(f"--plot draws a single file that could be read, and there are {len(predictions)}")
     if plot:
-        write_plot(plot, predictions[0], recognizer)
+        with whole(plot) as new:
+            timeline(predictions[0], recognizer).savefig(new, dpi=120)
     if any(prediction.error for prediction in predictions):
         sys.exit(1)
 

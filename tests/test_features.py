@@ -10,6 +10,7 @@ from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import build_model
 from soundfusion_lib.training.features import LEVEL, SPREAD, features
 
@@ -100,16 +101,6 @@ def test_features_of_a_waveform_and_of_a_whole_clip(store, tmp_path):
     assert (last[:, last.shape[1] // 2 :] == 0).all()  # one segment a clip: it has no deviation
 
 
-@pytest.mark.parametrize("damage", ["cut", "noise", "a changed byte"])
-def test_features_that_cannot_be_read_are_named_and_computed_anew(store, network, tmp_path, damage):
-    before = extracted(store, network, tmp_path)
-    (file,) = (tmp_path / "features").glob("*.parquet")
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    damaged = {"cut": content[: len(content) // 2], "noise": bytes(range(256)), "a changed byte": content}
-    file.write_bytes(damaged[damage])
-    with pytest.warns(UserWarning, match=r"\.parquet cannot be read \(.+\): its features are computed anew"):
-        again = extracted(store, network, tmp_path)
-    for block, values in before.blocks.items():
-        np.testing.assert_array_equal(again.blocks[block], values)
-    assert extracted(store, network, tmp_path).core_seconds == again.core_seconds  # kept, now
+def test_a_clip_shorter_than_a_segment_is_a_sentence(store, network, tmp_path):
+    with pytest.raises(SoundFusionError, match=r"9 clips, 'high00' first, .*: \[segmenting\] seconds = 4.1 in .* out"):
+        extracted(store, network, tmp_path, Segmenting(4.1, 0.25))

@@ -86,14 +86,11 @@ def test_own_music_is_prepared_trained_on_exported_and_predicted(folder):
 
 def test_three_commands_lead_from_a_folder_to_a_classifier(folder, tmp_path):
     (tmp_path / "music").symlink_to(folder / "music")
-    shutil.copy(folder / "song.mp3", tmp_path)
     with at_home_in(tmp_path):
         output = call(written("soundfusion init"))
         assert "30 files." in output and re.search(r"noise +10 +5", output)
-        assert call("soundfusion train mine.toml svm").count("recall of") == 3
-        assert "song.mp3: low" in call(
-            written("soundfusion predict --model mine.toml/musicnn").replace("musicnn", "svm")
-        )
+        output = call("soundfusion train mine.toml svm")
+        assert output.count("recall of") == 3 and "musicnn is what to predict with" in output
         profile = load_profile("mine.toml")
         assert profile.test_folds == (0, 1, 2, 3, 4) and profile.split.folds == 5 and profile.corpus["label"] == "genre"
         again = CliRunner().invoke(main, ["init", "music"])
@@ -108,7 +105,7 @@ def test_init_keeps_an_official_split_and_says_where_artists_are_unknown(folder,
     output = call(shlex.join(["soundfusion", "init", str(music)]))
     assert output.count("unknown") == 3
     profile = load_profile(tmp_path / "mine.toml")
-    assert profile.test_folds == (0,) and profile.corpus["path"] == str(music)
+    assert profile.test_folds == () and profile.corpus["path"] == str(music)
 
 
 def test_the_lines_of_python_run(folder):

@@ -60,7 +60,7 @@ def test_a_trap_in_a_checkpoint_in_weights_or_in_features_is_not_sprung(store, t
     features(store, model, Segmenting(1.0), tmp_path, cpu, standardizes=False, progress=False)
     (file,) = (tmp_path / "features").glob("*.parquet")
     file.write_bytes(pickle.dumps(Trap(sprung)))
-    with pytest.warns(UserWarning, match="computed anew"):
+    with pytest.raises(ValueError, match="arquet"):
         features(store, model, Segmenting(1.0), tmp_path, cpu, standardizes=False, progress=False)
     assert not sprung.exists()
     pickle.loads(pickle.dumps(Trap(sprung)))  # as it would have been

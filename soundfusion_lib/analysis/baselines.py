@@ -32,13 +32,12 @@ SPLITS = 10  # that a classifier is fitted under: a single one may be lucky
 REVISION = 1  # raise it when the same features and split give other predictions
 DIGITS = 4  # of a probability
 KEPT = "classifiers.parquet"  # in results/<profile>/runs: one row group per classifier
-Predict = Callable[[np.ndarray, int, int], np.ndarray]
 
 
 def cross_validated(
     study: Study,
     about: list[Any],
-    predict: Predict,
+    predict: Callable[[np.ndarray, int, int], np.ndarray],
     seeds: Collection[int] = (),
     random: bool = False,
     core_seconds: Callable[[], float] = float,
@@ -63,6 +62,8 @@ def cross_validated(
     content = [REVISION, store.content_id, repr(study.split(0)), repeats, list(folds), bool(seeds), random, about]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     study.classifiers.add(key)
+    target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
+    columns = [PROBABILITY + label for label in store.labels]
 
     def fitted() -> pd.DataFrame:
         began, frames = time.process_time(), []
@@ -72,10 +73,10 @@ def cross_validated(
                 lack = "no clip to validate by, or only one label to train on"
                 mend = "add artists, or use fewer folds ([split] folds, at least 3)"
                 raise SoundFusionError(f"profile {study.profile.name}: fold {fold} has {lack}: {mend}")
+            keys = {"track": store.tracks.index, "segment": 0, "target": target, "repeat": repeat, "fold": fold}
             probabilities = predict(parts, repeat, fold).astype(float).round(DIGITS)
-            tested = parts == "test"
-            frame = track_predictions(probabilities[tested], store.tracks[tested], store.labels)
-            frames.append(frame.assign(repeat=repeat, fold=fold))
+            frame = pd.DataFrame(keys).join(pd.DataFrame(probabilities, columns=columns))
+            frames.append(frame[parts == "test"])
         seconds = core_seconds() + (time.process_time() - began) / len(repeats)
         return pd.concat(frames, ignore_index=True).assign(core_seconds=seconds)
 
@@ -112,24 +113,12 @@ def folds_of(study: Study) -> range:
 
 @cache
 def parts_of(study: Study, fold: int, repeat: int = 0, random: bool = False) -> pd.Series:
-    """The set of every track in a fold of the profile's split, or of a random split by label that ignores artists.
-
-    The random split has as many folds as the profile's; beside an official one, as many as give a test set of its size.
-    """
-    tracks, split = study.store.tracks, study.split(fold, repeat)
-    if not random:
-        return split.parts(tracks)
-    folds = split.folds
-    if split.scheme == "official":
-        folds = max(3, round(1 / (split.parts(tracks) == "test").mean()))
-    return Split("stratified", folds, split.fold, study.profile.split.seed + repeat).parts(tracks)
-
-
-def track_predictions(probabilities: np.ndarray, tracks: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
-    """Probabilities of whole tracks, (tracks, labels), as predictions, see `inference.predictions_of`."""
-    target = np.searchsorted(labels, tracks["label"].to_numpy(str))
-    keys = pd.DataFrame({"track": tracks.index, "segment": 0, "target": target})
-    return keys.join(pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in labels]))
+    """The set of every track in a fold of the profile's split, or of a random split by label that ignores artists and
+    has as many folds."""
+    split = study.split(fold, repeat)
+    if random:
+        split = Split("stratified", split.folds, split.fold, study.profile.split.seed + repeat)
+    return split.parts(study.store.tracks)
 
 
 @lru_cache(maxsize=1)
@@ -139,16 +128,14 @@ def mfcc_statistics(store: Store) -> pd.DataFrame:
     MFCCs are the first 20 coefficients of the orthonormal DCT-II over the bands of the stored log-mel spectrogram in dB
     (Davis and Mermelstein, 1980), mean of its channels; `STATISTICS` are over time, with excess kurtosis.
     """
-    rows = {track: mfcc_of(store.arrays["mel"].clip(track)) for track in store.tracks.index}
-    columns = [f"mfcc {number:02d} {name}" for name in STATISTICS for number in range(1, COEFFICIENTS + 1)]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("track")
-
-
-def mfcc_of(decibels: np.ndarray) -> np.ndarray:
-    """The 140 features of one spectrogram in dB, (frames, channels, bands)."""
     from scipy.fft import dct  # here: scipy takes a second to import
 
-    return _statistics(dct(decibels.astype(np.float32).mean(1), type=2, norm="ortho")[:, :COEFFICIENTS])
+    rows = {}
+    for track in store.tracks.index:
+        decibels = store.arrays["mel"].clip(track).astype(np.float32).mean(1)  # (frames, bands)
+        rows[track] = _statistics(dct(decibels, type=2, norm="ortho")[:, :COEFFICIENTS])
+    columns = [f"mfcc {number:02d} {name}" for name in STATISTICS for number in range(1, COEFFICIENTS + 1)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("track")
 
 
 def _statistics(values: np.ndarray) -> np.ndarray:
@@ -169,6 +156,10 @@ def baselines(study: Study, random: bool = False, refit: bool = False) -> dict[s
         random: split by label alone.
         refit: fit them to the training and validation sets together.
     """
+    from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     label, fitted = study.store.tracks["label"].to_numpy(str), ("train", "validation") if refit else ("train",)
 
     def frequent(parts: np.ndarray, *_: int) -> np.ndarray:
@@ -177,22 +168,14 @@ def baselines(study: Study, random: bool = False, refit: bool = False) -> dict[s
 
     def svm(parts: np.ndarray, *_: int) -> np.ndarray:
         train, vectors = np.isin(parts, fitted), mfcc_statistics(study.store).to_numpy()
-        return svm_of(vectors[train], label[train]).predict(vectors)[:, None] == np.array(study.store.labels)
+        classifier = make_pipeline(StandardScaler(), SVC()).fit(vectors[train], label[train])
+        return classifier.predict(vectors)[:, None] == np.array(study.store.labels)
 
     results = {}
     for name, predict, source in ((MAJORITY, frequent, "none"), (SVM, svm, "MFCC")):
         fields = {"name": name, "input": source, "role": BASELINE}
         results[name] = cross_validated(study, [name, fitted], predict, random=random, **fields)
     return results
-
-
-def svm_of(vectors: np.ndarray, label: np.ndarray) -> Any:
-    """The SVM fitted to these statistics, (tracks, 140), and labels, (tracks,)."""
-    from sklearn.pipeline import make_pipeline  # here: scikit-learn takes seconds to import
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    return make_pipeline(StandardScaler(), SVC()).fit(vectors, label)
 
 
 def leak(study: Study) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
-from soundfusion_lib.checks import Share
 from soundfusion_lib.datasets.download import Source, archive_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models.base import AudioClassifier, read_weights
@@ -44,7 +43,7 @@ TAGS = (
 
 
 class MusiCNN(AudioClassifier):
-    """Front-end, mid-end and back-end of musicnn, its 50 tags, and a head for other labels.
+    """Front-end, mid-end and back-end of musicnn, its 50 tags, and a head for other labels; to evaluate, not to train.
 
     It takes the waveform, as the store's mel spectrograms lie on another mel scale and are rounded to float16.
 
@@ -56,8 +55,8 @@ class MusiCNN(AudioClassifier):
     shortest = N_FFT
     stage_ends = ("front_end", "mid_end", "back_end", "tags")
 
-    def __init__(self, num_classes: int, dropout: Share = 0.0) -> None:
-        super().__init__({"waveform": 1}, HIDDEN + len(TAGS), num_classes, dropout)
+    def __init__(self, num_classes: int) -> None:
+        super().__init__({"waveform": 1}, HIDDEN + len(TAGS), num_classes, 0.0)
         self.log_mel = LogMel()
         self.front_end = FrontEnd()
         self.mid_end = MidEnd(sum(number for number, _, _ in FILTERS))
@@ -107,8 +106,7 @@ class FrontEnd(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        # one segment at a time, as maps of 9 MB each are slow in batches; training needs all for its statistics
-        segments = self.normalize(x).split(len(x) if self.training else 1)
+        segments = self.normalize(x).split(1)  # as maps of 9 MB each are slow in batches
         return torch.cat([torch.cat([self.maximum(filters, x) for filters in self.layers], 1) for x in segments])
 
     def maximum(self, filters: nn.Sequential, x: Tensor) -> Tensor:
@@ -144,11 +142,10 @@ class BackEnd(nn.Module):
         super().__init__()
         self.normalize = nn.BatchNorm1d(2 * channels, EPSILON)
         self.dense = layer(nn.Linear(2 * channels, HIDDEN), nn.BatchNorm1d(HIDDEN, EPSILON))
-        self.dropout = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.stack([x.amax(2), x.mean(2)], 2).flatten(1)  # maximum 1, mean 1, maximum 2, ...: (N, 2 channels)
-        return self.dropout(self.dense(self.dropout(self.normalize(x))))
+        return self.dense(self.normalize(x))
 
 
 def musicnn_file() -> Path:
@@ -156,29 +153,24 @@ def musicnn_file() -> Path:
     return data_dir() / "musicnn.safetensors"
 
 
-def load_musicnn(model: MusiCNN, path: str | Path | None = None) -> None:
-    """Start from musicnn trained on the Million Song Dataset, out of a .safetensors file (by default `musicnn_file`):
-    all but the head. Raises SoundFusionError where there is no such file, or its content does not fit."""
-    path = Path(path or musicnn_file())
-    if not path.is_file():
-        raise SoundFusionError(f"no musicnn weights at {path}: `soundfusion download musicnn` brings them (29 MB)")
-    kept = "head.", "standardize.", "log_mel.", "num_batches_tracked"
-    model.load_weights(read_weights(path), str(path), kept)
+def load_musicnn(model: MusiCNN) -> None:
+    """Start from musicnn trained on the Million Song Dataset, all but the head. Raises SoundFusionError where
+    `musicnn_file` is not there, or its content does not fit."""
+    file = musicnn_file()
+    if not file.is_file():
+        raise SoundFusionError(f"no musicnn weights at {file}: `soundfusion download musicnn` brings them (29 MB)")
+    model.load_weights(read_weights(file), str(file), ("head.", "standardize.", "log_mel.", "num_batches_tracked"))
 
 
 def download_musicnn(source: Source = MUSICNN) -> Path:
     """Bring the weights into the data folder, out of musicnn's wheel on PyPI; returns the file, which is whole or
     absent. Raises SoundFusionError as `datasets.download.download`."""
-    file = musicnn_file()
-    if file.exists():
-        print(f"{source.name}: {file} is there already, nothing to do")
-        return file
-    with writing(file.parent), lock(file.with_name(f".{file.name}.lock")):
-        wheel = archive_of(source, file.parent)
-        with zipfile.ZipFile(wheel) as archive, whole(file) as aside:
-            save_file(converted(archive.read(CHECKPOINT)), aside)
-        wheel.unlink()
-    print(f"{source.name}: converted to {file}; deleted the wheel")
+    if not (file := musicnn_file()).exists():
+        with writing(file.parent), lock(file.with_name(f".{file.name}.lock")):
+            wheel = archive_of(source, file.parent)
+            with zipfile.ZipFile(wheel) as archive, whole(file) as aside:
+                save_file(converted(archive.read(CHECKPOINT)), aside)
+            wheel.unlink()
     return file
 
 

@@ -17,32 +17,28 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from soundfusion_lib.analysis import baselines, probes
+from soundfusion_lib.analysis import probes
 from soundfusion_lib.analysis.statistics import accuracy, interval
 from soundfusion_lib.analysis.tables import recalls
-from soundfusion_lib.audio import representations
 from soundfusion_lib.datasets.splits import groups_of
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import data_dir, runs_dir, writing
 from soundfusion_lib.study.catalogue import experiment_named, profile_and_name
-from soundfusion_lib.study.starts import start_named
+from soundfusion_lib.study.protocol import vgg16
+from soundfusion_lib.study.starts import IMAGENET, Start, musicnn
 from soundfusion_lib.study.study import Study
-from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.features import UNUSED
 from soundfusion_lib.training.result import Result, of_runs
 from soundfusion_lib.training.run import checksum, find_run, load_run, provenance, read_json, run_folder, write_json
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-FORMAT = 1  # of config.json; raise it when its content changes its meaning
-FAIR = "artist", "official"  # splits that test on other artists, or that the corpus's authors chose
-CLASSIFIERS = "musicnn", "vgg16-imagenet", "svm"  # fitted in seconds: probes of frozen networks, and the SVM on MFCCs
+CLASSIFIERS = "musicnn", "vgg16-imagenet"  # probes of frozen networks
 OF_RUN = "tracks", "parameters", "finished", "device", "commit", "versions"  # what config.json has of a run's `info`
 
 
@@ -60,7 +56,7 @@ def find_model(model: str | Path) -> Path:
         return run_folder(name)
     study = Study("find", profile, "cpu", progress=False, dry=True)
     if name.casefold() in CLASSIFIERS:
-        folders = [_folder_of(study, name.casefold())]
+        folders = [data_dir() / "classifiers" / study.profile.name / name.casefold()]
     else:
         experiment = experiment_named(study, name)
         runs = study.variants(study.on_all_clips(experiment)) + study.variants(experiment)
@@ -82,48 +78,27 @@ def export(model: str, folder: str | Path) -> Path:
         with writing(folder.parent):
             return Path(shutil.copytree(found, folder))
     study, run = Study("export", profile, "cpu", progress=False, dry=True), load_run(found)
-    tested = tested_runs(study, experiment_named(study, name))
+    runs = [find_run(study.key(one), runs_dir(), study.kept) for one in study.variants(experiment_named(study, name))]
+    tested = of_runs(runs, groups_of(study.store.tracks)) if all(runs) else None
     about = {"name": run.experiment.name, "run": run.key, "experiment": run.experiment.to_dict()}
     return _write(folder, run.weights(), study, tested, about | {name: run.info[name] for name in OF_RUN})
-
-
-def tested_runs(study: Study, experiment: Experiment) -> Result | None:
-    """The runs that tell how accurate an experiment is: those of the profile's seeds and folds. None where not all are
-    trained, or they are not tested on other artists."""
-    tested = study.variants(experiment)
-    runs = [find_run(study.key(run), runs_dir(), study.kept) for run in tested]
-    if all(runs) and tested[0].split.scheme in FAIR:
-        return of_runs(runs, groups_of(study.store.tracks))
-    return None
 
 
 def fit_classifier(study: Study, name: str) -> dict[str, Any]:
     """Test one of `CLASSIFIERS` as the study's tables do, and then fit it to all clips, where `find_model` finds it;
     returns its config.json. Raises SoundFusionError where the frozen network's weights are not at hand."""
-    store, about = study.store, {"name": name, "finished": datetime.now(UTC).isoformat()}
-    if name == "svm":
-        result, vectors = baselines.baselines(study)[baselines.SVM], baselines.mfcc_statistics(store).to_numpy()
-        weights = {"vectors": vectors, "target": np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))}
-        about["spectrogram"] = representations.to_dict(study.profile.mel)
-    else:
-        start = start_named(study, name)
-        network = start.build(study, 0).state_dict()  # raises where its weights are not at hand
-        result, (weight, bias) = probes.probe_of(study, start), probes.on_all_clips(study, start)
-        network = {layer: value.numpy() for layer, value in network.items() if not layer.startswith(UNUSED)}
-        weights = network | {"weight": weight, "bias": bias}
-        cut = replace(start.experiment, segmenting=replace(start.experiment.segmenting, overlap=0.0))
-        about |= {"frozen": start.name, "experiment": cut.to_dict(), "blocks": start.blocks}
-        about["standardizes"] = start.standardizes
-    about |= {"tracks": {"train": len(store.tracks)}, **provenance()}
-    weights = {layer: torch.tensor(value) for layer, value in weights.items()}
-    with writing(folder := _folder_of(study, name)):
+    start = musicnn() if name == "musicnn" else Start("VGG16", IMAGENET, vgg16(study, name))
+    network = start.build(study, 0).state_dict()  # raises where its weights are not at hand
+    result, (weight, bias) = probes.probe_of(study, start), probes.on_all_clips(study, start)
+    weights = {layer: value for layer, value in network.items() if not layer.startswith(UNUSED)}
+    weights |= {"weight": torch.tensor(weight), "bias": torch.tensor(bias)}
+    cut = replace(start.experiment, segmenting=replace(start.experiment.segmenting, overlap=0.0))
+    about = {"name": name, "frozen": start.name, "experiment": cut.to_dict(), "blocks": start.blocks}
+    about |= {"standardizes": start.standardizes, "tracks": {"train": len(study.store.tracks)}}
+    about |= {"finished": datetime.now(UTC).isoformat(), **provenance()}
+    with writing(folder := data_dir() / "classifiers" / study.profile.name / name):
         shutil.rmtree(folder, ignore_errors=True)  # of other clips, or an older version
     return read_json(_write(folder, weights, study, result, about) / CONFIG)
-
-
-def _folder_of(study: Study, name: str) -> Path:
-    """Where one of `CLASSIFIERS` lies when it is fitted."""
-    return data_dir() / "classifiers" / study.profile.name / name
 
 
 def _write(
@@ -131,7 +106,7 @@ def _write(
 ) -> Path:
     """Write the three files, with what is known of the clips and of the test; returns the folder."""
     corpus = study.corpus
-    config = {"format": FORMAT, "label": corpus.label_name, "labels": study.store.labels, "corpus": corpus.name}
+    config = {"label": corpus.label_name, "labels": study.store.labels, "corpus": corpus.name}
     config |= {"kind": study.profile.corpus["kind"], "synthetic": corpus.synthetic, **about}
     config["evaluation"] = tested and evaluate(tested, study)
     with writing(folder.parent, SafetensorError):
@@ -149,12 +124,10 @@ def _write(
 
 @contextmanager
 def read_exported(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """The content of config.json, and the weights. Raises SoundFusionError if a file is missing, damaged, or written by
-    a newer version, or if what the block makes of them cannot be made."""
+    """The content of config.json, and the weights. Raises SoundFusionError if a file is missing or damaged, or if what
+    the block makes of them cannot be made."""
     try:
         config = read_json(folder / CONFIG)
-        if config["format"] > FORMAT:
-            raise SoundFusionError(f"{folder / CONFIG} comes from a newer version of this library: update the library")
         if checksum(folder / WEIGHTS) != config["checksums"][WEIGHTS]:
             raise SoundFusionError(f"{folder / WEIGHTS} is not the file that {CONFIG} names: export it again")
         yield config, load_file(folder / WEIGHTS)
@@ -166,8 +139,8 @@ def read_exported(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tens
 def evaluate(result: Result, study: Study) -> dict[str, Any]:
     """The test accuracy of a network's runs or of a classifier, for JSON: accuracy, low, high (by track vote, 95 %
     interval by artist), balanced_accuracy (the mean of recalls), repeats ("3 seeds", "10 splits"), tracks, artists (how
-    many are known), scheme (of the split), folds ([tested, of so many]), seeds and runs (keys) of a network, recalls
-    (label, tracks, recall, low, high)."""
+    many are known; 0 where the split ignores them), scheme (of the split), folds ([tested, of so many]), seeds and runs
+    (keys) of a network, recalls (label, tracks, recall, low, high)."""
     predictions, split = result.predictions("test"), study.split(0)
     tracks = predictions[0]["track"].unique()
     low, high = (None if pd.isna(bound) else bound for bound in interval(predictions))  # JSON has no NaN
@@ -179,7 +152,7 @@ def evaluate(result: Result, study: Study) -> dict[str, Any]:
         "balanced_accuracy": by_label["recall"].mean(),
         "repeats": result.repeats,
         "tracks": len(tracks),
-        "artists": int(study.store.tracks["group"][tracks].nunique()),
+        "artists": int(study.store.tracks["group"][tracks].nunique()) if split.scheme != "stratified" else 0,
         "scheme": split.scheme,
         "folds": [len({fold for _, fold in result.by_run()}), 1 if split.scheme == "official" else split.folds],
         "seeds": result.seeds,

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from soundfusion_lib.analysis import drawing
-from soundfusion_lib.analysis.baselines import mfcc_of, svm_of
 from soundfusion_lib.analysis.probes import matrix
 from soundfusion_lib.audio.clips import silent_in
 from soundfusion_lib.audio.decode import UnusableAudio, stated_beyond
-from soundfusion_lib.audio.representations import MelSpectrogram, Representation, StreamedArray, from_dict, streamed
+from soundfusion_lib.audio.representations import StreamedArray, streamed
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.folder import SUFFIXES, files_in, is_audio
 from soundfusion_lib.device import choose_device
@@ -34,7 +33,6 @@ from soundfusion_lib.training.run import load_run
 
 BUILT_IN = Path(__file__).with_name("built_in_model")
 BATCH = 16  # segments; more are no faster on a CPU, and take more memory
-COLUMNS = 1200  # of the spectrogram drawn, at most: each is the mean of the frames it stands for
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class Recognizer:
     """A trained network, its labels, and how its inputs are made. Each segment of a file votes."""
 
     model: Any  # an `AudioClassifier`, in evaluation mode
-    experiment: Experiment | None  # its representations, and how it cuts a file
+    experiment: Experiment  # its representations, and how it cuts a file
     labels: list[str]  # in the order of the classes
     about: dict[str, Any]  # `name`, `corpus`, `synthetic`, and more; of an exported network all of config.json
 
@@ -112,7 +110,9 @@ class Recognizer:
         `probabilities`."""
         segmenting, device = self.experiment.segmenting, next(self.model.parameters()).device
         length, specs = segmenting.seconds, {spec.kind: spec for spec in self.experiment.representations}
-        with _heard(file, [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
+        with streamed(file, [specs[kind] for kind in self.model.inputs]) as (seconds, arrays):
+            for reason in filter(None, map(silent_in, arrays)):
+                raise UnusableAudio(reason)
             starts = segmenting.starts(seconds)
             if segmenting.overlap is None:  # a model of whole clips takes one window after the other
                 starts = Segmenting(length, 0.0).starts(max(seconds, length))
@@ -151,26 +151,6 @@ class Probe(Recognizer):
         return self._prediction(file, seconds, times, values[:-1], values[-1].argmax(), values[-1])
 
 
-@dataclass(frozen=True)
-class SVM(Recognizer):
-    """The study's SVM on statistics of MFCCs, which hears a file as a whole; there is no experiment."""
-
-    def hear(self, file: Path) -> Prediction:
-        with _heard(file, [from_dict(self.about["spectrogram"])]) as (seconds, (array,)):
-            label = int(self.model.predict(mfcc_of(array.read(0, array.frames))[None])[0])
-        values, times = np.eye(len(self.labels))[[label]], pd.DataFrame({"start": [0.0], "end": [seconds]})
-        return self._prediction(file, seconds, times, values, label, values[0])
-
-
-@contextmanager
-def _heard(file: Path, specs: list[Representation]) -> Iterator[tuple[float, list[StreamedArray]]]:
-    """As `streamed`; raises UnusableAudio where a network would hear silence."""
-    with streamed(file, specs) as (seconds, arrays):
-        for reason in filter(None, map(silent_in, arrays)):
-            raise UnusableAudio(reason)
-        yield seconds, arrays
-
-
 def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:
     """One row per segment and label: file, start and end in s, label, probability; none of a file with an error."""
     rows = [
@@ -187,41 +167,24 @@ def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> N
 
 @drawing.themed
 def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
-    """Above, each label's probability over the segments, the most probable on top; where segments overlap, the earlier
-    one up to the middle. Below, the mel spectrogram, the mean over channels.
+    """Each label's probability over the segments, the most probable on top; where segments overlap, the earlier one up
+    to the middle.
 
     Source: the taggram of Pons and Serra, "musicnn", ISMIR 2019 (late-breaking).
     """
     mean, segments = prediction.mean, prediction.segments
-    ratios = [0.28 * len(mean) + 0.4, 2.2]
-    figure, (above, below) = plt.subplots(2, 1, sharex=True, height_ratios=ratios, figsize=(11, sum(ratios) + 0.8))
+    figure, axis = plt.subplots(figsize=(11, 0.28 * len(mean) + 1.5))
     start, end = segments["start"].to_numpy(), segments["end"].to_numpy()
     edges = np.concatenate([start[:1], (end[:-1] + start[1:]) / 2, end[-1:]])
     values = segments[[PROBABILITY + label for label in mean.index]].to_numpy().T  # (labels, segments)
-    image = above.pcolormesh(edges, np.arange(len(mean) + 1), values, vmin=0, vmax=1, cmap="Blues")
-    above.set(ylim=(len(mean), 0), yticks=np.arange(len(mean)) + 0.5)
-    above.set_yticklabels([f"{label} ({value:.2f})" for label, value in mean.items()])
-    above.grid(visible=False)
-    figure.colorbar(image, ax=above, label="probability", pad=0.01)
-    with streamed(prediction.file, [spec := MelSpectrogram()]) as (_, (array,)):
-        step = -(-array.frames // COLUMNS)
-        starts = range(0, array.frames, step)
-        means = [array.read(first, first + step).astype(np.float32).mean((0, 1)) for first in starts]
-    extent = (0, len(means) * step * spec.hop_length / spec.sample_rate, 0.5, spec.n_mels + 0.5)
-    image = drawing.spectrogram(below, np.stack(means), spec, interpolation="nearest", extent=extent)
-    figure.colorbar(image, ax=below, label="power in dB", pad=0.01)
-    below.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
-    below.set(xlabel="time in min:s", xlim=(0, end.max()))
+    image = axis.pcolormesh(edges, np.arange(len(mean) + 1), values, vmin=0, vmax=1, cmap="Blues")
+    axis.set(ylim=(len(mean), 0), yticks=np.arange(len(mean)) + 0.5, xlabel="time in min:s")
+    axis.set_yticklabels([f"{label} ({value:.2f})" for label, value in mean.items()])
+    axis.xaxis.set_major_formatter(lambda time, _: f"{time // 60:.0f}:{time % 60:04.1f}".removesuffix(".0"))
+    axis.grid(visible=False)
+    figure.colorbar(image, label="probability", pad=0.01)
     figure.suptitle("\n".join([prediction.in_words(top=3), *wrap(recognizer.describe(), 150)]), fontsize="medium")
     return figure
-
-
-def write_plot(path: Path, prediction: Prediction, recognizer: Recognizer) -> None:
-    """Draw the `timeline` of a file into a picture."""
-    figure = timeline(prediction, recognizer)
-    with whole(path) as new:
-        figure.savefig(new, dpi=120)
-    plt.close(figure)
 
 
 def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Recognizer:
@@ -235,14 +198,12 @@ def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Re
             run.model().to(target), run.experiment, run.info["genres"], run.info | {"name": run.experiment.name}
         )
     with read_exported(folder) as (config, weights):
-        about = config["labels"], config
-        if "spectrogram" in config:
-            return SVM(svm_of(weights["vectors"].numpy(), weights["target"].numpy()), None, *about)
         kind = MusiCNNExperiment if config["experiment"]["model"] == MUSICNN.model else Experiment
         experiment, frozen = kind.from_dict(config["experiment"]), "frozen" in config
         linear = [weights.pop(name).numpy() for name in ("weight", "bias") if frozen]
         network = experiment.build(len(config["labels"]))
         network.load_weights(weights, str(folder / WEIGHTS), UNUSED if frozen else ())
+        about = config["labels"], config
         return (Probe if frozen else Recognizer)(network.to(target).eval(), experiment, *about, *linear)
 
 

@@ -101,7 +101,7 @@ def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
         options |= {"n_time_masks": masks, "n_frequency_masks": masks}
         name = f"SimpleCNN, SpecAugment {cell}"
         experiment = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
-        cells[cell] = replace(experiment, folds=study.test_folds[:1])
+        cells[cell] = replace(experiment, folds=(study.profile.test_folds or (0,))[:1])
     return cells
 
 

@@ -99,15 +99,6 @@ def musicnn(source: str = MILLION_SONGS) -> Start:
     return Start(MUSICNN.name, source, MUSICNN, ("block 3",))
 
 
-def start_named(study: Study, name: str) -> Start:
-    """A published network by the name that commands take: "musicnn" or "vgg16-imagenet"."""
-    if name == "vgg16-imagenet":
-        return Start("VGG16", IMAGENET, protocol.vgg16(study, name))
-    if name != "musicnn":
-        raise SoundFusionError(f"there is no frozen network {name!r}: take musicnn or vgg16-imagenet")
-    return musicnn()
-
-
 def features_of(
     study: Study, model: AudioClassifier, experiment: Experiment, name: str, standardizes: bool = True
 ) -> Features:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +14,9 @@ from tqdm import tqdm
 from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.device import autocast
+from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier
-from soundfusion_lib.paths import lock, whole, writing
+from soundfusion_lib.paths import lock, whole
 from soundfusion_lib.training.inference import BATCH
 
 FEATURES_REVISION = 2  # raise it when the same network and clip give other features
@@ -50,7 +50,8 @@ def features(
     name: str = "network",
     progress: bool = True,
 ) -> Features:
-    """Features of the usable tracks, in their order; only clips that this network has not met are computed.
+    """Features of the usable tracks, in their order; only clips that this network has not met are computed. Raises
+    SoundFusionError where a clip is shorter than one segment.
 
     Args:
         store: holds the representations that the model takes.
@@ -66,15 +67,16 @@ def features(
         segmenting = replace(segmenting, overlap=0.0)
     file = Path(cache_dir) / "features" / f"{_key(store, model, segmenting)}.parquet"
     digests = store.arrays[model.inputs[0]].tracks.loc[store.tracks.index, "digest"]
-    known = _read(file)
-    if not digests.isin(known.index).all():
-        with writing(file.parent), lock(file.with_name(f"{file.name}.lock")):
-            known = _read(file)  # another process may have computed them meanwhile
-            if len(missing := digests[~digests.isin(known.index)].drop_duplicates()):
-                segments = Segments(store, missing.index, model.inputs, segmenting, device)
-                known = pd.concat([known, _computed(model, segments, missing, standardizes, name, progress)])
-                with whole(file) as aside:
-                    known.to_parquet(aside, write_page_checksum=True)
+    with lock(file.with_name(f"{file.name}.lock")):
+        known = pd.read_parquet(file) if file.exists() else pd.DataFrame()
+        if len(missing := digests[~digests.isin(known.index)].drop_duplicates()):
+            segments = Segments(store, missing.index, model.inputs, segmenting, device)
+            if len(short := missing.index.difference(segments.table["track"])):
+                cure = f"[segmenting] seconds = {segmenting.seconds:g} in the profile leaves them out"
+                raise SoundFusionError(f"{len(short)} clips, {short[0]!r} first, are too short for {name}: {cure}")
+            known = pd.concat([known, _computed(model, segments, missing, standardizes, name, progress)])
+            with whole(file) as aside:
+                known.to_parquet(aside)
     table = known.loc[digests]
     seconds = table.pop("core_seconds").sum()
     return Features({block: np.stack(table[block]) for block in table}, float(seconds))
@@ -88,16 +90,6 @@ def _key(store: Store, model: AudioClassifier, segmenting: Segmenting) -> str:
         if not layer.startswith(UNUSED):
             found.update(layer.encode() + values.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
-
-
-def _read(file: Path) -> pd.DataFrame:
-    """By digest, one column per block and `core_seconds`; empty where there is no file, and, with a warning, where it
-    cannot be read."""
-    try:
-        return pd.read_parquet(file, page_checksum_verification=True) if file.exists() else pd.DataFrame()
-    except (OSError, ValueError) as error:
-        warnings.warn(f"{file} cannot be read ({error}): its features are computed anew", stacklevel=3)
-        return pd.DataFrame()
 
 
 def _computed(
