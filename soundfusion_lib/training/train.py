@@ -43,9 +43,8 @@ def train_or_find(
             damaged is put aside as `<key>.damaged`, with a warning, and trained anew.
         kept: where else runs may be found, see `run.kept_run`; None to train all that is not in `folder`.
 
-    Raises:
-        SoundFusionError: the weights to start from or a representation are missing; a set of the split has no segments;
-            training diverges; the disk is full or read-only.
+    Raises SoundFusionError if the weights to start from or a representation are missing, a set of the split has no
+    segments, training diverges, or the disk is full or read-only.
     """
     experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on these tracks
     final = Path(folder) / experiment.key(store.content_id)
@@ -85,20 +84,18 @@ def untrained(
 
 
 def _load_start(model: AudioClassifier, experiment: Experiment, runs: Path, kept: Path | None) -> None:
-    found = {key: find_run(key, runs, kept) for key in experiment.starts_from}
-    for key, run in found.items():
-        if run is None:
-            raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs}: train it")
+    found = [find_run(key, runs, kept) for key in experiment.starts_from]
+    if None in found:
+        raise SoundFusionError(f"a run whose weights {experiment.name!r} starts from is not in {runs}: train it")
     match experiment.start:
         case ImageNet():
             loaded = load_imagenet(model)
-        case FromRun(key):
-            loaded = model.load_backbone(found[key].weights())
-        case FromParts(keys):
-            return model.load_parts([found[key].weights() for key in keys])
-        case _:
-            return None
-    return freeze(model, loaded) if experiment.start.frozen else None
+        case FromRun():
+            loaded = model.load_backbone(found[0].weights())
+        case FromParts():
+            model.load_parts([run.weights() for run in found])
+    if getattr(experiment.start, "frozen", False):
+        freeze(model, loaded)
 
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
@@ -110,9 +107,7 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     for kind in kinds:
         if kind not in specs or kind not in store.arrays or store.arrays[kind].representation != specs[kind]:
             raise SoundFusionError(f"{experiment.name!r} takes {specs.get(kind, kind)}, which the store lacks")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of rare labels: the study's table of tracks shows them
-        parts = experiment.split.assign(store.tracks)
+    parts = experiment.split.parts(store.tracks)
     return {
         part: Segments(store, parts.index[parts == part], kinds, experiment.segmenting, device)
         for part in (("train",) if experiment.split.scheme == "all" else SPLITS)
