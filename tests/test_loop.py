@@ -154,32 +154,6 @@ def test_the_projection_that_drops_pixels_first_is_the_strided_one():
         torch.testing.assert_close(block.projection[0](block.subsample(x)), strided(x))
 
 
-def test_the_optimizer_goes_on_in_another_memory_format(tmp_path, cpu):
-    def begin(memory_format):
-        torch.manual_seed(0)
-        model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 3))
-        model.to(memory_format=memory_format)
-        return model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-
-    def step(model, optimizer, count):
-        generator = torch.Generator().manual_seed(count)
-        for _ in range(count):
-            optimizer.zero_grad()
-            model(torch.randn(2, 3, 8, 8, generator=generator)).square().sum().backward()
-            optimizer.step()
-
-    model, optimizer = begin(torch.contiguous_format)
-    step(model, optimizer, 4)
-    training_module._save(tmp_path / "checkpoint.pt", [{}], {}, {"model": model, "optimizer": optimizer})
-    again, other = begin(torch.channels_last)
-    parts = {"model": again, "optimizer": other}
-    assert training_module._resume(tmp_path / "checkpoint.pt", parts, cpu) == ([{}], {})
-    step(model, optimizer, 3)
-    step(again, other, 3)
-    for one, another in zip(model.parameters(), again.parameters(), strict=True):
-        torch.testing.assert_close(another, one, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"noise"])
 def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(parts, tmp_path, damaged):
     one, two = (Training(epochs=epochs, batch_size=16, learning_rate=3e-3) for epochs in (1, 2))
