@@ -39,11 +39,9 @@ def notebook_files(only: tuple[str, ...] = (), leave_out: Collection[str] = ()) 
     """The numbered notebooks, in order; `only` those whose names begin so, else without notebook 10 where a profile
     leaves "search" out. Raises SoundFusionError if none begins so."""
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    if not files:
-        raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
-    for prefix in only:
+    for prefix in only or ("",):
         if not any(file.stem.startswith(prefix) for file in files):
-            there = ", ".join(file.stem for file in files)
+            there = ", ".join(file.stem for file in files) or "none: run this from a clone of the project"
             raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {there}")
     if not only and "search" in leave_out:
         files = [file for file in files if not file.stem.startswith("10")]
