@@ -16,12 +16,8 @@ Pair = tuple[pd.DataFrame, pd.DataFrame]  # predictions of the same segments by 
 
 
 def average(first: Result, second: Result, name: str, role: str = FUSION, searched: bool = False) -> Result:
-    """Weighted mean of both classifiers' probabilities.
-
-    Args:
-        first, second: they are fused in the folds that both have. The nth seed of one goes with the nth of the other.
-        searched: weigh by `search_weights`, instead of equally.
-    """
+    """Mean of both classifiers' probabilities, weighted by `search_weights` if `searched`. They are fused in the folds
+    that both have; the nth seed of one goes with the nth of the other."""
 
     @cache
     def weights() -> dict[tuple[int, int], float]:

@@ -111,11 +111,9 @@ def fit(
         on_epoch: called after each epoch with its row of the history; what it raises ends the training.
         description: title of the progress bar.
 
-    Raises SoundFusionError if there is a single training segment, or no validation set to choose the best epoch by;
-    Diverged if the loss is no longer finite.
+    Raises SoundFusionError if no validation set is there to choose the best epoch by, Diverged if the loss is no longer
+    finite.
     """
-    if len(train) < 2:
-        raise SoundFusionError(f"{description}: the training set is a single segment: add tracks, or cut them shorter")
     if validation is None and training.keep != "last":
         raise SoundFusionError(f'{description}: there is no validation set: set keep = "last" and the epochs it takes')
     torch.backends.cudnn.benchmark = True

@@ -139,7 +139,6 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
     with connected(scheduler) as client:
         from distributed import as_completed
         from distributed.client import FutureCancelledError
-        from distributed.scheduler import KilledWorker
 
         if progress:
             workers = f"{len(client.nthreads())} workers of {scheduler} (more: `soundfusion worker {scheduler}`)"
@@ -158,9 +157,6 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
                 yield call.result()
         except FutureCancelledError as error:
             raise SoundFusionError(f"the connection to the scheduler {scheduler} is lost; {AGAIN}") from error
-        except KilledWorker as error:
-            deaths = error.allowed_failures + 1
-            raise SoundFusionError(f"{deaths} workers died of the same task (out of memory?); {AGAIN}") from error
 
 
 def _on_worker(setting: tuple[Path, dict[str, str], str], _parts: list, function: Callable, *arguments: Any) -> Any:

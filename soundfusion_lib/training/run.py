@@ -126,9 +126,7 @@ def load_run(folder: str | Path, experiment: Experiment | None = None) -> Run:
 
 def find_run(key: str, folder: Path, kept: Path | None = None) -> Run | None:
     """The run of this key in a folder of runs, or among kept ones; None if there is none, raises as `load_run`."""
-    if (folder / key).is_dir():
-        return load_run(folder / key)
-    return kept_run(key, kept) if kept else None
+    return load_run(folder / key) if (folder / key).is_dir() else kept_run(key, kept)
 
 
 # Runs kept among the results: runs.json (experiment and info by key), histories.parquet, predictions.parquet (one row
@@ -136,8 +134,10 @@ def find_run(key: str, folder: Path, kept: Path | None = None) -> Run | None:
 KEPT = "runs.json", "histories.parquet", "predictions.parquet"
 
 
-def kept_run(key: str, folder: Path) -> Run | None:
-    """A run kept among the results; None if it is not there."""
+def kept_run(key: str, folder: Path | None) -> Run | None:
+    """A run kept among the results; None if it is not there, or none are looked for."""
+    if folder is None:
+        return None
     about, history, predictions = (folder / name for name in KEPT)
     if not about.is_file() or not (content := _read_kept(about, about.stat().st_mtime_ns).get(key)):
         return None
