@@ -98,9 +98,9 @@ class Study(Results):
         warns of copies that leak from one set into another."""
         self.decoded.check_labels()
         if copies := self.decoded.copies:
+            found = f"{copies[0]}{' (and more: `soundfusion prepare` lists them)' if copies[1:] else ''}"
             where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
-            more = f" (and {len(copies) - 1} more: `soundfusion prepare` lists them)" if copies[1:] else ""
-            message = f"{where} leaks from one set into another: {copies[0]}{more}. Keep one of each"
+            message = f"{where} leaks from one set into another: {found}. Keep one of each"
             warnings.warn_explicit(message, UserWarning, "soundfusion", 0)
         return self.decoded
 
@@ -127,14 +127,13 @@ class Study(Results):
     @cached_property
     def pretraining(self) -> Store:
         """The clips that networks are trained on first, as spectrograms; raises as `check_pretraining`."""
-        self.check_pretraining()
-        return self.build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
+        return self.build_store(self.check_pretraining(), [self.profile.mel])
 
-    def check_pretraining(self) -> None:
-        """Raise SoundFusionError if the profile names no corpus for pre-training, or one that is not there."""
+    def check_pretraining(self) -> Corpus:
+        """The corpus for pre-training; raises SoundFusionError if the profile names none, or one that is not there."""
         if not self.profile.pretraining:
             raise SoundFusionError('the profile names no corpus for pre-training: add [pretraining] kind = "gtzan"')
-        open_corpus(self.profile.pretraining)
+        return open_corpus(self.profile.pretraining)
 
     def build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         """The clips of a corpus in these representations; they are decoded first where they are not there yet."""
@@ -156,14 +155,10 @@ class Study(Results):
         role: str = "network",
         **options: Any,
     ) -> Experiment:
-        """An experiment with the settings of `Profile.settings`, and `options` (of model or `Training`) over them.
+        """An `Experiment` with the settings of `Profile.settings`, and `options` (of model or `Training`) over them. It
+        is augmented as in the report (True), or by options of each input, {"mel": {...}}.
 
         A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs.
-
-        Args:
-            name: title in tables and figures.
-            model: a name in `MODELS`.
-            augment: True augments the inputs as the report does; or options by input, {"mel": {...}}.
         """
         profile = self.profile
         parts = [profile.settings(part) for part, _ in options.get("parts", ())]
@@ -256,8 +251,8 @@ class Study(Results):
             raise NothingYet(f"{len(missing)} runs are not trained: `soundfusion reproduce {self.profile.name}`")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of rare labels: `tracks` warns of them
-            for split in {run.experiment.split for run in missing.values() if run.store is self.store}:
-                split.assign(self.store.tracks)
+            for run, store in {(run.experiment.split, id(run.store)): run for run in missing.values()}.values():
+                run.split.assign(store.tracks)
         options = self.device_name, self.progress, self.scheduler, self.kept
         for run in train_many(missing, runs_dir(), *options):
             self._runs.setdefault(run.key, run)
@@ -266,7 +261,7 @@ class Study(Results):
 
     def is_trained(self, key: str) -> bool:
         """Whether the run of this key is there, or kept and looked for."""
-        return (runs_dir() / key).is_dir() or (self.kept is not None and kept_run(key, self.kept) is not None)
+        return (runs_dir() / key).is_dir() or kept_run(key, self.kept) is not None
 
     def pretrained(self, experiment: Experiment) -> Run:
         """Train an experiment on the corpus for pre-training, with the first seed, or find it."""
