@@ -98,9 +98,9 @@ class Study(Results):
         warns of copies that leak from one set into another."""
         self.decoded.check_labels()
         if copies := self.decoded.copies:
-            found = f"{copies[0]}{' (and more: `soundfusion prepare` lists them)' if copies[1:] else ''}"
             where = f"corpus {self.corpus.name!r} at {self.corpus.root}"
-            message = f"{where} leaks from one set into another: {found}. Keep one of each"
+            more = f" (and {len(copies) - 1} more: `soundfusion prepare` lists them)" if copies[1:] else ""
+            message = f"{where} leaks from one set into another: {copies[0]}{more}. Keep one of each"
             warnings.warn_explicit(message, UserWarning, "soundfusion", 0)
         return self.decoded
 
@@ -111,8 +111,8 @@ class Study(Results):
 
     @property
     def test_folds(self) -> tuple[int, ...]:
-        """The folds to test: the one of an official split; else the profile's; if it has none, the first, and all where
-        the corpus has fewer than `MANY` tracks."""
+        """The folds to test: the one of an official split; else the profile's; if it names none, all of them for a
+        corpus of fewer than `MANY` tracks, for a larger one the first."""
         split, tracks = self.profile.split, self.corpus.tracks
         if split.resolved(tracks).scheme == "official":
             return (0,)
