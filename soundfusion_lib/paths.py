@@ -38,8 +38,8 @@ def writing(folder: Path, *others: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, *others) as error:
         reason = getattr(error, "strerror", None) or error
-        mend = "make room, or set SOUNDFUSION_DATA or SOUNDFUSION_RESULTS, and start again: what was finished is kept"
-        raise SoundFusionError(f"cannot write to {folder} ({reason}): {mend}") from error
+        mend = "make room, or set SOUNDFUSION_DATA or SOUNDFUSION_RESULTS, and start again"
+        raise SoundFusionError(f"cannot write to {folder} ({reason}): what was finished is kept; {mend}") from error
 
 
 def lock(file: Path) -> FileLock:
