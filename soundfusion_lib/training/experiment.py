@@ -36,8 +36,8 @@ class Start:
 
 @dataclass(frozen=True)
 class ImageNet(Start):
-    """VGG16 trained on ImageNet: `weights` are the fingerprint of their file, or "torchvision"; `frozen` as
-    `vgg16.freeze` does."""
+    """VGG16 trained on ImageNet: `weights` are the fingerprint of their file, or "torchvision"; where it is `frozen`,
+    only what `vgg16.freeze` leaves is trained."""
 
     weights: str
     frozen: bool = False
