@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache, lru_cache, wraps
 from inspect import signature
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError, WrapValidator, model_validator
 from pydantic.dataclasses import dataclass
@@ -34,7 +34,6 @@ Fraction = Annotated[Number, Field(ge=0, le=1)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 
 
-@dataclass_transform(frozen_default=True)
 def checked(kind: type[T]) -> type[T]:
     """Make a frozen dataclass that raises SoundFusionError for a value that its annotation does not allow."""
     kind._known = model_validator(mode="before")(lambda values: _known(values, names))

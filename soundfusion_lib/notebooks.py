@@ -24,11 +24,8 @@ SOUND = "data:audio"  # begins the address of a sound within a page
 
 
 def check_parameters(inputs: list[str]) -> None:
-    """Raise SoundFusionError for a parameter not in `DEFAULTS`: papermill only warns, and would run the defaults.
-
-    Args:
-        inputs: the cells run so far, IPython's `In`. Papermill's begins with the comment "# Parameters".
-    """
+    """Raise SoundFusionError for a parameter not in `DEFAULTS`: papermill only warns, and would run the defaults. The
+    inputs are the cells run so far, IPython's `In`."""
     cells = [cell for cell in inputs if cell.startswith("# Parameters\n")]
     names = [statement.targets[0].id for cell in cells for statement in ast.parse(cell).body]
     if unknown := [name for name in names if name not in DEFAULTS]:
@@ -39,11 +36,9 @@ def notebook_files(only: tuple[str, ...] = (), leave_out: Collection[str] = ()) 
     """The numbered notebooks, in order; `only` those whose names begin so, else without notebook 10 where a profile
     leaves "search" out. Raises SoundFusionError if none begins so."""
     files = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    if not files:
-        raise SoundFusionError(f"no notebooks in {PROJECT}: run this from a clone of the project")
-    for prefix in only:
+    for prefix in only or ("",):
         if not any(file.stem.startswith(prefix) for file in files):
-            there = ", ".join(file.stem for file in files)
+            there = ", ".join(file.stem for file in files) or "none: run this from a clone of the project"
             raise SoundFusionError(f"no notebook begins with {prefix!r}; there are: {there}")
     if not only and "search" in leave_out:
         files = [file for file in files if not file.stem.startswith("10")]
@@ -55,12 +50,7 @@ def reproduce(
 ) -> Path:
     """Execute the notebooks on a profile, one after the other: first the data and the probes, which take minutes.
     Returns the folder of the results. Raises SoundFusionError for a bad argument, a cell that failed, or a killed
-    kernel (what was trained is kept).
-
-    Args:
-        profile, device, only: see `load_profile`, `choose_device` and `notebook_files`.
-        scheduler, kept: see `Study`.
-    """
+    kernel (what was trained is kept). For the arguments see `Study` and `notebook_files`."""
     loaded = load_profile(profile)
     files = sorted(notebook_files(only, loaded.leave_out), key=lambda file: file.stem[:2] not in FIRST)
     choose_device(device)
@@ -132,10 +122,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: boo
 
 def _clean(notebook: Any, sounds: bool) -> None:
     """Take out, in place, what differs between two executions: times, progress bars, the state of widgets. Without
-    `sounds` also every sound: a copy may be given to others, and the music belongs to its artists.
-
-    The ids of cells and what the kernel says of itself stay: JupyterLab, saving the notebook, changes nothing.
-    """
+    `sounds` also every sound: a copy may be given to others, and the music belongs to its artists."""
     kept = "kernelspec", "language_info"
     notebook.metadata = {key: notebook.metadata[key] for key in kept if key in notebook.metadata}
     for cell in notebook.cells:

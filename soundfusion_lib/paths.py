@@ -38,12 +38,8 @@ def writing(folder: Path, *others: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, *others) as error:
         reason = getattr(error, "strerror", None) or error
-        variables = {"SOUNDFUSION_DATA": data_dir(), "SOUNDFUSION_RESULTS": results_dir()}
-        named = [name for name, of in variables.items() if os.environ.get(name) and Path(folder).is_relative_to(of)]
-        raise SoundFusionError(
-            f"cannot write to {folder} ({reason}): what was finished is kept; make room, or a folder that may be "
-            f"written to{''.join(f' ({name} names it)' for name in named)}, and start again"
-        ) from error
+        mend = "make room, or set SOUNDFUSION_DATA or SOUNDFUSION_RESULTS, and start again"
+        raise SoundFusionError(f"cannot write to {folder} ({reason}): what was finished is kept; {mend}") from error
 
 
 def lock(file: Path) -> FileLock:

@@ -15,16 +15,11 @@ from soundfusion_lib.errors import SoundFusionError
 GIB = 2**30
 
 
-@pytest.mark.parametrize("name", ["meta", "xpu", "cpu:0", "cuda:", "cuda:x", "gpu", "", "CUDA"])
-def test_names_of_other_devices_are_refused(name):
-    with pytest.raises(SoundFusionError, match=f"there is no device '{name}': take auto, cpu, cuda"):
-        choose_device(name)
-
-
-def test_a_device_that_is_not_there_is_named():
+@pytest.mark.parametrize("name", ["xpu", "cuda:", "gpu", "", "cuda:97"])
+def test_a_device_that_is_not_there_is_named(name):
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(SoundFusionError, match="device 'cuda:97' is not available here"):
-        choose_device("cuda:97")
+    with pytest.raises(SoundFusionError, match=f"device '{name}' is not available here.*; take auto, cpu, cuda"):
+        choose_device(name)
 
 
 @pytest.mark.parametrize("variables, threads", [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)], ids=["unset", "set"])

@@ -324,7 +324,7 @@ def test_a_run_may_start_from_another_s_weights_frozen_or_not(train_in, tmp_path
 
 
 def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(train_in, tmp_path):
-    with pytest.raises(SoundFusionError, match="the run 0123, whose weights are to start from, is not in"):
+    with pytest.raises(SoundFusionError, match="a run whose weights 'small' starts from is not in"):
         train_in(tmp_path, VGG16, start=FromRun("0123"))
     assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
 

@@ -79,18 +79,6 @@ def test_best_weights_are_a_copy_of_the_best_epoch(parts, monkeypatch):
     assert not model.training
 
 
-def test_equal_accuracy_goes_to_the_lower_loss(parts, monkeypatch):
-    sharpness = iter([1.0, 3.0, 2.0])
-
-    def decreed(model, segments, *arguments):
-        return torch.nn.functional.one_hot(segments.targets, 3).float().mul(next(sharpness)).log_softmax(1)
-
-    monkeypatch.setattr(training_module, "log_probabilities", decreed)
-    _, history = train(parts, Training(epochs=3, patience=3, batch_size=16))
-    assert history["validation_accuracy"].tolist() == [1, 1, 1]
-    assert history["validation_loss"].idxmin() == 1
-
-
 @pytest.mark.parametrize("after", [1, 3, 5])
 @pytest.mark.parametrize("recipe", [FAST, NEWER], ids=["the report's", "newer"])
 def test_interrupted_training_ends_with_the_same_numbers(parts, tmp_path, after, recipe):
@@ -117,12 +105,10 @@ def test_a_loss_that_is_not_finite_is_an_error(parts):
         train(parts, Training(epochs=2, batch_size=16, learning_rate=1e30))
 
 
-def test_prediction_is_in_evaluation_mode_and_leaves_the_mode(parts):
-    model = model_for(parts)
-    model.train()
+def test_prediction_is_in_evaluation_mode(parts):
+    model = model_for(parts).train()
     first, second = (log_probabilities(model, parts["test"], batch_size) for batch_size in (128, 7))
     assert torch.allclose(first, second, atol=1e-5)  # with dropout, augmentation or batch statistics they would differ
-    assert model.training
 
 
 def test_predictions_are_probabilities_of_every_segment(parts, store):
@@ -154,32 +140,6 @@ def test_the_projection_that_drops_pixels_first_is_the_strided_one():
         torch.testing.assert_close(block.projection[0](block.subsample(x)), strided(x))
 
 
-def test_the_optimizer_goes_on_in_another_memory_format(tmp_path, cpu):
-    def begin(memory_format):
-        torch.manual_seed(0)
-        model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 3))
-        model.to(memory_format=memory_format)
-        return model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-
-    def step(model, optimizer, count):
-        generator = torch.Generator().manual_seed(count)
-        for _ in range(count):
-            optimizer.zero_grad()
-            model(torch.randn(2, 3, 8, 8, generator=generator)).square().sum().backward()
-            optimizer.step()
-
-    model, optimizer = begin(torch.contiguous_format)
-    step(model, optimizer, 4)
-    training_module._save(tmp_path / "checkpoint.pt", [{}], {}, {"model": model, "optimizer": optimizer})
-    again, other = begin(torch.channels_last)
-    parts = {"model": again, "optimizer": other}
-    assert training_module._resume(tmp_path / "checkpoint.pt", parts, cpu) == ([{}], {})
-    step(model, optimizer, 3)
-    step(again, other, 3)
-    for one, another in zip(model.parameters(), again.parameters(), strict=True):
-        torch.testing.assert_close(another, one, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"noise"])
 def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(parts, tmp_path, damaged):
     one, two = (Training(epochs=epochs, batch_size=16, learning_rate=3e-3) for epochs in (1, 2))
@@ -194,7 +154,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_training_begins_anew(part
 
 
 def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
-    """ResNet1D ends in one value a channel, of which batch norm makes nothing; one segment in all is refused."""
+    """ResNet1D ends in one value a channel, of which batch norm makes nothing."""
 
     def of(count):
         return Segments(store, store.tracks.index[:count], ("waveform",), Segmenting(3.0, None), cpu)
@@ -203,8 +163,6 @@ def test_a_last_batch_of_one_segment_does_not_end_the_training(store, cpu):
     history, _, _ = fit(build_model("resnet1d", 3, width=2, variant="allamy"), of(5), of(2), once, progress=False)
     right = 5 * history["train_accuracy"].item()
     assert abs(right - round(right)) < 1e-4
-    with pytest.raises(SoundFusionError, match="alone: the training set is a single segment"):
-        fit(build_model("resnet1d", 3, width=2), of(1), of(2), once, description="alone", progress=False)
 
 
 def test_the_newer_recipe_learns_and_keeps_its_last_epoch_whatever_validation_says(parts, store):
@@ -282,7 +240,8 @@ def test_label_smoothing_is_in_the_training_loss(parts):
 
 
 def test_the_epoch_of_lowest_loss_is_kept_whatever_its_accuracy(parts, monkeypatch):
-    """The second epoch is right everywhere and unsure; the third is sure, and wrong once: its loss is lower."""
+    """The second epoch is right everywhere and unsure, the fourth less so; the third is sure, and wrong once: its loss
+    is lowest."""
     epochs = []
 
     def decreed(model, segments, *arguments):
@@ -290,12 +249,12 @@ def test_the_epoch_of_lowest_loss_is_kept_whatever_its_accuracy(parts, monkeypat
         right = torch.nn.functional.one_hot(segments.targets, 3).float()
         if epochs[-1] == 3:
             right[0] = 1 - right[0]
-        return right.mul({1: -1.0, 2: 0.1, 3: 9.0}[epochs[-1]]).log_softmax(1)
+        return right.mul({1: -1.0, 2: 0.1, 3: 9.0, 4: 0.2}[epochs[-1]]).log_softmax(1)
 
     monkeypatch.setattr(training_module, "log_probabilities", decreed)
-    for keep, best in (("best", 2), ("lowest_loss", 3)):
+    for keep, best in (("best", 4), ("lowest_loss", 3)):
         epochs.clear()
-        recipe = dataclasses.replace(FAST, epochs=3, keep=keep)
+        recipe = dataclasses.replace(FAST, epochs=4, keep=keep)
         assert fit(model_for(parts), parts["train"], parts["validation"], recipe, progress=False).best_epoch == best
 
 

@@ -84,7 +84,6 @@ def test_the_order_of_precedence(tmp_path):
 
 FAULTS = [
     ("[training]\nepochs = 'ten'", '[training] epochs = "ten": must be a valid integer'),
-    ("[training]\nbatch_size = 8.0", "[training] batch_size = 8.0: must be a valid integer"),
     ("[training]\nlearning_rate = nan", "[training] learning_rate = nan: must be a finite number"),
     ("[training]\noptimizer = ['adam']", "[training] optimizer = [\"adam\"]: must be 'adam' or 'adamw'"),
     ("[training]\nepoch = 3", "[training] has no key 'epoch'; there are: averaging, batch_size, class_weights,"),
@@ -93,26 +92,17 @@ FAULTS = [
     ("[augment.mel]\nnoise_std = 1", "[augment.mel] has no key 'noise_std'; there are: max_fraction,"),
     ("[widths]\nresnet1d = { small = 0 }", "[widths.resnet1d] small = 0: must be greater than or equal to 2"),
     ("[pretraining]\nkind = 'emotify'\nseconds = 'all'", '[pretraining] seconds = "all": must be a valid number'),
-    ("[split]\nscheme = 'all'", '[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`'),
-    ("[waveform]\nsample_rate = 10_000_000", "sample_rate = 10000000: must be less than or equal to 384000"),
     ("[search.space]\nepochs = [1, 2]", "[search.space] has no key 'epochs'"),
-    ('[search]\nmodel = "resnet1d"\nspace = { max_fraction = [0.1, 0.2] }', "space.max_fraction: resnet1d has no spec"),
     ("[search.space]\nwidth = [8]", "[search.space] width = [8]: give a list of two values or more, or { low = …,"),
-    ("[search.space]\nwidth = [8, 8.5]", "[search.space] width = 8.5: must be a valid integer"),
-    ("[search.space]\nmixup = { low = 0.3, high = 0.1 }", "low must be below high"),
-    ("[searched]\nepochs = 3", "[searched] has no key 'epochs'"),
     # what the study sets
     ("[split]\nfold = 1", "[split] fold is set by the study: set test_folds"),
-    ("[models.vgg16]\nbatch_size = 8", "vgg16: batch_size is set by the study: set large_batch"),
-    ("[models.resnet2d]\ndropout = 0.1", "resnet2d: dropout is set by the study: the table of regularization"),
-    ("[models.nnet1]\nn_mels = 32", "nnet1: n_mels is set by the study: set n_mels in [mel]"),
+    ("[models.vgg16]\nbatch_size = 8", "vgg16: batch_size is set by the study: see [mel], [widths] and large_batch"),
+    ("[models.resnet2d]\ndropout = 0.1", "resnet2d: dropout is set by the study"),
+    ("[models.nnet1]\nn_mels = 32", "nnet1: n_mels is set by the study"),
 ]
 TOP_FAULTS = [
     ("mel = 'big'", 'mel = "big": must be a dictionary or an instance of MelSpectrogram'),
-    ('seeds = ["a"]', 'seeds = "a": must be a valid integer'),
     ("seeds = []", "seeds = []: must have at least 1 item"),
-    ("[seeds_of]\nnnet1 = 3", "[seeds_of] nnet1 = 3: must be a valid tuple"),
-    ("test_folds = [10]", "test_folds = [10]: [split] has folds 0 to 9"),
     ("leave_out = ['vgg']", "leave_out = \"vgg\": must be 'simple_cnn', 'resnet2d',"),
     ('name = "../../x"', 'name = "../../x": must match pattern'),
     ("epochs = 3", "has no key 'epochs'; there are: augment, clip_seconds"),
@@ -141,12 +131,10 @@ def test_a_fault_is_said_in_one_sentence_that_names_file_key_and_value(tmp_path,
 def test_a_file_is_read_in_utf_8_and_names_the_profile_unless_it_says_another_name(tmp_path):
     ours = 'name = "ours"\n' + CORPUS
     assert load_profile(profile(tmp_path, ours, "my study.toml", "utf-8-sig")).name == "ours"
-    for stem, name in (("my study (2)", "my-study-2"), ("...", "mine")):
-        with pytest.raises(SoundFusionError, match=f'write name = "{name}" as its first line'):
-            load_profile(profile(tmp_path, CORPUS, f"{stem}.toml"))
-        assert load_profile(profile(tmp_path, f'name = "{name}"\n{CORPUS}', f"{stem}.toml")).name == name
-    for encoding, said in (("utf-16", "UTF-16"), ("latin-1", "no UTF-8")):
-        with pytest.raises(SoundFusionError, match=f"mine.toml: its text is {said}: save it in UTF-8"):
+    with pytest.raises(SoundFusionError, match='write name = "mine" as its first line'):
+        load_profile(profile(tmp_path, CORPUS, "my study (2).toml"))
+    for encoding in ("utf-16", "latin-1"):
+        with pytest.raises(SoundFusionError, match=r"mine.toml: its text is no UTF-8 \(UTF-16\?\): save it in UTF-8"):
             load_profile(profile(tmp_path, "# Über\n" + ours, encoding=encoding))
 
 

@@ -26,10 +26,8 @@ def run_with(losses, info=None, **training) -> Run:
         (FALLING, {"epochs": 21, "patience": 5}, True),  # patience stopped it
         (STILL, {"epochs": 20}, False),  # a constant rate whose epochs ran out
         (STILL, {"epochs": 20, "schedule": "one_cycle", "keep": "last"}, True),
-        (STILL, {"epochs": 20, "schedule": "one_cycle"}, True),
         (FALLING, {"epochs": 20, "schedule": "one_cycle", "keep": "last"}, False),
         (FALLING[:17] + [0.4] * 2, {"epochs": 19, "schedule": "one_cycle"}, True),  # a tenth is one epoch
-        ([0.5, 0.46], {"epochs": 2, "schedule": "one_cycle"}, True),
         ([0.5, 0.44], {"epochs": 2, "schedule": "one_cycle"}, False),
         ([0.5], {"epochs": 1, "schedule": "one_cycle"}, False),
     ],

@@ -326,16 +326,21 @@ def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(cor
 def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path):
     parts = ["train", "train", "validation", "test"]
     file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["group"]])
-    text = file.read_text().replace('scheme = "artist", ', "")
-    file.write_text(text)
-    with pytest.raises(SoundFusionError, match=r"test_folds = \[0, 1\].*has an official split"):
-        _ = Study("official", file, "cpu").test_folds
-    file.write_text(text.replace("test_folds = [0, 1]", ""))
-    study = Study("official", file, "cpu", progress=False)
-    one = study.variants(study.experiment("x", "simple_cnn"))[0]
-    file.write_text(text.replace("test_folds = [0, 1]", "").replace("folds = 4", "folds = 5"))
-    other = Study("official", file, "cpu", progress=False)
-    assert one.split.scheme == "official" and other.variants(other.experiment("x", "simple_cnn"))[0] == one
+    text, variants = file.read_text().replace('scheme = "artist", ', ""), []
+    for folds in (4, 5):
+        file.write_text(text.replace("folds = 4", f"folds = {folds}"))
+        study = Study("official", file, "cpu", progress=False)
+        variants.append(study.variants(study.experiment("x", "simple_cnn")))
+    assert study.test_folds == (0,) and variants[0] == variants[1] and variants[0][0].split.scheme == "official"
+
+
+def test_a_fold_that_cannot_be_split_is_said_before_anything_is_trained(corpus, folders, tmp_path, monkeypatch):
+    """All of a label in one fold: another one trains without trouble, and this one has nothing to learn it from."""
+    artists = corpus.tracks["group"].where(corpus.tracks["label"] != "low", "the only one")
+    study = Study("few", copied(corpus, tmp_path / "few", artist=artists.to_numpy()), "cpu", progress=False)
+    monkeypatch.setattr(study_module, "train_many", lambda *arguments: pytest.fail("trains"))
+    with pytest.raises(SoundFusionError, match="by the artist split no track of 'low' is in train"):
+        study.train(dataclasses.replace(study.experiment("x", "simple_cnn"), folds=(0, 1, 2, 3)))
 
 
 def test_a_fusion_trains_as_long_as_its_longest_part(profile, folders, tmp_path):

@@ -1,8 +1,5 @@
-"""The report's experiments: what each of its tables and plots takes, declared on a study.
-
-Each function returns experiments by their names in the table. An experiment that several tables share is the same in
-all of them, so it is trained once.
-"""
+"""The report's experiments: what each of its tables and plots takes, declared on a study, by their names in the table.
+An experiment that several tables share is the same in all of them, so it is trained once."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -41,16 +38,7 @@ def reported(name: str) -> pd.DataFrame:
 
 def resnet(study: Study, model: str, size: str = "small", regularization: str = "dropout+augmentation") -> Experiment:
     """ResNet1D or ResNet2D ("resnet1d", "resnet2d") of a size in `SIZES`, regularized as in the slides' table."""
-    for what, name, known in (
-        ("model", model, LABELS),
-        ("size", size, SIZES),
-        ("way", regularization, REGULARIZATIONS),
-    ):
-        if name not in known:
-            raise SoundFusionError(f"protocol.resnet: there is no {what} {name!r}, only {', '.join(known)}")
-    options = dict(REGULARIZATIONS[regularization])
-    if size == "large":
-        options["batch_size"] = study.profile.large_batch
+    options = REGULARIZATIONS[regularization] | ({"batch_size": study.profile.large_batch} if size == "large" else {})
     name = f"{LABELS[model]}-{size}"
     if regularization != "dropout+augmentation":
         name += ", " + regularization.replace("none", "no regularization")
@@ -96,11 +84,10 @@ def grid(study: Study) -> dict[tuple[float, int, float], Experiment]:
         return {}
     cells = {}
     for cell in reported("grid_search_specaugment").iloc[:, :3].itertuples(index=False, name=None):
-        probability, masks, fraction = cell
-        options = {"probability": probability, "max_fraction": fraction}
-        options |= {"n_time_masks": masks, "n_frequency_masks": masks}
+        probability, masks, share = cell
+        mel = {"probability": probability, "n_time_masks": masks, "n_frequency_masks": masks, "max_fraction": share}
         name = f"SimpleCNN, SpecAugment {cell}"
-        experiment = study.experiment(name, "simple_cnn", augment={"mel": options}, **study.profile.grid)
+        experiment = study.experiment(name, "simple_cnn", augment={"mel": mel}, **study.profile.grid)
         cells[cell] = replace(experiment, folds=(study.profile.test_folds or (0,))[:1])
     return cells
 
@@ -148,28 +135,23 @@ def fine_tuned(study: Study) -> dict[str, Experiment]:
         study.check_pretraining()
     except SoundFusionError:
         return {}
-    return {
-        network: replace(one, name=f"{network}, {pretraining_name(study)} start, fine-tuned", start=FromRun(one))
-        for network, one in (("ResNet2D-small", resnet(study, "resnet2d")), ("SimpleCNN", simple_cnn(study)))
-    }
+    networks = {"ResNet2D-small": resnet(study, "resnet2d"), "SimpleCNN": simple_cnn(study)}
+    named = f"{pretraining_name(study)} start, fine-tuned"
+    return {name: replace(one, name=f"{name}, {named}", start=FromRun(one)) for name, one in networks.items()}
 
 
 def pretraining_name(study: Study) -> str:
     """What the corpus is called that networks may be trained on first."""
-    corpus = study.profile.pretraining
-    kind = corpus.get("kind", "gtzan")
-    names = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN", "folder": Path(corpus.get("path", "")).name}
-    return names.get(kind, kind)
+    corpus = {"kind": "gtzan", "path": ""} | study.profile.pretraining
+    names = {"gtzan": "GTZAN", "demo_gtzan": "synthetic GTZAN", "folder": Path(corpus["path"]).name}
+    return names.get(corpus["kind"], corpus["kind"])
 
 
 def imagenet_fingerprint(study: Study) -> str:
     """What ImageNet's weights are told apart by; raises SoundFusionError where they cannot be had."""
-    width = study.profile.models.get("vgg16", {}).get("width", FULL_WIDTH)
+    width = study.profile.settings("vgg16").get("width", FULL_WIDTH)
     if width != FULL_WIDTH:
-        raise SoundFusionError(
-            f"this profile's VGG16 has width {width}, and ImageNet's weights are for width {FULL_WIDTH}; "
-            "run a profile with the whole VGG16, such as fma_small"
-        )
+        raise SoundFusionError(f"this profile's VGG16 has width {width}, and ImageNet's weights have {FULL_WIDTH}")
     if file := imagenet_file():
         return checksum(file)[:12]
     if not study.dry:
@@ -179,10 +161,8 @@ def imagenet_fingerprint(study: Study) -> str:
 
 def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
     """The fusions' parts, each ending in 4 F features: ResNet1D-small and ResNet2D-small."""
-    return [
-        ("resnet1d", {"width": study.profile.width("resnet1d", "small")}),
-        ("resnet2d", {"width": study.profile.width("resnet2d", "small"), "pool": 1}),
-    ]
+    one, two = (study.profile.width(model, "small") for model in LABELS)
+    return [("resnet1d", {"width": one}), ("resnet2d", {"width": two, "pool": 1})]
 
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:
@@ -209,20 +189,18 @@ def fusions(study: Study) -> dict[str, Experiment]:
 
 def as_large(study: Study, model: str) -> Experiment:
     """A control of the fusions: one part alone, wide enough to have as many parameters as SoundFusion-1."""
-    wanted = _parameters(joint_fusions(study)["SoundFusion-1"])
-    small = resnet(study, model)
+    small, fusion = resnet(study, model), joint_fusions(study)["SoundFusion-1"]
     for width in count(study.profile.width(model, "small")):
-        options = {**small.options, "width": width}
-        wider = replace(small, name=f"{LABELS[model]}, F = {width}", options=options, role=CONTROL)
-        if _parameters(wider) >= wanted:
-            return wider
+        wider = small.vary(f"{LABELS[model]}, F = {width}", width=width)
+        if _parameters(wider) >= _parameters(fusion):
+            return replace(wider, role=CONTROL)
 
 
 def twin(study: Study, experiment: Experiment) -> Experiment:
     """A control of the fusions: the same with as many other seeds, the next ones. Averaged with it, an experiment makes
     an ensemble for each seed, and no two of these have a run in common."""
     seeds = study.seeds(experiment)
-    return replace(experiment, seeds=tuple(max(seeds) + 1 + nth for nth in range(len(seeds))), role=CONTROL)
+    return replace(experiment, seeds=tuple(range(max(seeds) + 1, max(seeds) + 1 + len(seeds))), role=CONTROL)
 
 
 def _parameters(experiment: Experiment) -> int:
@@ -239,15 +217,14 @@ def decisions_of_trained(one: Result, two: Result) -> dict[str, Result]:
 def performance(study: Study) -> dict[str, Experiment]:
     """The slides' table of performance, by its row in results/reported/table2_performance.csv."""
     frozen = [one for one in transfer(study)[0].values() if getattr(one.start, "frozen", False)]
-    pretrained = {"vgg16_pretrained": frozen[0]} if frozen else {}  # ImageNet's, where it could be had
     on_mel, fused = two_dimensional(study), joint_fusions(study)
     return {
         "resnet1d_medium": resnet(study, "resnet1d", "medium"),
-        **pretrained,
+        **({"vgg16_pretrained": frozen[0]} if frozen else {}),  # ImageNet's, where it could be had
         "resnet2d_small": on_mel["ResNet2D-small"],
         "nnet1": on_mel["nnet1"],
         "nnet2": on_mel["nnet2"],
-        "simple_cnn": simple_cnn(study),
+        "simple_cnn": on_mel["SimpleCNN, whole clip"],
         "soundfusion1": fused["SoundFusion-1"],
         "soundfusion2": fused["SoundFusion-2"],
     }

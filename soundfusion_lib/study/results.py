@@ -1,6 +1,5 @@
 """What a notebook shows and keeps: tables and figures with their captions, findings, and its entry in summary.json."""
 
-import json
 import platform
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +12,10 @@ import pandas as pd
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.paths import lock, results_dir, whole, writing
 from soundfusion_lib.pool import cores
 from soundfusion_lib.study.profile import BUILT_IN
-from soundfusion_lib.training.run import Run, provenance
+from soundfusion_lib.training.run import Run, provenance, read_json, write_json
 
 DPI = 120
 OF_RUN = "seconds", "best_epoch", "device", "commit", "finished"
@@ -63,11 +61,8 @@ class Results:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The content of a summary.json; empty where there is none. Raises SoundFusionError where it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise SoundFusionError(f"{path} is damaged ({error}): delete it; notebooks that run write it anew") from error
+    """The content of a summary.json; empty where there is none."""
+    return read_json(path) if path.exists() else {}
 
 
 @contextmanager
@@ -78,14 +73,13 @@ def edit_summary(path: Path) -> Iterator[dict[str, Any]]:
         content = read_summary(path)
         yield content
         with whole(path) as aside:
-            aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_json(aside, content)
 
 
 def entry_of(
     runs: Mapping[str, Run], classifiers: Collection[str], results: Mapping[str, str], device: str, seconds: float
 ) -> dict[str, Any]:
-    """A notebook in a summary: its runs, the keys of its classifiers, its tables and figures with their captions, when
-    and where it ran."""
+    """A notebook in a summary: its runs, keys of classifiers, captions of tables and figures, when and where it ran."""
     trained = sum(run.trained for run in runs.values())
     return {
         "runs_trained": trained,

@@ -66,8 +66,8 @@ class Study(Results):
         dry: bool = False,
         scheduler: str = "",
     ):
-        super().__init__(notebook, load_profile(profile).name)
         self.profile: Profile = load_profile(profile)
+        super().__init__(notebook, self.profile.name)
         self.device_name = device  # of each worker, where there is a scheduler
         self.device: torch.device = choose_device(device)
         self.progress = progress
@@ -111,17 +111,12 @@ class Study(Results):
 
     @property
     def test_folds(self) -> tuple[int, ...]:
-        """The folds to test. Where the profile does not say: all of them if the corpus has fewer than `MANY` tracks,
-        else the first. Raises SoundFusionError for folds of an official split, which has one."""
-        folds, split, corpus = self.profile.test_folds, self.profile.split, self.corpus
-        if split.resolved(corpus.tracks).scheme != "official":
-            return folds or tuple(range(split.folds if len(corpus.tracks) < MANY else 1))
-        if folds not in ((), (0,)):
-            raise SoundFusionError(
-                f"profile {self.profile.name}: test_folds = {list(folds)}, but corpus {corpus.name!r} has an official "
-                'split: leave test_folds out, or set scheme = "artist" in [split]'
-            )
-        return (0,)
+        """The folds to test: the one of an official split; else the profile's; if it names none, all of them for a
+        corpus of fewer than `MANY` tracks, for a larger one the first."""
+        split, tracks = self.profile.split, self.corpus.tracks
+        if split.resolved(tracks).scheme == "official":
+            return (0,)
+        return self.profile.test_folds or tuple(range(split.folds if len(tracks) < MANY else 1))
 
     def split(self, fold: int, repeat: int = 0) -> Split:
         """The profile's split with this fold for testing, shuffled anew for another `repeat`; the corpus's official
@@ -132,14 +127,13 @@ class Study(Results):
     @cached_property
     def pretraining(self) -> Store:
         """The clips that networks are trained on first, as spectrograms; raises as `check_pretraining`."""
-        self.check_pretraining()
-        return self.build_store(open_corpus(self.profile.pretraining), [self.profile.mel])
+        return self.build_store(self.check_pretraining(), [self.profile.mel])
 
-    def check_pretraining(self) -> None:
-        """Raise SoundFusionError if the profile names no corpus for pre-training, or one that is not there."""
+    def check_pretraining(self) -> Corpus:
+        """The corpus for pre-training; raises SoundFusionError if the profile names none, or one that is not there."""
         if not self.profile.pretraining:
             raise SoundFusionError('the profile names no corpus for pre-training: add [pretraining] kind = "gtzan"')
-        open_corpus(self.profile.pretraining)
+        return open_corpus(self.profile.pretraining)
 
     def build_store(self, corpus: Corpus, specs: list[Representation]) -> Store:
         """The clips of a corpus in these representations; they are decoded first where they are not there yet."""
@@ -161,23 +155,17 @@ class Study(Results):
         role: str = "network",
         **options: Any,
     ) -> Experiment:
-        """An experiment with the settings of `Profile.settings`, and `options` (of model or `Training`) over them.
+        """An `Experiment` with the settings of `Profile.settings`, and `options` (of model or `Training`) over them. It
+        is augmented as in the report (True), or by options of each input, {"mel": {...}}.
 
         A fusion trains for as many epochs as the part that trains longest, unless the profile sets its epochs.
-
-        Args:
-            name: title in tables and figures.
-            model: a name in `MODELS`.
-            augment: True augments the inputs as the report does; or options by input, {"mel": {...}}.
         """
         profile = self.profile
-        if model not in MODELS:
-            raise SoundFusionError(f"experiment {name!r}: there is no model {model!r}, only {', '.join(MODELS)}")
         parts = [profile.settings(part) for part, _ in options.get("parts", ())]
         longest = {key: max(part[key] for part in parts) for key in ("epochs", "patience") if parts}
         settings = {**profile.settings(model), **longest, **profile.models.get(model, {}), **options}
         training = Training(**{key: settings.pop(key) for key in REPORTED})
-        inputs = MODELS[model].inputs
+        inputs = MODELS[model].inputs if model in MODELS else ()  # `Experiment` says which there are
         return Experiment(
             name,
             model,
@@ -215,25 +203,16 @@ class Study(Results):
         return variants
 
     def _variant(self, experiment: Experiment, seed: int, split: Split) -> Experiment:
-        start, training = self._resolved(experiment.start, seed, split), experiment.training
+        start, training = experiment.start, experiment.training
+        match start:
+            case FromParts(parts):
+                start = FromParts(tuple(self.key(self._variant(part, seed, split)) for part in parts))
+            case FromRun(Experiment() as first):
+                start = replace(start, run=self.key_pretrained(first))
         tracks = self.corpus.tracks["label"].value_counts()
         if training.keep == "best" and tracks.max() > UNEQUAL * tracks.min():
             training = replace(training, keep="lowest_loss")
         return replace(experiment, seed=seed, split=split, start=start, training=training, folds=(), seeds=())
-
-    def _resolved(self, start: Start, seed: int, split: Split) -> Start:
-        match start:
-            case FromParts(parts):
-                return FromParts(tuple(self.key(self._variant(part, seed, split)) for part in parts))
-            case FromRun(Experiment() as experiment):
-                return replace(start, run=self.key_pretrained(experiment))
-        return start
-
-    def _parts(self, experiment: Experiment) -> list[Experiment]:
-        """What a fusion starts from: its parts with the same seeds, folds and tracks."""
-        parts = experiment.start.runs if isinstance(experiment.start, FromParts) else ()
-        same = {"seeds": self.seeds(experiment), "folds": experiment.folds, "split": experiment.split}
-        return [replace(part, **same) for part in parts]
 
     def key(self, experiment: Experiment) -> str:
         """The key of a run on the study's tracks."""
@@ -251,7 +230,9 @@ class Study(Results):
         """By key, the runs of experiments, each behind those it starts from."""
         runs: dict[str, Wanted] = {}
         for experiment in experiments:
-            runs |= self.wanted(self._parts(experiment))
+            same = {"seeds": self.seeds(experiment), "folds": experiment.folds, "split": experiment.split}
+            if isinstance(experiment.start, FromParts):
+                runs |= self.wanted(replace(part, **same) for part in experiment.start.runs)
             if isinstance(experiment.start, FromRun):
                 first = experiment.start.run
                 runs[self.key_pretrained(first)] = Wanted(self._pretrained(first), self.pretraining)
@@ -260,13 +241,18 @@ class Study(Results):
 
     def train(self, experiments: Experiment | Mapping[Name, Experiment]) -> Any:
         """Train with every seed and in every fold, or find what is trained; first what an experiment starts from. Runs
-        train side by side: one on each core, or on the scheduler's workers. Returns a `Result`, or several by name."""
+        train side by side: one on each core, or on the scheduler's workers. Returns a `Result`, or several by name.
+        Raises SoundFusionError, before anything is trained, if a fold cannot be split: see `Split.assign`."""
         if isinstance(experiments, Experiment):
             return self.train({experiments.name: experiments})[experiments.name]
         wanted = self.wanted(experiments.values())
         missing = {key: run for key, run in wanted.items() if not self.is_trained(key)}
         if self.dry and missing:
             raise NothingYet(f"{len(missing)} runs are not trained: `soundfusion reproduce {self.profile.name}`")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of rare labels: `tracks` warns of them
+            for run, store in {(run.experiment.split, id(run.store)): run for run in missing.values()}.values():
+                run.split.assign(store.tracks)
         options = self.device_name, self.progress, self.scheduler, self.kept
         for run in train_many(missing, runs_dir(), *options):
             self._runs.setdefault(run.key, run)
@@ -275,7 +261,7 @@ class Study(Results):
 
     def is_trained(self, key: str) -> bool:
         """Whether the run of this key is there, or kept and looked for."""
-        return (runs_dir() / key).is_dir() or (self.kept is not None and kept_run(key, self.kept) is not None)
+        return (runs_dir() / key).is_dir() or kept_run(key, self.kept) is not None
 
     def pretrained(self, experiment: Experiment) -> Run:
         """Train an experiment on the corpus for pre-training, with the first seed, or find it."""

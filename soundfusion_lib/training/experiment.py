@@ -36,8 +36,8 @@ class Start:
 
 @dataclass(frozen=True)
 class ImageNet(Start):
-    """VGG16 trained on ImageNet: `weights` are the fingerprint of their file, or "torchvision"; `frozen` trains only
-    what the report's authors trained, see `vgg16.freeze`."""
+    """VGG16 trained on ImageNet: `weights` are the fingerprint of their file, or "torchvision"; where it is `frozen`,
+    only what `vgg16.freeze` leaves is trained."""
 
     weights: str
     frozen: bool = False
@@ -45,8 +45,8 @@ class ImageNet(Start):
 
 @dataclass(frozen=True)
 class FromRun(Start):
-    """The same network, trained on another corpus: `run` is that run's key; before a study has resolved it, its
-    experiment. `frozen` as for `ImageNet`; None for a network that has nothing to freeze."""
+    """The same network, trained on another corpus: `run` is that run's key, or, before a study has resolved it, its
+    experiment. `frozen` is None for a network that has nothing to freeze."""
 
     run: "Experiment | str"
     frozen: bool | None = None
@@ -54,8 +54,7 @@ class FromRun(Start):
 
 @dataclass(frozen=True)
 class FromParts(Start):
-    """A fusion's networks, each trained before on the same tracks: `runs` are their keys; before a study has resolved
-    them, their experiments."""
+    """A fusion's networks, each trained before on the same tracks: `runs` as `FromRun.run`."""
 
     runs: "tuple[Experiment | str, ...]"
 
@@ -148,13 +147,10 @@ class Experiment:
         return cls(**{**content, **specs})
 
     def key(self, content_id: str) -> str:
-        """Hash of what the outcome depends on, 16 hexadecimal digits.
+        """Hash of what the outcome depends on, 16 hexadecimal digits; `content_id` is of the tracks, see `Store`.
 
         Only settings that differ from their defaults count: spelling one out changes nothing, nor does a new setting
         whose default is what was done before. 4 and 4.0 are the same.
-
-        Args:
-            content_id: of the tracks it is trained on, see `Store.content_id`.
         """
         content = {
             "model": self.model,
@@ -173,12 +169,9 @@ class Experiment:
     @property
     def starts_from(self) -> tuple[str, ...]:
         """Keys of the runs whose weights it starts from."""
-        match self.start:
-            case FromRun(run):
-                return (run,)
-            case FromParts(runs):
-                return runs
-        return ()
+        if isinstance(self.start, FromRun):
+            return (self.start.run,)
+        return self.start.runs if isinstance(self.start, FromParts) else ()
 
     @property
     def _input_shape(self) -> dict[str, int]:

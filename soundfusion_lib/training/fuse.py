@@ -16,12 +16,8 @@ Pair = tuple[pd.DataFrame, pd.DataFrame]  # predictions of the same segments by 
 
 
 def average(first: Result, second: Result, name: str, role: str = FUSION, searched: bool = False) -> Result:
-    """Weighted mean of both classifiers' probabilities.
-
-    Args:
-        first, second: they are fused in the folds that both have. The nth seed of one goes with the nth of the other.
-        searched: weigh by `search_weights`, instead of equally.
-    """
+    """Mean of both classifiers' probabilities, weighted by `search_weights` if `searched`. They are fused in the folds
+    that both have; the nth seed of one goes with the nth of the other."""
 
     @cache
     def weights() -> dict[tuple[int, int], float]:
@@ -98,17 +94,11 @@ def _fused(first: Result, second: Result, name: str, role: str, load: Callable[[
 
 
 def _pairs(first: Result, second: Result, part: str) -> Mapping[tuple[int, int], Pair]:
-    """By the first's seed and fold, both predictions."""
+    """By the first's seed and fold, both predictions; raises ValueError unless both have as many seeds."""
     one, two = first.by_run(part), second.by_run(part)
-    seeds = [sorted({seed for seed, _ in frames}) for frames in (one, two)]
-    if len(seeds[0]) != len(seeds[1]):
-        raise SoundFusionError(f"{first.name!r} and {second.name!r} can be fused only with as many seeds each")
-    partner = dict(zip(*seeds, strict=True))
-    pairs = {(seed, fold): (one[seed, fold], two.get((partner[seed], fold))) for seed, fold in one}
-    pairs = {key: pair for key, pair in pairs.items() if pair[1] is not None}
-    if not pairs:
-        raise SoundFusionError(f"{first.name!r} and {second.name!r} have no fold in common: they cannot be fused")
-    return pairs
+    partner = dict(zip(*(sorted({seed for seed, _ in frames}) for frames in (one, two)), strict=True))
+    keys = {(seed, fold): (partner[seed], fold) for seed, fold in one}
+    return {key: (one[key], two[partner]) for key, partner in keys.items() if partner in two}
 
 
 def _log_probabilities(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:

@@ -16,15 +16,14 @@ PROBABILITY = "p_"  # begins the column of a class's probability, so that no lab
 
 @torch.inference_mode()
 def log_probabilities(model: AudioClassifier, segments: Segments, batch_size: int = BATCH) -> torch.Tensor:
-    """Log-probabilities of all segments in evaluation mode, (segments, classes), float32, on the segments' device."""
-    was_training = model.training
+    """Log-probabilities of all segments, (segments, classes), float32, on the segments' device. The model is set to
+    evaluation mode, and stays so."""
     model.eval()
     outputs = []
     for inputs, _ in segments.batches(batch_size):
         with autocast(segments.device):
             logits = model(*inputs)
         outputs.append(logits.float().log_softmax(1))
-    model.train(was_training)
     return torch.cat(outputs)
 
 

@@ -101,7 +101,7 @@ def fit(
     """Train a model in place. It ends with the weights of the best (or last) epoch, in evaluation mode.
 
     On a CPU the same arguments give the same bits, also when training was interrupted and resumed. On CUDA they do not:
-    cuDNN picks the fastest algorithm of each convolution by trial (`cudnn.benchmark`), so the last digits may differ.
+    cuDNN picks the fastest algorithm of each convolution by trial (`cudnn.benchmark`).
 
     Args:
         model: it is moved to the segments' device.
@@ -111,12 +111,9 @@ def fit(
         on_epoch: called after each epoch with its row of the history; what it raises ends the training.
         description: title of the progress bar.
 
-    Raises:
-        SoundFusionError: there is a single training segment, or no validation segments to choose the best epoch by.
-        Diverged: the loss is no longer finite.
+    Raises SoundFusionError if no validation set is there to choose the best epoch by, Diverged if the loss is no longer
+    finite.
     """
-    if len(train) < 2:
-        raise SoundFusionError(f"{description}: the training set is a single segment: add tracks, or cut them shorter")
     if validation is None and training.keep != "last":
         raise SoundFusionError(f'{description}: there is no validation set: set keep = "last" and the epochs it takes')
     torch.backends.cudnn.benchmark = True
@@ -150,8 +147,8 @@ def fit(
 
 
 def train_epoch(state: dict[str, Any], train: Segments, training: Training, seed: int) -> list[float]:
-    """Train what `_state` gives for one epoch; returns its mean loss and its accuracy. The seed is set anew in each
-    epoch, so that a resumed training needs no other random state."""
+    """Train what `_state` gives for one epoch; returns its mean loss and its accuracy. Each epoch sets the seed anew:
+    a resumed training needs no other random state."""
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     model, optimizer, device = state["model"].train(), state["optimizer"], train.device
@@ -249,9 +246,4 @@ def _resume(
         return fresh
     for name, part in state.items():
         part.load_state_dict(saved[name])
-    # a fused step takes a parameter and its state as they lie in memory: give both the same layout
-    for parameter, values in state["optimizer"].state.items():
-        for name, value in values.items():
-            if value.shape == parameter.shape:
-                values[name] = torch.empty_like(parameter).copy_(value)
     return saved["history"], saved["best"]

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ from soundfusion_lib.audio.store import Store
 from soundfusion_lib.device import choose_device, memory
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
-from soundfusion_lib.paths import data_dir, writing
+from soundfusion_lib.paths import data_dir
 from soundfusion_lib.pool import cores, worker_pool
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.run import Run, versions
@@ -41,41 +40,39 @@ class Wanted(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A call of a function, which also takes `device` and `progress`, after the tasks with these keys, and the bytes of
-    main memory that it takes."""
+    """A call of a function, which also takes `device` and `progress`, and the bytes of main memory that it takes."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    after: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()  # keys of tasks
     memory: int = 0
 
 
 def train_many(
     runs: Mapping[str, Wanted], folder: Path, device: str, progress: bool, scheduler: str = "", kept: Path | None = None
 ) -> Iterator[Run]:
-    """Train runs, each of which stands behind those that it starts from, and yield each one when it is done. See
-    `train_or_find` and `run_tasks`."""
+    """Train runs, each behind those that it starts from, and yield each when it is done: see `run_tasks`."""
     tasks, sizes = {}, {}
     for key, (experiment, store) in runs.items():
         like = repr((experiment.model, experiment.options, experiment.segmenting, experiment.training.batch_size))
         sizes[like] = sizes.get(like) or memory_of(experiment, store)
         arguments = experiment, store, folder
         tasks[key] = Task(partial(train_or_find, kept=kept), arguments, experiment.starts_from, sizes[like])
-    # the largest network first, so that no core waits for it at the end; at last, in their order, what starts from runs
+    # the largest network first, so that no core waits for it at the end; last what starts from runs
     order = sorted(tasks, key=lambda key: 0 if tasks[key].after else tasks[key].memory, reverse=True)
     yield from run_tasks({key: tasks[key] for key in order}, device, progress, scheduler)
 
 
 def memory_of(experiment: Experiment, store: Store) -> int:
-    """Main memory that training takes on the CPU, estimated, in bytes: for each parameter six numbers (weight,
-    gradient, two of the optimizer, averaged weight, best weight); what a batch leaves for the backward pass, and a
-    third more; and the process."""
-    kept: set[torch.UntypedStorage] = set()  # of tensors without values, of which only the sizes are there
+    """Main memory that training takes on the CPU, estimated, in bytes: the process, and four thirds of six numbers for
+    each parameter (weight, gradient, two of the optimizer, averaged, best) and of what a batch leaves for backward."""
+    kept: set[torch.UntypedStorage] = set()
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept.add(tensor.untyped_storage())
         return tensor
 
+    # on "meta" tensors have sizes and no values
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model, inputs = experiment.build(len(store.labels)), {}
         for spec in experiment.representations:
@@ -94,13 +91,11 @@ def run_tasks(
     """Call what the tasks say, the first one first, and yield each result when it is there.
 
     Args:
-        device: name of a device, see `choose_device`: the tasks share the CPU's cores, and take turns on any other.
-        progress: show progress bars.
+        device: see `choose_device`: the tasks share the CPU's cores, and take turns on any other device.
         scheduler: address of a Dask scheduler, tcp://host:8786, whose workers each have such a device; "" for none.
 
-    Raises:
-        SoundFusionError: a process was killed; the scheduler does not answer, or is lost; a worker has another disk,
-            other versions of packages, or several threads.
+    Raises SoundFusionError if a process was killed, the scheduler does not answer or is lost, or a worker has another
+    disk, other versions of packages, or several threads.
     """
     if not tasks:
         return
@@ -141,10 +136,9 @@ def _on_cores(tasks: Mapping[str, Task]) -> Iterator[Any]:
 
 def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, scheduler: str, unit: str) -> Iterator[Any]:
     """Dask chooses the worker of each task, and another one where that is killed."""
-    with connected(scheduler) as client, _marker() as marker:
+    with connected(scheduler) as client:
         from distributed import as_completed
         from distributed.client import FutureCancelledError
-        from distributed.scheduler import KilledWorker
 
         if progress:
             workers = f"{len(client.nthreads())} workers of {scheduler} (more: `soundfusion worker {scheduler}`)"
@@ -156,44 +150,29 @@ def _on_cluster(tasks: Mapping[str, Task], device: str, progress: bool, schedule
         for place, (key, task) in enumerate(tasks.items()):
             parts = [calls[part] for part in task.after if part in calls]
             arguments = [stores.get(id(value), value) for value in task.arguments]
-            options = {"key": f"{unit}-{key}-{job}", "priority": -place}
-            setting = marker, versions(), device
+            setting, options = (data_dir(), versions(), device), {"key": f"{unit}-{key}-{job}", "priority": -place}
             calls[key] = client.submit(_on_worker, setting, parts, task.function, *arguments, **options)
         try:
             for call in as_completed(calls.values(), loop=client.loop):
                 yield call.result()
         except FutureCancelledError as error:
             raise SoundFusionError(f"the connection to the scheduler {scheduler} is lost; {AGAIN}") from error
-        except KilledWorker as error:
-            deaths = error.allowed_failures + 1
-            raise SoundFusionError(f"{deaths} workers died of the same task (out of memory?); {AGAIN}") from error
 
 
 def _on_worker(setting: tuple[Path, dict[str, str], str], _parts: list, function: Callable, *arguments: Any) -> Any:
     """Call a function in the data folder of the study that asks, if this worker gives the same numbers there."""
     from distributed import get_worker
 
-    (marker, expected, device), worker = setting, get_worker()
-    name, data = f"worker {worker.address}", marker.parent
-    if not marker.is_file():
-        needed = "on a cluster the data folder (SOUNDFUSION_DATA) is on a disk that all machines see under this path"
-        raise SoundFusionError(f"{name} does not see {data}: {needed}")
+    (data, expected, device), worker = setting, get_worker()
+    name = f"worker {worker.address}"
+    if not data.is_dir():
+        raise SoundFusionError(f"{name} does not see the data folder {data}: put it on a disk that all machines share")
     if other := {package: version for package, version in versions().items() if version != expected[package]}:
         raise SoundFusionError(f"{name} has {other}, unlike the study: start it in the same environment")
     if worker.state.nthreads > 1:
         raise SoundFusionError(f"{name} has several threads, which would share random numbers: give it --nthreads 1")
     os.environ["SOUNDFUSION_DATA"] = str(data)
     return function(*arguments, device=choose_device(device), progress=False)
-
-
-@contextmanager
-def _marker() -> Iterator[Path]:
-    """A file in the data folder, which a worker sees if it has the same disk."""
-    with writing(data_dir()):
-        data_dir().mkdir(parents=True, exist_ok=True)
-        marker = NamedTemporaryFile(dir=data_dir(), prefix=".cluster-")  # noqa: SIM115
-    with marker:
-        yield Path(marker.name)
 
 
 @contextmanager
@@ -207,7 +186,7 @@ def connected(scheduler: str) -> Iterator[Any]:
         with ThreadPoolExecutor(1) as thread:  # beside a notebook's event loop
             thread.submit(asyncio.run, _check_answer(scheduler)).result()
         client = Client(scheduler, timeout=SECONDS, set_as_default=False)
-    except Exception as error:  # of many kinds: Dask takes the first bytes of another protocol for a size in memory
+    except Exception as error:  # of many kinds
         advice = "start one with `dask scheduler`, and give the address that it prints, tcp://host:8786"
         raise SoundFusionError(f"no Dask scheduler answers at {scheduler!r}: {advice}") from error
     with client:
@@ -216,9 +195,7 @@ def connected(scheduler: str) -> Iterator[Any]:
 
 async def _check_answer(scheduler: str) -> None:
     """Raise an error unless a scheduler answers: `Client` would wait without end for a port that says nothing."""
-    from distributed import Security, rpc
+    from distributed import rpc
 
-    encryption = Security().get_connection_args("client")
-    async with asyncio.timeout(SECONDS), rpc(scheduler, connection_args=encryption) as remote:
-        if (await remote.identity())["type"] != "Scheduler":
-            raise ConnectionError(scheduler)
+    async with asyncio.timeout(SECONDS), rpc(scheduler) as remote:
+        await remote.identity()

@@ -16,7 +16,6 @@ from soundfusion_lib.training.inference import FOLD, GROUP
 from soundfusion_lib.training.run import Run
 
 NETWORK, PART, FUSION, CONTROL, BASELINE, PROBE = ROLES = "network", "part", "fusion", "control", "baseline", "probe"
-MOST_NAMED = 6  # rows that a caption names
 ByRun = dict[tuple[int, int], pd.DataFrame]  # predictions by seed and fold
 
 
@@ -129,13 +128,7 @@ def by_name(*results: Mapping[Any, Result]) -> dict[str, Result]:
 
 
 def folds_note(results: Mapping[str | tuple, Result]) -> str:
-    """What a caption adds where results are of fewer folds than the split has: "; fold 1 of 4", and where that does not
-    hold for all of them, the names of those."""
-    fewer = {name: result.fewer_folds for name, result in results.items() if result.fewer_folds}
-    note = "; " * bool(fewer) + ", ".join(dict.fromkeys(fewer.values()))
-    if len(fewer) in (0, len(results)):
-        return note
-    if len(fewer) > MOST_NAMED:
-        return f"{note} (the rows of fewer tracks)"
-    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in fewer]
-    return f"{note} ({'; '.join(names)})"
+    """What a caption adds where results are of fewer folds than the split has: "; fold 1 of 4"."""
+    fewer = [result.fewer_folds for result in results.values() if result.fewer_folds]
+    rows = " (the rows of fewer tracks)" if 0 < len(fewer) < len(results) else ""
+    return "; " * bool(fewer) + ", ".join(dict.fromkeys(fewer)) + rows

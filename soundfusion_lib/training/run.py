@@ -79,17 +79,14 @@ class Run:
     def weights(self) -> dict[str, Tensor]:
         """The trained weights; raises SoundFusionError where they are not kept."""
         if self.weights_file is None:
-            raise SoundFusionError(
-                f"the weights of the run {self.key} ({self.experiment.name}) are not kept, only its predictions: "
-                "train it anew, without --kept"
-            )
+            raise SoundFusionError(f"weights of the run {self.key} are not kept: train it anew, without --kept")
         return load_file(self.weights_file)
 
 
 def save_run(
     folder: Path, history: pd.DataFrame, predictions: pd.DataFrame, weights: Mapping[str, Tensor], info: dict[str, Any]
 ) -> None:
-    """Write what came out of an experiment beside its description; INFO, with provenance and checksums, is the last."""
+    """Write what came out of an experiment beside its description; last INFO, with provenance and checksums."""
     history.to_csv(folder / HISTORY, index=False)
     predictions.to_parquet(folder / PREDICTIONS)
     with writing(folder, SafetensorError):
@@ -129,9 +126,7 @@ def load_run(folder: str | Path, experiment: Experiment | None = None) -> Run:
 
 def find_run(key: str, folder: Path, kept: Path | None = None) -> Run | None:
     """The run of this key in a folder of runs, or among kept ones; None if there is none, raises as `load_run`."""
-    if (folder / key).is_dir():
-        return load_run(folder / key)
-    return kept_run(key, kept) if kept else None
+    return load_run(folder / key) if (folder / key).is_dir() else kept_run(key, kept)
 
 
 # Runs kept among the results: runs.json (experiment and info by key), histories.parquet, predictions.parquet (one row
@@ -139,23 +134,16 @@ def find_run(key: str, folder: Path, kept: Path | None = None) -> Run | None:
 KEPT = "runs.json", "histories.parquet", "predictions.parquet"
 
 
-def kept_run(key: str, folder: Path) -> Run | None:
-    """A run kept among the results; None if it is not there."""
-    about, history = folder / KEPT[0], folder / KEPT[1]
-    if not about.is_file():
+def kept_run(key: str, folder: Path | None) -> Run | None:
+    """A run kept among the results; None if it is not there, or none are looked for."""
+    if folder is None:
         return None
-    content = _read_kept(about, about.stat().st_mtime_ns).get(key)
-    if content is None:
+    about, history, predictions = (folder / name for name in KEPT)
+    if not about.is_file() or not (content := _read_kept(about, about.stat().st_mtime_ns).get(key)):
         return None
-    weights = folder / f"{key}.safetensors"
-    return Run(
-        Experiment.from_dict(content["experiment"]),
-        key,
-        content["info"],
-        rows_of(history, key),
-        partial(rows_of, folder / KEPT[2], key),
-        weights if weights.is_file() else None,
-    )
+    experiment, weights = Experiment.from_dict(content["experiment"]), folder / f"{key}.safetensors"
+    read = partial(rows_of, predictions, key)
+    return Run(experiment, key, content["info"], rows_of(history, key), read, weights if weights.is_file() else None)
 
 
 @lru_cache(maxsize=4)
@@ -171,12 +159,10 @@ def rows_of(file: Path, key: str) -> pd.DataFrame:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The content of a JSON file."""
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that people can read, too."""
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

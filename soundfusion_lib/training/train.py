@@ -34,22 +34,16 @@ def train_or_find(
     progress: bool = True,
     kept: Path | None = None,
 ) -> Run:
-    """Train an experiment, or find it already trained.
+    """Train an experiment, or find it already trained, in the folder of runs or, if that is given, among the `kept`.
 
-    Args:
-        store: holds the experiment's representations.
-        folder: where runs are kept, each in a folder named by its key, whole or absent. A run in progress is in
-            `<key>.partial`: after an interruption the next call resumes at the last epoch. A run whose files are
-            damaged is put aside as `<key>.damaged`, with a warning, and trained anew.
-        kept: where else runs may be found, see `run.kept_run`; None to train all that is not in `folder`.
-
-    Raises:
-        SoundFusionError: the weights to start from or a representation are missing; a set of the split has no segments;
-            training diverges; the disk is full or read-only.
+    Each run is in a folder named by its key, whole or absent. One in progress is in `<key>.partial`: after an
+    interruption the next call resumes at the last epoch. A run whose files are damaged is put aside as `<key>.damaged`,
+    with a warning, and trained anew. Raises SoundFusionError if the weights to start from or a representation are
+    missing, a set of the split has no segments, training diverges, or the disk is full or read-only.
     """
     experiment = replace(experiment, split=experiment.split.resolved(store.tracks))  # what "auto" means on these tracks
     final = Path(folder) / experiment.key(store.content_id)
-    if kept and not final.is_dir() and (run := kept_run(final.name, kept)):
+    if not final.is_dir() and (run := kept_run(final.name, kept)):
         return replace(run, experiment=experiment)
     partial_folder = final.with_suffix(".partial")
     with writing(final.parent), lock(final.with_suffix(".lock")):
@@ -73,32 +67,26 @@ def train_or_find(
 def untrained(
     experiment: Experiment, store: Store, training: Segments, runs: Path, kept: Path | None = None
 ) -> AudioClassifier:
-    """The model as training finds it: with the weights it starts from (of runs that `run.find_run` finds), statistics
-    of the training segments, and augmentation."""
+    """The model as training finds it: with the weights it starts from, statistics of the training segments, and
+    augmentation."""
     torch.manual_seed(experiment.seed)
     model = experiment.build(len(store.labels))
     if experiment.standardize:
         model.set_statistics(training.statistics())
-    _load_start(model, experiment, runs, kept)
-    model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
-    return model
-
-
-def _load_start(model: AudioClassifier, experiment: Experiment, runs: Path, kept: Path | None) -> None:
-    found = {key: find_run(key, runs, kept) for key in experiment.starts_from}
-    for key, run in found.items():
-        if run is None:
-            raise SoundFusionError(f"the run {key}, whose weights are to start from, is not in {runs}: train it")
+    found = [find_run(key, runs, kept) for key in experiment.starts_from]
+    if None in found:
+        raise SoundFusionError(f"a run whose weights {experiment.name!r} starts from is not in {runs}: train it")
     match experiment.start:
         case ImageNet():
             loaded = load_imagenet(model)
-        case FromRun(key):
-            loaded = model.load_backbone(found[key].weights())
-        case FromParts(keys):
-            return model.load_parts([found[key].weights() for key in keys])
-        case _:
-            return None
-    return freeze(model, loaded) if experiment.start.frozen else None
+        case FromRun():
+            loaded = model.load_backbone(found[0].weights())
+        case FromParts():
+            model.load_parts([run.weights() for run in found])
+    if getattr(experiment.start, "frozen", False):
+        freeze(model, loaded)
+    model.set_augmentation({name: augmentation(name, **options) for name, options in experiment.augment.items()})
+    return model
 
 
 def segments_of(experiment: Experiment, store: Store, device: torch.device) -> dict[str, Segments]:
@@ -106,13 +94,10 @@ def segments_of(experiment: Experiment, store: Store, device: torch.device) -> d
     them."""
     with torch.device("meta"):  # only its inputs matter here, not half a gigabyte of weights
         kinds = experiment.build(len(store.labels)).inputs
-    specs = {spec.kind: spec for spec in experiment.representations}
-    for kind in kinds:
-        if kind not in specs or kind not in store.arrays or store.arrays[kind].representation != specs[kind]:
-            raise SoundFusionError(f"{experiment.name!r} takes {specs.get(kind, kind)}, which the store lacks")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of rare labels: the study's table of tracks shows them
-        parts = experiment.split.assign(store.tracks)
+    stored = [array.representation for array in store.arrays.values()]
+    if lacking := [spec for spec in experiment.representations if spec not in stored]:
+        raise SoundFusionError(f"{experiment.name!r} takes {lacking[0]}, which the store lacks")
+    parts = experiment.split.parts(store.tracks)
     return {
         part: Segments(store, parts.index[parts == part], kinds, experiment.segmenting, device)
         for part in (("train",) if experiment.split.scheme == "all" else SPLITS)
