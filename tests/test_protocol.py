@@ -210,7 +210,6 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     assert of_first.loc["Folk", "recall"] == 0 and of_first.loc["Pop", ["recall", "tracks"]].tolist() == [1, 5]
     drawn = figures.confusion(study, "x", matrix, tables.reported_confusion("soundfusion1"))
     assert all(axis.get_xlabel() for axis in drawn.axes[:2])
-    figures.recalls(study, recalls)
     plt.close("all")
 
 
@@ -323,7 +322,6 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     rest = [frame[frame["target"] != 2] for frame in first.predictions()]
     table = tables.recalls({"x": result_of(rest)}).set_index("label")
     assert table.loc["Folk", "tracks"] == 0 and table.loc["Folk", ["recall", "low", "high"]].isna().all()
-    plt.close(figures.recalls(study, table.reset_index()))
 
 
 def test_the_performance_table_says_how_long_each_was_trained(study):

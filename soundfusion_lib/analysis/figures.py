@@ -1,7 +1,5 @@
 """Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
 
-from itertools import pairwise
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,7 +7,6 @@ from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis import drawing
 from soundfusion_lib.analysis.drawing import color_of, corpus_note, heat_map, name_rows, points, themed, titled
-from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
@@ -38,55 +35,6 @@ def split_distribution(study: Study) -> Figure:
     axes[0].invert_yaxis()
     drawing.whole_numbers(axes[0])
     return titled(figure, f"Tracks of each {study.corpus.label_name} in each set ({corpus_note(study)})")
-
-
-@themed
-def clip(store: Store, track: str) -> Figure:
-    """A clip's waveform and its mel spectrogram (one panel per channel), as the networks get them, on one time axis."""
-    spec = store.arrays["mel"].representation
-    specgram = store.arrays["mel"].clip(track).astype(np.float32)  # (frames, channels, bands)
-    figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
-    drawing.waveform(axes[0], store, track)
-    rate = store.arrays["waveform"].representation.sample_rate
-    axes[0].set(ylabel="amplitude\n(full scale = 1)", ylim=(-1, 1), title=f"waveform, mono, {rate:,} Hz")
-    names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
-    for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
-        image = drawing.spectrogram(axis, specgram[:, channel], spec, vmin=specgram.min(), vmax=specgram.max())
-        axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz")
-    figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
-    axes[-1].set(xlabel="time in s")
-    synthetic = ", synthetic" if store.corpus.synthetic else ""
-    return titled(figure, f"Track {track}: {store.tracks.loc[track, 'label']}{synthetic}")
-
-
-@themed
-def fusions(study: Study) -> Figure:
-    """SoundFusion-1 and SoundFusion-2 from the inputs to the probabilities, with the sizes of the profile."""
-    seconds, mel = study.profile.segmenting.seconds, study.profile.mel
-    waveform = f"waveform\n{study.profile.waveform.frames(seconds):,} samples"
-    spectrogram = f"mel spectrogram\n{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}"
-    begin = [[waveform, spectrogram], ["ResNet1D\nfeatures", "ResNet2D\nfeatures"]]
-    decisions = [f"linear layer,\nsoftmax,\ntimes {weight}" for weight in ("w", "1 - w")]
-    joint = [["concatenation,\nlinear layer"], ["softmax:\nprobabilities"]]
-    diagrams = {  # columns of boxes, from left to right
-        "SoundFusion-1: one decision from both features": [*begin, *joint],
-        "SoundFusion-2: two decisions, weighted": [*begin, decisions, ["sum:\nprobabilities"]],
-    }
-    heights = {1: [0.5], 2: [0.8, 0.2]}  # by the number of boxes in a column
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2))
-    for axis, (title, columns) in zip(axes, diagrams.items(), strict=True):
-        axis.set(xlim=(0, 4.2), ylim=(0, 1), title=title)
-        axis.axis("off")
-        for number, (texts, following) in enumerate(pairwise([*columns, []])):
-            for row, text in enumerate(texts):
-                at, color = (0.5 + 1.1 * number, heights[len(texts)][row]), color_of(row if len(texts) > 1 else 2)
-                box = {"boxstyle": "round,pad=0.5", "ec": color, "fc": [0.85 + 0.15 * part for part in color]}
-                target, arrow = at, None
-                if following:
-                    target = at[0] + 1.1, heights[len(following)][min(row, len(following) - 1)]
-                    arrow = {"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38}
-                axis.annotate(text, target, at, ha="center", va="center", bbox=box, arrowprops=arrow)
-    return figure
 
 
 @themed
@@ -150,25 +98,6 @@ def cost(study: Study, table: pd.DataFrame, costs: tuple[str, ...] = ("core_minu
 
 
 @themed
-def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figure:
-    """The trials of a search in their order with the lowest loss so far, and which settings it depends on; from
-    `tables.trials` and `tables.importances`."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[1.6, 1])
-    for how, face in (("to the end", color_of(0)), ("stopped", "none")):
-        rows = table[table["how"] == how]
-        axes[0].scatter(rows["trial"], rows["validation_loss"], 40, fc=face, ec=color_of(0), label=how)
-    ended = table[table["how"] == "to the end"]
-    lowest = ended["validation_loss"].cummin()
-    axes[0].step(ended["trial"], lowest, where="post", color=color_of(1), label="lowest so far")
-    axes[0].set(xlabel="trial", ylabel="validation loss in nats", title=f"{len(table)} trials")
-    drawing.whole_numbers(axes[0])
-    axes[1].barh(importances["setting"].str.replace("_", " "), importances["importance"])
-    axes[1].invert_yaxis()
-    axes[1].set(xlabel="share of the loss's variance", xlim=(0, 1), title="importance")
-    return titled(figure, f"Search of hyper-parameters ({corpus_note(study)})")
-
-
-@themed
 def grid_search(study: Study, table: pd.DataFrame) -> Figure:
     """Heat maps of `tables.grid_search`: one column per number of masks, reproduced above reported."""
     masks, probabilities, shares = (sorted(table[name].unique()) for name in ("n_masks", *GRID.values()))
@@ -224,19 +153,6 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
         axis.set(title=title, xlabel=f"predicted {label}", ylabel=f"true {label} (recall)")
     figure.colorbar(image, ax=list(axes[0]), label="share of the row", shrink=0.8)
     return titled(figure, f"{name}: tracks by true and predicted {study.corpus.label_name}")
-
-
-@themed
-def recalls(study: Study, table: pd.DataFrame) -> Figure:
-    """Recall of each label by each model, from `tables.recalls`, with 95 % intervals."""
-    (row, labels), (series, models) = pd.factorize(table["label"]), pd.factorize(table["model"])
-    figure, axis = plt.subplots(figsize=(10, 0.5 * len(labels) + 1.8))
-    at = row + 0.5 * (series / max(1, len(models) - 1) - 0.5)
-    points(axis, at, table, ["recall", "low", "high"], "model", models)
-    name_rows(axis, labels, 1 / len(labels))
-    what = "recall: share of a label's tracks that are predicted as such (95 % interval)"
-    axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label_name)
-    return titled(figure, f"Recall of each {study.corpus.label_name} ({corpus_note(study)})")
 
 
 @themed
