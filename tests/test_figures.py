@@ -113,14 +113,6 @@ def test_seaborn_is_imported_when_there_is_something_to_draw():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_line_for_each_start_in_a_panel_for_each_network(study):
-    rows = [(network, weights, block) for network in ("a", "b") for weights in ("x", "y") for block in (1, 2)]
-    table = pd.DataFrame(rows[:-2], columns=["network", "weights", "block"])  # b has one start
-    one, two = figures.by_block(study, table.assign(track_accuracy=0.5, track_low=0.4, track_high=0.6)).axes
-    assert one.get_legend_handles_labels()[1] == ["chance", "x", "y"] and one.get_title() == "a"
-    assert [len(marks.get_xdata()) for marks, *_ in two.containers] == [2]
-
-
 def test_names_of_ticks_do_not_touch_over_many_decades(study):
     table = accuracies(models=["a long name " * 4, "two"]).assign(core_minutes=[5e-4, 20.0])
     axis = figures.cost(study, table).axes[0]
@@ -148,12 +140,10 @@ def odd_arguments(store):
     answer = between | answer | {"first_epochs": 1, "second_epochs": 2}
     widths = {"model": ["resnet1d", "resnet2d"], "size": ODD, "parameters": [1e5, 1e6]}
     widths |= {"reported_parameters": [1e5, 1e6], "reported_accuracy": 0.5}
-    block = {"network": ODD, "weights": ODD, "block": [1, 2], "track_accuracy": 0.1}
     grid = {"probability": 1.0, "n_masks": [1, 2], "max_mask_fraction": 0.1, "reported": 0.4}
     front = {"best_of_size": "yes", "best_of_time": ["no", "yes"], "parameters": [1e5, 3e5]}
     return {
         "accuracies": (study, table),
-        "by_block": (study, pd.DataFrame(block).assign(track_low=0.0, track_high=0.2)),
         "conclusions": (study, pd.DataFrame([answer])),
         "confusion": (study, ODD, matrix, matrix),
         "cost": (study, table.assign(**front), ("parameters", "core_minutes")),

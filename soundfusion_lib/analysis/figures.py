@@ -158,7 +158,7 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
 @themed
 def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     """The differences of `conclusions.conclusions`, with intervals (see `paired_tests.tested`), beside the reported
-    ones; both answers stand at the right."""
+    ones; both answers stand behind the question."""
     figure, axis = plt.subplots(figsize=(10, 0.7 * len(table) + 1.8))
     here = f"{study.corpus.name}, interval at its test's level"
     points(axis, range(len(table)), table.assign(where=here), DIFFERENCE, "where", [here])
@@ -167,32 +167,11 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     for row in table.itertuples():
         unequal = pd.notna(row.first_epochs) and row.first_epochs != row.second_epochs
         epochs = f" ({row.first_epochs} and {row.second_epochs} epochs)" if unequal else ""
-        names.append(f"{row.question}\n{row.first} - {row.second}{epochs}")
+        answers = f"{row.answer} (report: {row.reported_answer})"
+        names.append(f"{row.question} {answers}\n{row.first} - {row.second}{epochs}")
     name_rows(axis, names, 0, "no difference")
-    beside = axis.get_yaxis_transform()
-    for column, heading, x in (("answer", "here", 1.02), ("reported_answer", "report", 1.19)):
-        axis.text(x, -0.6, heading, transform=beside, weight="bold", va="bottom")
-        for y, answer in enumerate(table[column]):
-            axis.text(x, y, answer, transform=beside, va="center")
     axis.set_xlabel("accuracy by vote, first minus second (interval at its test's level)")
     return titled(figure, f"The report's conclusions ({corpus_note(study)})")
-
-
-@themed
-def by_block(study: Study, table: pd.DataFrame) -> Figure:
-    """Probes of each stage by itself, see `probes.by_block`: one panel per network, one line per start, with 95 %
-    intervals."""
-    networks, starts = table["network"].unique(), list(table["weights"].unique())
-    figure, axes = plt.subplots(1, len(networks), figsize=(3.6 * len(networks), 3.8), sharey=True, squeeze=False)
-    for axis, network in zip(axes[0], networks, strict=True):
-        rows = table[table["network"] == network]
-        at = rows["block"] + 0.08 * (rows["weights"].map(starts.index) - 1)  # so that intervals stay apart
-        points(axis, at, rows, BY_TRACK, "weights", starts, upright=True, line="-")
-        drawing.chance_line(axis, study)
-        axis.set(title=network, xlabel="stage", ylim=(0, 1))
-        drawing.whole_numbers(axis)
-    axes[0, 0].set_ylabel("test accuracy per track (95 % interval)")
-    return titled(figure, f"Linear probes of each stage ({corpus_note(study)})")
 
 
 @themed

@@ -185,12 +185,6 @@ def reported_confusion(name: str) -> pd.DataFrame:
     return table.rename_axis(index="true", columns="predicted")
 
 
-def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Recall of each genre (rows) by each model (columns), 0..1, from confusion matrices by model."""
-    shares = {model: np.diag(matrix) / matrix.sum(axis=1) for model, matrix in matrices.items()}
-    return pd.DataFrame(shares).rename_axis(index="genre", columns="model")
-
-
 def recalls(runs: dict[str, Result]) -> pd.DataFrame:
     """Recall, precision and F1 of each label by each model, by vote, means over seeds; NaN without test tracks.
     Columns: model, label, tracks, recall, low, high (see `statistics.interval`), precision, f1."""
