@@ -35,7 +35,7 @@ def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
         drawing.chance_line(column[1], study)
         column[0].set(title=name, ylabel="cross entropy in nats")
         column[1].set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
-        drawing.whole_numbers(column[1])
+        column[1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         for axis in column:
             axis.label_outer()
     note = ", first seed and fold of each network" if any(len(result.runs) > 1 for result in runs.values()) else ""
