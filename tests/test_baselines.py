@@ -67,7 +67,7 @@ def test_majority_class_and_svm_predict_every_track_once_in_each_of_ten_splits(s
         assert targets == study.store.tracks.loc[test["track"], "label"].tolist()
     assert accuracy(made[baselines.MAJORITY].predictions()) == pytest.approx(1 / 3, abs=0.1)
     assert accuracy(made[baselines.SVM].predictions()) > 0.9  # a low tone, a high one, and noise
-    table = tables.performance(study, made)
+    table = tables.performance(made)
     assert table["model"].tolist() == list(made) and tables.readable(table).loc[0, "parameters"] == "-"
     assert table["parameters"].dtype == "Int64"  # a network's stay whole in the CSV beside these
 

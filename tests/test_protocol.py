@@ -329,7 +329,7 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     cut_off = replace(protocol.simple_cnn(study), training=Training(epochs=2))  # at a constant rate
     short = made_up(cut_off, 0.2, 2, epochs=2, core_seconds=120)
     untrained, both = result_of(ended.predictions()), average(short, ended, "both")
-    table = tables.performance(study, {"untrained": untrained, "ended": ended, "short": short, "both": both})
+    table = tables.performance({"untrained": untrained, "ended": ended, "short": short, "both": both})
     about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "repeats"]
     assert table.columns[:8].tolist() == about and (table["repeats"] == "1 seed").all()
     assert table["input"].tolist() == ["none", "2D", "2D", "2D"] and table["core_minutes"].tolist()[1:] == [1, 2, 3]

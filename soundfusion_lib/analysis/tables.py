@@ -84,7 +84,7 @@ def tested_columns(result: Result) -> dict[str, float | str]:
     }
 
 
-def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
+def performance(runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
     """Test accuracy beside what was reported: input, model; parameters, epochs, ended, core_minutes, see `Result`; the
     columns of `tested_columns`; where any was reported segment_reported and track_reported, on FMA-small. Runs are by
     the model's name; `reported_as` has the row of results/reported/table2_performance.csv by name, beside the names in
