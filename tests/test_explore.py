@@ -10,7 +10,6 @@ from conftest import SMALL_MEL, SMALL_SIGNALS, at_home_in, copy_music, run_of
 from IPython.display import Image, Markdown
 
 from soundfusion_lib import explore
-from soundfusion_lib.audio.decode import UnreadableFile
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.explorer.explore import BYTES, Explorer, sound
@@ -186,16 +185,6 @@ def test_where_a_network_looked_takes_spectrograms_and_weights(study, runs):
         assert not shown._note.value
 
 
-def test_a_missing_file_has_a_picture_and_a_sentence_in_place_of_its_sound(study):
-    shown = Explorer(study, None)
-    file = study.corpus.file(listed(shown)[1])
-    aside = file.rename(file.with_suffix(".aside"))
-    shown._clip.index = 1
-    aside.rename(file)
-    assert "<audio" not in shown._sound.value and "cannot be heard: file not found" in shown._sound.value
-    assert "<img" in shown._picture.value
-
-
 def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch):
     whole, cut = sound(corpus, "low00"), sound(dataclasses.replace(corpus, seconds=1.0), "low00")
     assert 3.5 < len(whole) / len(cut) < 4.5  # of 4 s
@@ -205,9 +194,6 @@ def test_what_is_heard_is_what_is_used_of_the_file(corpus, tmp_path, monkeypatch
     assert 0.8 * BYTES < len(sound(long, "low00")) < 1.1 * BYTES
     monkeypatch.setattr("soundfusion_lib.explorer.explore.LONGEST", 4)
     assert len(sound(long, "low00")) == pytest.approx(len(whole), rel=0.05)
-    gone = corpus.tracks.assign(path="gone.wav")
-    with pytest.raises(UnreadableFile):
-        sound(dataclasses.replace(corpus, tracks=gone), "low00")
 
 
 def test_notebooks_in_git_hold_no_widgets_and_the_explorer_is_a_picture_with_a_text():

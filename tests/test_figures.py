@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import itertools
 import subprocess
@@ -13,9 +14,6 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 from soundfusion_lib.analysis import figures
-from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
-from soundfusion_lib.audio.segments import Segmenting
-from soundfusion_lib.datasets import Corpus
 
 LABELS = ["doom", "quake", "zelda"]
 ODD = "Ba$$ & Drum <b>"
@@ -115,14 +113,6 @@ def test_seaborn_is_imported_when_there_is_something_to_draw():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_line_for_each_start_in_a_panel_for_each_network(study):
-    rows = [(network, weights, block) for network in ("a", "b") for weights in ("x", "y") for block in (1, 2)]
-    table = pd.DataFrame(rows[:-2], columns=["network", "weights", "block"])  # b has one start
-    one, two = figures.by_block(study, table.assign(track_accuracy=0.5, track_low=0.4, track_high=0.6)).axes
-    assert one.get_legend_handles_labels()[1] == ["chance", "x", "y"] and one.get_title() == "a"
-    assert [len(marks.get_xdata()) for marks, *_ in two.containers] == [2]
-
-
 def test_names_of_ticks_do_not_touch_over_many_decades(study):
     table = accuracies(models=["a long name " * 4, "two"]).assign(core_minutes=[5e-4, 20.0])
     axis = figures.cost(study, table).axes[0]
@@ -139,13 +129,9 @@ def test_starts_have_a_panel_for_each_corpus_and_rows_in_the_order_of_the_first(
     assert [marks.get_ydata().tolist() for marks, *_ in figure.axes[1].containers] == [[1, 2]]
 
 
-def odd_arguments(store):
+def odd_arguments():
     """By figure, its arguments: a corpus and networks whose names matplotlib would read as mathematics."""
-    tracks = store.tracks.assign(label=ODD, split=["train", "test"] * (len(store.tracks) // 2))
-    corpus = Corpus(ODD, store.corpus.root, tracks, label_name=ODD)
-    profile = SimpleNamespace(waveform=Waveform(), mel=MelSpectrogram(), segmenting=Segmenting())
-    study = SimpleNamespace(corpus=corpus, tracks=tracks, profile=profile)
-    odd = SimpleNamespace(corpus=corpus, tracks=tracks, arrays=store.arrays)
+    study = SimpleNamespace(corpus=dataclasses.replace(games(), name=ODD, label_name=ODD))
     table, matrix = accuracies(models=[ODD, "two"]), pd.DataFrame([[2, 1], [0, 3]], [ODD, "two"], [ODD, "two"])
     interval = {"low": 0.0, "high": 0.2}
     between = {"difference": 0.1, "first": ODD, "second": ODD, "kind": "fusion", **interval}
@@ -153,38 +139,30 @@ def odd_arguments(store):
     answer = between | answer | {"first_epochs": 1, "second_epochs": 2}
     widths = {"model": ["resnet1d", "resnet2d"], "size": ODD, "parameters": [1e5, 1e6]}
     widths |= {"reported_parameters": [1e5, 1e6], "reported_accuracy": 0.5}
-    trials = {"trial": [0, 1], "how": ["to the end", "stopped"], "validation_loss": [1.0, 2.0]}
-    block = {"network": ODD, "weights": ODD, "block": [1, 2], "track_accuracy": 0.1}
     grid = {"probability": 1.0, "n_masks": [1, 2], "max_mask_fraction": 0.1, "reported": 0.4}
     front = {"best_of_size": "yes", "best_of_time": ["no", "yes"], "parameters": [1e5, 3e5]}
     return {
         "accuracies": (study, table),
-        "by_block": (study, pd.DataFrame(block).assign(track_low=0.0, track_high=0.2)),
-        "clip": (odd, tracks.index[0]),
         "conclusions": (study, pd.DataFrame([answer])),
         "confusion": (study, ODD, matrix, matrix),
         "cost": (study, table.assign(**front), ("parameters", "core_minutes")),
-        "fusions": (study,),
         "gains": (study, pd.DataFrame([between])),
         "grid_search": (study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
-        "recalls": (study, pd.DataFrame({"model": ODD, "label": [ODD, "two"], "recall": 0.1, **interval})),
-        "search": (study, pd.DataFrame(trials), pd.DataFrame({"setting": [ODD], "importance": 1.0})),
-        "split_distribution": (study,),
         "starts": ({ODD: table.assign(source=ODD), "two": table.assign(source="two")},),
         "training_curves": (study, {ODD: group()}),
         "width_scaling": (study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))),
     }
 
 
-def test_labels_and_names_are_never_read_as_mathematics(store):
-    arguments = odd_arguments(store)
+def test_labels_and_names_are_never_read_as_mathematics():
+    arguments = odd_arguments()
     defined = {name for name, value in vars(figures).items() if getattr(value, "__module__", "") == figures.__name__}
     assert set(arguments) == {name for name in defined if not name.startswith("_")}
     for name, values in arguments.items():
         figure = getattr(figures, name)(*values)
         figure.canvas.draw()  # raises where a text is read as a formula
         texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
-        assert bool(texts) == (name != "fusions"), name
+        assert texts, name
         assert not any(text.get_parse_math() for text in texts), name
         assert not any("mathdefault" in text.get_text() for text in texts), name  # a power of ten, drawn as its source
         plt.close(figure)

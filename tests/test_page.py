@@ -42,7 +42,7 @@ def test_only_tables_of_the_corpus_name_its_label(study):
     study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
     study.save_table(pd.DataFrame({"model": ["x"]}), "reported", "Theirs, FMA-small", of_corpus=False)
     page = page_of(study)
-    assert "**Ours, label: soundtrack** ([CSV](tables/own.csv))" in page
+    assert f"**Ours, label: soundtrack{study.corpus.artists_note}** ([CSV](tables/own.csv))" in page
     assert "**Theirs, FMA-small** ([CSV](tables/reported.csv))" in page
 
 

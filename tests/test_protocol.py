@@ -197,7 +197,6 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     assert of_first.loc["Folk", "recall"] == 0 and of_first.loc["Pop", ["recall", "tracks"]].tolist() == [1, 5]
     drawn = figures.confusion(study, "x", matrix, tables.reported_confusion("soundfusion1"))
     assert all(axis.get_xlabel() for axis in drawn.axes[:2])
-    figures.recalls(study, recalls)
     plt.close("all")
 
 
@@ -309,7 +308,6 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     rest = [frame[frame["target"] != 2] for frame in first.predictions()]
     table = tables.recalls({"x": result_of(rest)}).set_index("label")
     assert table.loc["Folk", "tracks"] == 0 and table.loc["Folk", ["recall", "low", "high"]].isna().all()
-    plt.close(figures.recalls(study, table.reset_index()))
 
 
 def test_the_performance_table_says_how_long_each_was_trained(study):
@@ -317,7 +315,7 @@ def test_the_performance_table_says_how_long_each_was_trained(study):
     cut_off = replace(protocol.simple_cnn(study), training=Training(epochs=2))  # at a constant rate
     short = made_up(cut_off, 0.2, 2, epochs=2, core_seconds=120)
     untrained, both = result_of(ended.predictions()), average(short, ended, "both")
-    table = tables.performance(study, {"untrained": untrained, "ended": ended, "short": short, "both": both})
+    table = tables.performance({"untrained": untrained, "ended": ended, "short": short, "both": both})
     about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "repeats"]
     assert table.columns[:8].tolist() == about and (table["repeats"] == "1 seed").all()
     assert table["input"].tolist() == ["none", "2D", "2D", "2D"] and table["core_minutes"].tolist()[1:] == [1, 2, 3]

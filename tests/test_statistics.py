@@ -57,13 +57,6 @@ def test_ten_artists_all_right_or_all_wrong_do_not_make_certain(right, bounds):
     assert interval(seven, "segment") == pytest.approx(bounds, abs=1e-4)
 
 
-def test_interval_over_segments_draws_tracks():
-    """Segments of a track that are all alike must not narrow the interval."""
-    run = random_run(1)
-    copies = pd.concat([run.assign(segment=i) for i in range(7)])
-    assert interval(copies, "segment") == pytest.approx(interval(run, "segment"))
-
-
 def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
     """Two runs on 40 artists, with a track each or with five; a run gets either all or none of an artist's right."""
     single = [random_run(seed, 40) for seed in (3, 4)]

@@ -1,4 +1,4 @@
-"""What figures share: the theme, titles and legends, values with intervals, a clip's waveform and spectrogram."""
+"""What figures share: the theme, titles and legends, values with intervals, a clip's spectrogram."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
@@ -15,7 +15,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from soundfusion_lib.audio.representations import MelSpectrogram
-from soundfusion_lib.audio.store import Store
 from soundfusion_lib.study.study import Study
 
 INPUTS = "1D", "2D", "mix", "features", "MFCC", "none"  # see `Result`: each has its colour and mark
@@ -62,11 +61,6 @@ def titled(figure: Figure, title: str) -> Figure:
     return figure
 
 
-def whole_numbers(axis: Axes) -> None:
-    """Label whole numbers only on a horizontal axis of counts, even if it holds a single one."""
-    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-
-
 def chance_line(axis: Axes, study: Study) -> None:
     axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
 
@@ -111,16 +105,6 @@ def logarithmic(axis: Axes, name: str) -> None:
     low, high = axis.get_xlim()
     ticks = {"major_locator": LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)), "major_formatter": "{x:,.9g}"}
     axis.xaxis.set(**ticks, minor_formatter=NullFormatter())
-
-
-def waveform(axis: Axes, store: Store, track: str, **look) -> np.ndarray:
-    """Draw a clip's waveform over time in s; returns its samples, full scale at +-1."""
-    array = store.arrays["waveform"]
-    samples = array.clip(track)[:, 0, 0] * array.representation.scale
-    time = np.arange(len(samples)) / array.representation.sample_rate
-    axis.plot(time, samples, **{"linewidth": 0.3, **look})
-    axis.set(ylabel="amplitude", xlim=(0, len(samples) / array.representation.sample_rate))
-    return samples
 
 
 def spectrogram(axis: Axes, decibels: np.ndarray, spec: MelSpectrogram, **look) -> AxesImage:

@@ -1,7 +1,5 @@
 """Figures of the study. Each function returns a matplotlib Figure whose axes name what they show and in which unit."""
 
-from itertools import pairwise
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,8 +7,6 @@ from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis import drawing
 from soundfusion_lib.analysis.drawing import color_of, corpus_note, heat_map, name_rows, points, themed, titled
-from soundfusion_lib.audio.store import Store
-from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
@@ -23,70 +19,6 @@ COSTS = {  # by its column, where a model is the best at most at its cost, and t
     "parameters": ("best_of_size", "parameters"),
     "core_minutes": ("best_of_time", "training of one network in core-minutes"),
 }
-
-
-@themed
-def split_distribution(study: Study) -> Figure:
-    """Number of tracks of each label in each set, and the label's share of each set."""
-    counts = pd.crosstab(study.tracks["label"], study.tracks["split"])
-    counts = counts.reindex(study.corpus.labels, columns=SPLITS, fill_value=0)
-    panels = {"tracks": counts, "share of the set in %": 100 * counts / counts.sum()}
-    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(counts) + 1.6), sharey=True)
-    for axis, (name, table) in zip(axes, panels.items(), strict=True):
-        table.plot.barh(ax=axis, width=0.8, legend=False, xlabel=name, ylabel=study.corpus.label_name)
-        axis.grid(axis="y", visible=False)
-    axes[0].invert_yaxis()
-    drawing.whole_numbers(axes[0])
-    return titled(figure, f"Tracks of each {study.corpus.label_name} in each set ({corpus_note(study)})")
-
-
-@themed
-def clip(store: Store, track: str) -> Figure:
-    """A clip's waveform and its mel spectrogram (one panel per channel), as the networks get them, on one time axis."""
-    spec = store.arrays["mel"].representation
-    specgram = store.arrays["mel"].clip(track).astype(np.float32)  # (frames, channels, bands)
-    figure, axes = plt.subplots(1 + spec.channels, 1, figsize=(10, 2 + 2 * spec.channels), sharex=True)
-    drawing.waveform(axes[0], store, track)
-    rate = store.arrays["waveform"].representation.sample_rate
-    axes[0].set(ylabel="amplitude\n(full scale = 1)", ylim=(-1, 1), title=f"waveform, mono, {rate:,} Hz")
-    names = ["left channel", "right channel"] if spec.channels == 2 else ["mono"]
-    for channel, (axis, name) in enumerate(zip(axes[1:], names, strict=True)):
-        image = drawing.spectrogram(axis, specgram[:, channel], spec, vmin=specgram.min(), vmax=specgram.max())
-        axis.set_title(f"mel spectrogram, {name}, {spec.sample_rate:,} Hz")
-    figure.colorbar(image, ax=list(axes[1:]), label="power in dB")
-    axes[-1].set(xlabel="time in s")
-    synthetic = ", synthetic" if store.corpus.synthetic else ""
-    return titled(figure, f"Track {track}: {store.tracks.loc[track, 'label']}{synthetic}")
-
-
-@themed
-def fusions(study: Study) -> Figure:
-    """SoundFusion-1 and SoundFusion-2 from the inputs to the probabilities, with the sizes of the profile."""
-    seconds, mel = study.profile.segmenting.seconds, study.profile.mel
-    waveform = f"waveform\n{study.profile.waveform.frames(seconds):,} samples"
-    spectrogram = f"mel spectrogram\n{mel.channels} x {mel.n_mels} x {mel.frames(seconds):,}"
-    begin = [[waveform, spectrogram], ["ResNet1D\nfeatures", "ResNet2D\nfeatures"]]
-    decisions = [f"linear layer,\nsoftmax,\ntimes {weight}" for weight in ("w", "1 - w")]
-    joint = [["concatenation,\nlinear layer"], ["softmax:\nprobabilities"]]
-    diagrams = {  # columns of boxes, from left to right
-        "SoundFusion-1: one decision from both features": [*begin, *joint],
-        "SoundFusion-2: two decisions, weighted": [*begin, decisions, ["sum:\nprobabilities"]],
-    }
-    heights = {1: [0.5], 2: [0.8, 0.2]}  # by the number of boxes in a column
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2))
-    for axis, (title, columns) in zip(axes, diagrams.items(), strict=True):
-        axis.set(xlim=(0, 4.2), ylim=(0, 1), title=title)
-        axis.axis("off")
-        for number, (texts, following) in enumerate(pairwise([*columns, []])):
-            for row, text in enumerate(texts):
-                at, color = (0.5 + 1.1 * number, heights[len(texts)][row]), color_of(row if len(texts) > 1 else 2)
-                box = {"boxstyle": "round,pad=0.5", "ec": color, "fc": [0.85 + 0.15 * part for part in color]}
-                target, arrow = at, None
-                if following:
-                    target = at[0] + 1.1, heights[len(following)][min(row, len(following) - 1)]
-                    arrow = {"arrowstyle": "-|>", "color": "0.3", "shrinkB": 38}
-                axis.annotate(text, target, at, ha="center", va="center", bbox=box, arrowprops=arrow)
-    return figure
 
 
 @themed
@@ -103,7 +35,7 @@ def training_curves(study: Study, runs: dict[str, Result]) -> Figure:
         drawing.chance_line(column[1], study)
         column[0].set(title=name, ylabel="cross entropy in nats")
         column[1].set(xlabel="epoch", ylabel="accuracy per segment", ylim=(0, 1))
-        drawing.whole_numbers(column[1])
+        column[1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         for axis in column:
             axis.label_outer()
     note = ", first seed and fold of each network" if any(len(result.runs) > 1 for result in runs.values()) else ""
@@ -147,25 +79,6 @@ def cost(study: Study, table: pd.DataFrame, costs: tuple[str, ...] = ("core_minu
         drawing.logarithmic(axis, name)
         axis.set_ylabel("test accuracy by vote (95 % interval)")
     return titled(figure, f"Accuracy and its cost ({corpus_note(study)})")
-
-
-@themed
-def search(study: Study, table: pd.DataFrame, importances: pd.DataFrame) -> Figure:
-    """The trials of a search in their order with the lowest loss so far, and which settings it depends on; from
-    `tables.trials` and `tables.importances`."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[1.6, 1])
-    for how, face in (("to the end", color_of(0)), ("stopped", "none")):
-        rows = table[table["how"] == how]
-        axes[0].scatter(rows["trial"], rows["validation_loss"], 40, fc=face, ec=color_of(0), label=how)
-    ended = table[table["how"] == "to the end"]
-    lowest = ended["validation_loss"].cummin()
-    axes[0].step(ended["trial"], lowest, where="post", color=color_of(1), label="lowest so far")
-    axes[0].set(xlabel="trial", ylabel="validation loss in nats", title=f"{len(table)} trials")
-    drawing.whole_numbers(axes[0])
-    axes[1].barh(importances["setting"].str.replace("_", " "), importances["importance"])
-    axes[1].invert_yaxis()
-    axes[1].set(xlabel="share of the loss's variance", xlim=(0, 1), title="importance")
-    return titled(figure, f"Search of hyper-parameters ({corpus_note(study)})")
 
 
 @themed
@@ -227,22 +140,9 @@ def confusion(study: Study, name: str, counts: pd.DataFrame, published: pd.DataF
 
 
 @themed
-def recalls(study: Study, table: pd.DataFrame) -> Figure:
-    """Recall of each label by each model, from `tables.recalls`, with 95 % intervals."""
-    (row, labels), (series, models) = pd.factorize(table["label"]), pd.factorize(table["model"])
-    figure, axis = plt.subplots(figsize=(10, 0.5 * len(labels) + 1.8))
-    at = row + 0.5 * (series / max(1, len(models) - 1) - 0.5)
-    points(axis, at, table, ["recall", "low", "high"], "model", models)
-    name_rows(axis, labels, 1 / len(labels))
-    what = "recall: share of a label's tracks that are predicted as such (95 % interval)"
-    axis.set(xlim=(-0.02, 1.02), xlabel=what, ylabel=study.corpus.label_name)
-    return titled(figure, f"Recall of each {study.corpus.label_name} ({corpus_note(study)})")
-
-
-@themed
 def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     """The differences of `conclusions.conclusions`, with intervals (see `paired_tests.tested`), beside the reported
-    ones; both answers stand at the right."""
+    ones; both answers stand behind the question."""
     figure, axis = plt.subplots(figsize=(10, 0.7 * len(table) + 1.8))
     here = f"{study.corpus.name}, interval at its test's level"
     points(axis, range(len(table)), table.assign(where=here), DIFFERENCE, "where", [here])
@@ -251,32 +151,11 @@ def conclusions(study: Study, table: pd.DataFrame) -> Figure:
     for row in table.itertuples():
         unequal = pd.notna(row.first_epochs) and row.first_epochs != row.second_epochs
         epochs = f" ({row.first_epochs} and {row.second_epochs} epochs)" if unequal else ""
-        names.append(f"{row.question}\n{row.first} - {row.second}{epochs}")
+        answers = f"{row.answer} (report: {row.reported_answer})"
+        names.append(f"{row.question} {answers}\n{row.first} - {row.second}{epochs}")
     name_rows(axis, names, 0, "no difference")
-    beside = axis.get_yaxis_transform()
-    for column, heading, x in (("answer", "here", 1.02), ("reported_answer", "report", 1.19)):
-        axis.text(x, -0.6, heading, transform=beside, weight="bold", va="bottom")
-        for y, answer in enumerate(table[column]):
-            axis.text(x, y, answer, transform=beside, va="center")
     axis.set_xlabel("accuracy by vote, first minus second (interval at its test's level)")
     return titled(figure, f"The report's conclusions ({corpus_note(study)})")
-
-
-@themed
-def by_block(study: Study, table: pd.DataFrame) -> Figure:
-    """Probes of each stage by itself, see `probes.by_block`: one panel per network, one line per start, with 95 %
-    intervals."""
-    networks, starts = table["network"].unique(), list(table["weights"].unique())
-    figure, axes = plt.subplots(1, len(networks), figsize=(3.6 * len(networks), 3.8), sharey=True, squeeze=False)
-    for axis, network in zip(axes[0], networks, strict=True):
-        rows = table[table["network"] == network]
-        at = rows["block"] + 0.08 * (rows["weights"].map(starts.index) - 1)  # so that intervals stay apart
-        points(axis, at, rows, BY_TRACK, "weights", starts, upright=True, line="-")
-        drawing.chance_line(axis, study)
-        axis.set(title=network, xlabel="stage", ylim=(0, 1))
-        drawing.whole_numbers(axis)
-    axes[0, 0].set_ylabel("test accuracy per track (95 % interval)")
-    return titled(figure, f"Linear probes of each stage ({corpus_note(study)})")
 
 
 @themed

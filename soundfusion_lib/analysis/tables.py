@@ -84,7 +84,7 @@ def tested_columns(result: Result) -> dict[str, float | str]:
     }
 
 
-def performance(study: Study, runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
+def performance(runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
     """Test accuracy beside what was reported: input, model; parameters, epochs, ended, core_minutes, see `Result`; the
     columns of `tested_columns`; where any was reported segment_reported and track_reported, on FMA-small. Runs are by
     the model's name; `reported_as` has the row of results/reported/table2_performance.csv by name, beside the names in
@@ -183,12 +183,6 @@ def reported_confusion(name: str) -> pd.DataFrame:
     file = name.lower().replace("-1", "1").replace("-", "_")  # resnet1d_medium, soundfusion1
     table = reported(f"figure2_confusion_{file}").set_index("true\\predicted")
     return table.rename_axis(index="true", columns="predicted")
-
-
-def reported_recalls(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Recall of each genre (rows) by each model (columns), 0..1, from confusion matrices by model."""
-    shares = {model: np.diag(matrix) / matrix.sum(axis=1) for model, matrix in matrices.items()}
-    return pd.DataFrame(shares).rename_axis(index="genre", columns="model")
 
 
 def recalls(runs: dict[str, Result]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 
 from soundfusion_lib.analysis.drawing import LIGHT_BLUES
 from soundfusion_lib.analysis.tables import confusion
-from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
+from soundfusion_lib.audio.decode import decode, encode_mp3, resample, to_channels
 from soundfusion_lib.datasets.corpus import Corpus
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.explorer.judgements import Judgements, clip_picture
@@ -129,11 +129,8 @@ class Explorer(widgets.HBox):
         study, judgements, track, network = self._study, self._judgements, self._clip.value, self._choice.value
         heard = note = picture = ""
         if track:
-            try:
-                source = _data_uri("audio/mpeg", sound(study.corpus, track))
-                heard = f'<audio controls src="{source}" style="width: 100%"></audio>'
-            except UnusableAudio as reason:
-                heard = html.escape(f"{study.corpus.file(track)} cannot be heard: {reason}")
+            source = _data_uri("audio/mpeg", sound(study.corpus, track))
+            heard = f'<audio controls src="{source}" style="width: 100%"></audio>'
             try:
                 figure = clip_picture(study, track, judgements, network, self._looked.value)
             except SoundFusionError as error:

@@ -145,14 +145,16 @@ def clip_picture(
 
 
 def _waveform(axis: Axes, study: Study, track: str) -> None:
-    samples = drawing.waveform(axis, study.store, track, color="0.35", zorder=3)
-    segmenting = study.profile.segmenting
+    array, segmenting = study.store.arrays["waveform"], study.profile.segmenting
+    samples = array.clip(track)[:, 0, 0] * array.representation.scale
+    time = np.arange(len(samples)) / array.representation.sample_rate  # s
+    axis.plot(time, samples, linewidth=0.3, color="0.35", zorder=3)
     top = max(0.1, 1.1 * float(np.abs(samples).max()))
     for number, start in enumerate(segmenting.starts(study.tracks.loc[track, "seconds"])):
         end, color = start + segmenting.seconds, drawing.color_of(number % 2)
         axis.axvspan(start, end, color=color, alpha=0.18, linewidth=0)
         axis.text((start + end) / 2, top, str(number + 1), color=color, ha="center", va="bottom", weight="bold")
-    axis.set(ylim=(-top, top))
+    axis.set(ylabel="amplitude", ylim=(-top, top))
     axis.set_title("waveform and segments", loc="left", pad=12)
     axis.grid(visible=False)
 

@@ -23,7 +23,6 @@ class Standardize(nn.Module):
 
     def __init__(self, bands: int) -> None:
         super().__init__()
-        self.bands = bands
         shape = (bands, 1) if bands > 1 else (1,)
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
@@ -34,8 +33,6 @@ class Standardize(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, 1.0).view_as(self.std))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bands > 1 and x.shape[-2] != self.bands:
-            raise SoundFusionError(f"The model is built for {self.bands} mel bands, the input has {x.shape[-2]}.")
         return (x - self.mean) / self.std
 
 
@@ -43,7 +40,7 @@ class AudioClassifier(nn.Module):
     """Base of all models: ``logits = dropout(head(features(*inputs)))``.
 
     A subclass names its ``inputs`` and implements ``embed``. Raw inputs are ``waveform``, (N, 1, L) in [-1, 1], and
-    ``mel``, (N, in_channels, n_mels, T) in dB; SoundFusionError where one is too short or has other bands.
+    ``mel``, (N, in_channels, n_mels, T) in dB; SoundFusionError where one is too short.
 
     Args:
         bands: of each input; a waveform has 1.

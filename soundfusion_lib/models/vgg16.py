@@ -32,6 +32,7 @@ class VGG16(AudioClassifier):
     """
 
     inputs = ("mel",)
+    shortest = 32
     stage_ends = tuple(f"convolutions.{index}" for index in (4, 9, 16, 23, 30))  # the poolings
 
     def __init__(
@@ -57,8 +58,6 @@ class VGG16(AudioClassifier):
                 nn.init.zeros_(module.bias)
 
     def embed(self, x: Tensor) -> Tensor:
-        if min(x.shape[-2:]) < 32:
-            raise SoundFusionError(f"VGG16 needs 32 mel bands and frames or more, got {x.shape[-2]} and {x.shape[-1]}.")
         x = self.convolutions(x * self.input_scale)  # (N, 8 width, M / 32, T / 32)
         x = adaptive_average_pool(x, 7).flatten(1)  # (N, 8 width 49)
         return self.dense(x)  # (N, 64 width)
@@ -116,6 +115,5 @@ def published_weights() -> Mapping[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise SoundFusionError(
             f"ImageNet's weights for VGG16 are not at hand ({error}). Fetch {weights.url} on a machine with network "
-            f"access and put it into {torch.hub.get_dir()}/checkpoints, or put a local file of weights under "
-            f"torchvision's names into {data_dir()} as vgg16_imagenet.safetensors or vgg16_imagenet.pth."
+            f"access and put it into {data_dir()} as vgg16_imagenet.pth (or a local file, under torchvision's names)."
         ) from error

@@ -172,8 +172,5 @@ def _opened(file: Path, sampler: optuna.samplers.BaseSampler | None = None) -> o
 
 
 def _storage(file: Path) -> JournalStorage:
-    """Optuna's journal in a file; raises SoundFusionError where that is damaged."""
-    try:
-        return JournalStorage(JournalFileBackend(str(file), lock(file.with_suffix(".writing"))))
-    except (ValueError, KeyError, TypeError) as error:
-        raise SoundFusionError(f"{file} is damaged ({error}): restore it, or delete it to search anew") from error
+    """Optuna's journal in a file."""
+    return JournalStorage(JournalFileBackend(str(file), lock(file.with_suffix(".writing"))))
