@@ -174,7 +174,7 @@ def train(profile, network, changes, all_clips, device):
     on = f"on {study.profile.name}"
     if network.casefold() == "svm":
         click.echo(f"{network} {on}: {render('tested.txt', evaluate(baselines(study)[SVM], study))}", nl=False)
-        return click.echo("It is a baseline, and not kept: musicnn is what to predict with")
+        return click.echo("It is a baseline: musicnn is what to predict with")
     if network.casefold() in CLASSIFIERS:
         config = fit_classifier(study, network.casefold())
         click.echo(f"{network} {on}: {render('tested.txt', config['evaluation'])}", nl=False)
