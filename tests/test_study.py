@@ -424,7 +424,7 @@ def test_status_counts_the_controls_of_the_part_that_was_better(study, monkeypat
         assert catalogue.left_to_train(study) == f"tones: {len(runs)} of {len(runs)} runs are there"
 
 
-def test_status_counts_runs_once(profile, runs, monkeypatch):
+def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, monkeypatch):
     dry = Study("status", profile, "cpu", dry=True)
     plain, other = (dry.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
     fine_tuned = dry.experiment("fine-tuned", "nnet1", width=8, start=FromRun(plain))
@@ -433,9 +433,14 @@ def test_status_counts_runs_once(profile, runs, monkeypatch):
     monkeypatch.setattr(Study, "pretraining", property(lambda self: exec("raise NothingYet('not decoded')")))
     shown = {"02": [plain, plain], "03": [plain, other, more_seeds], "04": [fine_tuned]}
     monkeypatch.setattr(catalogue, "by_notebook", lambda study, better: shown)
+    monkeypatch.setattr(catalogue, "results_dir", lambda: paths.data_dir())  # no committed runs
     table = catalogue.progress(dry)
     assert table["runs"].tolist() == [4, 6, 4] and table["done"].tolist() == [4, 0, 0]
-    assert catalogue.left_to_train(dry) == "tones: 4 of 14 runs are there"
+    infos = [run.info for run in runs["plain"].runs]
+    per_epoch = [info["core_seconds"] * info["epoch_seconds"] / info["seconds"] for info in infos]
+    left = table["core_hours_left"]
+    assert left[0] == 0 and np.isnan(left[2]) and left[1] == pytest.approx(6 * 7 * np.mean(per_epoch) / 3600, rel=0.5)
+    assert catalogue.left_to_train(dry).startswith("tones: 4 of 14 runs are there; the others take about")
     assert catalogue.left_to_train(dry, ["02"]) == "tones: 4 of 4 runs are there"
 
 

@@ -1,16 +1,22 @@
 """Every experiment of the study, by notebook and by name; trained networks by name; and how far the study is."""
 
+import json
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import MODELS
-from soundfusion_lib.paths import data_dir
+from soundfusion_lib.paths import data_dir, results_dir, runs_dir
+from soundfusion_lib.pool import cores
 from soundfusion_lib.study import further, protocol
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import Experiment
+from soundfusion_lib.training.run import ABOUT, INFO, UNREADABLE, read_json
 
 
 def by_notebook(study: Study, better: str = "resnet2d") -> dict[str, list[Experiment]]:
@@ -84,18 +90,26 @@ def profile_and_name(model: str) -> tuple[str, str]:
 
 
 def progress(study: Study, notebooks: Collection[str] = ()) -> pd.DataFrame:
-    """How far these notebooks are, all by default: notebook, runs, done. A run counts in the first notebook that shows
-    it. Raises NothingYet if the study is `dry` and its corpus is not decoded."""
-    seen, rows, better = set(), [], "resnet2d"
+    """How far these notebooks are, all by default: notebook, runs, done, core_hours_left (NaN where unknown).
+
+    A run counts in the first notebook that shows it. A missing run takes as long per epoch as the recorded runs most
+    like it: the same experiment with another seed or fold, else the same network on any tracks. Raises NothingYet if
+    the study is `dry` and its corpus is not decoded.
+    """
+    recorded, seen, rows = _recorded_seconds(), set(), []
+    better = "resnet2d"
     if not notebooks or "05_fusion" in notebooks:
         twins = study.variants(protocol.twin(study, protocol.resnet(study, "resnet1d")))
         better = "resnet1d" if all(study.is_trained(study.key(run)) for run in twins) else "resnet2d"
     for notebook, experiments in by_notebook(study, better).items():
         if not notebooks or notebook in notebooks:
-            keys = {key for experiment in experiments for key in _keys(study, experiment)} - seen
-            rows.append([notebook, len(keys), sum(map(study.is_trained, keys))])
-            seen |= keys
-    return pd.DataFrame(rows, columns=["notebook", "runs", "done"])
+            keys = {key: one for one in experiments for key in _keys(study, one) if key not in seen}
+            missing = [one for key, one in keys.items() if not study.is_trained(key)]
+            like = [recorded.get(_likeness(one.to_dict()), recorded.get(one.model, np.nan)) for one in missing]
+            seconds = sum(each * one.training.epochs for each, one in zip(like, missing, strict=True))
+            rows.append([notebook, len(keys), len(keys) - len(missing), seconds / 3600])
+            seen |= keys.keys()
+    return pd.DataFrame(rows, columns=["notebook", "runs", "done", "core_hours_left"])
 
 
 def _keys(study: Study, experiment: Experiment) -> list[str]:
@@ -109,9 +123,33 @@ def _keys(study: Study, experiment: Experiment) -> list[str]:
 
 
 def left_to_train(study: Study, notebooks: Collection[str] = ()) -> str:
-    """The `progress` of a dry study in words: n of m runs are there."""
+    """The `progress` of a dry study in words: n of m runs are there, and the hours that the others take here."""
     try:
         table = progress(study, notebooks)
     except NothingYet as reason:
         return f"{study.profile.name}: nothing is there yet: {reason}"
-    return f"{study.profile.name}: {table['done'].sum()} of {table['runs'].sum()} runs are there"
+    done, runs, hours = table["done"].sum(), table["runs"].sum(), table["core_hours_left"]
+    there = f"{study.profile.name}: {done} of {runs} runs are there"
+    if done == runs:
+        return there
+    more = " or more, since some are like no recorded run" if hours.isna().any() else ""
+    return f"{there}; the others take about {hours.sum() / cores():.1f} hours on {cores()} cores{more}"
+
+
+def _likeness(experiment: dict[str, Any]) -> str:
+    """What runs that take as long have in common; of an experiment as `Experiment.to_dict` has it."""
+    return json.dumps([experiment[name] for name in ("model", "options", "segmenting")])
+
+
+def _recorded_seconds() -> dict[str, float]:
+    """Mean core-seconds per epoch of runs that are trained here or kept among the results, by `_likeness` and by model;
+    a damaged run says nothing."""
+    runs = [run for file in results_dir().glob("*/runs/runs.json") for run in read_json(file).values()]
+    for file in runs_dir().glob(f"*/{INFO}"):
+        with suppress(*UNREADABLE):
+            runs.append({**read_json(file.with_name(ABOUT)), "info": read_json(file)})
+    rows = []
+    for experiment, info in ((run["experiment"], run["info"]) for run in runs):
+        seconds = info.get("core_seconds", np.nan) * info["epoch_seconds"] / info["seconds"]
+        rows += [(_likeness(experiment), seconds), (experiment["model"], seconds)]
+    return pd.DataFrame(rows, columns=["like", "seconds"]).groupby("like")["seconds"].mean().dropna().to_dict()
