@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import itertools
 import subprocess
@@ -14,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 from soundfusion_lib.analysis import figures
+from soundfusion_lib.datasets import Corpus
 
 LABELS = ["doom", "quake", "zelda"]
 ODD = "Ba$$ & Drum <b>"
@@ -129,9 +129,10 @@ def test_starts_have_a_panel_for_each_corpus_and_rows_in_the_order_of_the_first(
     assert [marks.get_ydata().tolist() for marks, *_ in figure.axes[1].containers] == [[1, 2]]
 
 
-def odd_arguments():
+def odd_arguments(store):
     """By figure, its arguments: a corpus and networks whose names matplotlib would read as mathematics."""
-    study = SimpleNamespace(corpus=dataclasses.replace(games(), name=ODD, label_name=ODD))
+    tracks = store.tracks.assign(label=ODD, split=["train", "test"] * (len(store.tracks) // 2))
+    study = SimpleNamespace(corpus=Corpus(ODD, store.corpus.root, tracks, label_name=ODD), tracks=tracks)
     table, matrix = accuracies(models=[ODD, "two"]), pd.DataFrame([[2, 1], [0, 3]], [ODD, "two"], [ODD, "two"])
     interval = {"low": 0.0, "high": 0.2}
     between = {"difference": 0.1, "first": ODD, "second": ODD, "kind": "fusion", **interval}
@@ -148,14 +149,15 @@ def odd_arguments():
         "cost": (study, table.assign(**front), ("parameters", "core_minutes")),
         "gains": (study, pd.DataFrame([between])),
         "grid_search": (study, pd.DataFrame(grid).assign(best_validation_accuracy=0.5)),
+        "split_distribution": (study,),
         "starts": ({ODD: table.assign(source=ODD), "two": table.assign(source="two")},),
         "training_curves": (study, {ODD: group()}),
         "width_scaling": (study, pd.DataFrame(widths).merge(table.assign(model=widths["model"]))),
     }
 
 
-def test_labels_and_names_are_never_read_as_mathematics():
-    arguments = odd_arguments()
+def test_labels_and_names_are_never_read_as_mathematics(store):
+    arguments = odd_arguments(store)
     defined = {name for name, value in vars(figures).items() if getattr(value, "__module__", "") == figures.__name__}
     assert set(arguments) == {name for name in defined if not name.startswith("_")}
     for name, values in arguments.items():

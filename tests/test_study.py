@@ -229,6 +229,7 @@ def test_tables_and_captions_say_that_artists_are_unknown(study, monkeypatch):
 
 def test_figures_name_their_axes_and_units(study, runs):
     made = [
+        figures.split_distribution(study),
         figures.training_curves(study, runs),
         figures.accuracies(study, tables.performance(runs, {"plain": "simple_cnn"})),
     ]

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from soundfusion_lib.analysis import drawing
 from soundfusion_lib.analysis.drawing import color_of, corpus_note, heat_map, name_rows, points, themed, titled
+from soundfusion_lib.datasets.corpus import SPLITS
 from soundfusion_lib.study.protocol import LABELS
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.result import Result
@@ -19,6 +20,21 @@ COSTS = {  # by its column, where a model is the best at most at its cost, and t
     "parameters": ("best_of_size", "parameters"),
     "core_minutes": ("best_of_time", "training of one network in core-minutes"),
 }
+
+
+@themed
+def split_distribution(study: Study) -> Figure:
+    """Number of tracks of each label in each set, and the label's share of each set."""
+    counts = pd.crosstab(study.tracks["label"], study.tracks["split"])
+    counts = counts.reindex(study.corpus.labels, columns=SPLITS, fill_value=0)
+    panels = {"tracks": counts, "share of the set in %": 100 * counts / counts.sum()}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(counts) + 1.6), sharey=True)
+    for axis, (name, table) in zip(axes, panels.items(), strict=True):
+        table.plot.barh(ax=axis, width=0.8, legend=False, xlabel=name, ylabel=study.corpus.label_name)
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
+    drawing.whole_numbers(axes[0])
+    return titled(figure, f"Tracks of each {study.corpus.label_name} in each set ({corpus_note(study)})")
 
 
 @themed
