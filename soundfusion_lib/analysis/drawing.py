@@ -61,6 +61,11 @@ def titled(figure: Figure, title: str) -> Figure:
     return figure
 
 
+def whole_numbers(axis: Axes) -> None:
+    """Label whole numbers only on a horizontal axis of counts, even if it holds a single one."""
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
 def chance_line(axis: Axes, study: Study) -> None:
     axis.axhline(1 / len(study.corpus.labels), color="tab:gray", linewidth=1, label="chance")
 
