@@ -71,7 +71,7 @@ def measure(pool: Executor, name: str, runs: int, busy: int, seconds: float) -> 
         for _ in range(busy):
             beside.enter_context(counting())
         steps = [pool.submit(step_seconds, name, seconds) for _ in range(runs)]
-        while wait(steps, 0.1).not_done:
+        while not wanted or wait(steps, 0.1).not_done:
             wanted.append(running() or runs + busy)
     return *max(step.result() for step in steps), sum(wanted) / len(wanted)
 

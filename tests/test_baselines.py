@@ -109,8 +109,9 @@ def test_an_official_split_is_the_only_one(study, corpus):
 
 def right_on(name: str, right: int, epochs: int = 8, start=RANDOM) -> Result:
     """A network's made-up predictions, right on the first so many of 100 tracks."""
-    run = run_of(Experiment(name, "simple_cnn", (), training=Training(epochs=epochs), start=start))
-    return result_of([choosing(right)] * 3, name=name, runs=(run,))
+    experiment = Experiment(name, "simple_cnn", (), training=Training(epochs=epochs), start=start)
+    runs = tuple(run_of(replace(experiment, seed=seed)) for seed in range(3))
+    return result_of([choosing(right)] * 3, name=name, runs=runs)
 
 
 def choosing(right: int) -> pd.DataFrame:
@@ -159,7 +160,8 @@ def test_conclusions_are_answered_only_where_the_test_is_clear(study):
     (last,) = conclusions(performance, widths, regularized, {}, probed | {"m": music}).tail(1).to_dict("records")
     assert (last["first"], last["answer"]) == ("probe of musicnn", "yes")
     assert smaller[["first_epochs", "second_epochs"]].to_numpy().tolist() == [[8, 1], [8, 1]]
-    once = replace(performance["resnet2d_small"], load=lambda _: {(0, 0): choosing(70)})
+    runs = performance["resnet2d_small"].runs[:1]
+    once = replace(performance["resnet2d_small"], runs=runs, load=lambda _: {(0, 0): choosing(70)})
     single = conclusions(performance | {"resnet2d_small": once}, widths, regularized, starts, {})
     assert single["answer"].tolist()[:4] == ["one seed"] * 3 + ["undecided"]
     (axis,) = figures.conclusions(study, table).axes

@@ -120,6 +120,10 @@ class Profile:
                 raise ValueError(f"{name}: {key} is set by the study: see [mel], [widths] and large_batch")
         kinds = {name: table(options(Training, kind)) for name, kind in MODELS.items() if name not in AS_SOUNDFUSION_1}
         check(table({"models": table(kinds)}), {"models": self.models})  # here: a user may have added one
+        if self.split.scheme == "all":
+            raise ValueError('[split] scheme = "all" leaves nothing to test: `soundfusion train --all-clips`')
+        if max(self.test_folds, default=0) >= self.split.folds:
+            raise ValueError(f"test_folds = {list(self.test_folds)}: [split] has folds 0 to {self.split.folds - 1}")
         return self
 
     def width(self, model: str, size: str) -> int:
