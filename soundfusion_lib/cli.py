@@ -216,11 +216,13 @@ def status(profile, kept):
 def predict(paths, model, top, csv, plot, device):
     """Predict the labels of PATHS: audio files of any length, and folders of them.
 
-    Without --model it is the network that comes with the project: classical, electronic, pop and rock. A name holds its
-    profile, emotify/SoundFusion-2 or mine.toml/SoundFusion-2; alone it is of demo. A file that cannot be used has its
-    error in place of a label, and the exit status is 1.
+    Without --model it is what comes with the project, for classical, electronic, pop and rock: a classifier on musicnn
+    if `soundfusion download musicnn` has brought its weights, else a small network. A name holds its profile,
+    emotify/SoundFusion-2 or mine.toml/SoundFusion-2; alone it is of demo. A file that cannot be used has its error in
+    place of a label, and the exit status is 1.
     """
     from soundfusion_lib.datasets.folder import counted, files_in, is_audio
+    from soundfusion_lib.models.musicnn import musicnn_file
     from soundfusion_lib.paths import whole
     from soundfusion_lib.predict.recognizer import load_recognizer, timeline, write_csv
 
@@ -229,6 +231,8 @@ def predict(paths, model, top, csv, plot, device):
             raise SoundFusionError(f"{path}: give it a name that ends in .{option}, which is no recording's")
     recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
+    if not (model or musicnn_file().is_file()):
+        click.echo("`soundfusion download musicnn` (29 MB) brings a classifier that is more often right", err=True)
     for folder in filter(Path.is_dir, paths):
         if untried := [file for file in files_in(folder) if not is_audio(file)]:
             click.echo(f"{folder}: not tried: {counted(untried)}", err=True)

@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from conftest import RATE, SMALL_MEL, tone
 from odd_audio import mp3
+from safetensors.torch import save_file
 from torch.nn.modules.module import register_module_forward_hook
 
 from soundfusion_lib import load_recognizer
@@ -24,9 +25,10 @@ from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import AudioClassifier, count_parameters
+from soundfusion_lib.models.musicnn import TAGS, MusiCNN
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.predict.export import render
-from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, Prediction, timeline
+from soundfusion_lib.predict.recognizer import BATCH, BUILT_IN, CLASSIFIER, Prediction, timeline
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.inference import per_track
 from soundfusion_lib.training.loop import Training
@@ -245,7 +247,7 @@ def test_the_built_in_network_is_small_belongs_to_the_package_and_is_the_one_tha
     assert {file.name for file in BUILT_IN.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert sum(file.stat().st_size for file in BUILT_IN.iterdir()) < 3e6
     data = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert {"built_in_model/*", "texts/*"} <= set(data["soundfusion_lib.predict"])
+    assert {"built_in_model/*", "built_in_classifier/*", "texts/*"} <= set(data["soundfusion_lib.predict"])
     recognizer = load_recognizer(device="cpu")
     assert recognizer.experiment.name == "SoundFusion-2"
     assert recognizer.labels == ["classical", "electronic", "pop", "rock"]
@@ -270,3 +272,27 @@ def test_the_built_in_network_predicts_where_nothing_is_trained(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
     assert done.stdout.startswith("x.wav: ") and "trained on emotify" in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["x.wav"]
+
+
+def test_the_built_in_classifier_takes_the_place_of_the_network_where_musicnn_s_weights_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    torch.manual_seed(0)
+    state = {
+        name: value for name, value in MusiCNN(4).state_dict().items() if not name.startswith(("head.", "log_mel."))
+    }
+    save_file(state, tmp_path / "musicnn.safetensors")  # random ones, as nothing is downloaded here
+    write(tmp_path / "x.wav", ("low", 12))
+    config = json.loads((CLASSIFIER / "config.json").read_text(encoding="utf-8"))
+    assert sum(file.stat().st_size for file in CLASSIFIER.iterdir()) < 3e4  # musicnn's weights are not in the package
+    assert (CLASSIFIER / "README.md").read_text(encoding="utf-8") == render("card.md", config)
+    [prediction] = load_recognizer(device="cpu").predict(tmp_path / "x.wav")
+    assert prediction.label in config["labels"] == load_recognizer(device="cpu").labels
+    assert len(set(prediction.tags)) == 3 and set(prediction.tags) <= set(TAGS)
+    assert f"musicnn's tags: {', '.join(prediction.tags)}" in prediction.in_words(3)
+
+
+def test_the_accuracy_of_the_built_in_classifier_is_that_of_the_committed_table():
+    table = pd.read_csv(PROJECT / "results" / "emotify" / "tables" / "03_probes.csv").set_index(["model", "weights"])
+    tested = json.loads((CLASSIFIER / "config.json").read_text(encoding="utf-8"))["evaluation"]
+    row = table.loc["musicnn", "Million Song Dataset"]
+    assert tested["accuracy"] == pytest.approx(row["track_accuracy"], abs=1e-5) and tested["repeats"] == row["repeats"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -23,6 +23,7 @@ from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.folder import SUFFIXES, files_in, is_audio
 from soundfusion_lib.device import choose_device
 from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib.models.musicnn import TAGS, MusiCNN, load_musicnn, musicnn_file
 from soundfusion_lib.paths import whole
 from soundfusion_lib.predict.export import CONFIG, WEIGHTS, find_model, read_exported, with_bounds
 from soundfusion_lib.study.starts import MUSICNN, MusiCNNExperiment
@@ -31,7 +32,9 @@ from soundfusion_lib.training.features import UNUSED, Features, over_segments, p
 from soundfusion_lib.training.inference import PROBABILITY, decide
 from soundfusion_lib.training.run import load_run
 
-BUILT_IN = Path(__file__).with_name("built_in_model")
+BUILT_IN = Path(__file__).with_name("built_in_model")  # a small network
+CLASSIFIER = Path(__file__).with_name("built_in_classifier")  # on musicnn, whose weights are not in the project
+HEARD = 3  # of musicnn's 50 tags, that stand beside a label
 BATCH = 16  # segments; more are no faster on a CPU, and take more memory
 
 
@@ -45,12 +48,15 @@ class Prediction:
     segments: pd.DataFrame  # see `Recognizer.probabilities`
     error: str | None = None  # why the file cannot be used
     stated: float = 0.0  # the length that the file states, in s, where more than a second of it is missing
+    tags: tuple[str, ...] = ()  # the most probable ones of musicnn's, where the classifier is on musicnn
 
     def in_words(self, top: int) -> str:
         """One line: file, label, and the most probable labels; or the error."""
         best = ", ".join(f"{label} {value:.2f}" for label, value in self.mean.head(top).items())
         cut = f" of a file cut short: it states {self.stated:.1f} s" if self.stated else ""
-        text = f"{self.label} ({best}; {len(self.segments)} segments{cut})" if self.label else f"error: {self.error}"
+        tags = f"; musicnn's tags: {', '.join(self.tags)}" if self.tags else ""
+        what = f"{best}; {len(self.segments)} segments{cut}{tags}"
+        text = f"{self.label} ({what})" if self.label else f"error: {self.error}"
         return f"{self.file}: {text}".encode("utf-8", "replace").decode()  # a file's name may hold any bytes
 
 
@@ -148,7 +154,9 @@ class Probe(Recognizer):
             along = np.concatenate([x, whole[:, x.shape[1] :].repeat(len(x), 0)], axis=1)
             rows[block] = np.concatenate([along, whole])  # the file is the last row
         values = softmax(matrix(Features(rows, 0.0), self.about["blocks"]) @ self.weight.T + self.bias, axis=1)
-        return self._prediction(file, seconds, times, values[:-1], values[-1].argmax(), values[-1])
+        heard = outputs["block 4"].mean(0).topk(HEARD).indices if isinstance(self.model, MusiCNN) else ()
+        prediction = self._prediction(file, seconds, times, values[:-1], values[-1].argmax(), values[-1])
+        return replace(prediction, tags=tuple(TAGS[tag] for tag in heard))
 
 
 def write_csv(path: Path, predictions: list[Prediction], labels: list[str]) -> None:
@@ -188,10 +196,12 @@ def timeline(prediction: Prediction, recognizer: Recognizer) -> Figure:
 
 
 def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Recognizer:
-    """A trained network or classifier, see `find_model`, ready to predict files; by default the network that comes with
-    the project. Raises SoundFusionError if there is none, or it is damaged."""
+    """A trained network or classifier, see `find_model`, ready to predict files; by default what comes with the
+    project: Emotify's classifier on musicnn where `musicnn_file` is there, else a small network. Raises
+    SoundFusionError if there is none, or it is damaged."""
     target = choose_device(device)
-    folder = BUILT_IN if model is None else find_model(model)
+    built_in = CLASSIFIER if musicnn_file().is_file() else BUILT_IN
+    folder = built_in if model is None else find_model(model)
     if not (folder / CONFIG).is_file():
         run = load_run(folder)
         return Recognizer(
@@ -202,7 +212,10 @@ def load_recognizer(model: str | Path | None = None, device: str = "auto") -> Re
         experiment, frozen = kind.from_dict(config["experiment"]), "frozen" in config
         linear = [weights.pop(name).numpy() for name in ("weight", "bias") if frozen]
         network = experiment.build(len(config["labels"]))
-        network.load_weights(weights, str(folder / WEIGHTS), UNUSED if frozen else ())
+        if frozen and not weights:
+            load_musicnn(network)
+        else:
+            network.load_weights(weights, str(folder / WEIGHTS), UNUSED if frozen else ())
         about = config["labels"], config
         return (Probe if frozen else Recognizer)(network.to(target).eval(), experiment, *about, *linear)
 
