@@ -248,7 +248,7 @@ def test_the_built_in_network_is_small_belongs_to_the_package_and_is_the_one_tha
     assert sum(file.stat().st_size for file in BUILT_IN.iterdir()) < 3e6
     data = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert {"built_in_model/*", "built_in_classifier/*", "texts/*"} <= set(data["soundfusion_lib.predict"])
-    recognizer = load_recognizer(device="cpu")
+    recognizer = load_recognizer(BUILT_IN, "cpu")
     assert recognizer.experiment.name == "SoundFusion-2"
     assert recognizer.labels == ["classical", "electronic", "pop", "rock"]
     assert count_parameters(recognizer.model) == CONFIG["parameters"] == 491_768
@@ -277,10 +277,9 @@ def test_the_built_in_network_predicts_where_nothing_is_trained(tmp_path):
 def test_the_built_in_classifier_takes_the_place_of_the_network_where_musicnn_s_weights_are(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
     torch.manual_seed(0)
-    state = {
-        name: value for name, value in MusiCNN(4).state_dict().items() if not name.startswith(("head.", "log_mel."))
-    }
-    save_file(state, tmp_path / "musicnn.safetensors")  # random ones, as nothing is downloaded here
+    state = MusiCNN(4).state_dict()  # random weights, as nothing is downloaded here
+    state = {name: value for name, value in state.items() if not name.startswith(("head.", "log_mel."))}
+    save_file(state, tmp_path / "musicnn.safetensors")
     write(tmp_path / "x.wav", ("low", 12))
     config = json.loads((CLASSIFIER / "config.json").read_text(encoding="utf-8"))
     assert sum(file.stat().st_size for file in CLASSIFIER.iterdir()) < 3e4  # musicnn's weights are not in the package
