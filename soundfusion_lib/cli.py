@@ -143,11 +143,15 @@ def init(folder):
         raise SoundFusionError(f"{file} is there already: go on with it, or remove it first")
     tracks = read(folder).tracks
     found = tracks.groupby("label").agg(files=("path", "size"), artists=("group", "nunique"))
-    folds = 0 if "split" in tracks else int(found["files"].clip(3, 5).min())
-    text = render("mine.toml", {"path": shown(folder.name), "folds": folds, "tracks": len(tracks)})
+    rare = list(found.index[found["files"] < 3])
+    folds = 0 if "split" in tracks else int(found.drop(rare)["files"].clip(3, 5).min())
+    corpus = {"path": shown(folder.name), "without": shown(rare) if rare else ""}
+    text = render("mine.toml", corpus | {"folds": folds, "tracks": len(tracks)})
     with whole(file) as new:
         new.write_text(text, "utf-8")
     click.echo(found.replace({"artists": {0: "unknown"}}).to_string())
+    if rare:
+        click.echo(f"left out, as they have fewer than three files: {', '.join(rare)}")
     click.echo(f"{len(tracks)} files. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
 
 

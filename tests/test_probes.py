@@ -118,9 +118,7 @@ def test_a_label_of_one_artist_is_never_predicted_when_that_artist_tests(study, 
     assert accuracy(tested[tested["target"] != 2]) > 0.99
 
 
-@pytest.mark.parametrize(
-    "noisy, said", [(1, "4 folds need at least 4 artists, and there are 3"), (2, "has no clip to valid")]
-)
+@pytest.mark.parametrize("noisy, said", [(1, "4 folds need 4 artists, and there are 3"), (2, "has no clip to valid")])
 def test_too_few_artists_are_one_sentence(study, target, noisy, said):
     tracks = study.corpus.tracks
     artist = np.where(tracks["label"] == "noise", np.arange(len(tracks)) % noisy, tracks["label"])

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from conftest import RATE, at_home_in, tone
 
 from soundfusion_lib.cli import main
+from soundfusion_lib.datasets import open_corpus
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study.profile import load_profile
 
@@ -106,6 +107,18 @@ def test_init_keeps_an_official_split_and_says_where_artists_are_unknown(folder,
     assert output.count("unknown") == 3
     profile = load_profile(tmp_path / "mine.toml")
     assert profile.test_folds == () and profile.corpus["path"] == str(music)
+
+
+def test_init_leaves_out_labels_of_one_or_two_files(folder, tmp_path):
+    shutil.copytree(folder / "music", tmp_path / "music")
+    table = pd.read_csv(tmp_path / "music" / "metadata.csv")
+    table.loc[:1, "genre"] = "jazz"
+    table.to_csv(tmp_path / "music" / "metadata.csv", index=False)
+    output = call(shlex.join(["soundfusion", "init", str(tmp_path / "music")]))
+    assert "left out, as they have fewer than three files: jazz" in output
+    profile = load_profile(tmp_path / "mine.toml")
+    assert profile.corpus["without"] == ["jazz"] and profile.split.folds == 5
+    assert len(open_corpus(profile.corpus).tracks) == 28
 
 
 def test_the_lines_of_python_run(folder):

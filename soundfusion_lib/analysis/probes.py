@@ -84,8 +84,9 @@ def _fitted(x: np.ndarray, target: np.ndarray, parts: np.ndarray, labels: int) -
 
 def _probabilities(classifier: Any, x: np.ndarray, labels: int) -> np.ndarray:
     """Of each label, (tracks, labels): 0 of one that the training set lacks."""
-    known = pd.DataFrame(classifier.predict_proba(x), columns=classifier.classes_)
-    return known.reindex(columns=range(labels), fill_value=0).to_numpy()
+    probabilities = np.zeros((len(x), labels), x.dtype)  # in which scikit-learn expects them to sum to one
+    probabilities[:, classifier.classes_] = classifier.predict_proba(x)
+    return probabilities
 
 
 def on_all_clips(study: Study, start: Start) -> tuple[np.ndarray, np.ndarray]:

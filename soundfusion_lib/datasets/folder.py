@@ -24,7 +24,9 @@ TAGS = "artist", "TPE1", "Author"  # of most kinds of tags; of ID3 in WAV and AI
 NOBODY = {"", "magnatune compilation", "unknown", "unknown artist", "va", "various", "various artists"}
 
 
-def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre") -> Corpus:
+def folder(
+    path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre", without: tuple[str, ...] = ()
+) -> Corpus:
     """A corpus of your own, with the folder's name; track ids are paths, without suffix where this tells them apart.
 
     With ``metadata.csv`` in the folder (UTF-8; one row per file): columns ``file_name`` (relative to the folder, with
@@ -36,8 +38,8 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
 
     A file that is missing or broken stays in the table: decoding finds it. `Corpus.untried` counts the others.
 
-    `label` is what the labels are, for titles and axes. Raises SoundFusionError for no such folder, no audio, or an
-    unusable metadata.csv.
+    `label` is what the labels are, for titles and axes; tracks of the labels in `without` are left out. Raises
+    SoundFusionError for no such folder, no audio, or an unusable metadata.csv.
     """
     root = Path(path)
     if not root.is_dir():
@@ -46,6 +48,7 @@ def folder(path: str | Path, label: Annotated[str, Field(min_length=1)] = "genre
     metadata = root / "metadata.csv"
     tracks = _read_metadata(metadata, paths) if metadata.is_file() else _by_folder(root, paths)
     untried = counted(set(paths).difference(tracks["path"], ["metadata.csv"]))
+    tracks = tracks[~tracks["label"].isin(without)]
     ids = tracks["path"].map(lambda path: posixpath.splitext(path)[0])
     name = re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "folder"
     return Corpus(name, root, tracks.set_axis(ids if ids.is_unique else tracks["path"]), label, untried=untried)

@@ -94,10 +94,13 @@ class Split:
         from sklearn.model_selection import StratifiedGroupKFold  # here: it takes seconds to import
 
         sizes, artists, need = tracks["label"].value_counts(), groups_of(tracks).nunique(), self.folds
-        if min(sizes.min(), artists) < need:
-            lack = f"{need} folds need at least {need} artists, and there are {artists}, and"
-            lack += f" {need} tracks of every label, and {sizes.idxmin()!r} has {sizes.min()}"
-            raise SoundFusionError(f"{lack}: add some, leave it out, or use fewer folds, of which 3 is the least")
+        least = "use fewer folds, of which 3 is the least"
+        if artists < need:
+            lack = f"{need} folds need {need} artists, and there are {artists}"
+            raise SoundFusionError(f"{lack}: add artists, or {least}")
+        if sizes.min() < need:
+            lack = f"{need} folds need {need} tracks of every label, and {sizes.idxmin()!r} has {sizes.min()}"
+            raise SoundFusionError(f"{lack}: add tracks, leave this label out, or {least}")
         parts = pd.Series("train", index=tracks.index, name="split")
         for part, folds, fold in (("test", self.folds, self.fold), ("validation", self.folds - 1, 0)):
             rest = tracks[parts == "train"]
