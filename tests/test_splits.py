@@ -72,7 +72,7 @@ def test_a_class_of_two_artists_always_trains_and_a_warning_says_where_it_is_mis
 def test_splits_that_cannot_be_say_why():
     with pytest.raises(SoundFusionError, match="must be 'auto', 'official'"):
         Split("random")
-    with pytest.raises(SoundFusionError, match="10 folds need 10 artists, and there are 8: add artists, or use fewer folds"):
+    with pytest.raises(SoundFusionError, match="need 10 artists, and there are 8: add artists, or use fewer folds"):
         Split("artist").assign(tracks(genres=2, artists=4, per_artist=(1, 2)))
     with pytest.raises(SoundFusionError, match="'g0' has 2: .* of which 3 is the least"):
         Split("artist", 3).assign(tracks(genres=2, artists=2, per_artist=(1, 2)))
