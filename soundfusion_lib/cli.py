@@ -97,7 +97,7 @@ def reproduce(profile, device, only, changes, kept, scheduler):
     """Run the notebooks on PROFILE; tables, figures, summary and executed notebooks go to results/<profile>/.
 
     That trains every experiment of the report that the notebooks show, except what the profile leaves out; before it
-    starts it says how many are there. `soundfusion train` trains one network.
+    starts it says how many are there, and how long the others take. `soundfusion train` trains one network.
     """
     from soundfusion_lib import notebooks
     from soundfusion_lib.study.catalogue import left_to_train
@@ -200,13 +200,13 @@ def train(profile, network, changes, all_clips, device):
 @profile_argument
 @click.option("--kept", is_flag=True, help="count the runs committed in results/<profile>/runs, too")
 def status(profile, kept):
-    """Say how many runs of PROFILE's notebooks are there."""
+    """Say how many runs of PROFILE's notebooks are there, and how long the others take."""
     from soundfusion_lib.study import catalogue
     from soundfusion_lib.study.study import NothingYet, Study
 
     study = Study("status", profile, "cpu", kept=kept, dry=True)
     with suppress(NothingYet):
-        click.echo(catalogue.progress(study).to_string(index=False))
+        click.echo(catalogue.progress(study).round(2).to_string(index=False, na_rep="unknown"))
     click.echo(catalogue.left_to_train(study))
 
 
@@ -226,7 +226,6 @@ def predict(paths, model, top, csv, plot, device):
     place of a label, and the exit status is 1.
     """
     from soundfusion_lib.datasets.folder import counted, files_in, is_audio
-    from soundfusion_lib.models.musicnn import musicnn_file
     from soundfusion_lib.paths import whole
     from soundfusion_lib.predict.recognizer import load_recognizer, timeline, write_csv
 
@@ -235,7 +234,7 @@ def predict(paths, model, top, csv, plot, device):
             raise SoundFusionError(f"{path}: give it a name that ends in .{option}, which is no recording's")
     recognizer = load_recognizer(model, device)
     click.echo(recognizer.describe(), err=True)
-    if not (model or musicnn_file().is_file()):
+    if not model and "frozen" not in recognizer.about:
         click.echo("`soundfusion download musicnn` (29 MB) brings a classifier that is more often right", err=True)
     for folder in filter(Path.is_dir, paths):
         if untried := [file for file in files_in(folder) if not is_audio(file)]:

@@ -62,7 +62,6 @@ def cross_validated(
     content = [REVISION, store.content_id, repr(study.split(0)), repeats, list(folds), bool(seeds), random, about]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     study.classifiers.add(key)
-    target = np.searchsorted(store.labels, store.tracks["label"].to_numpy(str))
     columns = [PROBABILITY + label for label in store.labels]
 
     def fitted() -> pd.DataFrame:
@@ -73,7 +72,7 @@ def cross_validated(
                 lack = "no clip to validate by, or only one label to train on"
                 mend = "add artists, or use fewer folds ([split] folds, at least 3)"
                 raise SoundFusionError(f"profile {study.profile.name}: fold {fold} has {lack}: {mend}")
-            keys = {"track": store.tracks.index, "segment": 0, "target": target, "repeat": repeat, "fold": fold}
+            keys = {"track": store.tracks.index, "segment": 0, "target": store.targets, "repeat": repeat, "fold": fold}
             probabilities = predict(parts, repeat, fold).astype(float).round(DIGITS)
             frame = pd.DataFrame(keys).join(pd.DataFrame(probabilities, columns=columns))
             frames.append(frame[parts == "test"])

@@ -51,8 +51,7 @@ def probe(
             "Do better ImageNet models transfer better?", CVPR 2019).
         fields: of the result, and `core_seconds`.
     """
-    labels = study.store.labels
-    target = np.searchsorted(labels, study.store.tracks["label"].to_numpy(str))
+    labels, target = study.store.labels, study.store.targets
 
     def predict(parts: np.ndarray, repeat: int, fold: int) -> np.ndarray:
         x, classifiers, losses = _fitted(columns(repeat, fold), target, parts, len(labels))
@@ -95,8 +94,8 @@ def on_all_clips(study: Study, start: Start) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.linear_model import LogisticRegression  # here: scikit-learn takes seconds to import
     from sklearn.preprocessing import StandardScaler
 
-    x, labels, tracks = matrix(start.features(study), start.blocks), study.store.labels, study.store.tracks
-    target = np.searchsorted(labels, tracks["label"].to_numpy(str))
+    x = matrix(start.features(study), start.blocks)
+    labels, target = study.store.labels, study.store.targets
     losses = [_fitted(x, target, parts_of(study, fold).to_numpy(), len(labels))[2] for fold in folds_of(study)]
     scaler, strength = StandardScaler().fit(x), STRENGTHS[np.mean(losses, axis=0).argmin()]
     classifier = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x), target)

@@ -168,6 +168,11 @@ class Store:
         reasons = self._clips["reason"].dropna()
         return self.corpus.tracks.loc[reasons.index, ["path", "label"]].assign(reason=reasons)
 
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """The class of each usable track, its label's place in `labels`, (tracks,)."""
+        return np.searchsorted(self.labels, self.tracks["label"].to_numpy(str))
+
     @property
     def cut_short(self) -> pd.DataFrame:
         """The usable clips of files that state more than a second more than they hold: `path`, `label` and `reason`."""

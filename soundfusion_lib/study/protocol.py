@@ -189,10 +189,10 @@ def fusions(study: Study) -> dict[str, Experiment]:
 
 def as_large(study: Study, model: str) -> Experiment:
     """A control of the fusions: one part alone, wide enough to have as many parameters as SoundFusion-1."""
-    small, fusion = resnet(study, model), joint_fusions(study)["SoundFusion-1"]
+    small, parameters = resnet(study, model), _parameters(joint_fusions(study)["SoundFusion-1"])
     for width in count(study.profile.width(model, "small")):
         wider = small.vary(f"{LABELS[model]}, F = {width}", width=width)
-        if _parameters(wider) >= _parameters(fusion):
+        if _parameters(wider) >= parameters:
             return replace(wider, role=CONTROL)
 
 

@@ -202,6 +202,11 @@ class Study(Results):
             variants.append(self._variant(experiment, seed, split))
         return variants
 
+    @cached_property
+    def _unequal(self) -> bool:
+        tracks = self.corpus.tracks["label"].value_counts()
+        return tracks.max() > UNEQUAL * tracks.min()
+
     def _variant(self, experiment: Experiment, seed: int, split: Split) -> Experiment:
         start, training = experiment.start, experiment.training
         match start:
@@ -209,8 +214,7 @@ class Study(Results):
                 start = FromParts(tuple(self.key(self._variant(part, seed, split)) for part in parts))
             case FromRun(Experiment() as first):
                 start = replace(start, run=self.key_pretrained(first))
-        tracks = self.corpus.tracks["label"].value_counts()
-        if training.keep == "best" and tracks.max() > UNEQUAL * tracks.min():
+        if training.keep == "best" and self._unequal:
             training = replace(training, keep="lowest_loss")
         return replace(experiment, seed=seed, split=split, start=start, training=training, folds=(), seeds=())
 
