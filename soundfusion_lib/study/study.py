@@ -202,7 +202,7 @@ class Study(Results):
             variants.append(self._variant(experiment, seed, split))
         return variants
 
-    @cached_property
+    @property
     def _unequal(self) -> bool:
         tracks = self.corpus.tracks["label"].value_counts()
         return tracks.max() > UNEQUAL * tracks.min()
