@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ def copy_music(corpus: Corpus, folder: Path) -> None:
     shutil.copytree(corpus.root, folder)
     rows = corpus.tracks.rename(columns={"path": "file_name", "label": "genre", "group": "artist"})
     rows.to_csv(folder / "metadata.csv", index=False)
+
+
+def run_python(*arguments, **options) -> subprocess.CompletedProcess:
+    """Python with these arguments, in a process that can import the tests, too; what it says is text."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **{"env": TESTS_TOO, "timeout": 300} | options)
 
 
 @contextmanager

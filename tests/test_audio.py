@@ -2,37 +2,19 @@ import os
 import sys
 
 import numpy as np
-import odd_audio
 import pytest
 import soundfile
-from bad_audio import encoded
+from odd_audio import encoded, files_by_length
 
 from soundfusion_lib.audio import decode as decode_module
 from soundfusion_lib.audio import representations
-from soundfusion_lib.audio.decode import (
-    UnreadableFile,
-    UnusableAudio,
-    decode,
-    encode_mp3,
-    resample,
-    stated_beyond,
-    to_channels,
-)
+from soundfusion_lib.audio.decode import UnreadableFile, UnusableAudio, decode, encode_mp3, stated_beyond, to_channels
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, streamed
 from soundfusion_lib.errors import SoundFusionError
 
 
 def sine(frequency, seconds, rate):
     return np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate).astype(np.float32)
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
-def test_decodes_what_libsndfile_reads(tmp_path, suffix):
-    expected = np.stack([sine(440, 1, 44_100), 0.5 * sine(880, 1, 44_100)], 1)
-    soundfile.write(tmp_path / f"x.{suffix}", 0.5 * expected, 44_100)
-    samples, rate = decode(tmp_path / f"x.{suffix}")
-    assert rate == 44_100 and samples.dtype == np.float32 and samples.shape == (44_100, 2)
-    assert np.corrcoef(samples[1000:-1000, 0], expected[1000:-1000, 0])[0, 1] > 0.99
 
 
 @pytest.mark.parametrize("rate, kilobits", [(44_100, 128), (44_100, 32), (22_050, 64), (8_000, 32)])
@@ -72,14 +54,11 @@ def test_a_damaged_mp3_is_decoded_in_silence(tmp_path, capfd):
     assert capfd.readouterr().err == "heard"
 
 
-# ---- what libsndfile does not decode, or not to its end
-
-
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory):
     """By name: the file, and the length in s of what can be heard in it."""
     folder, files = tmp_path_factory.mktemp("odd"), {}
-    for name, (content, seconds) in odd_audio.files().items():
+    for name, (content, seconds) in files_by_length().items():
         (folder / name).write_bytes(content)
         files[name] = folder / name, seconds
     return files
@@ -118,9 +97,11 @@ def test_blocks_of_a_long_file_are_those_of_the_whole_behind_a_damaged_spot_too(
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au"])
 def test_an_ordinary_file_has_libsndfile_s_values_and_ffmpeg_decodes_none_of_it(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(decode_module, "_by_ffmpeg", None)
-    soundfile.write(tmp_path / f"x.{suffix}", 0.5 * sine(440, 3, 44_100), 44_100)
-    expected, _ = soundfile.read(tmp_path / f"x.{suffix}", dtype="float32", always_2d=True)
-    np.testing.assert_array_equal(decode(tmp_path / f"x.{suffix}")[0], expected)
+    sound = np.stack([0.5 * sine(440, 3, 44_100), 0.3 * sine(880, 3, 44_100)], 1)
+    soundfile.write(tmp_path / f"x.{suffix}", sound, 44_100)
+    samples, rate = decode(tmp_path / f"x.{suffix}")
+    np.testing.assert_array_equal(samples, soundfile.read(tmp_path / f"x.{suffix}", dtype="float32")[0])
+    assert rate == 44_100 and samples.dtype == np.float32 and samples.shape == (3 * 44_100, 2)
 
 
 def test_a_list_of_other_files_is_no_audio(tmp_path):
@@ -150,17 +131,7 @@ def test_channels():
     np.testing.assert_allclose(to_channels(surround, 1)[:, 0], surround.mean(1))
 
 
-@pytest.mark.parametrize("rate", [8_000, 32_000, 44_100, 48_000, 96_000])
-def test_resampling_keeps_a_tone_and_its_length(rate):
-    resampled = resample(sine(1000, 1, rate)[:, None], rate, 22_050)
-    assert abs(len(resampled) - 22_050) <= 1
-    middle = slice(2_000, 20_000)
-    np.testing.assert_allclose(resampled[middle, 0], sine(1000, 1.01, 22_050)[: len(resampled)][middle], atol=2e-3)
-
-
-# ---- a file read piece by piece has the values of the whole
-
-SPECS = [
+SPECS = [  # in which a file that is read piece by piece has the values of the whole
     Waveform(),
     Waveform(44_100),
     MelSpectrogram(),

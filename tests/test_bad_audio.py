@@ -1,24 +1,19 @@
 """What a folder may hold that is no music, or is music that is hard to take: nothing of it stops a preparation."""
 
 import re
-import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import conftest
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from bad_audio import CUT, RATE, USED, music, write_all
 from click.testing import CliRunner
-from odd_audio import by_ffmpeg, mp3
+from conftest import build, run_python
+from odd_audio import CUT, RATE, USED, by_ffmpeg, mp3, music, write_all
 
 from soundfusion_lib.audio.clips import ClipFolder
-from soundfusion_lib.audio.decode import decode
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
-from soundfusion_lib.audio.store import Store
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets import Corpus, folder
 from soundfusion_lib.study.study import Study
@@ -39,10 +34,6 @@ def corpus_of(root: Path, *names: str, **columns) -> Corpus:
     return Corpus("files", root, pd.DataFrame(table, index=[name.split(".")[0] for name in names]))
 
 
-def build(corpus: Corpus, cache: Path, specs=SPECS, **options) -> Store:
-    return conftest.build(corpus, cache, specs, **options)
-
-
 @pytest.fixture
 def profile(tmp_path, monkeypatch) -> str:
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "data"))
@@ -52,7 +43,7 @@ def profile(tmp_path, monkeypatch) -> str:
     return str(tmp_path / "mine.toml")
 
 
-def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_path):
+def test_each_of_many_bad_files_is_used_or_listed_with_its_reason_and_never_replaced(profile, tmp_path):
     outcomes = write_all(tmp_path / "music" / "bad")
     assert len(outcomes) > 120
     result = CliRunner().invoke(main, ["prepare", profile, "--strict"])
@@ -64,8 +55,8 @@ def test_each_of_many_bad_files_is_used_or_listed_with_its_reason(profile, tmp_p
     assert f"{len(named) - len(lost)} clips cut short, and used:" in result.output
     assert {name: reason for name, reason in named.items() if not re.fullmatch(reason, listed[name])} == {}
     assert CliRunner().invoke(main, ["prepare", profile]).exit_code == 0
-    store = build(folder(tmp_path / "music"), tmp_path / "data" / "store", decode=False)
-    assert len(store.tracks) == 1 + len(outcomes) - len(lost)
+    store = build(folder(tmp_path / "music"), tmp_path / "data" / "store", SPECS, decode=False)
+    assert set(store.tracks["path"]) == {"good/good.wav", *(f"bad/{name}" for name in outcomes.keys() - lost.keys())}
     for array in store.arrays.values():
         assert np.isfinite(array.data.astype(np.float32)).all()
 
@@ -118,37 +109,26 @@ def test_what_is_silence_to_a_network_is_left_out(tmp_path):
         assert all(len(array.clip(track)) for array in store.arrays.values() for track in store.tracks.index)
 
 
-# ---- files that are long, or say so
-
-
-def write_long(file: Path, hours: float, rate: int = 8_000) -> Path:
-    """A stereo file, 8 bits a sample, of a second of sound again and again."""
-    second = np.round(2_000 * music(rate, seconds=1)).astype(np.int16)
-    with soundfile.SoundFile(file, "w", rate, 2, "ULAW", format="AU") as opened:
-        opened.write(second)
-    with open(file, "r+b") as content:
-        head = content.read()
-        content.seek(0)
-        data = int.from_bytes(head[4:8], "big")
-        samples = head[data : data + 2 * rate]
-        size = int(hours * 3_600) * len(samples)
-        content.write(head[:8] + size.to_bytes(4, "big") + head[12:data])
-        for _ in range(0, size, 60 * len(samples)):
-            content.write(60 * samples)
-    return file
+def write_long(file: Path, half_minutes: int) -> None:
+    """A stereo file, 8 bits a sample, of half a minute of sound again and again."""
+    sound = np.round(2_000 * music(8_000, seconds=30)).astype(np.int16)
+    with soundfile.SoundFile(file, "w", 8_000, 2, "ULAW", format="AU") as opened:
+        for _ in range(half_minutes):
+            opened.write(sound)
 
 
 PEAK = """
 import resource, sys
 from pathlib import Path
-from test_bad_audio import build, corpus_of
+from conftest import build
+from test_bad_audio import SPECS, corpus_of
 
 root, cache = map(Path, sys.argv[1:])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-build(corpus_of(root, "short.au"), cache)
+build(corpus_of(root, "short.au"), cache, SPECS)
 before = peak()
-store = build(corpus_of(root, "long.au"), cache)
+store = build(corpus_of(root, "long.au"), cache, SPECS)
 sounds = [array.clip("long")[-10_000:].std() > 0 for array in store.arrays.values()]
 print(peak() - before, store.tracks["seconds"].item(), *sounds)
 """
@@ -157,24 +137,15 @@ print(peak() - before, store.tracks["seconds"].item(), *sounds)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such count")
 def test_two_hours_are_prepared_whole_in_bounded_memory(tmp_path):
     """Their samples alone are 440 MiB."""
-    write_long(tmp_path / "short.au", 1 / 120), write_long(tmp_path / "long.au", 2)
-    command = [sys.executable, "-c", PEAK, str(tmp_path), str(tmp_path / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, env=conftest.TESTS_TOO, check=True)
+    write_long(tmp_path / "short.au", 1)
+    write_long(tmp_path / "long.au", 240)
+    done = run_python("-c", PEAK, tmp_path, tmp_path / "cache", check=True)
     grown, seconds, *sounds = done.stdout.split()
     assert float(grown) < 150 and float(seconds) == 7_200 and sounds == ["True", "True"]
     assert not list((tmp_path / "cache").rglob("parts-*"))
 
 
-def test_the_first_seconds_of_a_long_file_are_all_that_is_decoded(tmp_path):
-    file = write_long(tmp_path / "long.au", 2)
-    samples, rate = decode(file, 30.0)
-    assert samples.shape == (30 * rate, 2)
-    cut = replace(corpus_of(tmp_path, "long.au"), seconds=30.0)
-    assert build(cut, tmp_path / "cache").tracks["seconds"].tolist() == [30.0]
-
-
-# ---- files that kill the process that decodes them
-
+# A file that kills the process that decodes it.
 KILLING = """
 import os, signal
 from pathlib import Path
@@ -207,16 +178,13 @@ def test_a_file_that_kills_its_process_twice_is_left_out_and_the_rest_goes_on(tm
         (tmp_path / "music" / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / "music" / name, music(seed=seed), RATE)
     (tmp_path / "script.py").write_text(KILLING)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = run_python("script.py", cwd=tmp_path)
     reason = {"b/killer": "the process that decodes it was killed, twice (out of memory?)"}
     assert done.stdout == f"{reason}\n{reason}\n", done.stderr
     (tmp_path / "music" / "b" / "killer.wav").unlink()
     whole = build(folder(tmp_path / "music"), tmp_path / "whole", SPECS[:1])
     kept = ClipFolder(tmp_path / "cache" / "music", SPECS[0])
     assert kept.data.read_bytes() == whole.arrays["waveform"].data.tobytes()
-
-
-# ---- copies
 
 
 def test_copies_that_leak_are_said_before_training(profile, tmp_path):
@@ -243,5 +211,5 @@ def test_copies_are_leakage_where_a_split_may_part_them(tmp_path):
         ({"group": [None, None], "split": ["test", "test"]}, None),
         ({"group": ["a", "a"], "split": ["train", "test"]}, "split"),
     ):
-        copies = build(corpus_of(tmp_path, "x.wav", "y.WAV", **columns), tmp_path / "cache").copies
+        copies = build(corpus_of(tmp_path, "x.wav", "y.WAV", **columns), tmp_path / "cache", SPECS).copies
         assert copies == ([f"x and y hold the same bytes, and are not of one {apart}"] if apart else [])

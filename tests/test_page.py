@@ -1,4 +1,8 @@
+"""The page of a profile's results, and the summary that it is made from."""
+
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -7,7 +11,7 @@ from conftest import games
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.analysis.tables import readable
 from soundfusion_lib.study.protocol import reported
-from soundfusion_lib.study.results import Results
+from soundfusion_lib.study.results import Results, edit_summary, read_summary
 from soundfusion_lib.study.study import Study
 
 NOTEBOOK = {"runs": {}, "device": "cpu", "commit": "abc"}
@@ -30,26 +34,17 @@ def page_of(study, runs=(), notebooks=("03_x",)):
     return write_page("demo").read_text()
 
 
-def test_reported_bounds_are_data_and_stay(study):
-    study.save_table(reported("transfer_learning"), "03_reported", "Reported", of_corpus=False)
-    page = page_of(study)
+def test_tables_of_the_corpus_alone_name_its_label_reported_bounds_stay_and_runs_are_counted_by_seed(study):
+    runs = {key: {"seed": seed, "device": "cpu", "seconds": 1.0} for key, seed in (("a", 0), ("b", 2), ("c", 0))}
+    study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
+    study.save_table(reported("transfer_learning"), "reported", "Theirs, FMA-small", of_corpus=False)
+    page = page_of(study, runs, ("02_x", "04_x"))
+    assert f"**Ours, label: soundtrack{study.corpus.artists_note}** ([CSV](tables/own.csv))" in page
+    assert "**Theirs, FMA-small** ([CSV](tables/reported.csv))" in page
     for part in ("training", "validation"):
         assert f"| {part} accuracy low | {part} accuracy high |" in page
     assert "| none | 0.160 | 0.178 | 0.134 | 0.135 | flat over 10 epochs |" in page
-
-
-def test_only_tables_of_the_corpus_name_its_label(study):
-    study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
-    study.save_table(pd.DataFrame({"model": ["x"]}), "reported", "Theirs, FMA-small", of_corpus=False)
-    page = page_of(study)
-    assert f"**Ours, label: soundtrack{study.corpus.artists_note}** ([CSV](tables/own.csv))" in page
-    assert "**Theirs, FMA-small** ([CSV](tables/reported.csv))" in page
-
-
-def test_the_page_counts_the_runs_of_each_seed(study):
-    runs = {key: {"seed": seed, "device": "cpu", "seconds": 1.0} for key, seed in (("a", 0), ("b", 2), ("c", 0))}
-    study.save_table(pd.DataFrame({"model": ["x"]}), "own", "Ours")
-    assert "3 runs, of these 2 with seed 0, 1 with seed 2." in page_of(study, runs, ("02_x", "04_x"))
+    assert "3 runs, of these 2 with seed 0, 1 with seed 2." in page
 
 
 def test_p_is_holm_s_where_all_of_them_are_1(study):
@@ -73,3 +68,32 @@ def test_names_are_text_on_the_page(study):
     assert "<script" not in page and "</script" not in page
     shown = "&lt;script>alert(1)&lt;/script> & &amp;lt;b&amp;gt; \\| <0.001"
     assert f"| {shown} |" in page and f"**Of {shown}**" in page
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from soundfusion_lib.study.results import edit_summary
+
+for number in range(100):
+    with edit_summary(Path(sys.argv[1])) as summary:
+        summary.setdefault("notebooks", {})[f"{sys.argv[2]}{number}"] = {"seconds": number}
+"""
+
+
+def test_two_processes_that_write_at_once_keep_all_entries(tmp_path):
+    file = tmp_path / "results" / "summary.json"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(file), name]) for name in "ab"]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    expected = {f"{name}{number}": {"seconds": number} for name in "ab" for number in range(100)}
+    assert read_summary(file) == {"notebooks": expected}
+
+
+def test_there_need_be_none_and_an_error_leaves_it_as_it_was(tmp_path):
+    file = tmp_path / "summary.json"
+    assert read_summary(file) == {}
+    with edit_summary(file) as summary:
+        summary["profile"] = "mine"
+    with pytest.raises(ZeroDivisionError), edit_summary(file) as summary:
+        summary["profile"] = 1 / 0
+    assert json.loads(file.read_text(encoding="utf-8")) == {"profile": "mine"}

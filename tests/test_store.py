@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-from conftest import SMALL_MEL, SPECS, TESTS_TOO, build
+from conftest import SMALL_MEL, SPECS, TESTS_TOO, build, run_python
 from threadpoolctl import threadpool_limits
 
 from soundfusion_lib.audio import clips as clips_module
@@ -56,9 +55,6 @@ def few(corpus, tmp_path) -> Corpus:
     return Corpus("few", root, corpus.tracks.loc[tracks])
 
 
-# ---- what is stored
-
-
 def test_every_clip_is_where_the_journal_says_and_the_files_hold_nothing_else(store, corpus):
     assert list(store.tracks.index) == list(corpus.tracks.index) and store.left_out.empty
     for track in ("low00", "high03", "noise05"):
@@ -97,25 +93,6 @@ def test_worker_processes_give_the_same_arrays(store, corpus, tmp_path):
         pd.testing.assert_frame_equal(parallel.arrays[kind].tracks, array.tracks)
 
 
-def test_unusable_clips_are_left_out_and_reported_never_replaced(corpus, tmp_path):
-    shutil.copyfile(corpus.file("low00"), tmp_path / "good1.wav")
-    shutil.copyfile(corpus.file("high00"), tmp_path / "good2.wav")
-    (tmp_path / "garbage.mp3").write_bytes(b"this is no music " * 100)
-    soundfile.write(tmp_path / "short.wav", np.linspace(-0.1, 0.1, 11_025), 22_050)
-    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 22_050)
-    names = ["garbage.mp3", "good1.wav", "missing.wav", "short.wav", "good2.wav", "empty.wav"]
-    table = {"path": names, "label": ["a", "b"] * 3, "group": None}
-    flawed = Corpus("flawed", tmp_path, pd.DataFrame(table, index=[name.split(".")[0] for name in names]))
-    store = build(flawed, tmp_path / "cache")
-    assert list(store.tracks.index) == ["good1", "good2"]
-    reasons = store.left_out["reason"].to_dict()
-    assert reasons.pop("garbage").startswith("cannot be decoded")
-    short = "too short (0.5 s of at least 1 s)"
-    assert reasons == {"missing": "file not found", "short": short, "empty": "holds no audio"}
-    with pytest.raises(SoundFusionError, match="none of its 6 clips is usable"):
-        build(flawed, tmp_path / "cache", shortest=60.0)
-
-
 def test_labels_that_lost_all_their_clips_are_refused_with_the_reason(few, tmp_path):
     build(few, tmp_path / "cache").check_labels()
     for track in ("low00", "low01"):
@@ -137,9 +114,6 @@ def test_an_array_sent_to_another_process_maps_the_same_file(few, corpus, tmp_pa
     shutil.copyfile(corpus.file("noise00"), few.root / "noise00.wav")
     build(Corpus(few.name, few.root, corpus.tracks.loc[["high00", "noise00"]]), tmp_path / "cache")  # the file grows
     np.testing.assert_array_equal(pickle.loads(text).clip("low01"), clip)
-
-
-# ---- clips are found by their content
 
 
 def test_a_file_replaced_by_one_of_the_same_size_is_another_clip(few, corpus, tmp_path, decoded):
@@ -184,22 +158,17 @@ def test_one_file_more_is_the_only_one_decoded(few, corpus, tmp_path, decoded):
     assert fewer.content_id == before.content_id != after.content_id
 
 
-def test_music_moved_or_listed_in_another_order_is_not_decoded_again(few, tmp_path, decoded):
+def test_music_moved_listed_in_another_order_or_held_to_a_length_is_not_decoded_again(few, tmp_path, decoded):
     before = build(few, tmp_path / "cache")
     decoded.clear()
     other = build(Corpus(few.name, few.root, few.tracks[::-1]), tmp_path / "cache")
     pd.testing.assert_frame_equal(other.tracks, before.tracks)
     after = build(Corpus(few.name, few.root.rename(tmp_path / "moved"), few.tracks), tmp_path / "cache")
-    assert decoded == [] and before.content_id == other.content_id == after.content_id
-
-
-def test_the_shortest_usable_clip_is_not_of_the_arrays(few, tmp_path, decoded):
-    before = build(few, tmp_path / "cache")
-    decoded.clear()
-    after = build(few, tmp_path / "cache", shortest=4.1)
-    assert decoded == [] and list(after.tracks.index) == ["high01", "low01"]
-    assert after.left_out["reason"].unique().tolist() == ["too short (4.0 s of at least 4.1 s)"]
-    assert after.content_id != before.content_id
+    assert before.content_id == other.content_id == after.content_id
+    longer = build(after.corpus, tmp_path / "cache", shortest=4.1)
+    assert decoded == [] and list(longer.tracks.index) == ["high01", "low01"]
+    assert longer.left_out["reason"].unique().tolist() == ["too short (4.0 s of at least 4.1 s)"]
+    assert longer.content_id != before.content_id
 
 
 def test_the_content_id_is_of_the_usable_tracks(few, tmp_path):
@@ -241,9 +210,6 @@ def test_another_revision_of_the_store_is_not_used(few, tmp_path, decoded, monke
     assert build(few, tmp_path / "cache").content_id != before and len(decoded) == 8
 
 
-# ---- files that cannot be read now
-
-
 def test_a_file_that_cannot_be_read_for_now_is_tried_again(few, tmp_path):
     file = few.file("low01")
     away = file.rename(file.with_suffix(".away"))
@@ -254,8 +220,6 @@ def test_a_file_that_cannot_be_read_for_now_is_tried_again(few, tmp_path):
     assert store.left_out.empty
     np.testing.assert_array_equal(stored(store, "low01"), mono(file))
 
-
-# ---- interrupted, and two at once
 
 SCRIPT = """
 import sys, time
@@ -325,7 +289,5 @@ def test_a_script_without_a_main_guard_fails_instead_of_waiting_for_itself(few, 
     script = tmp_path / "script.py"
     imports = "import pandas as pd\nfrom conftest import build\nfrom soundfusion_lib.datasets import Corpus\n"
     script.write_text(f"{imports}build(Corpus('few', 'few', pd.read_pickle('tracks')), 'cache', workers=2)\n")
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=TESTS_TOO
-    )
+    done = run_python(script, cwd=tmp_path)
     assert done.returncode != 0 and 'under `if __name__ == "__main__":`' in done.stderr
