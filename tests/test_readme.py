@@ -2,9 +2,13 @@
 
 import re
 import runpy
+import shutil
 
+import pandas as pd
 import pytest
+from conftest import at_home_in
 
+from soundfusion_lib import datasets, models
 from soundfusion_lib.paths import PROJECT
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -36,3 +40,25 @@ def test_every_test_that_a_promise_names_is_there():
     assert len(named) > 20
     for file, test in named:
         assert not test or f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8"), test
+
+
+def test_the_examples_of_contributing_run_as_written_one_after_the_other(corpus, tmp_path, monkeypatch):
+    for registry, name in ((datasets.KINDS, "named"), (models.MODELS, "band_means")):
+        monkeypatch.setitem(registry, name, None)  # the examples set it; taken out again afterwards
+    (tmp_path / "music").mkdir()
+    for track, row in corpus.tracks.iterrows():
+        shutil.copy(corpus.file(track), tmp_path / "music" / f"{row.label}_{row.group}_{track}.wav")
+    text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+    assert [language for language, _ in blocks] == ["python", "python", "toml", "python"]
+    names = {"__name__": "example"}
+    with at_home_in(tmp_path):
+        for language, block in blocks:
+            if language == "python":
+                exec(block, names)
+            else:
+                (tmp_path / "mine.toml").write_text(block, encoding="utf-8")
+    table = pd.read_csv(tmp_path / "results" / "mine" / "tables" / "mine_aggregations.csv").set_index("by")
+    assert list(table.index) == ["segment", "vote"] and set(table["model"]) == {"band means"}
+    assert table.loc["vote", "accuracy"] > 2 / 3 and (table["low"] <= table["accuracy"]).all()
+    assert (tmp_path / "results" / "mine" / "summary.json").exists()

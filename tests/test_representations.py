@@ -3,9 +3,10 @@ import pytest
 import torch
 from torchaudio import transforms
 
-from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, _mel_filters, from_dict, to_dict
+from soundfusion_lib.audio.representations import MelSpectrogram, Waveform, from_dict, to_dict
 
 SPECS = [MelSpectrogram(), MelSpectrogram(44_100, 1, 96), MelSpectrogram(44_100, 2, 40, 2048, 256, 60)]
+SPECS += [MelSpectrogram(n_fft=1023)]  # an odd window, which has a last frame of its own
 
 
 def clips():
@@ -21,6 +22,7 @@ def clips():
         "tone then silence": np.stack([tone, tone], 1),
         "quiet": 1e-5 * noise,
         "short": noise[:1_500],
+        **{f"hops {samples - 51_200:+d}": noise[:samples] for samples in (51_199, 51_200, 51_201)},
         "silence": np.zeros((44_100, 2)),
     }
 
@@ -38,28 +40,13 @@ def test_log_mel_equals_torchaudio_s(spec, name):
     samples = clips()[name].astype(np.float32)
     expected = torchaudio_s(spec, samples.mean(1, keepdims=True) if spec.channels == 1 else samples)
     decibels = spec.decibels(samples, 44_100)
-    assert decibels.shape == expected.shape == (1 + len(samples) // spec.hop_length, spec.channels, spec.bands)
+    frames = 1 + (len(samples) - spec.n_fft % 2) // spec.hop_length
+    assert decibels.shape == expected.shape == (frames, spec.channels, spec.bands)
     assert (decibels - expected).abs().max() <= 1e-3
     stored = spec.transform(samples, 44_100)
     half_a_step = torch.from_numpy(np.spacing(expected.abs().half().numpy()).astype(np.float32) / 2)
     assert stored.dtype == np.float16
     assert ((torch.from_numpy(stored).float() - expected).abs() <= half_a_step + 1e-3).all()
-
-
-@pytest.mark.parametrize("samples", [51_199, 51_200, 51_201])
-@pytest.mark.parametrize("n_fft", [1023, 1024])
-def test_the_last_frame_is_torchaudio_s(n_fft, samples):
-    spec, clip = MelSpectrogram(n_fft=n_fft), clips()["noise"][:samples].astype(np.float32)
-    torch.testing.assert_close(spec.decibels(clip, 44_100), torchaudio_s(spec, clip), rtol=0, atol=1e-3)
-
-
-def test_the_filters_are_the_htk_scale_s_triangles():
-    """Against the definition: corners equally apart in 2595 log10(1 + f / 700), rising to 1 and falling to 0."""
-    filters = _mel_filters(22_050, 40, 1024)
-    corners = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 11_025 / 700), 42) / 2595) - 1)
-    bins = np.linspace(0, 11_025, 513)
-    expected = [np.interp(bins, corners[band : band + 3], [0, 1, 0]) for band in range(40)]
-    assert np.abs(filters.toarray() - expected).max() < 1e-4
 
 
 def test_a_mono_clip_fills_both_channels_and_every_rate_is_resampled():
