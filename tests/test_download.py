@@ -72,9 +72,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def site(monkeypatch):
+def site(monkeypatch, request):
+    """Of a server whose handler is a test's parameter, or else `Handler`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), getattr(request, "param", Handler))
     server.site = Site(port=server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -134,7 +135,7 @@ def read(folder):
 
 
 def names(root):
-    """What lies in a folder, without the lock."""
+    """What lies in a folder, without locks."""
     return {path.name for path in root.iterdir() if not path.name.endswith(".lock")}
 
 

@@ -1,18 +1,13 @@
-"""The commands killed at random moments and started again: what is lost, and whether anything comes out otherwise.
-
-The whole of it takes minutes (`make test-slow`, which appends to benchmarks/results/interruption.csv); `make test` has
-a few kills.
-"""
+"""The commands killed at random moments and started again: what is lost, and whether anything comes out otherwise. The
+whole of it is `make test-slow`, which appends to benchmarks/results/interruption.csv; `make test` has a few kills."""
 
 import contextlib
 import hashlib
-import http.server
 import json
 import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,14 +15,15 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
-from conftest import NARROW, copy_music
+from conftest import NARROW, TESTS_TOO, copy_music
 from jupyter_client.manager import start_new_kernel
-from test_download import FILES, Handler, Site, read, zipped
+from test_download import FILES, Handler, names, read, site, zipped  # noqa: F401
 from test_pool import assert_ended, family
 
 from soundfusion_lib.audio.clips import digest
 from soundfusion_lib.models import MODELS
 from soundfusion_lib.paths import PROJECT
+from soundfusion_lib.training.run import read_json
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
 
@@ -87,6 +83,10 @@ mixup = 0.2
 random_starts = true
 keep = "last"
 """
+OUTCOME = (
+    "data/store/*/*/data.bin", "data/store/*/*/clips.jsonl", "data/runs/*/predictions.parquet",
+    "data/runs/*/model.safetensors", "results/tones/*/*.csv", "results/tones/*/*.png", "results/tones/*/*.ipynb",
+)  # fmt: skip
 FEW = ("simple_cnn", "resnet1d", "fusion_concat")  # what `make test` has seconds for
 CELLS = """
 profile = "demo"
@@ -129,8 +129,7 @@ class Place:
         nbformat.write(notebook, self.notebook)
         self.profile = root / "tones.toml"
         self.profile.write_text(PROFILE.replace("PATH", str(music)).replace("EPOCHS", str(epochs)))
-        self.log, self.runs, self.results = root / "log", root / "data" / "runs", root / "results" / "tones"
-        self.store, self.music = root / "data" / "store", music
+        self.log, self.runs, self.store, self.music = root / "log", root / "data/runs", root / "data/store", music
         paths = os.pathsep.join([str(root / "watch"), str(PROJECT)])
         folders = {"SOUNDFUSION_DATA": str(root / "data"), "SOUNDFUSION_RESULTS": str(root / "results")}
         self.environment = {**os.environ, **folders, "LOG": str(self.log), "PYTHONPATH": paths}
@@ -146,38 +145,24 @@ class Place:
 
     def stored(self) -> set[str]:
         """Names of the files whose clips are in both representations."""
-        clips = [
-            {json.loads(line)["digest"] for line in file.read_bytes().split(b"\n")[:-1]}
-            for file in self.store.glob("*/*/clips.jsonl")
-        ]
+        journals = [file.read_bytes().split(b"\n")[:-1] for file in self.store.glob("*/*/clips.jsonl")]
+        clips = [{json.loads(line)["digest"] for line in lines} for lines in journals]
         whole = clips[0] & clips[1] if len(clips) == 2 else set()
         return {file.name for file in self.music.glob("*.wav") if digest(file) in whole}
 
     def finished(self) -> set[str]:
         """Seeds of the runs that are done."""
-        return {str(_read(file)["experiment"]["seed"]) for file in self.runs.glob("*/experiment.json")
-                if not file.parent.suffix}  # fmt: skip
+        files = [file for file in self.runs.glob("*/experiment.json") if not file.parent.suffix]
+        return {str(read_json(file)["experiment"]["seed"]) for file in files}
 
     def outcome(self) -> dict[str, str]:
         """By file: what it holds, of all that has no times in it."""
-        files = [*self.store.glob("*/*/data.bin"), *self.store.glob("*/*/clips.jsonl")]
-        files += [file for name in ("predictions.parquet", "model.safetensors") for file in self.runs.glob(f"*/{name}")]
-        files += [*self.results.glob("*/*.csv"), *self.results.glob("*/*.png"), *self.results.glob("*/*.ipynb")]
-        found = {file: file.read_bytes() for file in files}
+        root = self.log.parent
+        found = {file: file.read_bytes() for pattern in OUTCOME for file in root.glob(pattern)}
         for file in self.runs.glob("*/history.csv"):
             found[file] = pd.read_csv(file).drop(columns=["seconds", "core_seconds"]).to_csv().encode()
-        root = self.log.parent
-        contents = {str(file.relative_to(root)): content for file, content in sorted(found.items())}
-        return {
-            name: hashlib.sha256(content.replace(bytes(root), b"")).hexdigest() for name, content in contents.items()
-        }
-
-    def said(self) -> str:
-        return self.log.with_name("said").read_text()
-
-
-def _read(file: Path) -> dict:
-    return json.loads(file.read_text(encoding="utf-8"))
+        contents = {str(file.relative_to(root)): content.replace(bytes(root), b"") for file, content in found.items()}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def check_life(begun: list[tuple[str, ...]], earlier: list[tuple[str, ...]], stored: set[str], finished: set[str]):
@@ -338,30 +323,22 @@ download(Source("clips", url, 10_000_000, sha1), root)
 """
 
 
+@pytest.mark.parametrize("site", [Slow], indirect=True)
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_download_killed_goes_on_with_the_bytes_that_it_has(tmp_path, kills):
-    files = FILES | {"clips/000/000003.mp3": random.Random(0).randbytes(1_000_000)}
-    server, rng = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow), random.Random(kills)
-    server.site = Site(body=zipped(files))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/music/clips.zip"
-    command = [sys.executable, "-c", DOWNLOAD, url, hashlib.sha1(server.site.body).hexdigest(), str(tmp_path)]
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": os.pathsep.join(sys.path)}
+def test_a_download_killed_goes_on_with_the_bytes_that_it_has(site, tmp_path, kills):  # noqa: F811
+    files, rng = FILES | {"clips/000/000003.mp3": random.Random(0).randbytes(1_000_000)}, random.Random(kills)
+    site.body = zipped(files)
+    url, sha1 = f"http://127.0.0.1:{site.port}/music/clips.zip", hashlib.sha1(site.body).hexdigest()
+    command = [sys.executable, "-c", DOWNLOAD, url, sha1, str(tmp_path)]
+    environment = {**TESTS_TOO, "NO_PROXY": "127.0.0.1"}
     part, kept = tmp_path / "clips.zip.part", [0]
-    try:
-        for _ in range(kills):
-            with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-                more = kept[-1] + rng.randint(1, len(server.site.body) // (2 * kills))
-                while process.poll() is None and not (part.exists() and part.stat().st_size >= more):
-                    time.sleep(0.005)
-                process.kill()
-            kept.append(part.stat().st_size)
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=120)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert server.site.asked == [None, *(f"bytes={size}-" for size in kept[1:])] and kept == sorted({*kept})
-    assert read(tmp_path / "clips") == files
-    assert {entry.name for entry in tmp_path.iterdir()} - {".clips.zip.lock"} == {"clips"}
+    for _ in range(kills):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            more = kept[-1] + rng.randint(1, len(site.body) // (2 * kills))
+            while process.poll() is None and not (part.exists() and part.stat().st_size >= more):
+                time.sleep(0.005)
+            process.kill()
+        kept.append(part.stat().st_size)
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    assert site.asked == [None, *(f"bytes={size}-" for size in kept[1:])] and kept == sorted({*kept})
+    assert read(tmp_path / "clips") == files and names(tmp_path) == {"clips"}
