@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import SMALL_SIGNALS, copy_music
+from conftest import SMALL_SIGNALS, at_home_in, copy_music
 from distributed import Client, LocalCluster
 
 from soundfusion_lib.cli import main
@@ -26,7 +26,7 @@ from soundfusion_lib.study.study import SCHEDULER, Study
 from soundfusion_lib.training import parallel
 from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.parallel import Task, run_tasks
-from soundfusion_lib.training.run import WEIGHTS, load_run
+from soundfusion_lib.training.run import PREDICTIONS, WEIGHTS, load_run
 
 PROFILE = f"""
 clip_seconds = 4.0
@@ -38,7 +38,7 @@ search = {{ trials = 3 }}
 training = {{ epochs = 2, batch_size = 8, learning_rate = 3e-3 }}
 {SMALL_SIGNALS}"""
 LONG = 100  # epochs of a run that something happens to
-SOUNDFUSION = [sys.executable, "-c", "from soundfusion_lib.cli import main; main()"]
+WORKER = [sys.executable, "-c", "from soundfusion_lib.cli import main; main()", "worker"]
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,8 @@ def in_folder(folder):
     """This process keeps its data in a folder, and trains on one thread, as workers do."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDFUSION_DATA", str(folder))
-        patch.setenv("SOUNDFUSION_RESULTS", str(folder / "results"))
-        yield folder
+    with at_home_in(folder):
+        yield
     torch.set_num_threads(threads)
 
 
@@ -72,14 +70,14 @@ class Cluster:
     not told where the data are."""
 
     def __init__(self, folder):
-        self.folder, file = folder / "data", folder / "scheduler.json"
+        self.folder, file = folder, folder / "scheduler.json"
         log = open(folder / "log", "w")  # noqa: SIM115
         options = {"cwd": folder, "stdout": log, "stderr": log, "start_new_session": True}
         address = "--host=127.0.0.1", "--port=0", "--dashboard-address=127.0.0.1:0", f"--scheduler-file={file}"
         self.scheduler = subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", *address], **options)
         with Client(scheduler_file=str(file), set_as_default=False) as client:  # waits for the file
             self.address = client.scheduler.address
-            self.workers = [subprocess.Popen([*SOUNDFUSION, "worker", self.address], **options) for _ in range(2)]
+            self.workers = [subprocess.Popen([*WORKER, self.address], **options) for _ in range(2)]
             client.wait_for_workers(2, timeout=300)
             self.processes = client.run(os.getpid)  # by address; each is in the group of its nanny
 
@@ -110,17 +108,11 @@ def experiments(study):
 
 def outcomes() -> dict:
     """By key of each run, what must be the same to the last bit."""
-    return {
-        run.key: (
-            run.info["checksums"][WEIGHTS],
-            run.history[["train_loss", "validation_loss"]].to_numpy().tolist(),
-            run.predictions().to_numpy().tolist(),
-        )
-        for run in (load_run(folder) for folder in runs_dir().glob("*") if folder.is_dir())
-    }
+    runs = [load_run(folder) for folder in runs_dir().glob("*") if folder.is_dir()]
+    return {run.key: [run.info["checksums"][file] for file in (PREDICTIONS, WEIGHTS)] for run in runs}
 
 
-def test_runs_wait_for_what_they_start_from_and_equal_the_serial_ones(profile, dask, tmp_path):
+def test_runs_wait_for_what_they_start_from_and_equal_the_serial_ones_and_a_search_is_shared(profile, dask, tmp_path):
     with in_folder(tmp_path):
         for experiment in experiments(study := study_of(profile)).values():
             study.train(experiment)
@@ -131,14 +123,8 @@ def test_runs_wait_for_what_they_start_from_and_equal_the_serial_ones(profile, d
         assert [len(group.runs) for group in groups.values()] == [1, 1] and len(serial) == 5
         assert outcomes() == serial
         assert study.finish().loc["cluster"].to_dict() == {"runs": 5, "trained now": 5, "found": 0}
-
-
-def test_workers_share_a_search(profile, dask):
-    with in_folder(dask.folder):
-        study = study_of(profile, dask.address)
-        before = set(runs_dir().glob("*"))
-        assert len(search.ended(search.search(study))) == 3
-        assert set(runs_dir().glob("*")) == before
+        assert len(search.ended(search.search(study))) == 3  # trials, which the workers share
+        assert outcomes() == serial
 
 
 class Started(threading.Thread):
@@ -213,34 +199,21 @@ def called(device, progress) -> None:
 def test_a_worker_that_would_give_other_numbers_is_refused(name, value, threads, said, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, name, value)
     here = {"n_workers": 1, "threads_per_worker": threads, "processes": False, "dashboard_address": None}
+    (tmp_path / "data").mkdir()
     with LocalCluster(protocol="tcp", **here) as cluster, in_folder(tmp_path):
         results = run_tasks({"task": Task(called, ())}, "cpu", False, cluster.scheduler_address)
         with pytest.raises(SoundFusionError, match=said):
             list(results)
 
 
-@pytest.fixture(params=["says nothing", "speaks another protocol", "is closed", "is none"])
-def no_scheduler(request):
-    """An address at which no scheduler listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-
-        def greet():
-            connections = []
-            while True:
-                connections.append(server.accept()[0])
-                connections[-1].sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
-
-        if request.param == "speaks another protocol":
-            threading.Thread(target=greet, daemon=True).start()
-        yield {"is closed": "tcp://127.0.0.1:1", "is none": "nonsense"}.get(request.param, address)
-
-
-def test_no_scheduler_is_said_before_a_notebook_runs_and_by_a_worker(no_scheduler, profile, tmp_path, monkeypatch):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "one that says nothing"])
+def test_no_scheduler_is_said_before_a_notebook_runs_and_by_a_worker(address, profile, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "SECONDS", 0.5)
     monkeypatch.setenv(SCHEDULER, "")  # and as it was before, when the test ends
-    with in_folder(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent, in_folder(tmp_path):
+        if address == "one that says nothing":
+            address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         for command in (["worker"], ["reproduce", str(profile), "--only", "07", "--scheduler"]):
-            said = CliRunner().invoke(main, [*command, no_scheduler])
-            assert said.exit_code == 1 and f"no Dask scheduler answers at {no_scheduler!r}" in said.output
-        assert not list(tmp_path.rglob("*.ipynb")) and study_of(profile).scheduler == no_scheduler
+            said = CliRunner().invoke(main, [*command, address])
+            assert said.exit_code == 1 and f"no Dask scheduler answers at {address!r}" in said.output
+        assert not list(tmp_path.rglob("*.ipynb")) and study_of(profile).scheduler == address

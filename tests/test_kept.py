@@ -50,7 +50,7 @@ def elsewhere(trained, tmp_path, monkeypatch):
     return Study("kept", trained[0], "cpu", progress=False, kept=True)
 
 
-def test_kept_runs_are_what_was_trained(trained):
+def test_kept_runs_are_what_was_trained_in_few_files(trained):
     for run in trained[1].values():
         kept = kept_run(run.key, kept_folder())
         assert json.dumps(kept.experiment.to_dict()) == json.dumps(run.experiment.to_dict()) and kept.key == run.key
@@ -58,9 +58,12 @@ def test_kept_runs_are_what_was_trained(trained):
         for part in ("validation", "test"):
             pd.testing.assert_frame_equal(kept.predictions(part), run.predictions(part))
     assert kept_run("0" * 16, kept_folder()) is None
+    parts = [f"{key}.safetensors" for key in trained[1]["SoundFusion-1 of trained parts"].experiment.starts_from]
+    files = [*parts, "histories.parquet", "predictions.parquet", "runs.json"]
+    assert sorted(file.name for file in kept_folder().iterdir()) == sorted(files)
 
 
-def test_kept_runs_are_found_where_they_are_asked_for(trained, elsewhere, monkeypatch):
+def test_kept_runs_are_found_and_started_from_where_they_are_asked_for(trained, elsewhere):
     fused = protocol.fusion_of_trained(elsewhere)
     result = elsewhere.train(fused)
     assert not any(run.trained for run in elsewhere._runs.values()) and not runs_dir().exists()
@@ -71,6 +74,10 @@ def test_kept_runs_are_found_where_they_are_asked_for(trained, elsewhere, monkey
         assert all(values.equal(before[name]) for name, values in part.model().state_dict().items())
     with pytest.raises(SoundFusionError, match=f"weights of the run {result.runs[0].key}.*are not kept"):
         result.runs[0].model()
+    changed = elsewhere.experiment("x", "fusion_concat", start=fused.start, **fused.options, epochs=2)
+    again = elsewhere.train(changed).runs[0]
+    assert again.trained and again.experiment.starts_from == trained[1][fused.name].experiment.starts_from
+    assert [folder.name for folder in runs_dir().iterdir() if folder.is_dir()] == [again.key]
 
 
 def test_without_asking_everything_is_trained_anew(trained, elsewhere, monkeypatch):
@@ -78,18 +85,3 @@ def test_without_asking_everything_is_trained_anew(trained, elsewhere, monkeypat
     assert Study("kept", trained[0], "cpu", progress=False).kept == kept_folder()
     study = Study("kept", trained[0], "cpu", progress=False, kept=False)
     assert study.train(protocol.resnet(study, "resnet2d")).runs[0].trained
-
-
-def test_a_new_fusion_starts_from_kept_parts(trained, elsewhere):
-    fused = protocol.fusion_of_trained(elsewhere)
-    again = elsewhere.train(elsewhere.experiment("x", "fusion_concat", start=fused.start, **fused.options, epochs=2))
-    assert (
-        again.runs[0].trained and again.runs[0].experiment.starts_from == trained[1][fused.name].experiment.starts_from
-    )
-    assert [folder.name for folder in runs_dir().iterdir() if folder.is_dir()] == [again.runs[0].key]
-
-
-def test_kept_files_are_few(trained):
-    names = sorted(file.name for file in kept_folder().iterdir())
-    parts = sorted(f"{key}.safetensors" for key in trained[1]["SoundFusion-1 of trained parts"].experiment.starts_from)
-    assert names == sorted([*parts, "histories.parquet", "predictions.parquet", "runs.json"])

@@ -233,9 +233,8 @@ def test_every_pair_and_way_of_fusing_is_an_experiment_on_equal_terms(study_with
     reported = fusions["SoundFusion-1"]
     assert {fusion.training for fusion in fusions.values()} == {reported.training}
     assert fusions["Gated fusion"].model == "fusion_gated"
-    assert fusions["ResNet1D-large + ResNet18-small"].options["parts"] == [
-        ("resnet1d", {"width": 4}), ("resnet2d", {"width": 2, "pool": 1, "depth": 18}),
-    ]  # fmt: skip
+    parts = [("resnet1d", {"width": 4}), ("resnet2d", {"width": 2, "pool": 1, "depth": 18})]
+    assert fusions["ResNet1D-large + ResNet18-small"].options["parts"] == parts
     assert fusions["ResNet1D-small + nnet2"].options["parts"][1] == ("nnet2", {"width": 4})
     assert len({study.key(study.variants(fusion)[0]) for fusion in fusions.values()}) == len(fusions)
     assert {fusion.build(3).inputs for fusion in fusions.values()} == {("waveform", "mel")}
@@ -245,9 +244,8 @@ def test_a_profile_chooses_its_pairs_or_leaves_a_model_out(study_with):
     def fusions(line):
         return list(further.fusions(study_with(('name = "searched"', f'name = "searched"\n{line}'))))
 
-    assert fusions('pairs = ["ResNet1D-small + nnet1"]') == [
-        "SoundFusion-1", *further.WAYS.values(), "ResNet1D-small + nnet1",
-    ]  # fmt: skip
+    chosen = ["SoundFusion-1", *further.WAYS.values(), "ResNet1D-small + nnet1"]
+    assert fusions('pairs = ["ResNet1D-small + nnet1"]') == chosen
     with pytest.raises(SoundFusionError, match="pairs: no 'nnet1'; there are: ResNet1D-small \\+ ResNet2D-small,"):
         fusions('pairs = ["nnet1"]')
     without = further.fusions(study_with(("leave_out = []", 'leave_out = ["vgg16", "large"]')))
