@@ -1,12 +1,11 @@
 import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
+from conftest import run_python
 
 from soundfusion_lib import device as device_module
 from soundfusion_lib.device import choose_device, fits, memory
@@ -27,7 +26,7 @@ def test_a_session_that_imported_torch_before_computes_with_one_thread_unless_it
     session = "import torch; torch.set_num_threads({}); from soundfusion_lib.device import choose_device; {}"
     code = session.format(2, "choose_device('cpu'); print(torch.get_num_threads())")
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | variables
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = run_python("-c", code, env=environment)
     assert done.stdout.strip() == str(threads), done.stderr
 
 

@@ -1,12 +1,10 @@
 """What training and predicting take of the memory, however large the store is."""
 
-import subprocess
 import sys
 
 import psutil
 import pytest
-
-from soundfusion_lib.paths import PROJECT
+from conftest import run_python
 
 # A store in a file with holes, which takes no room on the disk: its clips lie far apart.
 LARGE = """
@@ -49,8 +47,7 @@ print(len(segments), log_probabilities(model, segments).shape[0], store.arrays["
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a process's own memory")
 def test_a_store_larger_than_the_memory_trains_in_a_few_hundred_megabytes(tmp_path):
     size = 2 * (psutil.virtual_memory().total + psutil.swap_memory().total)
-    command = [sys.executable, "-c", LARGE, str(tmp_path), str(size), str(512 * 2**20)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=PROJECT)
+    done = run_python("-c", LARGE, tmp_path, size, 512 * 2**20)
     assert done.returncode == 0, done.stderr[-2000:]
     trained, predicted, stored = map(int, done.stdout.split())
     assert trained == predicted == 200 and stored > 0.99 * size

@@ -1,6 +1,6 @@
 import os
-import subprocess
-import sys
+
+from conftest import run_python
 
 from soundfusion_lib.paths import PROJECT, data_dir, results_dir
 
@@ -9,8 +9,7 @@ def test_relative_folders_are_the_project_s_in_the_command_and_in_the_kernels(tm
     environment = {**os.environ, "SOUNDFUSION_DATA": "here/data", "SOUNDFUSION_RESULTS": "here/results"}
     code = "from soundfusion_lib.paths import data_dir, results_dir; print(data_dir(), results_dir(), sep='\\n')"
     for folder in (tmp_path, PROJECT / "notebooks"):
-        command = [sys.executable, "-c", code]
-        said = subprocess.check_output(command, cwd=folder, env=environment, text=True)
+        said = run_python("-c", code, cwd=folder, env=environment).stdout
         assert said.splitlines() == [str(PROJECT / "here" / kind) for kind in ("data", "results")]
 
 

@@ -6,6 +6,7 @@ import threading
 
 import psutil
 import pytest
+from conftest import run_python
 
 from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.pool import environment, worker_pool
@@ -21,8 +22,7 @@ SHARING = """
 def run_script(tmp_path, work, before="", guard=GUARD) -> subprocess.CompletedProcess:
     script = tmp_path / "script.py"
     script.write_text(f"{before}\nimport os\nfrom soundfusion_lib.pool import *\n{guard}{work}")
-    command = [sys.executable, script]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, start_new_session=True)
+    return run_python(script, cwd=tmp_path, start_new_session=True)
 
 
 def interrupt_yourself() -> None:

@@ -14,7 +14,7 @@ import soundfile
 import soundtracks
 from soundtracks import COLUMNS, SOUNDTRACKS, make_soundtracks
 
-from soundfusion_lib.datasets import open_corpus
+from soundfusion_lib.datasets import folder
 from soundfusion_lib.errors import SoundFusionError
 
 pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
@@ -105,7 +105,7 @@ def content(root):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
 
 
-def test_every_soundtrack_has_as_many_clips_as_the_smallest_and_metadata_say_where_from(made):
+def test_every_soundtrack_has_as_many_clips_spread_over_its_recordings_and_metadata_say_where_from(made):
     table = pd.read_csv(made / "metadata.csv")
     assert tuple(table) == COLUMNS
     clips = [f"{name}/00{number}.mp3" for name in ("plain", "pack") for number in range(4)]  # plain would hold six
@@ -117,10 +117,8 @@ def test_every_soundtrack_has_as_many_clips_as_the_smallest_and_metadata_say_whe
     assert (plain.package, plain.version, plain.licence) == ("plain-music", "1:2.0-1", "see copyright/plain-music.txt")
     assert (made / "copyright" / "plain-music.txt").read_text() == PROSE
     assert pack.source == "usr/games/pack/0music.pk3/music/d.ogg" and pack.licence == "GPL-2+; CC-BY-SA-3.0"
-
-
-def test_clips_are_spread_over_recordings_do_not_overlap_and_are_what_their_rows_say(made):
-    table = pd.read_csv(made / "metadata.csv")
+    corpus = folder(made)
+    assert (corpus.labels, corpus.tracks.index[0]) == (["pack", "plain"], "pack/000")
     # neither the effect, nor the quiet one, nor the undecodable one, nor a.ogg a second time
     assert {"plain/a", "plain/deep/b", "plain/c"} == set(table["artist"][:3]) and set(table["artist"][4:]) == {"pack/d"}
     for _, starts in table.sort_values("start").groupby("artist")["start"]:
@@ -130,11 +128,6 @@ def test_clips_are_spread_over_recordings_do_not_overlap_and_are_what_their_rows
         samples = np.frombuffer((made / row.file_name).read_bytes(), np.float32)
         pitch = np.abs(np.fft.rfft(samples[:RATE] * np.hanning(RATE))).argmax()  # Hz in the first second
         assert len(samples) == 30 * RATE and pitch == pytest.approx(base[row.artist] + 5 * (row.start + 0.5), abs=4)
-
-
-def test_read_as_a_folder_corpus(made):
-    corpus = open_corpus({"kind": "folder", "path": str(made), "label": "soundtrack"})
-    assert (corpus.label_name, corpus.labels, corpus.tracks.index[0]) == ("soundtrack", ["pack", "plain"], "pack/000")
 
 
 def test_the_same_packages_give_the_same_bytes_after_an_interruption_too(made, debs, tmp_path, monkeypatch, capsys):

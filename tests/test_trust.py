@@ -37,14 +37,11 @@ def test_no_code_loads_pickles_or_runs_text(file):
             assert called != "torch.load" or options.get("weights_only") == "True"
 
 
-class Trap:
-    """Pickled, it makes a folder when it is loaded."""
-
-    def __init__(self, folder):
-        self.folder = folder
+class Trap(str):
+    """Pickled, it makes a folder of this name when it is loaded."""
 
     def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
+        return os.mkdir, (str(self),)
 
 
 def test_a_trap_in_a_checkpoint_in_weights_or_in_features_is_not_sprung(store, tmp_path, cpu):
