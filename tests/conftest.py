@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ import torch
 from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
+from soundfusion_lib.datasets.splits import Split
+from soundfusion_lib.study.profile import Profile
+from soundfusion_lib.study.study import Study
 from soundfusion_lib.training import loop
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.result import Result
@@ -59,6 +63,15 @@ def at_home_in(folder: Path) -> Iterator[Path]:
         yield folder
 
 
+@contextmanager
+def user(corpus: Corpus, folder: Path, profile: str) -> Iterator[Path]:
+    """This folder is as a user has it, see `at_home_in`, with a corpus's files in music/ and a profile mine.toml."""
+    copy_music(corpus, folder / "music")
+    (folder / "mine.toml").write_text(profile, encoding="utf-8")
+    with at_home_in(folder):
+        yield folder
+
+
 def tone(label: str, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
     """(time, 2), float32: a low or a high tone with an overtone, or noise."""
     time = np.arange(int(seconds * rate)) / rate
@@ -95,6 +108,25 @@ def build(corpus: Corpus, cache: Path, specs=SPECS, **options) -> Store:
 @pytest.fixture(scope="session")
 def store(corpus, tmp_path_factory) -> Store:
     return build(corpus, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def study(corpus, store, tmp_path, monkeypatch) -> Study:
+    """A study of the small corpus, whose twelve clips a label are by four artists; classifiers have two splits."""
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    monkeypatch.setattr("soundfusion_lib.analysis.baselines.SPLITS", 2)
+    study = object.__new__(Study)
+    study.profile = Profile("test", {"kind": "demo"}, split=Split(folds=4), test_folds=(0, 1), seeds=(0, 1))
+    study.device, study.device_name, study.progress, study._runs = torch.device("cpu"), "cpu", False, {}
+    study.dry, study.kept, study.scheduler, study.classifiers = False, None, "", set()
+    study.__dict__ |= {"corpus": corpus, "store": store}
+    return study
+
+
+def take_tracks(study: Study, tracks: pd.DataFrame) -> None:
+    """Give a study's corpus these tracks in place of its own."""
+    corpus = replace(study.corpus, tracks=tracks)
+    study.__dict__ |= {"corpus": corpus, "store": Store(corpus, study.store.arrays)}
 
 
 def games(synthetic: bool = False) -> Corpus:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -24,33 +25,21 @@ from soundfusion_lib.training.loop import Training
 from soundfusion_lib.training.run import Run, load_run
 from soundfusion_lib.training.train import segments_of, train_or_find
 
-EXPERIMENT = Experiment(
-    name="small",
-    model="simple_cnn",
-    representations=(SMALL_MEL,),
-    options={"dropout": 0.1},
-    segmenting=Segmenting(1.0, 0.25),
-    augment={"mel": {"max_fraction": 0.2}},
-    split=Split("artist", 4),
-    training=Training(epochs=3, batch_size=16, learning_rate=3e-3),
-)
-
-
+TRAINING = Training(epochs=3, batch_size=16, learning_rate=3e-3)
+RECIPE = {"augment": {"mel": {"max_fraction": 0.2}}, "split": Split("artist", 4), "training": TRAINING}
+EXPERIMENT = Experiment("small", "simple_cnn", (SMALL_MEL,), {"dropout": 0.1}, Segmenting(1.0, 0.25), **RECIPE)
+FILES = {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
 CPU = torch.device("cpu")
 
 
 def test_a_varied_experiment_has_all_else_as_it_was():
-    varied = EXPERIMENT.vary(learning_rate=1e-3, dropout=0.3, max_fraction=0.1)
-    assert varied.name == "small, learning_rate = 0.001, dropout = 0.3, max_fraction = 0.1"
-    training = dataclasses.replace(EXPERIMENT.training, learning_rate=1e-3)
+    changes = {"learning_rate": 1e-3, "dropout": 0.3, "max_fraction": 0.1}
+    assert EXPERIMENT.vary(**changes).name == "small, learning_rate = 0.001, dropout = 0.3, max_fraction = 0.1"
+    training = dataclasses.replace(TRAINING, learning_rate=1e-3)
     same = {"options": {"dropout": 0.3}, "augment": {"mel": {"max_fraction": 0.1}}, "training": training}
-    assert EXPERIMENT.vary("mine", learning_rate=1e-3, dropout=0.3, max_fraction=0.1) == dataclasses.replace(
-        EXPERIMENT, name="mine", **same
-    )
+    assert EXPERIMENT.vary("mine", **changes) == dataclasses.replace(EXPERIMENT, name="mine", **same)
     assert EXPERIMENT.vary("small") == EXPERIMENT
-    with pytest.raises(
-        SoundFusionError, match="small: has no key 'noise_std'; there are: averaging, batch_size, class_weights"
-    ):
+    with pytest.raises(SoundFusionError, match="small: has no key 'noise_std'; there are: averaging, batch_size,"):
         EXPERIMENT.vary(noise_std=0.1)
 
 
@@ -106,11 +95,6 @@ def test_an_experiment_and_its_start_survive_json(start):
     assert Experiment.from_dict(json.loads(json.dumps(experiment.to_dict()))) == experiment
 
 
-def test_what_a_study_adds_is_no_part_of_a_run():
-    of_a_study = dataclasses.replace(EXPERIMENT, folds=(0, 1), seeds=(2, 3), role="control")
-    assert of_a_study.to_dict() == EXPERIMENT.to_dict() and of_a_study.key("corpus") == EXPERIMENT.key("corpus")
-
-
 OTHERS = [
     {"model": "resnet2d"},
     {"options": {"dropout": 0.2}},
@@ -125,14 +109,18 @@ OTHERS = [
 ]
 
 
-def test_the_key_is_the_content_without_the_name():
-    keys = [dataclasses.replace(EXPERIMENT, **other).key("corpus") for other in OTHERS]
-    assert len({EXPERIMENT.key("corpus"), EXPERIMENT.key("another corpus"), *keys}) == len(OTHERS) + 2
-    assert dataclasses.replace(EXPERIMENT, name="other name").key("corpus") == EXPERIMENT.key("corpus")
-
-
 def key(**changes):
     return dataclasses.replace(EXPERIMENT, **changes).key("tracks")
+
+
+def test_every_field_of_an_experiment_is_in_its_key():
+    """But for its name, and what a study adds to it."""
+    assert len({key(), EXPERIMENT.key("other tracks"), *(key(**other) for other in OTHERS)}) == len(OTHERS) + 2
+    of_a_study = {"folds": (0, 1), "seeds": (2, 3), "role": "control"}
+    assert key(name="other name", **of_a_study) == key()
+    assert dataclasses.replace(EXPERIMENT, **of_a_study).to_dict() == EXPERIMENT.to_dict()
+    tried = {name for other in OTHERS for name in other} | {"name", *of_a_study}
+    assert tried == {field.name for field in dataclasses.fields(Experiment)}
 
 
 def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
@@ -144,12 +132,8 @@ def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
     assert key(segmenting=Segmenting(1, 0.25)) == key()
     assert key(training=Training(epochs=3, batch_size=16, learning_rate=3e-3, weight_decay=0)) == key()
     parts = [("resnet1d", {"width": 2}), ("resnet2d", {"width": 2, "pool": 1})]
-    spelt_out = [
-        ["resnet1d", {"width": 2.0, "variant": "soundfusion"}],
-        ["resnet2d", {"width": 2, "pool": 1, "n_mels": 32}],
-    ]
-    one, other = (key(model="fusion_concat", options={"parts": parts}) for parts in (parts, spelt_out))
-    assert one == other
+    same = [["resnet1d", {"width": 2.0, "variant": "soundfusion"}], ["resnet2d", {"width": 2, "pool": 1, "n_mels": 32}]]
+    assert len({key(model="fusion_concat", options={"parts": each}) for each in (parts, same)}) == 1
 
 
 DEFAULTS = {  # of revision 4; a key holds no value that is one of these. test_keys.py holds those of dataclasses
@@ -181,33 +165,19 @@ def test_defaults_are_those_of_the_revision():
         assert parts == (("resnet1d", {"width": 16}), ("resnet2d", {"width": 16, "pool": 1}))
 
 
-def test_every_field_of_an_experiment_is_in_its_key():
-    tried = {name for other in OTHERS for name in other} | {"name", "role", "folds", "seeds"}
-    assert tried == {field.name for field in dataclasses.fields(Experiment)}
-
-
-def test_a_run_s_folder_is_complete(trained):
-    assert trained.trained
-    names = {file.name for file in folder_of(trained).iterdir()}
-    assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
+def test_a_run_s_folder_is_complete_gives_its_predictions_and_is_found_again(trained, train_in, store, monkeypatch):
+    assert trained.trained and {file.name for file in folder_of(trained).iterdir()} == FILES
     assert len(trained.history) == 3
     info = trained.info
     assert info["genres"] == ["high", "low", "noise"] and info["tracks"] == {"train": 18, "validation": 9, "test": 9}
     assert info["versions"]["torch"] == torch.__version__.split("+")[0]
-
-
-def test_a_run_is_found_again_and_not_trained_again(trained, train_in, monkeypatch):
+    probabilities = log_probabilities(trained.model(), segments_of(EXPERIMENT, store, CPU)["test"]).exp().numpy()
+    saved = trained.predictions("test")
+    assert abs(probabilities - saved[["p_high", "p_low", "p_noise"]].to_numpy()).max() < 1e-5
+    assert set(saved["track"]).isdisjoint(trained.predictions("validation")["track"])
     monkeypatch.setattr(train, "fit", lambda *arguments, **options: pytest.fail("trained again"))
     again = train_in(folder_of(trained).parent, name="renamed")
     assert again.key == trained.key and not again.trained and again.experiment.name == "renamed"
-
-
-def test_the_saved_model_gives_the_saved_predictions(trained, store, cpu):
-    segments = segments_of(EXPERIMENT, store, cpu)["test"]
-    probabilities = log_probabilities(trained.model(), segments).exp().numpy()
-    saved = trained.predictions("test")[["p_high", "p_low", "p_noise"]].to_numpy()
-    assert abs(probabilities - saved).max() < 1e-5
-    assert set(trained.predictions("test")["track"]).isdisjoint(trained.predictions("validation")["track"])
 
 
 def test_an_interrupted_run_leaves_nothing_under_its_name_and_goes_on(trained, train_in, tmp_path):
@@ -225,17 +195,26 @@ def test_raw_decibels_are_possible(train_in, tmp_path):
     assert (standardize.mean == 0).all() and (standardize.std == 1).all()
 
 
-def test_a_representation_that_the_store_lacks_is_refused(train_in, tmp_path):
-    with pytest.raises(SoundFusionError, match="which the store lacks"):
-        train_in(tmp_path, representations=(MelSpectrogram(),))
-    assert not [entry for entry in tmp_path.iterdir() if entry.is_dir() and entry.suffix != ".partial"]
-    with pytest.raises(SoundFusionError, match="no model 'resnet3d'"):
-        dataclasses.replace(EXPERIMENT, model="resnet3d")
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"representations": (MelSpectrogram(),)}, "which the store lacks"),
+        ({"start": FromRun("0123")}, "a run whose weights 'small' starts from is not in"),
+    ],
+)
+def test_a_run_that_lacks_its_clips_or_its_start_is_an_error_and_leaves_none(train_in, tmp_path, changes, message):
+    with pytest.raises(SoundFusionError, match=message):
+        train_in(tmp_path, **changes)
+    assert {entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()} <= {".partial"}
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(SoundFusionError, match="no finished run"):
-        load_run(tmp_path)
+def test_what_names_no_run_or_several_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
+    for key in ("ab0", "ab1"):
+        (tmp_path / "runs" / key).mkdir(parents=True)
+    for name, message in ((tmp_path, "no finished run"), ("ab", "2 runs have a key that begins with 'ab'")):
+        with pytest.raises(SoundFusionError, match=message):
+            load_run(name)
 
 
 def test_provenance_names_the_commit_where_there_is_one_and_a_changed_library(tmp_path, monkeypatch):
@@ -251,10 +230,7 @@ def test_provenance_names_the_commit_where_there_is_one_and_a_changed_library(tm
 
 
 def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, train_in, tmp_path, monkeypatch):
-    def killed(file):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "checksum", killed)
+    monkeypatch.setattr(run, "checksum", Mock(side_effect=KeyboardInterrupt))  # it is killed
     with pytest.raises(KeyboardInterrupt):
         train_in(tmp_path)
     monkeypatch.undo()
@@ -264,8 +240,7 @@ def test_a_run_killed_after_its_training_trains_no_epoch_again(trained, train_in
     resumed = train_in(tmp_path)
     assert (folder_of(resumed) / "history.csv").read_text() == before  # to the second: nothing was trained
     assert resumed.predictions().equals(trained.predictions())
-    names = {file.name for file in folder_of(resumed).iterdir()}
-    assert names == {"experiment.json", "run.json", "history.csv", "predictions.parquet", "model.safetensors"}
+    assert {file.name for file in folder_of(resumed).iterdir()} == FILES
 
 
 def test_a_run_killed_before_it_has_its_name_is_not_trained_again(trained, train_in, tmp_path, monkeypatch):
@@ -297,16 +272,8 @@ def test_a_damaged_run_is_named_and_made_anew(trained, train_in, tmp_path, harm)
     assert not train_in(tmp_path).trained
 
 
-def test_the_split_that_auto_means_is_part_of_the_key_and_folds_are_not_where_it_is_official(trained, store, cpu):
-    auto = dataclasses.replace(EXPERIMENT, split=Split("auto", 4))
-    assert not train_or_find(auto, store, folder_of(trained).parent, cpu, progress=False).trained  # is "artist" here
-    official = store.tracks.assign(split="train")
-    splits = {
-        Split("auto", 4, fold=2).resolved(official),
-        Split("official").resolved(official),
-        Split("auto", 10).resolved(official),
-    }
-    assert len(splits) == 1 and Split("artist", 4).resolved(official) == Split("artist", 4)
+def test_the_split_that_auto_means_is_part_of_the_key(trained, train_in):
+    assert not train_in(folder_of(trained).parent, split=Split("auto", 4)).trained  # which is "artist" here
 
 
 ONCE = Training(epochs=1, batch_size=32, learning_rate=1e-3)
@@ -321,12 +288,6 @@ def test_a_run_may_start_from_another_s_weights_frozen_or_not(train_in, tmp_path
     assert torch.equal(source[inner], kept[inner]) and not torch.equal(source[inner], moved[inner])
     assert not torch.equal(source["convolutions.0.weight"], kept["convolutions.0.weight"])
     assert frozen.info["trained_parameters"] < tuned.info["trained_parameters"] == tuned.info["parameters"]
-
-
-def test_a_start_that_is_not_there_is_an_error_and_leaves_no_run(train_in, tmp_path):
-    with pytest.raises(SoundFusionError, match="a run whose weights 'small' starts from is not in"):
-        train_in(tmp_path, VGG16, start=FromRun("0123"))
-    assert [entry.suffix for entry in tmp_path.iterdir() if entry.is_dir()] == [".partial"]
 
 
 def test_a_fusion_starts_from_its_trained_parts(train_in, tmp_path):

@@ -6,17 +6,15 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import SMALL_MEL, SMALL_SIGNALS, at_home_in, copy_music, run_of
+from conftest import SMALL_MEL, SMALL_SIGNALS, run_of, user
 from IPython.display import Image, Markdown
 
-from soundfusion_lib import explore
+from soundfusion_lib import Study, build_model, explore
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.datasets.splits import Split
 from soundfusion_lib.explorer.explore import BYTES, Explorer, sound
 from soundfusion_lib.explorer.judgements import Judgements, along_clip, grad_cam, looked_at
-from soundfusion_lib.models import build_model
 from soundfusion_lib.notebooks import notebook_files
-from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import Experiment
 from soundfusion_lib.training.result import of_runs
 
@@ -41,8 +39,7 @@ def result(name, runs):
     return of_runs(made, pd.Series({track: track for track in "tuvw"}))
 
 
-@pytest.fixture
-def judgements():
+def test_judgements_are_of_each_clip_s_runs_by_cell_and_in_the_mean_of_seeds():
     """Of "one" two seeds in two folds, of "two" one seed in one; neither was tested on v, and "two" not on w."""
     first = {
         (0, 0): [("test", "t", 0, 0, 0.9), ("test", "t", 1, 0, 0.8), ("validation", "u", 0, 1, 0.9)],
@@ -51,19 +48,13 @@ def judgements():
         (1, 1): [("test", "u", 0, 1, 0.8), ("test", "w", 0, 0, 0.9), ("validation", "t", 0, 0, 0.0)],
     }
     second = {(0, 0): [("test", "t", 0, 0, 0.4), ("test", "u", 0, 1, 0.7), ("validation", "v", 0, 1, 0.1)]}
-    return Judgements({"one": result("one", first), "two": result("two", second)})
-
-
-def test_a_cell_holds_what_any_run_puts_there_and_missed_what_none_gets_right(judgements):
+    judgements = Judgements({"one": result("one", first), "two": result("two", second)})
     cells = {(true, predicted): judgements.cell("one", true, predicted) for true in "ab" for predicted in "ab"}
     assert cells == {("a", "a"): ["t", "w"], ("a", "b"): ["t"], ("b", "a"): ["u"], ("b", "b"): []}  # t: 1 of 3 right
     assert judgements.cell("two", "a", "b") == ["t"]
     assert judgements.missed == ["u"]
     assert judgements.right.to_dict() == {"one": {"t": 0.5, "u": 0}, "two": {"t": 0, "u": 0}}
     assert judgements.tally("w") == "2 of 2 runs right" and judgements.tally("t") == "1 of 3 runs right"
-
-
-def test_a_clip_has_the_mean_of_the_seeds_that_were_tested_on_it(judgements):
     assert judgements.probabilities["one"].loc["t", "a"].tolist() == pytest.approx([0.5, 0.5])
     assert judgements.probabilities["one"].loc["u"].loc[0].tolist() == pytest.approx([0.7, 0.3])
     tested = {name: set(table.index.unique("track")) for name, table in judgements.probabilities.items()}
@@ -105,10 +96,8 @@ def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
     array = store.arrays["mel"]
     specgram, spec = torch.from_numpy(array.clip("low00").astype(np.float32)).permute(1, 2, 0), array.representation
     length, second = spec.frames(2.0), spec.position(1.0)
-    own = [
-        grad_cam(model, (specgram[None, :, :, start : start + length],), 0)[0].numpy()
-        for start in (0, second, spec.position(2.0))
-    ]
+    cut = [specgram[None, :, :, start : start + length] for start in (0, second)]
+    own = [grad_cam(model, (segment,), 0)[0].numpy() for segment in cut]
     assert heat.shape == (32, len(array.clip("low00")))
     np.testing.assert_allclose(heat[:, :second], own[0][:, :second], rtol=1e-4)
     np.testing.assert_allclose(heat[:, second + 5], (own[0][:, second + 5] + own[1][:, 5]) / 2, rtol=1e-4)
@@ -116,19 +105,15 @@ def test_along_a_clip_segments_are_averaged_where_they_overlap(store):
 
 @pytest.fixture(scope="module")
 def study(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("explore")
-    labels = corpus.tracks["label"].replace("high", SCRIPT)
-    copy_music(dataclasses.replace(corpus, tracks=corpus.tracks.assign(label=labels)), folder / "music")
-    (folder / "tones.toml").write_text(PROFILE, encoding="utf-8")
-    with at_home_in(folder):
-        yield Study("09_listen", folder / "tones.toml", "cpu", progress=False)
+    tracks = corpus.tracks.assign(label=corpus.tracks["label"].replace("high", SCRIPT))
+    with user(dataclasses.replace(corpus, tracks=tracks), tmp_path_factory.mktemp("explore"), PROFILE):
+        yield Study("09_listen", "mine.toml", "cpu", progress=False)
 
 
 @pytest.fixture(scope="module")
 def runs(study):
-    networks = {"cnn": study.experiment("cnn", "simple_cnn")}
-    networks["waves"] = study.experiment("waves", "resnet1d", width=4)
-    return {name: study.train(experiment) for name, experiment in networks.items()}
+    networks = study.experiment("cnn", "simple_cnn"), study.experiment("waves", "resnet1d", width=4)
+    return {experiment.name: study.train(experiment) for experiment in networks}
 
 
 def listed(shown):

@@ -6,12 +6,11 @@ import pytest
 import torch
 from conftest import SMALL_MEL
 
+from soundfusion_lib import SoundFusionError, build_model
 from soundfusion_lib.audio.representations import Waveform
 from soundfusion_lib.audio.segments import Segmenting
 from soundfusion_lib.audio.store import Store
 from soundfusion_lib.datasets import Corpus
-from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import build_model
 from soundfusion_lib.training.features import LEVEL, SPREAD, features
 
 CUT = Segmenting(1.0, 0.25)
@@ -91,16 +90,14 @@ def test_a_louder_clip_has_other_features_and_a_trained_network_standardises_its
     np.testing.assert_allclose(trained.blocks["block 1"], quiet.blocks["block 1"], rtol=0.02, atol=1e-3)
 
 
-def test_features_of_a_waveform_and_of_a_whole_clip(store, tmp_path):
+def test_features_of_a_waveform_of_a_whole_clip_and_not_of_a_shorter_one(store, tmp_path):
     torch.manual_seed(0)
     assert store.arrays["waveform"].representation == Waveform()
     heard = extracted(store, build_model("resnet1d", 3, width=4), tmp_path, Segmenting(2.0, 0.25))
     assert all(values.shape[0] == 36 and np.isfinite(values).all() for values in heard.blocks.values())
-    seen = extracted(store, build_model("simple_cnn", 3, in_channels=2, n_mels=32), tmp_path, Segmenting(4.0, None))
+    network = build_model("simple_cnn", 3, in_channels=2, n_mels=32)
+    seen = extracted(store, network, tmp_path, Segmenting(4.0, None))
     last = seen.blocks["block 4"]
     assert (last[:, last.shape[1] // 2 :] == 0).all()  # one segment a clip: it has no deviation
-
-
-def test_a_clip_shorter_than_a_segment_is_a_sentence(store, network, tmp_path):
     with pytest.raises(SoundFusionError, match=r"9 clips, 'high00' first, .*: \[segmenting\] seconds = 4.1 in .* out"):
         extracted(store, network, tmp_path, Segmenting(4.1, 0.25))

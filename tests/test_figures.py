@@ -47,19 +47,16 @@ def test_a_value_without_an_interval_is_a_point_alone(study, bounds):
     assert marks.get_xydata().tolist() == [[0.5, 0], [0.5, 1]]
 
 
-def test_networks_are_coloured_by_input_and_what_was_reported_is_an_open_mark(study):
-    axis = figures.accuracies(study, accuracies()).axes[1]
+def test_networks_are_coloured_by_input_reported_ones_open_and_titles_say_what_music_and_runs_are_shown(study):
+    figure = figures.accuracies(study, accuracies())
+    assert figure.get_suptitle() == "Accuracy (games corpus, synthetic music, label: soundtrack)"
+    titles = [figures.training_curves(study, {"x": group(runs)}).get_suptitle() for runs in (1, 2)]
+    assert ["first seed and fold" in title for title in titles] == [False, True]
+    axis = figure.axes[1]
     assert axis.get_legend_handles_labels()[1] == ["reported on FMA-small", "chance", "1D", "2D"]
     one, two = (marks.get_color() for marks, *_ in axis.containers)
     reported = next(line for line in axis.lines if line.get_label() == "reported on FMA-small")
     assert one != two and reported.get_markerfacecolor() == "none" and reported.get_xdata()[0] == 0.4
-
-
-def test_titles_say_that_music_is_synthetic_the_label_no_genre_and_which_run_is_shown(study):
-    title = figures.accuracies(study, accuracies()).get_suptitle()
-    assert title == "Accuracy (games corpus, synthetic music, label: soundtrack)"
-    titles = [figures.training_curves(study, {"x": group(runs)}).get_suptitle() for runs in (1, 2)]
-    assert ["first seed and fold" in title for title in titles] == [False, True]
 
 
 def test_confusion_counts_are_whole_and_light_where_they_are_low(study):
@@ -79,7 +76,7 @@ def test_cells_that_no_one_ran_are_left_out_of_the_grid(study):
     assert [len(axis.get_xticks()) * len(axis.get_yticks()) for axis in drawn.axes[:4]] == [4] * 4
 
 
-def test_every_model_whose_cost_is_known_is_named_once_and_apart(study):
+def test_every_model_whose_cost_is_known_is_named_once_and_apart_and_so_are_decades(study):
     names = ["SVM", "nnet1", "nnet2", "SoundFusion-1", "probe"]
     table = pd.DataFrame({"model": names, "input": ["MFCC", "2D", "2D", "mix", "features"], "track_accuracy": 0.5})
     table = table.assign(track_low=0.4, track_high=0.6, core_minutes=[np.nan, 7, 7, 80, 2])
@@ -89,6 +86,11 @@ def test_every_model_whose_cost_is_known_is_named_once_and_apart(study):
     places = sorted(Text.get_window_extent(text).bounds[1::2] for text in axis.texts)  # without their lines
     assert all(low + height < above for (low, height), (above, _) in itertools.pairwise(places))
     assert axis.get_legend_handles_labels()[1] == ["2D", "mix", "features"] and axis.get_xscale() == "log"
+    table = accuracies(models=["a long name " * 4, "two"]).assign(core_minutes=[5e-4, 20.0])
+    axis = figures.cost(study, table).axes[0]
+    axis.figure.canvas.draw()
+    boxes = [tick.get_window_extent() for tick in axis.get_xticklabels() if tick.get_text()]
+    assert len(boxes) >= 4 and not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
 
 
 def test_fusions_and_controls_are_sorted_by_what_they_gain(study):
@@ -111,14 +113,6 @@ def test_a_figure_drawn_again_is_the_same_to_the_byte_and_settings_stay(study):
 def test_seaborn_is_imported_when_there_is_something_to_draw():
     code = "import sys, soundfusion_lib.analysis.figures; sys.exit('seaborn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_names_of_ticks_do_not_touch_over_many_decades(study):
-    table = accuracies(models=["a long name " * 4, "two"]).assign(core_minutes=[5e-4, 20.0])
-    axis = figures.cost(study, table).axes[0]
-    axis.figure.canvas.draw()
-    boxes = [tick.get_window_extent() for tick in axis.get_xticklabels() if tick.get_text()]
-    assert len(boxes) >= 4 and not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
 
 
 def test_starts_have_a_panel_for_each_corpus_and_rows_in_the_order_of_the_first():
@@ -156,7 +150,7 @@ def odd_arguments(store):
     }
 
 
-def test_labels_and_names_are_never_read_as_mathematics(store):
+def test_labels_and_names_are_never_read_as_mathematics_and_axes_are_named(store):
     arguments = odd_arguments(store)
     defined = {name for name, value in vars(figures).items() if getattr(value, "__module__", "") == figures.__name__}
     assert set(arguments) == {name for name in defined if not name.startswith("_")}
@@ -167,4 +161,8 @@ def test_labels_and_names_are_never_read_as_mathematics(store):
         assert texts, name
         assert not any(text.get_parse_math() for text in texts), name
         assert not any("mathdefault" in text.get_text() for text in texts), name  # a power of ten, drawn as its source
+        assert figure.get_suptitle() or figure.axes[0].get_title(), name
+        assert figure.get_supxlabel() or any(axis.get_xlabel() for axis in figure.axes), name
+        if name not in ("accuracies", "conclusions", "gains", "starts"):  # whose rows have names
+            assert figure.get_supylabel() or any(axis.get_ylabel() for axis in figure.axes), name
         plt.close(figure)

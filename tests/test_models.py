@@ -64,6 +64,7 @@ PARTS_OF_FUSION = (70_904 - 520) + (445_176 + 49 * 16 - 25_096)  # without their
         ("vgg16", 1000, {"width": 64, "in_channels": 3}, 138_357_544, 4096),  # as published
         ("fusion_concat", 8, {}, PARTS_OF_FUSION + (128 * 8 + 8), 128),
         ("fusion_decision", 8, {}, PARTS_OF_FUSION + 2 * (64 * 8 + 8), 128),
+        ("fusion_decision", 8, {"weighting": "learned"}, PARTS_OF_FUSION + 2 * (64 * 8 + 8) + 1, 128),
         ("fusion_gated", 8, {}, PARTS_OF_FUSION + 2 * 64 * 64 + 128 * 64 + (64 * 8 + 8), 64),
         ("fusion_attention", 8, {}, PARTS_OF_FUSION + (2 + 4) * (64 * 64 + 64) + 2 * 64 + (128 * 8 + 8), 128),
         ("nnet1", 8, {"in_channels": 1, "n_mels": 128},
@@ -97,18 +98,6 @@ def test_summary_counts_every_parameter_and_leaves_the_model_alone(name):
     assert model.training and all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_output_shapes_and_gradients(name):
-    options = {"in_channels": 1, "n_mels": 128} if "mel" in MODELS[name].inputs else {}
-    model = build(name, num_classes=5, **options)
-    inputs = batch(model, 4, 60_000, 40, 1, 128)
-    assert model.features(*inputs).shape == (4, model.num_features)
-    logits = model(*inputs)
-    cross_entropy(logits, torch.arange(4)).backward()
-    assert logits.shape == (4, 5)
-    assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
-
-
 STAGES = {
     "simple_cnn": [8, 16, 32, 64],
     "resnet2d": [4, 8, 8, 16],
@@ -120,15 +109,20 @@ STAGES = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_stages_give_feature_maps_in_order(name):
-    model, seen = build(name), []
+def test_stages_give_feature_maps_in_order_and_outputs_have_their_shapes_and_gradients(name):
+    options = {"in_channels": 1, "n_mels": 128} if "mel" in MODELS[name].inputs else {}
+    model, seen = build(name, num_classes=5, **options), []
     for stage in model.stages().values():
         stage.register_forward_hook(lambda module, _, output: seen.append((module, output.shape)))
-    model(*batch(model))
+    inputs = batch(model, 4, 60_000, 40, 1, 128)
+    logits = model(*inputs)
     widths = STAGES.get(name, [])  # fusions have none
     assert list(model.stages()) == [f"block {number}" for number in range(1, len(widths) + 1)]
     assert [module for module, _ in seen] == list(model.stages().values())
-    assert [(shape[:2], len(shape)) for _, shape in seen] == [((2, width), 4) for width in widths]
+    assert [(shape[:2], len(shape)) for _, shape in seen] == [((4, width), 4) for width in widths]
+    assert logits.shape == (4, 5) and model.features(*inputs).shape == (4, model.num_features)
+    cross_entropy(logits, torch.arange(4)).backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
 def statistics(model):
@@ -165,6 +159,9 @@ def test_waveforms_are_augmented_raw_and_spectrograms_standardised(name):
     model.set_augmentation({})
     model(x)
     assert len(seen) == 1
+    other = "mel" if kind == "waveform" else "waveform"
+    with pytest.raises(SoundFusionError, match=f"no input {other}, only {kind}"):
+        model.set_augmentation({other: spy})
 
 
 def test_standardize_gives_zero_mean_and_unit_deviation_per_band():
@@ -178,24 +175,15 @@ def test_standardize_gives_zero_mean_and_unit_deviation_per_band():
     torch.testing.assert_close(result.std(dim=(0, 1, 3)), torch.tensor([1.0, 1, 1, 0, 1]), rtol=0, atol=1e-4)
 
 
-def test_what_does_not_fit_the_inputs_is_refused():
-    with pytest.raises(SoundFusionError, match="no input waveform, only mel"):
-        build("simple_cnn").set_augmentation({"waveform": augmentation("waveform")})
-
-
-@pytest.mark.parametrize("shape", [(2, 14), (4, 7), (1, 1), (9, 30)])
-def test_average_pool_is_torchs(shape):
-    x = torch.randn(2, 3, *shape, dtype=torch.float64)
-    for size in (1, 7):
-        torch.testing.assert_close(adaptive_average_pool(x, size), adaptive_avg_pool2d(x, size))
-
-
-def test_a_size_first_pooled_in_evaluation_can_be_trained_with():
-    with torch.inference_mode():
-        adaptive_average_pool(torch.rand(1, 1, 11, 13), 3)
-    x = torch.rand(1, 1, 11, 13, requires_grad=True)
-    adaptive_average_pool(x, 3).sum().backward()
-    torch.testing.assert_close(x.grad.sum(), torch.tensor(9.0))
+@pytest.mark.parametrize("shape", [(2, 14), (4, 7), (1, 1), (9, 30), (11, 13)])
+def test_average_pool_and_its_gradient_are_torchs_also_for_a_size_first_pooled_in_evaluation(shape):
+    x = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    for size in (1, 3, 7):
+        with torch.inference_mode():
+            adaptive_average_pool(x, size)
+        pooled = [pool(x, size) for pool in (adaptive_average_pool, adaptive_avg_pool2d)]
+        torch.testing.assert_close(*pooled)
+        torch.testing.assert_close(*(torch.autograd.grad(one.square().sum(), x) for one in pooled))
 
 
 def test_one_dimensional_convolution_is_torchs():
@@ -271,11 +259,10 @@ def test_unknown_names_and_options_are_refused(name, options, message):
 
 
 @pytest.fixture(scope="module")
-def published():
-    """The convolutions of a VGG16 under torchvision's names, at random, and a dense layer of the right name."""
+def convolutions():
+    """Of a VGG16 under torchvision's names, at random."""
     torch.manual_seed(3)
-    state = {f"features.{name}": value for name, value in make_layers(cfgs["D"]).state_dict().items()}
-    return state | {"classifier.3.bias": torch.randn(4096), "classifier.6.bias": torch.randn(1000)}
+    return {f"features.{name}": value for name, value in make_layers(cfgs["D"]).state_dict().items()}
 
 
 @pytest.fixture(scope="module")
@@ -283,19 +270,16 @@ def full_vgg16():
     return build_model("vgg16", 8, width=64)
 
 
-def only_convolutions(state):
-    return {name: value for name, value in state.items() if name.startswith("features.")}
-
-
-def test_imagenet_s_weights_are_loaded_but_for_the_last_layer_and_say_their_scale(full_vgg16, published, tmp_path):
+def test_imagenet_s_weights_are_loaded_but_for_the_last_layer_and_say_their_scale(full_vgg16, convolutions, tmp_path):
     """torchvision's whole network; its convolutions alone, of the original release; and the same with dense layers of
     NaN, as torchvision's IMAGENET1K_FEATURES."""
+    published = convolutions | {"classifier.3.bias": torch.randn(4096), "classifier.6.bias": torch.randn(1000)}
     torch.save(published, tmp_path / "vgg16.pth")
     loaded = load_imagenet(full_vgg16, tmp_path / "vgg16.pth")
     assert len(loaded) == 27 and "dense.3.bias" in loaded and not any(name.startswith("head.") for name in loaded)
     assert torch.equal(full_vgg16.dense[3].bias, published["classifier.3.bias"]) and full_vgg16.input_scale == 1
     dense = full_vgg16.dense[0].weight.clone()
-    save_file({n: v.half() for n, v in only_convolutions(published).items()}, tmp_path / "vgg16.safetensors")
+    save_file({name: value.half() for name, value in convolutions.items()}, tmp_path / "vgg16.safetensors")
     torch.save(published | {"classifier.3.bias": torch.full((4096,), torch.nan)}, tmp_path / "features.pth")
     for file in ("vgg16.safetensors", "features.pth"):
         full_vgg16.input_scale.fill_(1.0)
@@ -305,9 +289,9 @@ def test_imagenet_s_weights_are_loaded_but_for_the_last_layer_and_say_their_scal
         assert full_vgg16.convolutions[2].weight.dtype == torch.float32
 
 
-def test_faults_in_weights_are_told(full_vgg16, published, tmp_path, monkeypatch):
+def test_faults_in_weights_are_told(full_vgg16, convolutions, tmp_path, monkeypatch):
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "part.safetensors")
-    save_file(only_convolutions(published) | {"features.2.bias": torch.zeros(8)}, tmp_path / "other.safetensors")
+    save_file(convolutions | {"features.2.bias": torch.zeros(8)}, tmp_path / "other.safetensors")
     for model, file, message in (
         (full_vgg16, "none.pth", "cannot be read: .*No such file"),
         (full_vgg16, "part.safetensors", "(?s)part.safetensors does not fit VGG16: .*convolutions.28.bias"),
@@ -395,8 +379,9 @@ def test_tokens_attend_to_each_other_by_four_heads():
 
 
 @pytest.mark.parametrize("weighting, logit, weight", [("equal", 0.0, 0.5), ("learned", -1.0, 0.268941)])
-def test_decisions_are_the_weighted_mean_of_the_softmaxes(weighting, logit, weight):
+def test_decisions_are_the_weighted_mean_of_the_softmaxes_finite_and_a_learned_weight_trains(weighting, logit, weight):
     fusion = build("fusion_decision", weighting=weighting).eval()
+    assert fusion.weight == 0.5  # at first
     with torch.no_grad():
         fusion.weight_logit.fill_(logit)
     assert fusion.weight == pytest.approx(weight, abs=1e-5)
@@ -406,24 +391,16 @@ def test_decisions_are_the_weighted_mean_of_the_softmaxes(weighting, logit, weig
     torch.testing.assert_close(output.exp(), expected)
     torch.testing.assert_close(output.softmax(dim=1), output.exp())
     labels = torch.tensor([3, 5])
-    torch.testing.assert_close(cross_entropy(output, labels), -expected[torch.arange(2), labels].log().mean())
-
-
-def test_decisions_stay_finite_where_a_softmax_underflows():
-    fusion = build("fusion_decision").eval()
-    with torch.no_grad():
+    loss = cross_entropy(output, labels)
+    torch.testing.assert_close(loss, -expected[torch.arange(2), labels].log().mean())
+    loss.backward()
+    assert weighting == "equal" or fusion.weight_logit.grad != 0
+    with torch.no_grad():  # both softmaxes underflow
         fusion.parts[0].head.bias[0] = fusion.parts[1].head.bias[0] = 300.0
-    assert 200 < cross_entropy(fusion(*batch(fusion)), torch.tensor([1, 2])) < float("inf")
+    assert 200 < cross_entropy(fusion(waveform, mel), labels) < float("inf")
 
 
-def test_only_a_learned_weight_trains():
-    equal, learned = build("fusion_decision"), build("fusion_decision", weighting="learned").eval()
-    assert count_parameters(learned) == count_parameters(equal) + 1 and learned.weight == 0.5
-    cross_entropy(learned(*batch(learned)), torch.tensor([0, 0])).backward()
-    assert learned.weight_logit.grad != 0
-
-
-def test_parts_with_the_same_input_and_other_models_can_be_fused():
+def test_parts_with_the_same_input_and_other_models_can_be_fused_and_dropout_is_on_the_output_layers():
     parts = [["simple_cnn", {}], ["nnet1", {}]]
     fusion = build("fusion_concat", parts=json.loads(json.dumps(parts)), in_channels=1, n_mels=32)
     assert fusion.inputs == ("mel",) and fusion.num_features == 64 + 150
@@ -431,9 +408,6 @@ def test_parts_with_the_same_input_and_other_models_can_be_fused():
     assert [part.standardize["mel"].mean.sum() for part in fusion.parts] == [32, 32]
     assert fusion(torch.randn(2, 1, 32, 50)).shape == (2, 8)
     assert build("fusion_decision", parts=[["nnet2", {}], ["resnet1d", {}]]).inputs == ("mel", "waveform")
-
-
-def test_dropout_of_a_fusion_is_on_its_output_layers():
     concat = build("fusion_concat")
     assert concat.dropout.p == 0.3 and all(part.dropout.p == 0 for part in concat.parts)
     decision = build("fusion_decision", parts=[["simple_cnn", {}], ["resnet1d", {"dropout": 0.5}]])

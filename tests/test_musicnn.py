@@ -11,20 +11,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from test_download import Handler, names, site, zipped  # noqa: F401
 
+from soundfusion_lib import SoundFusionError, count_parameters
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets import download
 from soundfusion_lib.datasets.download import Source
-from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.models import count_parameters
-from soundfusion_lib.models.musicnn import (
-    CHECKPOINT,
-    FILTERS,
-    TAGS,
-    MusiCNN,
-    download_musicnn,
-    load_musicnn,
-    variables,
-)
+from soundfusion_lib.models.musicnn import CHECKPOINT, FILTERS, TAGS, MusiCNN, download_musicnn, load_musicnn, variables
 
 REFERENCE = Path(__file__).with_name("musicnn_reference.csv")  # TensorFlow 2.21 on the wheel's graph and checkpoint
 PATCH = 48_128  # samples of 187 frames

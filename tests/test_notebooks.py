@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import time
+from unittest.mock import patch
 
 import nbformat
 import psutil
@@ -14,16 +15,28 @@ from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.kernelspec import get_kernel_spec
 from test_pool import assert_ended, family
 
-from soundfusion_lib import check_parameters, notebooks, paths
-from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib import SoundFusionError, check_parameters, notebooks, paths
 from soundfusion_lib.pool import environment
 
 FILES = notebooks.notebook_files()
 PROBLEM = "a function, a class or a cell longer than a screen: that belongs into the library"
 
 
+def saved_by_jupyterlab(file) -> str:
+    """What JupyterLab writes when it saves a notebook that it has opened: what its kernel says of itself is in it."""
+    notebook = nbformat.read(file, as_version=nbformat.NO_CONVERT)
+    spec = get_kernel_spec("python3")
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": spec.display_name, "language": spec.language}
+    notebook.metadata.language_info = IPythonKernel.language_info
+    return nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n"
+
+
+def but_for_the_machine(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not re.match(r' *"(display_name|version)": "', line)]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_notebooks_are_thin_and_executed(file):
+def test_notebooks_are_thin_executed_and_as_jupyterlab_saves_them(file):
     notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
     assert notebook.cells[1].cell_type == "markdown" and notebook.cells[1].source.startswith("# ")
@@ -39,6 +52,7 @@ def test_notebooks_are_thin_and_executed(file):
     assert file.stat().st_size < 1_000_000
     by_hand = [cell.source for cell in code if cell.id.startswith("by-hand")]  # is held to the library
     assert any("assert" in source for source in by_hand) or file.stem > "09"
+    assert but_for_the_machine(saved_by_jupyterlab(file)) == but_for_the_machine(file.read_text(encoding="utf-8"))
 
 
 def test_each_notebook_links_to_those_before_and_after():
@@ -47,23 +61,6 @@ def test_each_notebook_links_to_those_before_and_after():
     for file, line in lines.items():
         cells = nbformat.read(file, as_version=4).cells
         assert cells[0].source == cells[-1].source == line
-
-
-def saved_by_jupyterlab(file) -> str:
-    """What JupyterLab writes when it saves a notebook that it has opened: what its kernel says of itself is in it."""
-    notebook = nbformat.read(file, as_version=nbformat.NO_CONVERT)
-    spec = get_kernel_spec("python3")
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": spec.display_name, "language": spec.language}
-    notebook.metadata.language_info = IPythonKernel.language_info
-    return nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n"
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_opening_and_saving_a_notebook_leaves_it_as_it_is(file):
-    def but_for_the_machine(text):
-        return [line for line in text.splitlines() if not re.match(r' *"(display_name|version)": "', line)]
-
-    assert but_for_the_machine(saved_by_jupyterlab(file)) == but_for_the_machine(file.read_text(encoding="utf-8"))
 
 
 def small_project(root, *cells):
@@ -80,11 +77,8 @@ def small_project(root, *cells):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "PROJECT", tmp_path)
-    before = dict(os.environ)
-    monkeypatch.setenv("SOUNDFUSION_RESULTS", str(tmp_path / "results"))
-    yield tmp_path
-    os.environ.clear()  # of what a reproduction sets for its kernels
-    os.environ.update(before)
+    with patch.dict(os.environ, SOUNDFUSION_RESULTS=str(tmp_path / "results")):  # and what it sets for its kernels
+        yield tmp_path
 
 
 def copy_of(file, profile="demo"):
@@ -142,15 +136,6 @@ def test_papermill_by_hand_with_a_misspelt_parameter_runs_nothing(tmp_path):
     check_parameters(["", "profile = 'demo'", '# Parameters\nprofile = "mine.toml"\ndevice = "cpu"\n', "profil = 1"])
 
 
-def test_a_later_cell_run_first_says_what_to_run(project, monkeypatch):
-    monkeypatch.setenv("PYTHONSTARTUP", str(paths.PROJECT / "tooling" / "startup.py"))  # as the kernel's specification
-    file = small_project(project, "study.tracks")
-    with pytest.raises(SoundFusionError, match="NameError: name 'study' is not defined"):
-        notebooks.reproduce()
-    failed = copy_of(file).with_name("01_small.failed.ipynb")
-    assert "Run those first: menu Run, Run All Above Selected Cell." in failed.read_text(encoding="utf-8")
-
-
 def test_the_kernel_that_make_installs_has_the_environment_and_the_advice(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     runpy.run_path(str(paths.PROJECT / "tooling" / "kernel.py"), run_name="__main__")
@@ -172,43 +157,37 @@ def test_the_wall_time_of_a_notebook_is_filed_with_what_it_filed_itself(project)
     assert (folder / "README.md").exists()
 
 
-def test_a_failing_cell_is_named_and_leaves_the_copy_as_it_was(project):
-    file = small_project(project, "print('before')", "1 / 0", "print('never')")
+def test_a_failing_cell_is_named_says_which_to_run_first_and_leaves_the_copy_as_it_was(project, monkeypatch):
+    monkeypatch.setenv("PYTHONSTARTUP", str(paths.PROJECT / "tooling" / "startup.py"))  # as the kernel's specification
+    file = small_project(project, "print('before')", "study.tracks", "print('never')")
     before, copy = file.read_bytes(), copy_of(file)
-    with pytest.raises(SoundFusionError, match="01_small.ipynb, cell 3: ZeroDivisionError.*\n.*01_small.failed.ipynb"):
+    with pytest.raises(SoundFusionError, match="01_small.ipynb, cell 3: NameError.*\n.*01_small.failed.ipynb"):
         notebooks.reproduce()
     failed = copy.with_name("01_small.failed.ipynb")
     outputs = [output for cell in nbformat.read(failed, 4).cells for output in cell.get("outputs", [])]
-    assert {"before\n", "ZeroDivisionError"} <= {output.get("text") or output.get("ename") for output in outputs}
+    assert {"before\n", "NameError"} <= {output.get("text") or output.get("ename") for output in outputs}
+    assert "Run those first: menu Run, Run All Above Selected Cell." in failed.read_text(encoding="utf-8")
     assert [entry.name for entry in copy.parent.iterdir()] == [failed.name] and file.read_bytes() == before
-    file.write_bytes(before.replace(b"1 / 0", b"1 / 1"))
+    file.write_bytes(before.replace(b"study.tracks", b"profile"))
     notebooks.reproduce()
     assert [entry.name for entry in copy.parent.iterdir()] == [copy.name]  # the failure is no more
 
 
-def test_only_some_notebooks_of_a_clone(project):
+def test_of_a_clone_data_and_probes_come_first_and_notebook_10_where_the_profile_has_it(project, monkeypatch):
     with pytest.raises(SoundFusionError, match="from a clone"):
         notebooks.reproduce()
-    small_project(project)
-    (project / "notebooks" / "02_more.ipynb").write_bytes(b"")
-    assert [file.stem for file in notebooks.notebook_files(("02",))] == ["02_more"]
-    with pytest.raises(SoundFusionError, match="there are: 01_small, 02_more"):
-        notebooks.notebook_files(("2",))
-
-
-def test_data_and_probes_come_first_and_notebook_10_where_the_profile_has_it(project, monkeypatch):
     first = small_project(project)
     for name in ("02_more", "03_probes", "10_search"):
         first.with_stem(name).write_bytes(first.read_bytes())
+    assert [file.stem for file in notebooks.notebook_files(("02",))] == ["02_more"]
+    with pytest.raises(SoundFusionError, match="there are: 01_small, 02_more, 03_probes"):
+        notebooks.notebook_files(("2",))
     executed = []
     monkeypatch.setattr(notebooks, "_execute", lambda source, *_: executed.append(source.stem[:2]))
     mine = project / "mine.toml"
     mine.write_text('[corpus]\nkind = "folder"\npath = "music"\n')
-    for profile, only, order in (
-        ("demo", (), ["01", "03", "02", "10"]),
-        (str(mine), (), ["01", "03", "02"]),
-        (str(mine), ("10",), ["10"]),
-    ):
+    cases = ("demo", (), ["01", "03", "02", "10"]), (str(mine), (), ["01", "03", "02"]), (str(mine), ("10",), ["10"])
+    for profile, only, order in cases:
         executed.clear()
         notebooks.reproduce(profile, only=only)
         assert executed == order
@@ -226,21 +205,17 @@ time.sleep(600)
 REPRODUCE = """
 import sys
 from pathlib import Path
-from soundfusion_lib import notebooks
-from soundfusion_lib.errors import SoundFusionError
+from soundfusion_lib import cli, notebooks
 
-notebooks.PROJECT = Path(sys.argv[1])
-try:
-    notebooks.reproduce("demo", "cpu")
-except SoundFusionError as error:
-    print(error)
+notebooks.PROJECT = Path(sys.argv.pop())
+cli.main()
 """
 
 
 @pytest.mark.parametrize("killed", ["reproduce", "the kernel"])
 def test_a_killed_reproduce_or_kernel_leaves_no_process_behind(project, killed):
     small_project(project, AT_WORK)
-    command = [sys.executable, "-c", REPRODUCE, str(project)]
+    command = [sys.executable, "-c", REPRODUCE, "reproduce", "demo", "--device", "cpu", str(project)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
         while not (project / "notebooks" / "begun").exists() and started.poll() is None:
             time.sleep(0.1)
@@ -252,6 +227,6 @@ def test_a_killed_reproduce_or_kernel_leaves_no_process_behind(project, killed):
             others = kernel.children(recursive=True)
             kernel.kill()
         assert_ended(others)
-        said, _ = started.communicate(timeout=60)
+        _, said = started.communicate(timeout=60)
     assert len(others) >= 4  # resource tracker, server, two workers
     assert ("01_small.ipynb: its kernel was killed" in said) == (killed == "the kernel")

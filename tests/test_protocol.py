@@ -13,15 +13,13 @@ from conftest import games, result_of, run_of
 from matplotlib import pyplot as plt
 from torchvision.models import VGG16_Weights
 
-from soundfusion_lib.analysis import figures, tables
+from soundfusion_lib import SoundFusionError, Study, load_profile
+from soundfusion_lib.analysis import figures, paired_tests, tables
 from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.datasets import Corpus
 from soundfusion_lib.datasets.splits import Split
-from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import further, protocol
-from soundfusion_lib.study.profile import load_profile
 from soundfusion_lib.study.protocol import reported
-from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import FromRun, ImageNet
 from soundfusion_lib.training.fuse import average, mix, search_weights
 from soundfusion_lib.training.loop import Training
@@ -75,7 +73,7 @@ def test_the_study_s_settings_are_the_report_s(study):
     assert cnn.segmenting.overlap is None and cnn.segmenting.seconds == 30.0
 
 
-def test_every_reported_row_has_its_experiment(study, monkeypatch):
+def test_every_reported_row_has_its_experiment_and_tables_share_their_runs(study, monkeypatch):
     starts = {"VGG16, random start": protocol.simple_cnn(study)}
     monkeypatch.setattr(protocol, "transfer", lambda study: (starts, {}))
     table = reported("table2_performance").set_index("model")
@@ -88,27 +86,18 @@ def test_every_reported_row_has_its_experiment(study, monkeypatch):
     assert [(f"{model}_small", kind) for model, kind in protocol.regularization(study)] == list(rows)
     rows = reported("figure1_width_scaling")[["model", "size"]].itertuples(index=False, name=None)
     assert list(protocol.widths(study)) == list(rows) and len(protocol.grid(study)) == 36
-
-
-def test_tables_share_their_runs(study):
-    regularization, widths = protocol.regularization(study), protocol.widths(study)
-    keys = {experiment.key("corpus") for experiment in [*regularization.values(), *widths.values()]}
-    assert len(keys) == 10  # of 12
+    shared = [*protocol.regularization(study).values(), *protocol.widths(study).values()]
+    assert len({experiment.key("corpus") for experiment in shared}) == 10  # of 12
     # the report's masks, spelt out
     assert protocol.simple_cnn(study).key("corpus") == protocol.grid(study)[1.0, 2, 0.3].key("corpus")
 
 
-def test_a_study_that_leaves_vgg16_out_says_so_in_each_of_its_rows(study, monkeypatch):
+def test_a_profile_may_leave_out_vgg16_whose_rows_say_so_or_the_ablation_of_the_newer_recipe(study, monkeypatch):
     monkeypatch.setattr(study, "profile", replace(study.profile, leave_out=("vgg16",)))
     possible, impossible = protocol.transfer(study)
     table = tables.readable(tables.transfer(possible, impossible))
     assert not possible and len(table) == 3 and table["note"].str.contains("takes too long").all()
     assert "vgg16_pretrained" not in protocol.performance(study)
-    monkeypatch.setattr(study, "profile", replace(study.profile, leave_out=("grid",)))
-    assert not protocol.grid(study)
-
-
-def test_the_ablation_is_of_the_newer_recipe_and_may_be_left_out(study, monkeypatch):
     assert not further.ablation(study)  # by the report's recipe there is nothing to take out
     newer = load_profile("emotify")
     monkeypatch.setattr(study, "profile", newer)
@@ -137,15 +126,11 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
     table = tables.transfer({"VGG16, random start": trained}, impossible)
     assert table["note"].tolist() == ["", impossible["VGG16, ImageNet start"]]
     assert tables.readable(table)["ended"].tolist() == ["yes", "-"]
-
-
-def test_a_narrow_vgg16_says_why_it_has_no_imagenet_start():
-    demo = Study("test", "demo", "cpu")
     with pytest.raises(SoundFusionError, match="this profile's VGG16 has width"):
-        protocol.imagenet_fingerprint(demo)
+        protocol.imagenet_fingerprint(Study("test", "demo", "cpu"))
 
 
-def test_reported_columns_equal_the_report_s_files(study):
+def test_reported_columns_equal_the_report_s_files_and_names_of_alike_widths_do_not_touch(study):
     regularization = tables.regularization({key: made_up(e) for key, e in protocol.regularization(study).items()})
     widths = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()})
     grid = tables.grid_search({key: made_up(e) for key, e in protocol.grid(study).items()})
@@ -158,26 +143,9 @@ def test_reported_columns_equal_the_report_s_files(study):
     ):
         assert table[column].tolist() == reported(file)[published].tolist()
     assert (grid["best_validation_accuracy"] > 0).all()
-    for figure in (figures.grid_search(study, grid), figures.width_scaling(study, widths)):
-        assert figure.get_suptitle()
-    plt.close("all")
-
-
-@pytest.mark.parametrize(
-    "table, declared", [(tables.regularization, protocol.regularization), (tables.width_scaling, protocol.widths)]
-)
-def test_the_slides_tables_say_how_many_seeds_each_row_has(study, table, declared):
-    experiments = declared(study)
-    results = [made_up(replace(e, seed=seed)) for seed, e in enumerate(experiments.values())]
-    two = of_runs([*results[0].runs, *results[1].runs], alone(results[0].runs[0].read_predictions()))
-    repeats = table(dict(zip(experiments, [two, *results[1:]], strict=True)))["repeats"]
-    assert repeats.tolist() == ["2 seeds"] + ["1 seed"] * 5
-
-
-def test_names_of_widths_do_not_touch_where_networks_are_alike(study):
-    table = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()})
+    assert regularization["repeats"].eq("1 seed").all() and widths["repeats"].eq("1 seed").all()
     alike = {"parameters": 2 * [1e5, 3e5, 1e6], "segment_accuracy": 0.5, "segment_low": 0.45, "segment_high": 0.55}
-    drawn = figures.width_scaling(study, table.assign(**alike))
+    drawn = figures.width_scaling(study, widths.assign(**alike))
     drawn.canvas.draw()
     boxes = [text.get_window_extent() for text in drawn.axes[0].texts]
     assert len(boxes) == 6 and not any(box.overlaps(next_box) for box, next_box in itertools.combinations(boxes, 2))
@@ -200,7 +168,12 @@ def test_confusion_matrix_counts_votes_with_labels_in_the_order_of_the_rows(stud
     plt.close("all")
 
 
-def test_a_reported_confusion_matrix_stands_beside_one_of_the_same_labels_only():
+def test_a_reported_confusion_matrix_is_of_100_tracks_a_genre_and_stands_beside_one_of_the_same_labels_only():
+    for name, recall in {"ResNet1D-medium": 0.83, "ResNet2D-medium": 0.53, "SoundFusion-1": 0.67}.items():
+        matrix = tables.reported_confusion(name)
+        assert matrix.index.tolist() == GENRES == matrix.columns.tolist()
+        assert matrix.sum(axis=1).between(98, 102).all()
+        assert matrix.loc["Hip-Hop", "Hip-Hop"] / 100 == recall
     matrix = pd.DataFrame([[3, 1], [0, 0]], index=["doom", "quake"], columns=["doom", "quake"])
     study = type("Games", (), {"corpus": games()})
     reported = tables.reported_confusion("SoundFusion-1")
@@ -210,14 +183,6 @@ def test_a_reported_confusion_matrix_stands_beside_one_of_the_same_labels_only()
     ours, beside, _ = figures.confusion(study, "x", reported, reported).axes
     assert (ours.get_ylabel(), beside.get_ylabel()) == ("true soundtrack (recall)", "true genre (recall)")
     plt.close("all")
-
-
-def test_reported_matrices_are_of_100_tracks_a_genre():
-    for name, recall in {"ResNet1D-medium": 0.83, "ResNet2D-medium": 0.53, "SoundFusion-1": 0.67}.items():
-        matrix = tables.reported_confusion(name)
-        assert matrix.index.tolist() == GENRES == matrix.columns.tolist()
-        assert matrix.sum(axis=1).between(98, 102).all()
-        assert matrix.loc["Hip-Hop", "Hip-Hop"] / 100 == recall
 
 
 def test_decisions_of_two_trained_models(study):
@@ -275,12 +240,6 @@ def test_a_weight_is_searched_for_each_run_on_its_own_validation_part(study):
     assert both[0][:120].equals(average(*pairs[0], "single", searched=True).predictions()[0])
 
 
-def right_and_called(result):
-    """Of each label, its tracks that are recognised, and all that are called so."""
-    matrix = tables.confusion(result).to_numpy()
-    return np.diag(matrix), matrix.sum(0)
-
-
 def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     experiment = protocol.simple_cnn(study)
     group = of_folds(experiment, {(0, 0): 1.0, (0, 1): 1.0, (1, 0): 0.0, (1, 1): 0.0})
@@ -294,7 +253,8 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     assert table["tracks"].tolist() == single["tracks"].tolist() == [10] * 8
     assert table["recall"].tolist() == pytest.approx(np.diag(matrix) / 10)
     assert single["precision"].eq(1).all() and single["f1"].eq(1).all()
-    right, called = (np.array(numbers) for numbers in zip(*map(right_and_called, (first, second)), strict=True))
+    matrices = np.stack([tables.confusion(one) for one in (first, second)])  # (seeds, labels, predicted as)
+    right, called = matrices.diagonal(axis1=1, axis2=2), matrices.sum(1)
     assert table["precision"].tolist() == pytest.approx((right / called.clip(1)).mean(0))
     assert table["f1"].tolist() == pytest.approx((2 * right / (called + 10)).mean(0))
     assert (single["high"] == 1).all() and (single["low"] > 0.69).all()
@@ -310,22 +270,31 @@ def test_recalls_and_confusion_are_means_over_seeds_of_the_same_tracks(study):
     assert table.loc["Folk", "tracks"] == 0 and table.loc["Folk", ["recall", "low", "high"]].isna().all()
 
 
-def test_the_performance_table_says_how_long_each_was_trained(study):
+def test_the_performance_table_says_how_long_each_was_trained_and_what_was_reported(study):
     ended = made_up(protocol.simple_cnn(study), 0.9, 1, core_seconds=60)
     cut_off = replace(protocol.simple_cnn(study), training=Training(epochs=2))  # at a constant rate
     short = made_up(cut_off, 0.2, 2, epochs=2, core_seconds=120)
     untrained, both = result_of(ended.predictions()), average(short, ended, "both")
-    table = tables.performance({"untrained": untrained, "ended": ended, "short": short, "both": both})
+    results = {"untrained": untrained, "ended": ended, "short": short, "both": both}
+    table = tables.performance(results, {"short": "simple_cnn"})
     about = ["input", "model", "parameters", "epochs", "ended", "core_minutes", "tracks", "repeats"]
     assert table.columns[:8].tolist() == about and (table["repeats"] == "1 seed").all()
     assert table["input"].tolist() == ["none", "2D", "2D", "2D"] and table["core_minutes"].tolist()[1:] == [1, 2, 3]
     assert pd.isna(table["epochs"][0]) and table["epochs"].tolist()[1:] == [4, 2, 4]
     shown, written = tables.readable(table), pd.read_csv(io.StringIO(table.to_csv(index=False)))
     assert shown["epochs"].tolist() == ["-", "4", "2", "4"] and shown["ended"].tolist() == ["-", "yes", "no", "no"]
+    assert table["segment_reported"][2] == 0.484 and shown["segment reported"].tolist() == ["-", "-", "0.484", "-"]
+    assert shown["track [95 % interval]"].str.contains("[", regex=False).all()
+    for by in ("segment", "track"):
+        low, accuracy, high = (table[f"{by}_{column}"] for column in ("low", "accuracy", "high"))
+        assert ((low <= accuracy) & (accuracy <= high)).all()
+    pairs = paired_tests.comparisons(results, [("ended", "short")])
+    assert pairs["difference"].tolist() == pytest.approx([table["track_accuracy"][1] - table["track_accuracy"][2]])
+    assert "[" in tables.readable(pairs).loc[0, "difference [interval at its test's level]"]
     assert tables.readable(written).equals(shown.astype(tables.readable(written).dtypes))
 
 
-def test_tables_of_labels_named_like_columns(study):
+def test_tables_of_labels_named_like_columns_and_like_the_total(study):
     labels = ["all", "artist", "index", "p", "p_x", "part", "segment", "target", "track", "very_low"]
     group = made_up(protocol.simple_cnn(study), 1.0, classes=labels)
     matrix = tables.confusion(group)
@@ -334,9 +303,6 @@ def test_tables_of_labels_named_like_columns(study):
     shown = tables.readable(pd.read_csv(io.StringIO(matrix.to_csv(float_format="%.6g"))))
     assert shown.columns.tolist() == ["true", *(label.replace("_", " ") for label in labels)]
     assert shown["p"].tolist() == [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]
-
-
-def test_a_label_called_all_and_the_total_leave_each_other_alone(study):
     tracks = pd.DataFrame({"label": ["all", "all", "part"], "group": list("abb"), "seconds": 30.0}, index=list("xyz"))
     made = type("Made", (), {"tracks": tracks, "profile": study.profile, "corpus": study.corpus})
     table = tables.corpus_table(made)

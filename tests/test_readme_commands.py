@@ -12,10 +12,9 @@ import soundfile
 from click.testing import CliRunner
 from conftest import RATE, at_home_in, tone
 
+from soundfusion_lib import load_profile, open_corpus
 from soundfusion_lib.cli import main
-from soundfusion_lib.datasets import open_corpus
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.study.profile import load_profile
 
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (PROJECT / "README.md", *PROJECT.glob("docs/*.md"))}
 BLOCKS = {name: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for name, text in PAGES.items()}
@@ -70,15 +69,13 @@ def written(start: str) -> str:
     return line
 
 
-def test_a_song_a_folder_and_a_concert_are_predicted(folder):
+def test_a_song_a_folder_and_a_concert_are_predicted_and_own_music_is_trained_on_and_predicted(folder):
     output = call(written("soundfusion predict song.mp3 folder/"))
     assert "song.mp3" in output and "one.wav" in output
     call(written("soundfusion predict concert.flac"))
     assert Path("concert.csv").stat().st_size and Path("concert.png").stat().st_size
-
-
-def test_own_music_is_prepared_trained_on_exported_and_predicted(folder):
-    assert "30 clips" in call(written("soundfusion prepare mine.toml"))
+    output = call(written("soundfusion prepare mine.toml"))
+    assert "30 clips" in output and "0 clips left out" in output
     assert "test accuracy" in call("soundfusion train mine.toml SoundFusion-1")
     assert call(written("soundfusion status mine.toml"))
     call(written("soundfusion export mine.toml/SoundFusion-1"))

@@ -1,12 +1,13 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy.stats import binom, binomtest
 
 from soundfusion_lib.analysis.statistics import Comparison, accuracy, compare, interval, scores
 from soundfusion_lib.errors import SoundFusionError
-from soundfusion_lib.training.inference import GROUP, classes_of, decide, per_track, predictions_of
+from soundfusion_lib.training.inference import GROUP, decide, per_track
 
 
 def predictions(choices: dict[str, list[str]], targets: dict[str, str], confidence=0.6) -> pd.DataFrame:
@@ -20,31 +21,32 @@ def predictions(choices: dict[str, list[str]], targets: dict[str, str], confiden
     return pd.DataFrame(rows)
 
 
-def test_votes_means_and_shares():
+def test_votes_of_which_a_tie_goes_to_the_higher_mean_probability_means_and_shares():
     frame = predictions({"t1": list("aab"), "t2": list("bc"), "t3": list("ccc")}, {"t1": "a", "t2": "c", "t3": "a"})
     tracks = per_track(frame)
     assert tracks["vote"].to_dict() == {"t1": 0, "t2": 1, "t3": 2}  # t2 is a tie, also by mean: the lowest class index
     assert tracks["segment"].to_dict() == {"t1": 2 / 3, "t2": 0.5, "t3": 0}
     assert (accuracy(frame, "vote"), accuracy(frame, "segment")) == pytest.approx((1 / 3, 3 / 8))
     pd.testing.assert_frame_equal(per_track(frame.sample(frac=1, random_state=0)), tracks)  # in whichever order
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [0.4, 0.3, 0.3], [0.3, 0.4, 0.3]])
+    votes, mean = decide(probabilities, np.array([0, 0, 1, 1]))
+    assert votes.tolist() == [1, 0]  # the surer one; the first where the mean is a tie too
+    assert mean[0] == pytest.approx([0.3, 0.6, 0.1])
+    assert decide(probabilities[[0, 0, 1]], np.zeros(3, int))[0].tolist() == [0]  # no tie: most votes, though less sure
 
 
 def random_run(seed, tracks=200, right=0.6):
     rng = np.random.default_rng(seed)
-    return predictions(
-        {f"t{i}": ["a" if rng.random() < right else "b"] for i in range(tracks)}, {f"t{i}": "a" for i in range(tracks)}
-    )
+    choices = {f"t{i}": ["a" if rng.random() < right else "b"] for i in range(tracks)}
+    return predictions(choices, dict.fromkeys(choices, "a"))
 
 
-def test_interval_is_the_binomial_one_for_one_segment_a_track():
+def test_interval_is_the_binomial_one_for_one_segment_a_track_and_covers_the_truth_as_often_as_it_says():
     frame = random_run(0)
     low, high = interval(frame, "vote")
     k = round(accuracy(frame) * 200)
     assert low == pytest.approx(binom.ppf(0.025, 200, k / 200) / 200, abs=0.011)
     assert high == pytest.approx(binom.ppf(0.975, 200, k / 200) / 200, abs=0.011)
-
-
-def test_interval_covers_the_truth_as_often_as_it_says():
     covered = [low <= 0.6 <= high for low, high in (interval(random_run(seed)) for seed in range(60))]
     assert 0.87 <= np.mean(covered) <= 1
 
@@ -60,12 +62,10 @@ def test_ten_artists_all_right_or_all_wrong_do_not_make_certain(right, bounds):
 def test_tracks_of_one_artist_that_are_all_alike_narrow_nothing():
     """Two runs on 40 artists, with a track each or with five; a run gets either all or none of an artist's right."""
     single = [random_run(seed, 40) for seed in (3, 4)]
-    albums = [
-        pd.concat([run.assign(group=run["track"], track=run["track"] + str(n)) for n in range(5)]).sample(
-            frac=1, random_state=0
-        )
-        for run in single
-    ]
+    albums = []
+    for run in single:
+        album = pd.concat([run.assign(group=run["track"], track=run["track"] + str(n)) for n in range(5)])
+        albums.append(album.sample(frac=1, random_state=0))
     assert interval(albums[0]) == pytest.approx(interval(single[0]))
     assert compare(*albums) == pytest.approx(compare(*single), abs=0.02)
     unaware = interval(albums[0].drop(columns="group"))
@@ -79,13 +79,6 @@ def test_tracks_of_unknown_artists_are_each_drawn_by_themselves():
     assert interval(run.assign(group=None)) == nobody and nobody[1] - nobody[0] > 0.1
     some = np.where(run["track"] < run["track"].sort_values().iloc[10], "artist", None)
     assert scores(run.assign(group=some)).artist.nunique() == 60 - 10 + 1
-
-
-@pytest.mark.parametrize("function", [accuracy, interval])
-@pytest.mark.parametrize("nothing", [[], random_run(0, 5, 0.5)[:0]])
-def test_no_predictions_have_no_accuracy(function, nothing):
-    with pytest.raises(SoundFusionError, match="no predictions"):
-        function(nothing)
 
 
 def test_artists_with_more_tracks_weigh_more():
@@ -105,39 +98,29 @@ def test_p_is_mcnemars_for_one_run_each():
     assert result["low"] < result["difference"] < result["high"]
 
 
-def test_several_runs_count_as_seeds():
+def test_several_runs_count_as_seeds_of_which_two_beside_one_are_too_few_to_tell_a_spread():
     runs = [random_run(seed) for seed in range(3)]
     assert accuracy(runs) == pytest.approx(np.mean([accuracy(run) for run in runs]))
     low, high = interval(runs)
     assert low < accuracy(runs) < high
     assert compare(runs, runs)["p"] == 1
+    # of one degree of freedom, Student's t would allow every difference
+    runs = [random_run(seed, right=right) for seed, right in enumerate((0.5, 0.6, 0.5))]
+    low, high = Comparison(runs[:2], runs[2:]).interval()
+    assert -0.2 < low < high < 0.3
 
 
-def test_a_comparison_of_other_tracks_is_refused():
+def test_no_predictions_and_a_comparison_of_other_tracks_are_refused():
     a, b = random_run(0), random_run(0)
+    for function, nothing in itertools.product((accuracy, interval), ([], a[:0])):
+        with pytest.raises(SoundFusionError, match="no predictions"):
+            function(nothing)
     with pytest.raises(SoundFusionError, match="same tracks"):
         compare(a, b.assign(track="x" + b["track"]))
     with pytest.raises(SoundFusionError, match="same tracks"):
         accuracy([a, b[:-1]])
     with pytest.raises(SoundFusionError, match="none of vote, segment"):
         accuracy(a, "median")
-
-
-def test_a_tie_of_votes_goes_to_the_higher_mean_probability():
-    probabilities = np.array([[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [0.4, 0.3, 0.3], [0.3, 0.4, 0.3]])
-    votes, mean = decide(probabilities, np.array([0, 0, 1, 1]))
-    assert votes.tolist() == [1, 0]  # the surer one; the first where the mean is a tie too
-    assert mean[0] == pytest.approx([0.3, 0.6, 0.1])
-    assert decide(probabilities[[0, 0, 1]], np.zeros(3, int))[0].tolist() == [0]  # no tie: most votes, though less sure
-
-
-def test_no_label_is_taken_for_a_column():
-    """Each of these labels is a name that a table of predictions, or of a corpus, has use for."""
-    labels = ["all", "artist", "index", "p_x", "part", "segment", "target", "track"]
-    segments = type("Made", (), {"table": pd.DataFrame({"track": list("abcdefgh"), "segment": 0, "target": range(8)})})
-    frame = predictions_of(torch.eye(8).mul(0.9).add(0.0125).log(), segments, labels).assign(**{GROUP: "somebody"})
-    assert classes_of(frame) == labels and frame["track"].tolist() == list("abcdefgh")
-    assert per_track(frame)["vote"].tolist() == list(range(8))
 
 
 def test_sides_that_cut_clips_differently_are_each_weighed_by_their_own_segments():
@@ -162,19 +145,16 @@ def test_sides_that_name_different_artists_are_an_error_in_words(first):
             compare(*pair)
 
 
-def test_one_artist_has_no_interval():
+def test_one_artist_has_no_interval_and_below_six_nothing_is_certain():
     alone = random_run(0, 50).assign(group="only")
     assert np.isnan(interval(alone)).all()
     result = compare(alone, random_run(1, 50).assign(group="only"))
     assert (result["low"], result["high"], result["p"]) == (-1, 1, 1)
-
-
-@pytest.mark.parametrize("artists", [5, 6])
-def test_below_six_artists_nothing_is_certain(artists):
-    artist = np.arange(60) % artists
-    result = compare(random_run(0, 60, 1.0).assign(group=artist), random_run(0, 60, 0.0).assign(group=artist))
-    assert result["difference"] == pytest.approx(1)
-    assert (result["p"] < 0.05) == (artists == 6) == (result["low"] > 0)
+    for artists in (5, 6):
+        right, wrong = (random_run(0, 60, share).assign(group=np.arange(60) % artists) for share in (1.0, 0.0))
+        result = compare(right, wrong)
+        assert result["difference"] == pytest.approx(1)
+        assert (result["p"] < 0.05) == (artists == 6) == (result["low"] > 0)
 
 
 @pytest.mark.parametrize("runs", [1, 3])
@@ -228,10 +208,3 @@ def test_tests_of_folds_count_the_artists_twice():
     twice = compare(*(run.assign(fold=np.arange(len(run)) % 2) for run in (a, b)))
     assert twice["difference"] == once["difference"] and twice["p"] > once["p"]
     assert twice["high"] - twice["low"] == pytest.approx(2**0.5 * (once["high"] - once["low"]), rel=0.1)
-
-
-def test_two_seeds_beside_one_are_too_few_to_tell_a_spread():
-    """Of one degree of freedom, Student's t would allow every difference."""
-    runs = [random_run(seed, right=right) for seed, right in enumerate((0.5, 0.6, 0.5))]
-    low, high = Comparison(runs[:2], runs[2:]).interval()
-    assert -0.2 < low < high < 0.3

@@ -1,25 +1,24 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import at_home_in, copy_music
+from conftest import copy_music, user
 from matplotlib import pyplot as plt
 
-from soundfusion_lib import notebooks, paths
-from soundfusion_lib.analysis import figures, paired_tests, tables
+from soundfusion_lib import SoundFusionError, notebooks, paths
+from soundfusion_lib.analysis import paired_tests, tables
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.cli import main
 from soundfusion_lib.datasets.splits import Split, groups_of
-from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.study import catalogue, protocol
 from soundfusion_lib.study import study as study_module
 from soundfusion_lib.study.study import NothingYet, Study
 from soundfusion_lib.training.experiment import FromParts, FromRun
 from soundfusion_lib.training.result import of_runs
-from soundfusion_lib.training.run import load_run
 
 PROFILE = """
 name = "tones"
@@ -39,37 +38,26 @@ dropout = 0.1
 
 @pytest.fixture(scope="module")
 def profile(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("music")
-    copy_music(corpus, folder / "music")
-    file = folder / "tones.toml"
-    file.write_text(PROFILE.format(path=folder / "music"))
-    return file
+    folder = tmp_path_factory.mktemp("user")
+    with user(corpus, folder, PROFILE.format(path=folder / "music")):
+        yield folder / "mine.toml"
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    with at_home_in(tmp_path_factory.mktemp("home")) as home:
-        yield home / "results"
-
-
-@pytest.fixture(scope="module")
-def study(profile, folders):
+def study(profile):
     return Study("test", profile, "cpu", progress=False)
 
 
 @pytest.fixture(scope="module")
 def runs(study):
-    return {
-        "plain": study.train(study.experiment("plain", "simple_cnn")),
-        "augmented": study.train(study.experiment("augmented", "simple_cnn", augment=True, dropout=0.3)),
-    }
+    augmented = study.experiment("augmented", "simple_cnn", augment=True, dropout=0.3)
+    return {one.name: study.train(one) for one in (study.experiment("plain", "simple_cnn"), augmented)}
 
 
 def test_settings_are_the_report_s_then_the_profile_s_then_the_call_s(study):
     experiment = study.experiment("x", "simple_cnn", dropout=0.3, weight_decay=0.0)
     assert experiment.training.learning_rate == 3e-3 and experiment.training.weight_decay == 0.0
     assert experiment.options == {"dropout": 0.3} and experiment.segmenting.overlap is None
-    assert study.experiment("y", "simple_cnn").training.weight_decay == 1e-3
     assert study.experiment("z", "resnet2d", width=16, augment=True).augment == {"mel": {}}
 
 
@@ -80,12 +68,6 @@ def test_a_small_corpus_is_tested_in_all_folds_unless_the_profile_says_which(stu
     assert [one.split.fold for one in study.variants(study.experiment("x", "simple_cnn"))] == [0, 1, 2, 3] * 2
     monkeypatch.setattr(study_module, "MANY", len(study.corpus.tracks))
     assert study.test_folds == (0,)
-    official = study.corpus.tracks.assign(split=["train", "validation", "test"] * 12)
-    monkeypatch.setattr(study_module, "MANY", 1000)
-    for scheme, folds in (("auto", (0,)), ("artist", (0, 1, 2, 3))):
-        monkeypatch.setattr(study, "corpus", dataclasses.replace(study.corpus, tracks=official))
-        monkeypatch.setattr(study, "profile", dataclasses.replace(study.profile, split=Split(scheme, folds=4)))
-        assert study.test_folds == folds
 
 
 def test_a_named_experiment_varied_keeps_its_width_dropout_augmentation_and_seeds(study, monkeypatch):
@@ -101,7 +83,7 @@ def test_a_named_experiment_varied_keeps_its_width_dropout_augmentation_and_seed
         study.vary("ResNet3D", learning_rate=1e-2)
 
 
-def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
+def test_a_run_for_each_seed_and_fold_which_are_pooled_and_tested_on_common_tracks(runs, study):
     group = runs["plain"]
     assert [(run.experiment.seed, run.experiment.split.fold) for run in group.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [len(frame) for frame in group.predictions()] == [18, 18]
@@ -109,22 +91,11 @@ def test_a_run_for_each_seed_and_fold_and_folds_are_pooled(runs, study):
     assert group.run(1, 0) is group.runs[2]
     with pytest.raises(SoundFusionError, match="'plain' has no run with seed 7 in fold 0"):
         group.run(7, 0)
-
-
-def test_a_run_is_loaded_by_its_key_or_the_beginning_of_it(runs):
-    first = runs["plain"].runs[0]
-    for name in (first.key, first.key[:12], paths.runs_dir() / first.key):
-        assert load_run(name).key == first.key and load_run(name).experiment == first.experiment
-    with pytest.raises(SoundFusionError, match="no run has a key that begins with '0123456789'"):
-        load_run("0123456789")
-
-
-def test_an_experiment_may_have_folds_and_seeds_of_its_own(study):
-    experiment = dataclasses.replace(study.experiment("plain", "simple_cnn"), folds=(0, 1, 2, 3))
-    folds = [one.split.fold for one in study.variants(experiment)]
-    assert folds == [0, 1, 2, 3] * 2
-    own = study.variants(dataclasses.replace(experiment, folds=(), seeds=(5,)))
-    assert [(one.seed, one.split.fold, one.folds, one.seeds) for one in own] == [(5, 0, (), ()), (5, 1, (), ())]
+    fewer = of_runs([group.run(0, 0), group.run(1, 0)], groups_of(study.store.tracks))
+    row = paired_tests.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
+    assert row["tracks"] == len(fewer.predictions()[0]) == 9
+    own = [frame[frame["track"].isin(fewer.predictions()[0]["track"])] for frame in runs["augmented"].predictions()]
+    assert row["difference"] == pytest.approx(tables.accuracy(own) - tables.accuracy(fewer.predictions()))
 
 
 @pytest.fixture
@@ -153,7 +124,7 @@ def test_the_best_epoch_is_that_of_lowest_loss_where_labels_are_unequal(study, m
     assert study.variants(last)[0].training == last.training
 
 
-def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(study, trained, monkeypatch):
+def test_a_profile_has_seeds_for_experiments_that_there_are_and_what_they_start_from(study, trained, monkeypatch):
     profile = dataclasses.replace(study.profile, seeds=(0,), seeds_of={"whole": [0, 4]}, test_folds=(0,))
     monkeypatch.setattr(study, "profile", profile)
     part = study.experiment("part", "simple_cnn")
@@ -161,87 +132,33 @@ def test_a_profile_has_seeds_for_single_experiments_and_what_they_start_from(stu
     study.train(dataclasses.replace(part, name="whole", start=FromParts((part,))))
     assert [(one.name, one.seed) for one in trained] == [("part", 0), ("part", 4), ("whole", 0), ("whole", 4)]
     assert [one.starts_from for one in trained[2:]] == [(study.key(one),) for one in trained[:2]]
-
-
-def test_parts_are_trained_with_the_folds_and_seeds_of_their_fusion(study, trained):
-    part = study.experiment("part", "simple_cnn")
-    study.train(dataclasses.replace(part, start=FromParts((part,)), folds=(3,), seeds=(7,)))
-    assert [(one.seed, one.split.fold) for one in trained] == [(7, 3)] * 2
-    assert trained[1].start == FromParts((study.key(trained[0]),))
-
-
-def test_seeds_of_an_experiment_that_there_is_not_are_an_error(study, monkeypatch):
-    profile = dataclasses.replace(study.profile, seeds_of={"nnet1": [1], "ResNet3D": [0, 1]})
-    monkeypatch.setattr(study, "profile", profile)
-    message = r'profile .*: \[seeds_of\] has no experiment .ResNet3D.; there are: .*"nnet1"'
-    with pytest.raises(SoundFusionError, match=message):
+    with pytest.raises(SoundFusionError, match=r'\[seeds_of\] has no experiment .whole.; there are: .*"nnet1"'):
         catalogue.by_notebook(study)
 
 
-def test_tests_between_runs_on_different_folds_are_on_common_tracks(runs, study):
-    first = [run for run in runs["plain"].runs if run.experiment.split.fold == 0]
-    fewer = of_runs(first, groups_of(study.store.tracks))
-    row = paired_tests.comparisons({"all": runs["augmented"], "fewer": fewer}, [("all", "fewer")]).iloc[0]
-    assert row["tracks"] == len(fewer.predictions()[0]) == 9
-    own = [frame[frame["track"].isin(fewer.predictions()[0]["track"])] for frame in runs["augmented"].predictions()]
-    assert row["difference"] == pytest.approx(tables.accuracy(own) - tables.accuracy(fewer.predictions()))
+def test_an_experiment_may_have_folds_and_seeds_of_its_own_which_its_parts_are_trained_with(study, trained):
+    part = study.experiment("part", "simple_cnn")
+    assert [one.split.fold for one in study.variants(dataclasses.replace(part, folds=(0, 3)))] == [0, 3] * 2
+    study.train(dataclasses.replace(part, start=FromParts((part,)), folds=(3,), seeds=(7,)))
+    assert [(one.seed, one.split.fold, one.folds, one.seeds) for one in trained] == [(7, 3, (), ())] * 2
+    assert trained[1].start == FromParts((study.key(trained[0]),))
 
 
-def test_performance_table(runs, study):
-    table = tables.performance(runs, {"plain": "simple_cnn"})
-    assert table["model"].tolist() == ["plain", "augmented"]
-    assert table.loc[0, "segment_reported"] == 0.484 and np.isnan(table.loc[1, "segment_reported"])
-    for by in ("segment", "track"):
-        low, accuracy, high = (table[f"{by}_{column}"] for column in ("low", "accuracy", "high"))
-        assert ((low <= accuracy) & (accuracy <= high)).all()
-    shown = tables.readable(table)
-    assert shown.loc[0, "segment reported"] == "0.484" and shown.loc[1, "track reported"] == "-"
-    assert "[" in shown.loc[0, "track [95 % interval]"]
-    pairs = paired_tests.comparisons(runs, [("plain", "augmented")])
-    assert "[" in tables.readable(pairs).loc[0, "difference [interval at its test's level]"]
-    pair = pairs.iloc[0]
-    assert pair["difference"] == pytest.approx(table["track_accuracy"][0] - table["track_accuracy"][1])
-
-
-def test_corpus_and_split_tables_count_every_track_once(study):
-    table = tables.corpus_table(study)
+def test_corpus_and_split_tables_count_every_track_once_and_say_that_artists_are_unknown(study):
+    table, parts = tables.corpus_table(study), tables.split_table(study)
     assert table.loc["all", "tracks"] == 36 == table["tracks"].sum() / 2
-    parts = tables.split_table(study)
     assert parts["tracks"].sum() == 36 and (parts["artists shared with another part"] == 0).all()
     assert parts["segments"].sum() == table.loc["all", "segments"]
-
-
-def test_tables_and_captions_say_that_artists_are_unknown(study, monkeypatch):
-    tracks = study.tracks.assign(group=None)
     unknown = dataclasses.replace(study.corpus, tracks=study.corpus.tracks.assign(group=None))
-    made = type("Made", (), {"tracks": tracks, "profile": study.profile, "corpus": unknown})
+    assert study.corpus.artists_note == ""
+    assert unknown.artists_note == ", artists unknown: tracks of one artist may be on both sides"  # of captions
+    made = SimpleNamespace(tracks=study.tracks.assign(group=None), profile=study.profile, corpus=unknown)
     assert set(tables.corpus_table(made)["artists"]) == {"unknown"}
     parts = tables.split_table(made)
     assert set(parts["artists"]) == set(parts["artists shared with another part"]) == {"unknown"}
-    assert study.corpus.artists_note == ""
-    assert unknown.artists_note == ", artists unknown: tracks of one artist may be on both sides"
-    monkeypatch.setattr(study, "corpus", unknown)
-    monkeypatch.setattr(study, "captions", {})
-    study.save_table(parts, "unknown", "The sets")
-    assert list(study.captions.values()) == [f"The sets, label: sound{unknown.artists_note}"]
-    (study.folder / "tables" / "unknown.csv").unlink()
 
 
-def test_figures_name_their_axes_and_units(study, runs):
-    made = [
-        figures.split_distribution(study),
-        figures.training_curves(study, runs),
-        figures.accuracies(study, tables.performance(runs, {"plain": "simple_cnn"})),
-    ]
-    for figure in made:
-        axes = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-        assert any(axis.get_xlabel() for axis in axes)
-        assert any(axis.get_ylabel() or axis.get_yticklabels() for axis in axes)
-        assert figure.get_suptitle() or axes[0].get_title()
-    plt.close("all")
-
-
-def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
+def test_results_are_saved_the_summary_counts_runs_and_another_notebook_finds_them(study, runs, profile):
     study.save_table(pd.DataFrame({"model": ["x"], "test_accuracy": [0.5]}), "plain", "A plain table")
     study.save_figure(plt.figure(), "plain", "A plain figure")
     study.save_table(paired_tests.comparisons(runs, []), "nothing", "Nothing to compare")
@@ -256,17 +173,13 @@ def test_results_are_saved_and_the_summary_counts_runs(study, runs, folders):
     assert "![A plain figure](figures/plain.png)" in page
     assert "**Nothing to compare, label: sound**" in page
     assert "8 runs" in page and "synthetic" not in page and "**The label is the sound, not a genre**" in page
-
-
-def test_another_notebook_finds_the_runs(study, runs, profile):
     other = Study("other", profile, "cpu", progress=False)
     other.train(other.experiment("the same under another name", "simple_cnn"))
     assert other.finish().loc["other"].to_dict() == {"runs": 4, "trained now": 0, "found": 4}
-    summary = json.loads((other.folder / "summary.json").read_text())
-    assert "other" in summary["notebooks"]
+    assert "other" in json.loads((other.folder / "summary.json").read_text())["notebooks"]
 
 
-def test_several_experiments_are_trained_in_processes(profile, folders):
+def test_several_experiments_are_trained_in_processes_and_an_error_in_one_comes_through(profile):
     study = Study("several", profile, "cpu", progress=False)
     options = [{"epochs": 1, "learning_rate": rate} for rate in (1e-3, 2e-3)]
     wanted = {each["learning_rate"]: study.experiment("x", "simple_cnn", **each) for each in options}
@@ -275,9 +188,12 @@ def test_several_experiments_are_trained_in_processes(profile, folders):
     assert [group.experiment.training.learning_rate for group in runs.values()] == [1e-3, 2e-3]
     assert study.finish().loc["several"].to_dict() == {"runs": 8, "trained now": 8, "found": 0}
     assert not list(paths.runs_dir().glob("*.partial"))
+    wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
+    with pytest.raises(SoundFusionError, match="not finite in epoch 1.*lower learning rate"):
+        study.train(wanted)
 
 
-def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
+def test_a_fusion_waits_for_the_runs_that_it_starts_from(study):
     parts = [study.experiment(f"part {rate}", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e-4, 2e-4)]
     options = {"parts": [("simple_cnn", {})] * 2, "epochs": 1}
     fused = study.experiment("fused", "fusion_concat", start=FromParts(tuple(parts)), **options)
@@ -292,14 +208,13 @@ def test_a_fusion_waits_for_the_runs_that_it_starts_from(study, folders):
 def copied(corpus, folder, **columns):
     """The corpus's files in another folder, and a profile of it there."""
     copy_music(corpus, folder)
-    listed = pd.read_csv(folder / "metadata.csv").assign(**columns)
-    listed.to_csv(folder / "metadata.csv", index=False)
+    pd.read_csv(folder / "metadata.csv").assign(**columns).to_csv(folder / "metadata.csv", index=False)
     file = folder.parent / f"{folder.name}.toml"
     file.write_text(PROFILE.format(path=folder).replace('name = "tones"', ""))
     return file
 
 
-def test_other_usable_tracks_are_another_split_and_so_another_run(profile, folders, tmp_path):
+def test_other_usable_tracks_are_another_split_and_so_another_run(profile, tmp_path):
     """SimpleCNN takes whole clips, so the length of segments is none of its settings; yet it decides what is usable."""
     studies = []
     for seconds in ("1.0", "4.3"):
@@ -311,7 +226,7 @@ def test_other_usable_tracks_are_another_split_and_so_another_run(profile, folde
     assert experiments[0] == experiments[1] and studies[0].key(experiments[0]) != studies[1].key(experiments[1])
 
 
-def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(corpus, folders, tmp_path):
+def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(corpus, profile, tmp_path):
     file = copied(corpus, tmp_path / "broken")
     for path in (tmp_path / "broken").glob("low*.wav"):
         path.write_bytes(b"no music")
@@ -322,7 +237,7 @@ def test_a_label_without_a_usable_clip_is_refused_before_anything_is_trained(cor
     assert prepared.exit_code == 1 and "low00.wav: cannot be decoded" in prepared.output and "'low'" in prepared.output
 
 
-def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path):
+def test_a_corpus_with_a_split_of_its_own_has_no_folds_unless_the_profile_splits_it(corpus, profile, tmp_path):
     parts = ["train", "train", "validation", "test"]
     file = copied(corpus, tmp_path / "official", split=[parts[int(artist[-1])] for artist in corpus.tracks["group"]])
     text, variants = file.read_text().replace('scheme = "artist", ', ""), []
@@ -331,9 +246,11 @@ def test_a_corpus_with_a_split_of_its_own_has_no_folds(corpus, folders, tmp_path
         study = Study("official", file, "cpu", progress=False)
         variants.append(study.variants(study.experiment("x", "simple_cnn")))
     assert study.test_folds == (0,) and variants[0] == variants[1] and variants[0][0].split.scheme == "official"
+    study.profile = dataclasses.replace(study.profile, split=Split("artist", folds=4))
+    assert study.test_folds == (0, 1)
 
 
-def test_a_fold_that_cannot_be_split_is_said_before_anything_is_trained(corpus, folders, tmp_path, monkeypatch):
+def test_a_fold_that_cannot_be_split_is_said_before_anything_is_trained(corpus, profile, tmp_path, monkeypatch):
     """All of a label in one fold: another one trains without trouble, and this one has nothing to learn it from."""
     artists = corpus.tracks["group"].where(corpus.tracks["label"] != "low", "the only one")
     study = Study("few", copied(corpus, tmp_path / "few", artist=artists.to_numpy()), "cpu", progress=False)
@@ -342,7 +259,7 @@ def test_a_fold_that_cannot_be_split_is_said_before_anything_is_trained(corpus, 
         study.train(dataclasses.replace(study.experiment("x", "simple_cnn"), folds=(0, 1, 2, 3)))
 
 
-def test_a_fusion_trains_as_long_as_its_longest_part(profile, folders, tmp_path):
+def test_a_fusion_trains_as_long_as_its_longest_part(profile, tmp_path):
     file = tmp_path / "parts.toml"
     file.write_text(profile.read_text() + "\n[models.resnet2d]\nepochs = 7\npatience = 30\n")
     study = Study("parts", file, "cpu")
@@ -354,31 +271,11 @@ def test_a_fusion_trains_as_long_as_its_longest_part(profile, folders, tmp_path)
     assert [fusions[f"SoundFusion-{n}"].training.epochs for n in (1, 2)] == [2, 7]
 
 
-def test_an_error_in_a_process_comes_through(profile, folders):
-    study = Study("failing", profile, "cpu", progress=False)
-    wanted = {rate: study.experiment("diverges", "simple_cnn", epochs=1, learning_rate=rate) for rate in (1e30, 2e30)}
-    with pytest.raises(SoundFusionError, match="not finite.*lower learning rate"):
-        study.train(wanted)
-
-
 def cli(*arguments):
     return CliRunner().invoke(main, list(arguments))
 
 
-def test_commands(study, profile, runs, folders, corpus):
-    prepared = cli("prepare", str(profile))
-    assert prepared.exit_code == 0 and "36 clips" in prepared.output and "0 clips left out" in prepared.output
-    folder, file = paths.runs_dir() / runs["plain"].runs[0].key, str(corpus.file("low00"))
-    study.finish()
-    said = [cli("predict", "--model", model, file, "--device", "cpu") for model in (str(folder), folder.name[:8])]
-    assert said[0].exit_code == 0 and "low00.wav" in said[0].output and {one.output for one in said} == {said[0].output}
-    assert cli("predict", "--model", str(folder), "/nowhere.mp3").exit_code == 1
-    assert "no experiment 'plain' on demo" in cli("predict", "--model", "demo/plain", file).output
-    common = pd.Series([one.name[0] for one in paths.runs_dir().glob("*") if not one.suffix]).mode()[0]
-    assert f"runs have a key that begins with {common!r}" in cli("predict", "--model", common, file).output
-
-
-def test_status_makes_nothing_and_says_so(folders, profile, tmp_path, monkeypatch):
+def test_status_makes_nothing_and_says_so(profile, tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path / "empty"))
     said = cli("status", str(profile))
     assert said.exit_code == 0 and "nothing is there yet" in said.output and "is not decoded" in said.output
@@ -388,14 +285,11 @@ def test_status_makes_nothing_and_says_so(folders, profile, tmp_path, monkeypatc
     assert not list((tmp_path / "empty").rglob("data.bin"))
 
 
-def test_reproduce_says_what_the_profile_leaves_out_before_it_starts(folders, profile, monkeypatch):
+def test_large_networks_are_no_experiments_where_they_are_left_out_and_reproduce_says_so(study, profile, monkeypatch):
     monkeypatch.setattr(notebooks, "reproduce", lambda *arguments: "results")
-    said = cli("reproduce", str(profile))
-    assert "leaves out, as it takes long: vgg16, large, grid, search (leave_out = [] runs everything)" in said.output
+    said = cli("reproduce", str(profile)).output
+    assert "leaves out, as it takes long: vgg16, large, grid, search (leave_out = [] runs everything)" in said
     assert "leaves out" not in cli("reproduce", str(profile), "--set", "leave_out=[]").output
-
-
-def test_large_networks_are_no_experiments_of_a_profile_that_leaves_them_out(study, monkeypatch):
     whole = dataclasses.replace(study.profile, leave_out=())
     for leave_out, large in (((), True), (study.profile.leave_out, False)):
         monkeypatch.setattr(study, "profile", dataclasses.replace(whole, leave_out=leave_out))
@@ -403,13 +297,6 @@ def test_large_networks_are_no_experiments_of_a_profile_that_leaves_them_out(stu
         names = {experiment.name for experiments in shown.values() for experiment in experiments}
         assert ("10_search" in shown) == large and ("ResNet2D-large" in names) == large
         assert any("VGG16" in name for name in names) == any("SpecAugment (" in name for name in names) == large
-
-
-def test_a_dry_study_trains_nothing(study, runs, profile):
-    dry = Study("dry", profile, "cpu", progress=False, dry=True)
-    assert len(dry.train(study.experiment("plain", "simple_cnn")).runs) == 4
-    with pytest.raises(NothingYet, match="4 runs are not trained"):
-        dry.train(study.experiment("plain", "simple_cnn", epochs=9))
 
 
 def test_status_counts_the_controls_of_the_part_that_was_better(study, monkeypatch):
@@ -425,9 +312,12 @@ def test_status_counts_the_controls_of_the_part_that_was_better(study, monkeypat
         assert catalogue.left_to_train(study) == f"tones: {len(runs)} of {len(runs)} runs are there"
 
 
-def test_status_counts_runs_once_and_expects_what_like_runs_took(profile, runs, monkeypatch):
+def test_a_dry_study_trains_nothing_counts_runs_once_and_expects_what_like_runs_took(profile, runs, monkeypatch):
     dry = Study("status", profile, "cpu", dry=True)
     plain, other = (dry.experiment(name, "simple_cnn", epochs=n) for name, n in (("plain", 4), ("other", 7)))
+    assert len(dry.train(plain).runs) == 4
+    with pytest.raises(NothingYet, match="4 runs are not trained"):
+        dry.train(other)
     fine_tuned = dry.experiment("fine-tuned", "nnet1", width=8, start=FromRun(plain))
     more_seeds = dataclasses.replace(other, seeds=(0, 2))
     monkeypatch.setattr(dry, "profile", dataclasses.replace(dry.profile, pretraining={"kind": "folder", "path": "x"}))
