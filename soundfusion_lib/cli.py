@@ -132,7 +132,13 @@ def worker(scheduler, count):
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder):
-    """Write mine.toml beside a FOLDER of music, with one folder per label or a metadata.csv, and say what is in it."""
+    """Write mine.toml beside a FOLDER of music, with one folder per label or a metadata.csv, and say what is in it.
+
+    It hears the first second of each file; `soundfusion prepare` decodes them whole.
+    """
+    from tqdm import tqdm
+
+    from soundfusion_lib.audio.decode import unreadable
     from soundfusion_lib.checks import shown
     from soundfusion_lib.datasets import folder as read
     from soundfusion_lib.paths import whole
@@ -141,18 +147,28 @@ def init(folder):
     folder = Path(os.path.abspath(folder))
     if (file := folder.parent / "mine.toml").exists():
         raise SoundFusionError(f"{file} is there already: go on with it, or remove it first")
-    tracks = read(folder).tracks
-    found = tracks.groupby("label").agg(files=("path", "size"), artists=("group", "nunique"))
+    corpus = read(folder)
+    reasons = {path: unreadable(folder / path) for path in tqdm(corpus.tracks["path"], unit="file", delay=1)}
+    tracks = corpus.tracks.assign(files=[reasons[path] is None for path in corpus.tracks["path"]])
+    found = tracks.groupby("label").agg(files=("files", "sum"), artists=("group", "nunique"))
     rare = list(found.index[found["files"] < 3])
+    if len(rare) == len(found):
+        raise SoundFusionError(f"{folder}: no label has three files that can be used: {found['files'].to_dict()}")
     folds = 0 if "split" in tracks else int(found.drop(rare)["files"].clip(3, 5).min())
-    corpus = {"path": shown(folder.name), "without": shown(rare) if rare else ""}
-    text = render("mine.toml", corpus | {"folds": folds, "tracks": len(tracks)})
+    described = {"path": shown(folder.name), "without": shown(rare) if rare else ""}
+    text = render("mine.toml", described | {"folds": folds, "tracks": len(tracks)})
     with whole(file) as new:
         new.write_text(text, "utf-8")
     click.echo(found.replace({"artists": {0: "unknown"}}).to_string())
+    for path, reason in reasons.items():
+        if reason:
+            click.echo(f"cannot be used: {path}: {reason}")
+    if corpus.untried:
+        click.echo(f"not tried: {corpus.untried}")
     if rare:
         click.echo(f"left out, as they have fewer than three files: {', '.join(rare)}")
-    click.echo(f"{len(tracks)} files. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
+    usable = f"{found['files'].sum()} files"
+    click.echo(f"{usable}. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
 
 
 @main.command()

@@ -136,7 +136,7 @@ def test_spelling_a_default_out_or_writing_a_number_otherwise_changes_no_key():
     assert len({key(model="fusion_concat", options={"parts": each}) for each in (parts, same)}) == 1
 
 
-DEFAULTS = {  # of revision 4; a key holds no value that is one of these. test_keys.py holds those of dataclasses
+DEFAULTS = {  # of revision 4; a key holds no value that is one of these. test_results.py holds those of dataclasses
     "simple_cnn": {"in_channels": 2, "n_mels": 64, "dropout": 0.0},
     "resnet2d": {"width": 16, "in_channels": 2, "n_mels": 64, "pool": 7, "dropout": 0.0, "depth": 34},
     "resnet1d": {"width": 16, "variant": "soundfusion", "dropout": 0.0},

@@ -64,24 +64,29 @@ def _trained(result: Result) -> dict[str, float | bool | None]:
 
 def tested_columns(result: Result) -> dict[str, float | str]:
     """What tables say of a result's test: tracks; repeats ("3 seeds", "10 splits"); segment_ and track_accuracy, each
-    with _low and _high; lowest and highest, of the repeats' track accuracies; balanced_accuracy and macro_f1 by vote
-    over the labels that were tested, means over repeats. All but the first two in 0..1."""
-    from sklearn.metrics import precision_recall_fscore_support  # here: scikit-learn takes seconds to import
-
-    predictions, by_repeat = result.predictions("test"), []
-    for run in map(per_track, predictions):
-        of_labels = {"labels": run["target"].unique(), "average": "macro", "zero_division": 0}
-        _, recall, f1, _ = precision_recall_fscore_support(run["target"], run["vote"], **of_labels)
-        by_repeat.append([(run["vote"] == run["target"]).mean(), recall, f1])
-    right, balanced, f1 = np.transpose(by_repeat)
+    with _low and _high; lowest and highest, of the repeats' track accuracies; the columns of `over_labels`. All but the
+    first two in 0..1."""
+    predictions = result.predictions("test")
+    right = [(run["vote"] == run["target"]).mean() for run in map(per_track, predictions)]
     return {
         "tracks": predictions[0]["track"].nunique(),
         "repeats": result.repeats,
         **with_interval("segment", predictions, "segment"),
         **with_interval("track", predictions, "vote"),
-        **{"lowest": right.min(), "highest": right.max()},
-        **{"balanced_accuracy": balanced.mean(), "macro_f1": f1.mean()},
+        **{"lowest": min(right), "highest": max(right)},
+        **over_labels(predictions),
     }
+
+
+def over_labels(predictions: list[pd.DataFrame]) -> dict[str, float]:
+    """balanced_accuracy and macro_f1 by vote, in which each label that was tested counts alike; means over repeats."""
+    from sklearn.metrics import precision_recall_fscore_support  # here: scikit-learn takes seconds to import
+
+    by_repeat = []
+    for run in map(per_track, predictions):
+        of_labels = {"labels": run["target"].unique(), "average": "macro", "zero_division": 0}
+        by_repeat.append(precision_recall_fscore_support(run["target"], run["vote"], **of_labels)[1:3])
+    return dict(zip(("balanced_accuracy", "macro_f1"), np.mean(by_repeat, axis=0), strict=True))
 
 
 def performance(runs: dict[str, Result], reported_as: dict[str, str] | None = None) -> pd.DataFrame:
@@ -112,12 +117,13 @@ def as_in_slides(networks: dict[str, Result]) -> dict[str, Result]:
 def regularization(runs: dict[tuple[str, str], Result]) -> pd.DataFrame:
     """The slides' table of regularization techniques, from runs by model and regularization: model, regularization,
     ended, repeats; validation_ and test_ _accuracy per segment with _low and _high, and _reported, on FMA-small;
-    track_accuracy by vote with _low and _high."""
+    track_accuracy by vote with _low and _high; the columns of `over_labels`."""
     rows = [
         {"model": f"{model}_small", "regularization": kind, "ended": result.ended, "repeats": result.repeats}
         | with_interval("validation", result.predictions("validation"), "segment")
         | with_interval("test", result.predictions("test"), "segment")
         | with_interval("track", result.predictions("test"), "vote")
+        | over_labels(result.predictions("test"))
         for (model, kind), result in runs.items()
     ]
     published = reported("table1_regularization").rename(columns=lambda name: name.replace("_accuracy", "_reported"))
@@ -138,7 +144,7 @@ def grid_search(runs: dict[tuple[float, int, float], Result]) -> pd.DataFrame:
 def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFrame:
     """VGG16's starts, and in `note` why others cannot be run: model, trained_parameters, ended; training_ and
     validation_ lowest and highest accuracy per segment over the epochs of all runs; test_accuracy per segment and
-    track_accuracy by vote, with _low and _high; note."""
+    track_accuracy by vote, with _low and _high; the columns of `over_labels`; note."""
     rows = []
     for name, result in runs.items():
         epochs = pd.concat([run.history for run in result.runs])
@@ -147,7 +153,7 @@ def transfer(runs: dict[str, Result], impossible: dict[str, str]) -> pd.DataFram
             row |= {f"{part}_lowest": epochs[column].min(), f"{part}_highest": epochs[column].max()}
         predictions = result.predictions("test")
         row |= with_interval("test", predictions, "segment") | with_interval("track", predictions, "vote")
-        rows.append(row | {"note": ""})
+        rows.append(row | over_labels(predictions) | {"note": ""})
     rows += [{"model": name, "ended": None, "note": reason} for name, reason in impossible.items()]
     return pd.DataFrame(rows).astype({"ended": "boolean"})
 

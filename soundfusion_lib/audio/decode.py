@@ -100,6 +100,14 @@ def _blocks(file: Path, seconds: float | None) -> Iterator[Block]:
         raise UnusableAudio("cannot be decoded (no audio found in it)") from failure
 
 
+def unreadable(file: Path) -> str | None:
+    """Why not even the first second of a file can be decoded; None where it can."""
+    try:
+        next(stream(file, seconds=1.0))
+    except UnusableAudio as reason:
+        return str(reason)
+
+
 def stated_seconds(file: Path) -> float:
     """The length that a file states; 0 where it states none, as an MP3 without a header of its encoder's."""
     try:

@@ -14,7 +14,7 @@ from soundfusion_lib.errors import SoundFusionError
 from soundfusion_lib.models import count_parameters
 from soundfusion_lib.models.vgg16 import FULL_WIDTH, imagenet_file, published_weights
 from soundfusion_lib.paths import PROJECT
-from soundfusion_lib.study.profile import SIZES
+from soundfusion_lib.study.profile import REPORTED, SIZES
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training.experiment import RANDOM, Experiment, FromParts, FromRun, ImageNet, Start
 from soundfusion_lib.training.fuse import average
@@ -161,8 +161,11 @@ def imagenet_fingerprint(study: Study) -> str:
 
 def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
     """The fusions' parts, each ending in 4 F features: ResNet1D-small and ResNet2D-small."""
-    one, two = (study.profile.width(model, "small") for model in LABELS)
-    return [("resnet1d", {"width": one}), ("resnet2d", {"width": two, "pool": 1})]
+    options = {}
+    for model in LABELS:
+        of_profile = {key: value for key, value in study.profile.models.get(model, {}).items() if key not in REPORTED}
+        options[model] = {**of_profile, "width": study.profile.width(model, "small")}
+    return [("resnet1d", options["resnet1d"]), ("resnet2d", options["resnet2d"] | {"pool": 1})]
 
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import pandas as pd
 import torch
+from IPython.display import Image
+from matplotlib.figure import Figure
 
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.segments import Segmenting
@@ -285,6 +287,10 @@ class Study(Results):
         and says where artists are unknown."""
         note = self.corpus.label_note + self.corpus.artists_note
         return super().save_table(table, name, caption + (note if of_corpus else ""))
+
+    def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
+        """As `Results.save_figure`; the caption says where artists are unknown, as titles name the label already."""
+        return super().save_figure(figure, name, caption + self.corpus.artists_note)
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
