@@ -100,8 +100,7 @@ class MelSpectrogram:
         return self.decibels(samples, sample_rate).half().numpy()
 
     def decibels(self, samples: np.ndarray, sample_rate: int, whole: bool = True) -> torch.Tensor:
-        """As `transform`, before rounding to float16: (frames, channels, mel bands), dB, float32; of what is not a
-        `whole` clip without a floor."""
+        """As `transform`, before rounding to float16, in float32; of what is not the `whole` clip without a floor."""
         samples = resample(to_channels(samples, self.channels), sample_rate, self.sample_rate)
         window, filters = torch.hann_window(self.n_fft), _mel_filters(self.sample_rate, self.n_mels, self.n_fft)
         half = self.n_fft // 2
@@ -114,8 +113,8 @@ class MelSpectrogram:
             frames = padded.unfold(0, self.n_fft, self.hop_length)  # (frames, n_fft), a view
             for start in range(0, count, BLOCK):
                 spectrum = torch.fft.rfft(frames[start : start + BLOCK] * window).numpy()
-                power = np.square(spectrum.real)  # (frames, bins)
-                power += np.square(spectrum.imag)
+                power = spectrum.real**2  # (frames, bins)
+                power += spectrum.imag**2
                 mel[start : start + BLOCK, channel] = (filters @ power.T).T
         decibels = torch.from_numpy(mel).clamp_(min=1e-10).log10_().mul_(10)
         return decibels.clamp_(min=decibels.max() - self.top_db) if whole else decibels
@@ -159,15 +158,14 @@ class StreamedArray:
         spec, rate, samples = self.spec, self._rate, to_channels(samples, self.spec.channels)
         if rate != spec.sample_rate and (self._resampler or not last):  # what comes in one piece `transform` resamples
             self._resampler = self._resampler or soxr.ResampleStream(rate, spec.sample_rate, spec.channels, "float32")
-            samples = self._resampler.resample_chunk(np.ascontiguousarray(samples), last=last)
-            rate = spec.sample_rate
+            samples, rate = self._resampler.resample_chunk(np.ascontiguousarray(samples), last), spec.sample_rate
         array = self._mel(samples, rate, last) if spec.kind == "mel" else spec.transform(samples, rate)
         self.frames += len(array)
         if spec.kind == "waveform" and len(array):
             self.loudest = max(self.loudest, int(array.max()), -int(array.min()))
         with open(self.path, "ab") as file:
             file.write(np.ascontiguousarray(array))
-        if last and spec.kind == "mel" and len(array) < self.frames:  # only now it is known what is the loudest value
+        if last and spec.kind == "mel" and len(array) < self.frames:  # only now its loudest value is known
             floor = np.float16(self.loudest - np.float32(spec.top_db))  # first in float32, as `decibels` has it
             torch.from_numpy(np.memmap(self.path, spec.dtype, "r+")).clamp_(min=float(floor))
 
