@@ -27,7 +27,7 @@ import torch
 from common import record
 from torchaudio import functional, transforms
 
-from soundfusion_lib.audio.clips import digest
+from soundfusion_lib.audio.clips import ClipFolder, Job, _represent, digest
 from soundfusion_lib.audio.decode import UnusableAudio, decode, encode_mp3, resample, to_channels
 from soundfusion_lib.audio.representations import (
     BLOCK,
@@ -149,9 +149,17 @@ def shares(file: Path, scratch: Path, repeats: int) -> pd.DataFrame:
     powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
     filters = _mel_filters(MEL.sample_rate, MEL.n_mels, MEL.n_fft)
 
+    folders = [ClipFolder(scratch / "store", spec) for spec in (WAVEFORM, MEL)]
+    for folder in folders:
+        folder.prepare()
+
     def whole() -> None:
         for array in represent(file, [WAVEFORM, MEL], scratch)[1]:
             array.path.unlink()
+
+    def stored() -> None:
+        for folder, clip in zip(folders, _represent(scratch, Job(file, "", None, folders)), strict=True):
+            folder.add(*clip)
 
     steps = {
         "decoding": partial(decode, file),
@@ -159,9 +167,10 @@ def shares(file: Path, scratch: Path, repeats: int) -> pd.DataFrame:
         "  resampling": partial(resample, mono, rate, WAVEFORM.sample_rate),
         "spectrogram": partial(MEL.transform, samples, rate),
         "  Fourier transforms": lambda: deque((torch.fft.rfft(block * window) for block in blocks), 0),  # keeps none
-        "  power": lambda: deque((spectrum.real**2 + spectrum.imag**2 for spectrum in spectra), 0),
+        "  power": lambda: deque((np.add(out := s.real**2, s.imag**2, out=out) for s in spectra), 0),
         "  mel filters": lambda: deque((filters @ power.T for power in powers), 0),
         "all, with two files": whole,
+        "all, in the store": stored,
         "digest": partial(digest, file),
     }
     times = {name: [] for name in steps}

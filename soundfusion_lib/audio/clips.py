@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,7 @@ class Clip:
     stated: float = 0.0  # the length that the file states, in s, where more than a second of it is missing
 
     def line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return json.dumps(vars(self)).encode() + b"\n"
 
 
 class ClipFolder:
@@ -81,7 +81,7 @@ class ClipFolder:
             clip = replace(clip, start=data.tell() // self.frame_bytes)
             if array:
                 with open(array, "rb") as part:
-                    shutil.copyfileobj(part, data)
+                    shutil.copyfileobj(part, data, 2**20)  # bytes at once
                 array.unlink()
         with open(self.journal, "ab") as journal:  # after its array: a clip in the journal is there
             journal.write(clip.line())

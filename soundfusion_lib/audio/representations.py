@@ -7,7 +7,7 @@ An array of either is time-major, (time, channels, bands), so that a segment of 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from soundfusion_lib.audio.decode import resample, stream, to_channels
 from soundfusion_lib.checks import Bands, Number, Rate, Whole, checked
 from soundfusion_lib.paths import writing
 
-BLOCK = 256  # frames transformed at once: their spectra stay in the processor's cache
+BLOCK = 128  # frames transformed at once: their spectra stay in the processor's cache
 CHUNK = 2**18  # samples of a longer file that are transformed at once; four of the longest windows
 
 
@@ -99,8 +99,8 @@ class MelSpectrogram:
         """Samples (time, channels), float32, at `sample_rate` Hz -> (frames, channels, mel bands) in dB, float16."""
         return self.decibels(samples, sample_rate).half().numpy()
 
-    def decibels(self, samples: np.ndarray, sample_rate: int) -> torch.Tensor:
-        """As `transform`, before rounding to float16: (frames, channels, mel bands), dB, float32."""
+    def decibels(self, samples: np.ndarray, sample_rate: int, whole: bool = True) -> torch.Tensor:
+        """As `transform`, before rounding to float16, in float32; of what is not the `whole` clip without a floor."""
         samples = resample(to_channels(samples, self.channels), sample_rate, self.sample_rate)
         window, filters = torch.hann_window(self.n_fft), _mel_filters(self.sample_rate, self.n_mels, self.n_fft)
         half = self.n_fft // 2
@@ -113,10 +113,11 @@ class MelSpectrogram:
             frames = padded.unfold(0, self.n_fft, self.hop_length)  # (frames, n_fft), a view
             for start in range(0, count, BLOCK):
                 spectrum = torch.fft.rfft(frames[start : start + BLOCK] * window).numpy()
-                power = spectrum.real**2 + spectrum.imag**2  # (frames, bins)
+                power = spectrum.real**2  # (frames, bins)
+                power += spectrum.imag**2
                 mel[start : start + BLOCK, channel] = (filters @ power.T).T
         decibels = torch.from_numpy(mel).clamp_(min=1e-10).log10_().mul_(10)
-        return decibels.clamp_(min=decibels.max() - self.top_db)
+        return decibels.clamp_(min=decibels.max() - self.top_db) if whole else decibels
 
 
 Representation = Waveform | MelSpectrogram
@@ -147,34 +148,34 @@ class StreamedArray:
 
     def __init__(self, spec: Representation, sample_rate: int, folder: Path):
         self.spec, self.frames, self.path = spec, 0, folder / uuid.uuid4().hex
-        same = sample_rate == spec.sample_rate
-        self._resampler = None if same else soxr.ResampleStream(sample_rate, spec.sample_rate, spec.channels, "float32")
+        self._rate, self._resampler = sample_rate, None
         self.loudest = np.float32(-np.inf)  # of its values, or of a waveform's absolute values
         self._waiting = np.empty((0, spec.channels), np.float32)  # resampled samples that later frames need
         self._given = 0  # frames of those that are stored already
 
     def add(self, samples: np.ndarray, last: bool = False) -> None:
         """Take the next samples of the file, (time, channels); `last` ends it."""
-        spec, samples = self.spec, to_channels(samples, self.spec.channels)
-        if self._resampler:
-            samples = self._resampler.resample_chunk(np.ascontiguousarray(samples), last=last)
-        array = self._mel(samples, last) if spec.kind == "mel" else spec.transform(samples, spec.sample_rate)
+        spec, rate, samples = self.spec, self._rate, to_channels(samples, self.spec.channels)
+        if rate != spec.sample_rate and (self._resampler or not last):  # what comes in one piece `transform` resamples
+            self._resampler = self._resampler or soxr.ResampleStream(rate, spec.sample_rate, spec.channels, "float32")
+            samples, rate = self._resampler.resample_chunk(np.ascontiguousarray(samples), last), spec.sample_rate
+        array = self._mel(samples, rate, last) if spec.kind == "mel" else spec.transform(samples, rate)
         self.frames += len(array)
         if spec.kind == "waveform" and len(array):
             self.loudest = max(self.loudest, int(array.max()), -int(array.min()))
         with open(self.path, "ab") as file:
             file.write(np.ascontiguousarray(array))
-        if last and spec.kind == "mel":  # only now it is known what is `top_db` below the loudest value
+        if last and spec.kind == "mel" and len(array) < self.frames:  # only now its loudest value is known
             floor = np.float16(self.loudest - np.float32(spec.top_db))  # first in float32, as `decibels` has it
             torch.from_numpy(np.memmap(self.path, spec.dtype, "r+")).clamp_(min=float(floor))
 
-    def _mel(self, samples: np.ndarray, last: bool) -> np.ndarray:
-        """The next frames of the spectrogram that the samples so far complete, without a floor."""
+    def _mel(self, samples: np.ndarray, rate: int, last: bool) -> np.ndarray:
+        """The next frames of the spectrogram that the samples so far complete; without a floor, unless they are all."""
         self._waiting = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
-        spec, length = replace(self.spec, top_db=1_000.0), len(self._waiting)  # dB, which cuts nothing
+        spec, length = self.spec, len(self._waiting)
         if not last and length < CHUNK:
             return np.empty((0, spec.channels, spec.bands), np.float16)
-        mel = spec.decibels(self._waiting, spec.sample_rate)
+        mel = spec.decibels(self._waiting, rate, whole=last and not self._given)
         if not last:  # the last windows reach beyond the samples so far
             mel = mel[: 1 + (length + spec.n_fft // 2 - spec.n_fft) // spec.hop_length]
         new, lead = mel[self._given :], spec.n_fft // 2 // spec.hop_length + 2  # frames, more than half a window
@@ -199,15 +200,15 @@ def represent(
 ) -> tuple[float, list[StreamedArray]]:
     """Decode a file, or its first seconds, once, block by block: its length in seconds, and its representations, as
     files in this folder. Raises UnusableAudio as `decode`."""
-    arrays: list[StreamedArray] = []
-    read, rate = 0, 1
-    for samples, rate in stream(file, seconds):
-        arrays = arrays or [StreamedArray(spec, rate, folder) for spec in specs]
-        read += len(samples)
+    blocks = stream(file, seconds)
+    samples, rate = next(blocks)
+    arrays, read = [StreamedArray(spec, rate, folder) for spec in specs], len(samples)
+    for following, _ in blocks:
         for array in arrays:
             array.add(samples)
+        samples, read = following, read + len(following)
     for array in arrays:
-        array.add(samples[:0], last=True)
+        array.add(samples, last=True)
     return read / rate, arrays
 
 
