@@ -130,6 +130,13 @@ def test_a_change_trains_another_run_and_leaves_the_first(music):
     assert {find_model(f"{changed}/SimpleCNN").name} == new - runs
 
 
+def test_a_name_finds_the_profile_that_was_used_last_by_it_from_another_folder(music, tmp_path, monkeypatch):
+    assert call("train", "mine.toml", "SimpleCNN", "--device", "cpu").exit_code == 0
+    here = find_model("mine/SimpleCNN")
+    monkeypatch.chdir(tmp_path)
+    assert find_model("mine/SimpleCNN") == here
+
+
 def test_reproduce_says_what_is_left_and_files_a_changed_profile_apart(music):
     changes = "--set", "clip_seconds=3", "--set", "name=short"
     done = call("reproduce", "mine.toml", *changes, "--only", "01", "--device", "cpu")

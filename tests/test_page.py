@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 from conftest import games
+from matplotlib import pyplot as plt
 
 from soundfusion_lib.analysis.page import write_page
 from soundfusion_lib.analysis.tables import readable
@@ -45,6 +46,11 @@ def test_tables_of_the_corpus_alone_name_its_label_reported_bounds_stay_and_runs
         assert f"| {part} accuracy low | {part} accuracy high |" in page
     assert "| none | 0.160 | 0.178 | 0.134 | 0.135 | flat over 10 epochs |" in page
     assert "3 runs, of these 2 with seed 0, 1 with seed 2." in page
+
+
+def test_a_figure_s_caption_says_that_artists_are_unknown_its_title_names_the_label(study):
+    study.save_figure(plt.figure(), "own", "Ours")
+    assert study.corpus.artists_note and study.captions == {"figures/own.png": f"Ours{study.corpus.artists_note}"}
 
 
 def test_p_is_holm_s_where_all_of_them_are_1(study):

@@ -1,4 +1,5 @@
-"""What the notebooks' kernel runs when it starts (see kernel.py): a name that is not set says which cells to run."""
+"""What the notebooks' kernel runs when it starts (see kernel.py): a name that is not set says which cells to run, and
+the server of worker processes imports the library while the first cell does."""
 
 from IPython import get_ipython
 
@@ -10,4 +11,7 @@ def _advise(shell, kind, error, traceback, tb_offset=None):
 
 if shell := get_ipython():  # the variable that names this file is Python's, too
     shell.set_custom_exc((NameError,), _advise)
-    del shell
+    from soundfusion_lib.pool import prepare_pool
+
+    prepare_pool("soundfusion_lib.study.study")
+    del prepare_pool, shell

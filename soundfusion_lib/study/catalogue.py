@@ -85,7 +85,7 @@ def profile_and_name(model: str) -> tuple[str, str]:
     before, _, name = model.rpartition("/")
     if not before:
         return "demo", name
-    files = Path(f"{before}.toml"), data_dir() / "profiles" / f"{before}.toml"  # where `profile.changed` writes
+    files = Path(f"{before}.toml"), data_dir() / "profiles" / f"{before}.toml"  # the last that was used by this name
     return next((str(file) for file in files if file.is_file()), before), name
 
 

@@ -158,14 +158,15 @@ def load_profile(name: str | Path) -> Profile:
 
 
 def changed(profile: str, changes: Sequence[str]) -> str:
-    """A profile with changes, as a file in data/profiles; the profile itself where there are none.
+    """A profile with changes, as a file in data/profiles; the profile itself where there are none, of which, if it is a
+    file of yours, a copy there is what `catalogue.profile_and_name` finds by its name.
 
     A change is such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes, and
     a path is relative to the working directory. It overrides every table: what hides a key of [training] or [models],
     and [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one is the name.
     Raises SoundFusionError for a change that is not allowed.
     """
-    if not changes:
+    if not changes and not profile.endswith(".toml"):
         return profile
     searched = load_profile(profile).search.model  # its faults are none of the changes'
     content, values = _read(profile)[0], {}
@@ -173,7 +174,7 @@ def changed(profile: str, changes: Sequence[str]) -> str:
         values = _merged(values, _parsed(change))
     words = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(sorted(changes)))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
-    content["name"] += f"-{words[:50]}-{digest[:6]}"
+    content["name"] += f"-{words[:50]}-{digest[:6]}" if changes else ""
     training, models = (values.get(key, {}) for key in ("training", "models"))
     check(table({"training": Recipe, "models": dict[str, dict]}), {"training": training, "models": models}, "--set")
     tables = content | content.get("models", {})
@@ -188,7 +189,7 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     name = check(Profile, content, f"profile {profile} with --set {' --set '.join(changes)}:").name
     with whole(file := data_dir() / "profiles" / f"{name}.toml") as aside:
         aside.write_text(tomli_w.dumps(content), encoding="utf-8")
-    return str(file)
+    return str(file) if changes else profile
 
 
 def _parsed(change: str) -> dict[str, Any]:
