@@ -21,6 +21,7 @@ from soundfusion_lib.paths import results_dir
 def table(summary: dict) -> pd.DataFrame:
     """A row a notebook, and one of all."""
     rows, seen = [], set()
+    # as they ran, since a run counts where it was trained
     for name, entry in sorted(summary["notebooks"].items(), key=lambda notebook: notebook[1]["finished"]):
         new = {key: run["seconds"] for key, run in entry["runs"].items() if key not in seen}
         if len(new) != entry["runs_trained"]:

@@ -148,27 +148,31 @@ def init(folder):
     if (file := folder.parent / "mine.toml").exists():
         raise SoundFusionError(f"{file} is there already: go on with it, or remove it first")
     corpus = read(folder)
-    reasons = {path: unreadable(folder / path) for path in tqdm(corpus.tracks["path"], unit="file", delay=1)}
-    tracks = corpus.tracks.assign(files=[reasons[path] is None for path in corpus.tracks["path"]])
-    found = tracks.groupby("label").agg(files=("files", "sum"), artists=("group", "nunique"))
+    reasons = {path: unreadable(folder / path) for path in tqdm(corpus.tracks["path"], "hearing", unit="file", delay=1)}
+    for path, reason in reasons.items():
+        if reason:
+            click.echo(f"{path}: {reason}")
+    if corpus.untried:
+        click.echo(f"not tried: {corpus.untried}")
+    heard = corpus.tracks[corpus.tracks["path"].map(reasons).isna()]
+    found = heard.groupby("label").agg(files=("path", "size"), artists=("group", "nunique"))
+    found = found.reindex(corpus.labels, fill_value=0)
     rare = list(found.index[found["files"] < 3])
-    if len(rare) == len(found):
-        raise SoundFusionError(f"{folder}: no label has three files that can be used: {found['files'].to_dict()}")
-    folds = 0 if "split" in tracks else int(found.drop(rare)["files"].clip(3, 5).min())
+    if len(found) - len(rare) < 2:
+        counts = ", ".join(f"{label} {count}" for label, count in found["files"].items())
+        raise SoundFusionError(
+            f"{folder}: needs two labels of three files or more that can be decoded, and has {counts}"
+        )
+    used = heard[~heard["label"].isin(rare)]
+    folds = 0 if "split" in used else int(found.drop(rare)["files"].clip(3, 5).min())
     described = {"path": shown(folder.name), "without": shown(rare) if rare else ""}
-    text = render("mine.toml", described | {"folds": folds, "tracks": len(tracks)})
+    text = render("mine.toml", described | {"folds": folds, "tracks": len(used)})
     with whole(file) as new:
         new.write_text(text, "utf-8")
     click.echo(found.replace({"artists": {0: "unknown"}}).to_string())
-    for path, reason in reasons.items():
-        if reason:
-            click.echo(f"cannot be used: {path}: {reason}")
-    if corpus.untried:
-        click.echo(f"not tried: {corpus.untried}")
     if rare:
         click.echo(f"left out, as they have fewer than three files: {', '.join(rare)}")
-    usable = f"{found['files'].sum()} files"
-    click.echo(f"{usable}. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
+    click.echo(f"{len(used)} files. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
 
 
 @main.command()

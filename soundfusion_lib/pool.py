@@ -68,12 +68,12 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def prepare_pool(*modules: str) -> None:
-    """Have the server import now, beside this process, these modules, by default what this one has imported of the
-    library. It starts with interrupts blocked: the one that Jupyter ends a kernel with would break its imports."""
+def prepare_pool() -> None:
+    """Have the server import now, beside this process, what this one has imported of the library. It starts with
+    interrupts blocked: the one that Jupyter ends a kernel with would break its imports."""
     os.environ.update(environment() | os.environ)  # for the processes, what is set already first
     if FORKS and not getattr(multiprocessing.current_process(), "_inheriting", False):
-        library = modules or [name for name in sys.modules if name.startswith("soundfusion_lib.")]
+        library = [name for name in sys.modules if name.startswith("soundfusion_lib.")]
         CONTEXT.set_forkserver_preload([*library, "torch._dynamo"])  # which every optimizer imports at its first step
         resource_tracker.ensure_running()  # first, as it unblocks them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -116,7 +116,8 @@ def test_init_names_what_cannot_be_used_and_leaves_out_labels_of_one_or_two_file
     (tmp_path / "music" / "cover.jpg").write_bytes(b"")
     output = call(shlex.join(["soundfusion", "init", str(tmp_path / "music")]))
     assert "left out, as they have fewer than three files: jazz, noise music" in output
-    assert f"cannot be used: {table.loc[2, 'file_name']}: cannot be decoded" in output and "not tried: 1 .jpg" in output
+    assert f"{table.loc[2, 'file_name']}: cannot be decoded" in output and "not tried: 1 .jpg" in output
+    assert "25 files." in output
     profile = load_profile(tmp_path / "mine.toml")
     assert profile.corpus["without"] == ["jazz", "noise music"] and profile.split.folds == 5
     assert len(open_corpus(profile.corpus).tracks) == 25

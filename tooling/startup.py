@@ -1,5 +1,4 @@
-"""What the notebooks' kernel runs when it starts (see kernel.py): a name that is not set says which cells to run, and
-the server of worker processes imports the library while the first cell does."""
+"""What the notebooks' kernel runs when it starts (see kernel.py): a name that is not set says which cells to run."""
 
 from IPython import get_ipython
 
@@ -11,7 +10,4 @@ def _advise(shell, kind, error, traceback, tb_offset=None):
 
 if shell := get_ipython():  # the variable that names this file is Python's, too
     shell.set_custom_exc((NameError,), _advise)
-    from soundfusion_lib.pool import prepare_pool
-
-    prepare_pool("soundfusion_lib.study.study")
-    del prepare_pool, shell
+    del shell

@@ -259,7 +259,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     ends = {end for pair in bounds.values() for end in pair}
     for column, values in table.drop(columns=ends).items():
         name = column.replace("_", " ")
-        form = next((form for part, form in FORMATS.items() if part in column), ".3f")
+        form = next((form for part, form in FORMATS.items() if part in column), WHOLE if column == "tracks" else ".3f")
         if column in bounds:
             of = "interval at its test's level" if column == "difference" else "95 % interval"
             cells = table[[column, *bounds[column]]].itertuples(index=False)

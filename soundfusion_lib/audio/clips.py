@@ -81,7 +81,7 @@ class ClipFolder:
             clip = replace(clip, start=data.tell() // self.frame_bytes)
             if array:
                 with open(array, "rb") as part:
-                    shutil.copyfileobj(part, data, 2**20)  # bytes at once
+                    shutil.copyfileobj(part, data, 2**20)  # fewer calls than by its 64 KiB
                 array.unlink()
         with open(self.journal, "ab") as journal:  # after its array: a clip in the journal is there
             journal.write(clip.line())

@@ -150,7 +150,9 @@ class StreamedArray:
         self.spec, self.frames, self.path = spec, 0, folder / uuid.uuid4().hex
         self._rate, self._resampler = sample_rate, None
         self.loudest = np.float32(-np.inf)  # of its values, or of a waveform's absolute values
-        self._waiting = np.empty((0, spec.channels), np.float32)  # resampled samples that later frames need
+        self._waiting = np.empty(
+            (0, spec.channels), np.float32
+        )  # samples that later frames need, resampled unless all came at once
         self._given = 0  # frames of those that are stored already
 
     def add(self, samples: np.ndarray, last: bool = False) -> None:
@@ -203,7 +205,7 @@ def represent(
     blocks = stream(file, seconds)
     samples, rate = next(blocks)
     arrays, read = [StreamedArray(spec, rate, folder) for spec in specs], len(samples)
-    for following, _ in blocks:
+    for following, _ in blocks:  # one block behind, as the last is told so, and an only one is transformed at once
         for array in arrays:
             array.add(samples)
         samples, read = following, read + len(following)

@@ -44,7 +44,7 @@ def explore(study: Study, runs: Mapping[str, Result] | None = None) -> "Explorer
     if kernel is not None and "cellId" in kernel.get_parent().get("metadata", {}):  # as JupyterLab says it
         return Explorer(study, judgements)
     figure = clip_picture(study, tracks[0], judgements, network)
-    return study.save_figure(figure, f"{study.notebook[:2]}_explore", figure.get_suptitle())
+    return study.save_figure(figure, f"{study.notebook[:2]}_explore", figure.get_suptitle(), of_corpus=False)
 
 
 def sound(corpus: Corpus, track: str) -> bytes:

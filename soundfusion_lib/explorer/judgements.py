@@ -223,4 +223,4 @@ def looked_at(study: Study, result: Result) -> Image | Markdown:
     except SoundFusionError as error:
         return Markdown(f"*No picture of where {name} looked: {error}*")
     caption = f"Where {name} looked (Grad-CAM). {figure.get_suptitle()}"
-    return study.save_figure(figure, f"{study.notebook[:2]}_grad_cam", caption)
+    return study.save_figure(figure, f"{study.notebook[:2]}_grad_cam", caption, of_corpus=False)

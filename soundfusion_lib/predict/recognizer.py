@@ -43,7 +43,7 @@ class Prediction:
     """What a network says of one file."""
 
     file: Path  # as given
-    label: str | None  # of most segments, see `inference.decide`; None where the file cannot be used
+    label: str | None  # of most segments, or a classifier's of all together; None where the file cannot be used
     mean: pd.Series  # by label, the mean probability over the segments, the highest first
     segments: pd.DataFrame  # see `Recognizer.probabilities`
     error: str | None = None  # why the file cannot be used
@@ -62,7 +62,8 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """A trained network, its labels, and how its inputs are made. Each segment of a file votes."""
+    """A trained network, its labels, and how its inputs are made. Each segment of a file votes;
+    a linear classifier on a frozen network judges all of them together."""
 
     model: Any  # an `AudioClassifier`, in evaluation mode
     experiment: Experiment  # its representations, and how it cuts a file

@@ -20,7 +20,7 @@ def backbones(study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict
     resnet1d, resnet2d = parts_of(study)
     waveform = {"ResNet1D-small": resnet1d}
     if "large" not in study.profile.leave_out:
-        waveform["ResNet1D-large"] = "resnet1d", {"width": study.profile.width("resnet1d", "large")}
+        waveform["ResNet1D-large"] = "resnet1d", {**resnet1d[1], "width": study.profile.width("resnet1d", "large")}
     mel = {"ResNet2D-small": resnet2d, "ResNet18-small": ("resnet2d", {**resnet2d[1], "depth": 18})}
     for name in ("SimpleCNN", "nnet1", "nnet2", "VGG16"):
         kind = {"SimpleCNN": "simple_cnn", "VGG16": "vgg16"}.get(name, name)

@@ -158,8 +158,8 @@ def load_profile(name: str | Path) -> Profile:
 
 
 def changed(profile: str, changes: Sequence[str]) -> str:
-    """A profile with changes, as a file in data/profiles; the profile itself where there are none, of which, if it is a
-    file of yours, a copy there is what `catalogue.profile_and_name` finds by its name.
+    """A profile with changes, as a file in data/profiles. Without changes the profile itself; of a file of yours a copy
+    is put there, which `catalogue.profile_and_name` finds by its name from any folder.
 
     A change is such as "training.epochs=3": a key with dots, and a value as TOML writes it; a text needs no quotes, and
     a path is relative to the working directory. It overrides every table: what hides a key of [training] or [models],
@@ -187,7 +187,10 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     content = _merged(content, values)
     _make_absolute(content, Path.cwd())
     name = check(Profile, content, f"profile {profile} with --set {' --set '.join(changes)}:").name
-    with whole(file := data_dir() / "profiles" / f"{name}.toml") as aside:
+    file = data_dir() / "profiles" / f"{name}.toml"
+    if not changes and file.resolve() == Path(profile).resolve():
+        return profile
+    with whole(file) as aside:
         aside.write_text(tomli_w.dumps(content), encoding="utf-8")
     return str(file) if changes else profile
 

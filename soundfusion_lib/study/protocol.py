@@ -159,8 +159,9 @@ def imagenet_fingerprint(study: Study) -> str:
     return "torchvision"
 
 
-def parts_of(study: Study) -> list[tuple[str, dict[str, int]]]:
-    """The fusions' parts, each ending in 4 F features: ResNet1D-small and ResNet2D-small."""
+def parts_of(study: Study) -> list[tuple[str, dict[str, Any]]]:
+    """The fusions' parts, ResNet1D-small and ResNet2D-small with the profile's options of them. Each ends in 4 F
+    features, whatever [models.resnet2d] says of its pooling."""
     options = {}
     for model in LABELS:
         of_profile = {key: value for key, value in study.profile.models.get(model, {}).items() if key not in REPORTED}

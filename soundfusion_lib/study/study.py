@@ -288,9 +288,10 @@ class Study(Results):
         note = self.corpus.label_note + self.corpus.artists_note
         return super().save_table(table, name, caption + (note if of_corpus else ""))
 
-    def save_figure(self, figure: Figure, name: str, caption: str) -> Image:
-        """As `Results.save_figure`; the caption says where artists are unknown, as titles name the label already."""
-        return super().save_figure(figure, name, caption + self.corpus.artists_note)
+    def save_figure(self, figure: Figure, name: str, caption: str, of_corpus: bool = True) -> Image:
+        """As `Results.save_figure`; the caption of one `of_corpus`, not of a clip, says where artists are unknown, as
+        titles name the label already."""
+        return super().save_figure(figure, name, caption + (self.corpus.artists_note if of_corpus else ""))
 
     def finish(self) -> pd.DataFrame:
         """File what this notebook ran in summary.json; returns the number of runs trained and found."""
