@@ -189,7 +189,8 @@ def test_a_changed_profile_is_a_file_with_a_name_of_its_own_and_its_paths(tmp_pa
     assert loaded == replace(load_profile(old), name=loaded.name, **tables)
     assert changed(old, changes[::-1]) == changed(old, changes) and changed(old, []) == old
     assert load_profile(changed(changed(old, changes), ["name=short"])) == replace(loaded, name="short")
-    assert [file.suffix for file in (tmp_path / "data" / "profiles").iterdir()] == [".toml", ".toml"]  # nothing partial
+    written = {file.name for file in (tmp_path / "data" / "profiles").iterdir()}
+    assert written == {"mine.toml", "short.toml", f"{loaded.name}.toml"}  # nothing partial
     assert loaded.corpus["path"] == str(tmp_path / "music")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")  # which a path that is changed is relative to

@@ -130,6 +130,11 @@ def test_starts_of_vgg16(study, tmp_path, monkeypatch):
         protocol.imagenet_fingerprint(Study("test", "demo", "cpu"))
 
 
+def test_a_fusion_s_parts_have_the_profile_s_options_and_not_its_recipe_of_them():
+    parts = dict(protocol.parts_of(Study("test", "demo", "cpu")))
+    assert parts == {"resnet1d": {"width": 8}, "resnet2d": {"width": 8, "depth": 18, "pool": 1}}
+
+
 def test_reported_columns_equal_the_report_s_files_and_names_of_alike_widths_do_not_touch(study):
     regularization = tables.regularization({key: made_up(e) for key, e in protocol.regularization(study).items()})
     widths = tables.width_scaling({key: made_up(e) for key, e in protocol.widths(study).items()})
