@@ -111,13 +111,14 @@ def test_init_names_what_cannot_be_used_and_leaves_out_labels_of_one_or_two_file
     table = pd.read_csv(tmp_path / "music" / "metadata.csv")
     table.loc[:1, "genre"] = "jazz"
     table.loc[2:4, "genre"] = "noise music"
+    table.loc[table["genre"] == "low", "artist"] = "one"
     table.to_csv(tmp_path / "music" / "metadata.csv", index=False)
     (tmp_path / "music" / table.loc[2, "file_name"]).write_bytes(b"no music")
     (tmp_path / "music" / "cover.jpg").write_bytes(b"")
     output = call(shlex.join(["soundfusion", "init", str(tmp_path / "music")]))
     assert "left out, as they have fewer than three files: jazz, noise music" in output
     assert f"{table.loc[2, 'file_name']}: cannot be decoded" in output and "not tried: 1 .jpg" in output
-    assert "25 files." in output
+    assert "25 files." in output and "not in training when tested: low (add" in output
     profile = load_profile(tmp_path / "mine.toml")
     assert profile.corpus["without"] == ["jazz", "noise music"] and profile.split.folds == 5
     assert len(open_corpus(profile.corpus).tracks) == 25
