@@ -172,8 +172,8 @@ def init(folder):
     click.echo(found.replace({"artists": {0: "unknown"}}).to_string())
     if rare:
         click.echo(f"left out, as they have fewer than three files: {', '.join(rare)}")
-    artists = used.groupby("label")["group"].nunique(dropna=False)
-    if folds and len(alone := artists.index[(artists == 1) & (found["artists"].reindex(artists.index) == 1)]):
+    groups = used.groupby("label")["group"]
+    if folds and (alone := [label for label, group in groups if group.notna().all() and group.nunique() == 1]):
         click.echo(f"one artist each, so not in training when tested: {', '.join(alone)} (add artists, or use without)")
     click.echo(f"{len(used)} files. {file} describes them; next: soundfusion train {os.path.relpath(file)} musicnn")
 

@@ -150,9 +150,8 @@ class StreamedArray:
         self.spec, self.frames, self.path = spec, 0, folder / uuid.uuid4().hex
         self._rate, self._resampler = sample_rate, None
         self.loudest = np.float32(-np.inf)  # of its values, or of a waveform's absolute values
-        self._waiting = np.empty(
-            (0, spec.channels), np.float32
-        )  # samples that later frames need, resampled unless all came at once
+        # samples that later frames need, resampled unless all came at once
+        self._waiting = np.empty((0, spec.channels), np.float32)
         self._given = 0  # frames of those that are stored already
 
     def add(self, samples: np.ndarray, last: bool = False) -> None:

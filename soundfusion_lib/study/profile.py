@@ -166,15 +166,17 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     and [seeds_of] where seeds change, goes. The name is the profile's with the changes added, unless one is the name.
     Raises SoundFusionError for a change that is not allowed.
     """
-    if not changes and not profile.endswith(".toml"):
-        return profile
     searched = load_profile(profile).search.model  # its faults are none of the changes'
-    content, values = _read(profile)[0], {}
+    (content, path), values = _read(profile), {}
+    if not changes:
+        if path.resolve().parent not in (BUILT_IN, _profiles().resolve()):
+            _file(content)
+        return profile
     for change in changes:
         values = _merged(values, _parsed(change))
     words = re.sub(r"[^a-zA-Z0-9]+", "-", "-".join(sorted(changes)))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
-    content["name"] += f"-{words[:50]}-{digest[:6]}" if changes else ""
+    content["name"] += f"-{words[:50]}-{digest[:6]}"
     training, models = (values.get(key, {}) for key in ("training", "models"))
     check(table({"training": Recipe, "models": dict[str, dict]}), {"training": training, "models": models}, "--set")
     tables = content | content.get("models", {})
@@ -186,13 +188,19 @@ def changed(profile: str, changes: Sequence[str]) -> str:
     content |= {"seeds_of": {}} if "seeds" in values else {}
     content = _merged(content, values)
     _make_absolute(content, Path.cwd())
-    name = check(Profile, content, f"profile {profile} with --set {' --set '.join(changes)}:").name
-    file = data_dir() / "profiles" / f"{name}.toml"
-    if not changes and file.resolve() == Path(profile).resolve():
-        return profile
-    with whole(file) as aside:
+    check(Profile, content, f"profile {profile} with --set {' --set '.join(changes)}:")
+    return _file(content)
+
+
+def _profiles() -> Path:
+    return data_dir() / "profiles"
+
+
+def _file(content: dict[str, Any]) -> str:
+    """Write a profile by its name; returns the file."""
+    with whole(file := _profiles() / f"{content['name']}.toml") as aside:
         aside.write_text(tomli_w.dumps(content), encoding="utf-8")
-    return str(file) if changes else profile
+    return str(file)
 
 
 def _parsed(change: str) -> dict[str, Any]:

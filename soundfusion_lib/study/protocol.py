@@ -162,11 +162,11 @@ def imagenet_fingerprint(study: Study) -> str:
 def parts_of(study: Study) -> list[tuple[str, dict[str, Any]]]:
     """The fusions' parts, ResNet1D-small and ResNet2D-small with the profile's options of them. Each ends in 4 F
     features, whatever [models.resnet2d] says of its pooling."""
-    options = {}
-    for model in LABELS:
+    parts = []
+    for model, fixed in (("resnet1d", {}), ("resnet2d", {"pool": 1})):
         of_profile = {key: value for key, value in study.profile.models.get(model, {}).items() if key not in REPORTED}
-        options[model] = {**of_profile, "width": study.profile.width(model, "small")}
-    return [("resnet1d", options["resnet1d"]), ("resnet2d", options["resnet2d"] | {"pool": 1})]
+        parts.append((model, {**of_profile, "width": study.profile.width(model, "small"), **fixed}))
+    return parts
 
 
 def joint_fusions(study: Study) -> dict[str, Experiment]:
