@@ -102,7 +102,8 @@ def _execute(source: Path, target: Path, parameters: dict[str, str], sounds: boo
             cwd=source.parent,
             progress_bar=False,  # of cells; those of the training, on stderr, say more
             stderr_file=sys.stderr,
-            extra_arguments=["--log-level=CRITICAL"],  # a kernel logs as an error that it is interrupted to end
+            shutdown_kernel="immediate",  # ending in order takes torch seconds, and nothing is left to do
+            extra_arguments=["--log-level=ERROR"],  # a kernel warns that it talks over TCP
             coalesce_streams=True,  # what is printed comes in pieces, others each time
         )
     except PapermillExecutionError as error:
