@@ -14,6 +14,7 @@ import psutil
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.store import Store, StoredArray
 from soundfusion_lib.datasets.corpus import Corpus
+from soundfusion_lib.device import describe
 from soundfusion_lib.training.run import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,6 +43,8 @@ def _machine() -> str:
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     memory = psutil.virtual_memory().total / 2**30
     name = names[0] if names else platform.processor() or platform.machine()
+    numbers = describe(torch.device("cpu")).rpartition(", ")[2].rstrip(")")
+    name += f" ({torch.backends.cpu.get_cpu_capability()}, {numbers})"
     return f"{name}, {psutil.cpu_count()} cores, {memory:.0f} GiB{gpu}"
 
 

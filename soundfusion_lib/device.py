@@ -45,7 +45,8 @@ def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         with torch.cuda.device(device):  # torch asks the current one
             return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":  # AVX-512 alone emulates it: slower than float32
+    # AVX-512 alone emulates it, slower than float32; torch may be held to AVX2, see docs/performance.md
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() != "AVX2":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
 
