@@ -193,7 +193,8 @@ def long_demo(folder: Path, clips: int) -> Corpus:
     sounds = [(decode(corpus.file(track))[0], label) for track, label in good.items()]
     rows = {}
     for clip in range(clips):
-        parts = [sounds[(clip + number) % len(sounds)][0] for number in range(9)]
+        step = 1 + clip // len(sounds)  # no two clips are equal: the library would decode one of them
+        parts = [sounds[(clip + step * number) % len(sounds)][0] for number in range(9)]
         (folder / f"{clip:05d}.mp3").write_bytes(encode_mp3(np.concatenate(parts)[: 30 * 44_100], 44_100))
         rows[f"{clip:05d}"] = {"path": f"{clip:05d}.mp3", "label": sounds[clip % len(sounds)][1], "group": None}
     return Corpus("demo", folder, pd.DataFrame.from_dict(rows, orient="index"), synthetic=True)
