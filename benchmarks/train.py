@@ -4,11 +4,11 @@
     python benchmarks/train.py --models resnet1d-small,resnet2d-small
     python benchmarks/train.py --accuracy             # do the levers cost accuracy? a paired test on the demo corpus
 
-The plain loop: float32, default memory layout, a DataLoader with two workers over segments computed before, `.item()`
-at each step. The levers are added one after the other. Gradients of long one-dimensional convolutions are matrix
-products in the row that says so, and torch's own in those above; the last row of a CPU is what a study does: the faster
-of the two for this processor, and a run on each core. Every measurement is a process of its own. Synthetic segments of
-5 s, the report's batch sizes, no augmentation.
+The plain loop: float32, default memory layout, all cores, a DataLoader with two workers over segments computed before,
+`.item()` at each step. The levers are added one after the other. Gradients of long one-dimensional convolutions are
+matrix products in the row that says so, and torch's own in those above; the last row of a CPU is what a study does: the
+faster of the two for this processor, and a run on each core. Every measurement is a process of its own. Synthetic
+segments of 5 s, the report's batch sizes, no augmentation.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.device import autocast, choose_device, describe
 from soundfusion_lib.models import build_model, resnet1d
-from soundfusion_lib.pool import worker_pool
+from soundfusion_lib.pool import cores, worker_pool
 from soundfusion_lib.study import protocol
 from soundfusion_lib.study.study import Study
 from soundfusion_lib.training import inference, loop, train
@@ -169,13 +169,13 @@ def peaks(device: torch.device) -> tuple[float, float]:
 
 def one(function, *arguments, workers: int = 1, threads: int = 0) -> float:
     """The sum over fresh processes that run the same at once."""
-    threads = threads or torch.get_num_threads()
+    threads = threads or cores()
     with worker_pool(workers, threads) as pool:
         return sum(future.result() for future in [pool.submit(function, *arguments) for _ in range(workers)])
 
 
 def speeds(names: list[str], device: torch.device, steps: int) -> pd.DataFrame:
-    with worker_pool(1, torch.get_num_threads()) as pool:
+    with worker_pool(1, cores()) as pool:
         most_operations, most_bytes = pool.submit(peaks, device).result()
     rows = []
     for name in names:
@@ -186,8 +186,7 @@ def speeds(names: list[str], device: torch.device, steps: int) -> pd.DataFrame:
             if device.type == "cpu":
                 for lever, title in enumerate(LEVERS[:-1]):
                     measured[title] = one(library, name, lever, folder, steps, device)
-                cores = torch.get_num_threads()
-                measured[LEVERS[-1]] = one(library, name, ALL, folder, steps, device, workers=cores, threads=1)
+                measured[LEVERS[-1]] = one(library, name, ALL, folder, steps, device, workers=cores(), threads=1)
             else:
                 measured["fit()"] = one(library, name, ALL, folder, steps, device)
         operations, moved = work(name)
@@ -228,7 +227,7 @@ def accuracies(device: torch.device, seeds: int) -> pd.DataFrame:
             predictions = {0: [], ALL: []}
             for lever, frames in predictions.items():
                 for seed in range(seeds):
-                    with worker_pool(1, torch.get_num_threads()) as pool:
+                    with worker_pool(1, cores()) as pool:
                         frames.append(pool.submit(demo_run, model, lever, seed, Path(temporary), device).result())
             test = statistics.compare(predictions[ALL], predictions[0])
             rows.append(
