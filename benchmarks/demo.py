@@ -1,7 +1,7 @@
 """Where the minutes of `make reproduce` go, notebook by notebook.
 
     rm -r data results/demo/summary.json; make reproduce     # from scratch
-    python benchmarks/demo.py
+    python benchmarks/demo.py                                # --busy 1 where a process ran beside it
 
 Reads results/demo/summary.json. `training` is what the runs took that the notebook trained, added up over the processes
 that share the cores; `beside` is what the notebook took beside its study: start and end of the kernel, imports.
@@ -50,11 +50,12 @@ def table(summary: dict) -> pd.DataFrame:
 
 @click.command(help=__doc__)
 @click.option("--summary", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Another summary.json.")
-def main(summary: Path | None) -> None:
+@click.option("--busy", default=0, show_default=True, help="How many busy processes ran beside it.")
+def main(summary: Path | None, busy: int) -> None:
     content = json.loads((summary or results_dir() / "demo" / "summary.json").read_text(encoding="utf-8"))
     measured = {entry["commit"] for entry in content["notebooks"].values()}
     record("demo", table(content), measured=max(entry["finished"] for entry in content["notebooks"].values()),
-           measured_commit=", ".join(sorted(map(str, measured))))  # fmt: skip
+           measured_commit=", ".join(sorted(map(str, measured))), busy=busy)  # fmt: skip
 
 
 if __name__ == "__main__":
