@@ -14,6 +14,7 @@ from soundfusion_lib.audio.representations import MelSpectrogram, Waveform
 from soundfusion_lib.audio.segments import Segmenting, Segments
 from soundfusion_lib.paths import PROJECT
 from soundfusion_lib.study import protocol
+from soundfusion_lib.study.starts import RANDOM, Start
 from soundfusion_lib.study.study import Study
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # scripts, not a package
@@ -23,10 +24,12 @@ import busy
 import calibration
 import common
 import demo
+import features
 import fresh
 import gpu
 import memory
 import prepare
+import scale
 import store_memory
 import study as whole_study
 import threads
@@ -143,6 +146,21 @@ def test_the_demo_s_minutes(recorded, tmp_path):
     assert table.loc["02", "training"] == 0 and table.loc["02", "beside"] == 3
     file.write_text(json.dumps({"notebooks": {"02": second}, "wall_seconds": 7.0}))
     assert "found runs" in CliRunner().invoke(demo.main, ["--summary", str(file)]).output
+
+
+def test_frozen_features_in_two_number_formats():
+    study = Study("benchmark", "demo", "cpu", progress=False)
+    start = Start("ResNet2D-small", RANDOM, protocol.resnet(study, "resnet2d"))
+    float32, bfloat16 = features.measure(study, start, ["float32", "bfloat16"], 8, 1)
+    assert float32["times float32"] == 1 and float32["difference"] == 0 and bfloat16["difference"] < 0.2
+    assert min(row[name] for row in (float32, bfloat16) for name in ("core s", "share of peak")) > 0
+
+
+def test_the_cost_of_other_corpora_grows_with_their_clips():
+    table = scale.table().set_index("corpus")
+    assert table.loc["FMA-small", "store, GB"] == pytest.approx(8_000 * 2 * (661_500 + 2_584 * 128) / 1e9, rel=1e-3)
+    a_clip = table.div(table["clips"], axis=0)
+    assert np.allclose(a_clip, a_clip.iloc[0]) and (table > 0).all(axis=None)
 
 
 def test_calibration(recorded):
