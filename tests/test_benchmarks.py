@@ -149,9 +149,10 @@ def test_the_demo_s_minutes(recorded, tmp_path):
 
 
 def test_frozen_features_in_two_number_formats():
-    study = Study("benchmark", "demo", "cpu", progress=False)
-    start = Start("ResNet2D-small", RANDOM, protocol.resnet(study, "resnet2d"))
-    float32, bfloat16 = features.measure(study, start, ["float32", "bfloat16"], 8, 1)
+    def network(study):
+        return Start("ResNet2D-small", RANDOM, protocol.resnet(study, "resnet2d"))
+
+    float32, bfloat16 = features.measure("demo", network, ["float32", "bfloat16"], 8, 1)
     assert float32["times float32"] == 1 and float32["difference"] == 0 and bfloat16["difference"] < 0.2
     assert min(row[name] for row in (float32, bfloat16) for name in ("core s", "share of peak")) > 0
 
