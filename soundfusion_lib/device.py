@@ -46,7 +46,7 @@ def _has_bfloat16(device: torch.device) -> bool:
         with torch.cuda.device(device):  # torch asks the current one
             return torch.cuda.is_bf16_supported(including_emulation=False)
     # AVX-512 alone emulates it, slower than float32; torch may be held to AVX2, see docs/performance.md
-    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() != "AVX2":
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in ("AVX2", "DEFAULT"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
 

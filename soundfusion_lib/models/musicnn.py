@@ -64,7 +64,7 @@ class MusiCNN(AudioClassifier):
         self.tags = nn.Sequential(nn.Linear(HIDDEN, len(TAGS)), nn.Sigmoid())
 
     def embed(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # as bfloat16 would hardly be faster, and moves features
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 moves features
             x = self.log_mel(x.float())  # (N, 1, 96, T)
             x = self.front_end(x)  # (N, 561, T)
             x = self.mid_end(x)  # (N, 753, T)
@@ -111,7 +111,7 @@ class FrontEnd(nn.Module):
 
     def maximum(self, filters: nn.Sequential, x: Tensor) -> Tensor:
         """(N, 1, 96, T) -> (N, filters, T); zeros on both sides keep T. The maximum comes before ReLU and batch norm,
-        which then have less to do: they keep the order of values, and where batch norm turns it, the minimum comes."""
+        which, in evaluation, keep the order of values, or turn it: then the minimum comes."""
         convolution, relu, norm = filters
         frames, turned = convolution.kernel_size[1], torch.where(norm.weight < 0, -1.0, 1.0)
         weight, bias = convolution.weight * turned[:, None, None, None], convolution.bias * turned
