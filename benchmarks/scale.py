@@ -4,7 +4,7 @@
 
 For clips of 30 s. `preparation`: by prepare.csv. `store`: both inputs. `table`: the table of performance without VGG16,
 as many epochs as the report allows, on four fifths of the clips, by train.csv; validation comes on top. `VGG16`: the
-same of its one row. `report`: its networks of three widths by its own seconds per epoch, on a GPU that it does not name.
+same of its one row. `report`: its networks of three widths by its own seconds per epoch, on a GPU it does not name.
 """
 
 import numpy as np

@@ -40,6 +40,15 @@ def checkpoint(model: MusiCNN) -> bytes:
     return b"".join(data[name] for name in sorted(data))
 
 
+def test_the_maximum_before_batch_norm_is_the_one_behind_it_for_scales_of_both_signs():
+    model, x = random_model(), torch.randn(2, 1, 96, 200)
+    for layer in model.front_end.layers:
+        layer[2].weight.data = torch.randn_like(layer[2].weight)
+        frames = layer[0].kernel_size[1]
+        behind = layer(torch.nn.functional.pad(x, ((frames - 1) // 2, frames // 2))).amax(2)
+        torch.testing.assert_close(model.front_end.maximum(layer, x), behind)
+
+
 def test_a_checkpoint_comes_out_of_its_wheel_as_the_network_that_went_in(site, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SOUNDFUSION_DATA", str(tmp_path))
     model, loaded = random_model(), MusiCNN(3).eval()
