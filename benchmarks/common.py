@@ -4,12 +4,15 @@ import csv
 import json
 import platform
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
+import torch
 
 from soundfusion_lib.audio.representations import Representation
 from soundfusion_lib.audio.store import Store, StoredArray
@@ -36,9 +39,20 @@ def record(benchmark: str, table: pd.DataFrame, **settings) -> None:
     print(f"appended to {path}", file=sys.stderr)
 
 
-def _machine() -> str:
-    import torch
+def least_seconds(function: Callable[[], object], repeats: int = 6) -> float:
+    """Seconds of the fastest of so many calls; on a GPU until it has computed."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    times = []
+    for _ in range(repeats):
+        wait()
+        began = time.perf_counter()
+        function()
+        wait()
+        times.append(time.perf_counter() - began)
+    return min(times)
 
+
+def _machine() -> str:
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     memory = psutil.virtual_memory().total / 2**30

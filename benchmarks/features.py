@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from unittest.mock import patch
 
 import click
 import numpy as np
 import pandas as pd
 import torch
-from common import record
+from common import least_seconds, record
 from torch.utils.flop_counter import FlopCounterMode
 
 from soundfusion_lib.analysis.probes import LAST
@@ -47,13 +48,9 @@ def operations(function: Callable[[], object]) -> int:
 def peak(number_format: str, device: torch.device) -> float:
     """Operations per second of a large convolution, which oneDNN computes faster than matrix products."""
     layer = torch.nn.Conv2d(256, 256, 3, padding=1).to(device, memory_format=torch.channels_last)
-    call, times = partial(layer, torch.randn(4, 256, 64, 64).to(device, memory_format=torch.channels_last)), []
+    call = partial(layer, torch.randn(4, 256, 64, 64).to(device, memory_format=torch.channels_last))
     with FORMATS[number_format](device):
-        for _ in range(9):
-            began = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - began)
-    return operations(call) / min(times)
+        return operations(call) / least_seconds(call)
 
 
 def measure(profile: str, network: Callable, formats: list[str], clips: int, repeats: int) -> list[dict]:
@@ -70,10 +67,10 @@ def measure(profile: str, network: Callable, formats: list[str], clips: int, rep
         work = operations(lambda: model.features(batches[0][:1])) * len(segments)
     seconds, found = {name: [] for name in formats}, {}
     for _, name in product(range(repeats), formats):  # they see the same noise
-        features.autocast = FORMATS[name]
-        began = time.process_time()
-        outputs = features.pooled(model, batches, study.device, start.standardizes)
-        seconds[name].append(time.process_time() - began)
+        with patch.object(features, "autocast", FORMATS[name]):
+            began = time.process_time()
+            outputs = features.pooled(model, batches, study.device, start.standardizes)
+            seconds[name].append(time.process_time() - began)
         blocks = {stage: features.over_segments(values, track, len(tracks)) for stage, values in outputs.items()}
         found[name] = np.concatenate([blocks[stage] for stage in start.blocks or list(blocks)[-LAST:]], axis=1)
     varies = (deviation := found["float32"].std(axis=0)) > 0

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import pandas as pd
 import torch
-from common import record, synthetic_store
+from common import least_seconds, record, synthetic_store
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -148,23 +148,11 @@ def peaks(device: torch.device) -> tuple[float, float]:
     """Measured: operations per second of large matrix products in training's number format; bytes copied per second."""
     size = 8192 if device.type == "cuda" else 2048
 
-    def best(function):
-        times = []
-        for _ in range(6):
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            began = time.perf_counter()
-            function()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - began)
-        return min(times)
-
     a = torch.randn(size, size, device=device)
     with autocast(device):
-        operations = 2 * size**3 / best(lambda: a @ a)
+        operations = 2 * size**3 / least_seconds(lambda: a @ a)
     source, target = torch.randn(2, 2**28 // 4, device=device)
-    return operations, 2 * source.numel() * 4 / best(lambda: target.copy_(source))
+    return operations, 2 * source.numel() * 4 / least_seconds(lambda: target.copy_(source))
 
 
 def one(function, *arguments, workers: int = 1, threads: int = 0) -> float:
